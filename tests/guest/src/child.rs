@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Child processes that cannot take the test program with them.
+
+use crate::errno::Errno;
+use std::fs;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+
+/// How a child ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It exited with this status.
+    Exit(i32),
+    /// A signal killed it.
+    Signal(i32),
+    /// It did not end in time and was killed.
+    TimedOut,
+    /// It did not end in time, nor when killed: it hangs in the kernel.
+    Stuck,
+}
+
+/// The exit status of a child that panicked, as Rust has it.
+const PANICKED: i32 = 101;
+/// How long a killed process may take to go.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+
+/// A running child; killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Child {
+    pid: libc::pid_t,
+    ended: Option<End>,
+}
+
+impl Child {
+    /// Forks. The child runs `body` and exits with what it returns. The caller must have no
+    /// other threads.
+    pub fn spawn(body: impl FnOnce() -> i32) -> Result<Child, Errno> {
+        let _ = io::stdout().flush();
+        // SAFETY: The callers are single-threaded, so the child may use everything that its
+        // parent could; it leaves through `_exit` and returns to no frame of the parent.
+        match unsafe { libc::fork() } {
+            -1 => Err(Errno::last()),
+            0 => {
+                let status = panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(PANICKED);
+                let _ = io::stdout().flush();
+                // SAFETY: Ends the child at once, without the parent's exit handlers.
+                unsafe { libc::_exit(status) }
+            }
+            pid => Ok(Child { pid, ended: None }),
+        }
+    }
+
+    /// How the child ended, if it has.
+    pub fn poll(&mut self) -> Option<End> {
+        if self.ended.is_none() {
+            let mut status = 0;
+            // SAFETY: `pid` is an unreaped child of this process, `status` a valid place.
+            let rc = unsafe { libc::waitpid(self.pid, &mut status, libc::WNOHANG) };
+            if rc == self.pid {
+                self.ended = Some(if libc::WIFSIGNALED(status) {
+                    End::Signal(libc::WTERMSIG(status))
+                } else {
+                    End::Exit(libc::WEXITSTATUS(status))
+                });
+            }
+        }
+        self.ended
+    }
+
+    /// Waits; past the limit the child is killed.
+    pub fn wait(mut self, limit: Duration) -> End {
+        if let Some(end) = self.wait_for(limit) {
+            return end;
+        }
+        let report = self.where_it_hangs();
+        self.kill();
+        match self.wait_for(KILL_GRACE) {
+            Some(_) => End::TimedOut,
+            None => {
+                print!("{report}");
+                // It cannot be reaped: forget it rather than wait for it in drop.
+                self.ended = Some(End::Stuck);
+                End::Stuck
+            }
+        }
+    }
+
+    /// Waits up to a limit.
+    pub fn wait_for(&mut self, limit: Duration) -> Option<End> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let end = self.poll();
+            if end.is_some() || Instant::now() >= deadline {
+                return end;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Sends SIGKILL.
+    fn kill(&self) {
+        // SAFETY: `pid` is an unreaped child of this process, so it names no other.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+    }
+
+    /// Where the child's threads wait in the kernel, as diagnostics.
+    fn where_it_hangs(&self) -> String {
+        let mut report = String::new();
+        let tasks = format!("/proc/{}/task", self.pid);
+        for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
+            for file in ["wchan", "stack", "syscall"] {
+                let text = fs::read_to_string(task.path().join(file)).unwrap_or_default();
+                for line in text.lines() {
+                    report += &format!("# {} {file}: {line}\n", task.file_name().display());
+                }
+            }
+        }
+        report
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.poll().is_none() {
+            self.kill();
+            self.wait_for(KILL_GRACE);
+        }
+    }
+}

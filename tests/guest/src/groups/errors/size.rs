@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Bad writes to `size`.
+
+use super::{each, refused, refuses, units, Fixture, Row, NOT_NUMBERS};
+use crate::errno::Errno;
+use crate::ktap::{check, Outcome, Test};
+use crate::region::Region;
+use crate::test;
+use crate::units::{GIB, MIB, PAGE};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(size_malformed_gives_einval),
+    test!(size_beyond_64_bits_gives_erange),
+    test!(size_misaligned_gives_einval),
+    test!(size_below_subsection_with_small_align_gives_einval),
+    test!(size_not_a_multiple_of_large_align_gives_einval),
+    test!(size_beyond_free_space_gives_enospc),
+    test!(size_of_bound_device_gives_ebusy),
+    test!(size_with_no_aligned_gap_gives_enospc)
+        .not_on_c("grows into ranges that are smaller than the alignment"),
+];
+
+fn size_malformed_gives_einval(region: &Region) -> Outcome {
+    refused(region, |f| {
+        let mut rows = each(&f.empty.attr("size"), NOT_NUMBERS, Errno::EINVAL);
+        rows.extend(each(&f.loose.attr("size"), NOT_NUMBERS, Errno::EINVAL));
+        rows
+    })
+}
+
+fn size_beyond_64_bits_gives_erange(region: &Region) -> Outcome {
+    let texts = [
+        "18446744073709551616",
+        "0x10000000000000000",
+        "99999999999999999999999999999999",
+        "0xfffffffffffffffffffffffe00000",
+    ];
+    refused(region, |f| {
+        each(&f.loose.attr("size"), &texts, Errno::ERANGE)
+    })
+}
+
+fn size_misaligned_gives_einval(region: &Region) -> Outcome {
+    let texts = [
+        "1",
+        "4096",
+        "1048576",
+        "2097151",
+        "2097153",
+        "0x201000",
+        "18446744073709551615",
+    ];
+    refused(region, |f| {
+        let mut rows = each(&f.empty.attr("size"), &texts, Errno::EINVAL);
+        rows.extend(each(&f.loose.attr("size"), &texts, Errno::EINVAL));
+        rows
+    })
+}
+
+fn size_below_subsection_with_small_align_gives_einval(region: &Region) -> Outcome {
+    let device = region.create()?;
+    device.set_align(PAGE)?;
+    for bytes in [PAGE, MIB, 3 * MIB] {
+        refuses(
+            region,
+            &device.attr("size"),
+            &bytes.to_string(),
+            Errno::EINVAL,
+        )?;
+    }
+    device.set_size(2 * MIB)?;
+    refuses(region, &device.attr("size"), "4096", Errno::EINVAL)
+}
+
+fn size_not_a_multiple_of_large_align_gives_einval(region: &Region) -> Outcome {
+    let device = region.create()?;
+    device.set_align(GIB)?;
+    for bytes in [2 * MIB, GIB / 2, GIB + 2 * MIB] {
+        refuses(
+            region,
+            &device.attr("size"),
+            &bytes.to_string(),
+            Errno::EINVAL,
+        )?;
+    }
+    Ok(())
+}
+
+fn size_beyond_free_space_gives_enospc(region: &Region) -> Outcome {
+    refused(region, |f| {
+        let (empty, loose) = (f.empty.attr("size"), f.loose.attr("size"));
+        let total = f.region.unit_count();
+        vec![
+            Row::new(empty.clone(), units(Fixture::FREE + 1), Errno::ENOSPC),
+            Row::new(empty.clone(), units(total), Errno::ENOSPC),
+            Row::new(empty.clone(), units(total + 1), Errno::ENOSPC),
+            Row::new(empty.clone(), "0x8000000000000000", Errno::ENOSPC),
+            Row::new(empty, "0xffffffffffe00000", Errno::ENOSPC),
+            Row::new(
+                loose.clone(),
+                units(Fixture::LOOSE + Fixture::FREE + 1),
+                Errno::ENOSPC,
+            ),
+            Row::new(loose.clone(), units(total), Errno::ENOSPC),
+            Row::new(loose, "0xffffffffffe00000", Errno::ENOSPC),
+        ]
+    })
+}
+
+fn size_of_bound_device_gives_ebusy(region: &Region) -> Outcome {
+    refused(region, |f| {
+        [0, 1, 4, 5, 8]
+            .map(|count| Row::new(f.bound.attr("size"), units(count), Errno::EBUSY))
+            .into()
+    })
+}
+
+/// Two gaps of 512 MiB each hold 1 GiB together, but no aligned GiB.
+fn size_with_no_aligned_gap_gives_enospc(region: &Region) -> Outcome {
+    let half = GIB / 2 / (2 * MIB);
+    let mut unit = 0;
+    while unit < region.unit_count() {
+        region.create_over(&[region.units(unit, half)])?;
+        unit += 2 * half;
+    }
+    let device = region.create()?;
+    device.set_align(GIB)?;
+    check("available", region.available()?, region.span().len() / 2)?;
+    refuses(
+        region,
+        &device.attr("size"),
+        &GIB.to_string(),
+        Errno::ENOSPC,
+    )
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The groups of tests. Each group is run in a guest of its own.
+
+mod attributes;
+mod create;
+mod errors;
+mod resize;
+
+use crate::kernel::Impl;
+use crate::ktap::Test;
+use serde_json::{json, Value};
+
+/// Tests that share a guest.
+pub struct Group {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Kernel command line: the soft-reserved memory.
+    append: &'static str,
+    /// Memory of the guest.
+    mem: &'static str,
+    /// Further QEMU options.
+    qemu: &'static str,
+    /// The drivers that the group makes sense for.
+    implementations: &'static [Impl],
+    /// Seconds for the whole group, boot included.
+    timeout: u32,
+    /// The tests, by file.
+    files: &'static [&'static [Test]],
+}
+
+/// 2 GiB at 4 GiB: what most groups need.
+const SMALL: &str = "memmap=2G%4G+0xefffffff";
+/// Both drivers.
+const BOTH: &[Impl] = &[Impl::Rust, Impl::C];
+
+/// All groups.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "sysfs",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[attributes::TESTS, resize::TESTS, create::TESTS],
+    },
+    Group {
+        name: "errors",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: errors::FILES,
+    },
+];
+
+impl Group {
+    /// The group of that name.
+    pub fn named(name: &str) -> Option<&'static Group> {
+        GROUPS.iter().find(|group| group.name == name)
+    }
+
+    /// Its tests whose names contain `filter`.
+    pub fn tests(&self, filter: &str) -> Vec<&'static Test> {
+        self.files
+            .iter()
+            .flat_map(|file| file.iter())
+            .filter(|test| test.name.contains(filter))
+            .collect()
+    }
+
+    /// The guest that it needs, for the host tool.
+    pub fn describe(&self) -> Value {
+        let names: Vec<&str> = self.implementations.iter().map(|i| i.name()).collect();
+        json!({
+            "group": self.name,
+            "append": self.append,
+            "mem": self.mem,
+            "cpus": 2,
+            "qemu": self.qemu,
+            "impl": names,
+            "timeout": self.timeout,
+        })
+    }
+}

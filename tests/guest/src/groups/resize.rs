@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Writes that work: size, mapping and align; where the memory is taken from.
+//!
+//! In the pictures one letter is one unit of 2 MiB, `.` is free.
+
+use crate::device::{Device, Driver};
+use crate::ktap::{check, Outcome, Test};
+use crate::region::Region;
+use crate::test;
+use crate::units::{in_order, Span, GIB, PAGE, UNIT};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(size_with_trailing_nul_returns_full_count),
+    test!(size_with_trailing_newline_returns_full_count),
+    test!(size_in_hex_and_octal_is_understood),
+    test!(size_of_same_value_is_a_no_op),
+    test!(size_zero_of_empty_device_is_a_no_op),
+    test!(grow_of_empty_device_starts_at_region_start),
+    test!(grow_extends_last_range_in_place),
+    test!(grow_fills_holes_first_fit),
+    test!(grow_takes_lowest_hole_before_extending),
+    test!(grow_extends_in_place_when_own_end_is_the_lowest_hole),
+    test!(grow_to_whole_region_leaves_nothing),
+    test!(grow_extends_only_the_last_range),
+    test!(shrink_trims_the_last_range),
+    test!(shrink_across_ranges_removes_the_last_first),
+    test!(shrink_to_zero_removes_all_mappings),
+    test!(mapping_numbers_stay_contiguous_after_regrowth),
+    test!(mapping_in_hex_without_prefix_is_understood),
+    test!(mapping_with_trailing_nul_returns_full_count),
+    test!(mapping_appends_in_page_offset_order),
+    test!(mapping_adjacent_to_last_range_stays_separate),
+    test!(mapping_replay_of_a_device_gives_the_same_device),
+    test!(align_values_read_back),
+    test!(align_in_hex_with_trailing_nul_returns_full_count),
+    test!(align_of_one_gib_places_aligned_device),
+];
+
+fn size_with_trailing_nul_returns_full_count(region: &Region) -> Outcome {
+    let device = region.create()?;
+    for (text, size) in [("0x600000\n\0", 3 * UNIT), ("2097152\0", UNIT), ("0\0", 0)] {
+        check(
+            format!("{text:?}"),
+            device.try_write("size", text),
+            Ok(text.len()),
+        )?;
+        check(format!("size after {text:?}"), device.size()?, size)?;
+    }
+    Ok(())
+}
+
+fn size_with_trailing_newline_returns_full_count(region: &Region) -> Outcome {
+    let device = region.create()?;
+    check("count", device.try_write("size", "4194304\n"), Ok(8))?;
+    check("size", device.size()?, 2 * UNIT)
+}
+
+fn size_in_hex_and_octal_is_understood(region: &Region) -> Outcome {
+    let device = region.create()?;
+    for (text, size) in [
+        ("0x400000", 2 * UNIT),
+        ("010000000", UNIT),
+        ("0X600000", 3 * UNIT),
+    ] {
+        check(text, device.try_write("size", text), Ok(text.len()))?;
+        check(format!("size after {text}"), device.size()?, size)?;
+    }
+    Ok(())
+}
+
+fn size_of_same_value_is_a_no_op(region: &Region) -> Outcome {
+    let spans = [region.units(6, 1), region.units(2, 2)];
+    let device = region.create_over(&spans)?;
+    device.set_size(3 * UNIT)?;
+    check("ranges", device.ranges()?, in_order(&spans))
+}
+
+fn size_zero_of_empty_device_is_a_no_op(region: &Region) -> Outcome {
+    let device = region.first_device()?;
+    device.set_size(0)?;
+    check("size", device.size()?, 0)?;
+    check("available", region.available()?, region.span().len())
+}
+
+fn grow_of_empty_device_starts_at_region_start(region: &Region) -> Outcome {
+    let device = region.create_sized(3 * UNIT)?;
+    check("ranges", device.ranges()?, in_order(&[region.units(0, 3)]))
+}
+
+fn grow_extends_last_range_in_place(region: &Region) -> Outcome {
+    // aa......  ->  aaaaa...
+    let device = region.create_sized(2 * UNIT)?;
+    device.set_size(5 * UNIT)?;
+    check("ranges", device.ranges()?, in_order(&[region.units(0, 5)]))
+}
+
+/// Devices of one unit each at these places, to leave holes between them.
+fn posts(region: &Region, at: &[u64]) -> Result<Vec<Device>, crate::ktap::Failure> {
+    let mut posts = Vec::new();
+    for &unit in at {
+        posts.push(region.create_over(&[region.units(unit, 1)])?);
+    }
+    Ok(posts)
+}
+
+fn grow_fills_holes_first_fit(region: &Region) -> Outcome {
+    // ..p.p...p.....  and seven units of device:  aapapaaapa....
+    posts(region, &[2, 4, 8])?;
+    let device = region.create_sized(7 * UNIT)?;
+    let expected = [
+        region.units(0, 2),
+        region.units(3, 1),
+        region.units(5, 3),
+        region.units(9, 1),
+    ];
+    check("ranges", device.ranges()?, in_order(&expected))
+}
+
+fn grow_takes_lowest_hole_before_extending(region: &Region) -> Outcome {
+    // ..pa....  ->  bbpa.... with b the new range of a: the lowest hole comes first.
+    posts(region, &[2])?;
+    let device = region.create_over(&[region.units(3, 1)])?;
+    device.set_size(3 * UNIT)?;
+    let expected = [region.units(3, 1), region.units(0, 2)];
+    check("ranges", device.ranges()?, in_order(&expected))?;
+    // The next hole is behind its first range, which is not its last: a third range.
+    device.set_size(4 * UNIT)?;
+    let expected = [region.units(3, 1), region.units(0, 2), region.units(4, 1)];
+    check("ranges", device.ranges()?, in_order(&expected))
+}
+
+fn grow_extends_in_place_when_own_end_is_the_lowest_hole(region: &Region) -> Outcome {
+    // pa.p..  ->  paapa.: what does not fit in place becomes a range of its own.
+    posts(region, &[0, 3])?;
+    let device = region.create_over(&[region.units(1, 1)])?;
+    device.set_size(3 * UNIT)?;
+    let expected = [region.units(1, 2), region.units(4, 1)];
+    check("ranges", device.ranges()?, in_order(&expected))
+}
+
+fn grow_to_whole_region_leaves_nothing(region: &Region) -> Outcome {
+    posts(region, &[1])?;
+    let rest = region.available()?;
+    let device = region.create_sized(rest)?;
+    check("available", region.available()?, 0)?;
+    let last = region.unit_count() - 2;
+    let expected = [region.units(0, 1), region.units(2, last)];
+    check("ranges", device.ranges()?, in_order(&expected))
+}
+
+fn grow_extends_only_the_last_range(region: &Region) -> Outcome {
+    // a: p.a with page offsets a=0 (unit 3), then unit 1. Growing by one takes unit 2, behind
+    // its last range: extended in place although another range of it ends the hole.
+    posts(region, &[0])?;
+    let device = region.create_over(&[region.units(3, 1), region.units(1, 1)])?;
+    device.set_size(3 * UNIT)?;
+    let expected = [region.units(3, 1), region.units(1, 2)];
+    check("ranges", device.ranges()?, in_order(&expected))
+}
+
+/// A device over three ranges: two units at 8, one at 2, three at 4.
+fn three_ranges(region: &Region) -> Result<(Device, [Span; 3]), crate::ktap::Failure> {
+    let spans = [region.units(8, 2), region.units(2, 1), region.units(4, 3)];
+    Ok((region.create_over(&spans)?, spans))
+}
+
+fn shrink_trims_the_last_range(region: &Region) -> Outcome {
+    let (device, spans) = three_ranges(region)?;
+    device.set_size(5 * UNIT)?;
+    let expected = [spans[0], spans[1], region.units(4, 2)];
+    check("ranges", device.ranges()?, in_order(&expected))?;
+    check("size", device.size()?, 5 * UNIT)
+}
+
+fn shrink_across_ranges_removes_the_last_first(region: &Region) -> Outcome {
+    let (device, _) = three_ranges(region)?;
+    device.set_size(UNIT)?;
+    check("ranges", device.ranges()?, in_order(&[region.units(8, 1)]))?;
+    check("available", region.available()?, region.span().len() - UNIT)
+}
+
+fn shrink_to_zero_removes_all_mappings(region: &Region) -> Outcome {
+    let (device, _) = three_ranges(region)?;
+    device.set_size(0)?;
+    check("ranges", device.ranges()?, vec![])?;
+    check("mapping0", device.attr("mapping0").exists(), false)?;
+    check("available", region.available()?, region.span().len())?;
+    check("resource", device.resource()?, region.span().start)
+}
+
+fn mapping_numbers_stay_contiguous_after_regrowth(region: &Region) -> Outcome {
+    let (device, spans) = three_ranges(region)?;
+    device.set_size(2 * UNIT)?;
+    device.add_mapping(region.units(20, 1))?;
+    device.add_mapping(region.units(30, 1))?;
+    let expected = [spans[0], region.units(20, 1), region.units(30, 1)];
+    check("ranges", device.ranges()?, in_order(&expected))?;
+    check("mapping3", device.attr("mapping3").exists(), false)
+}
+
+fn mapping_in_hex_without_prefix_is_understood(region: &Region) -> Outcome {
+    let device = region.create()?;
+    let span = region.units(7, 2);
+    let text = format!("{:x}-{:x}\n", span.start, span.end);
+    check("count", device.try_write("mapping", &text), Ok(text.len()))?;
+    check("ranges", device.ranges()?, in_order(&[span]))
+}
+
+fn mapping_with_trailing_nul_returns_full_count(region: &Region) -> Outcome {
+    let device = region.create()?;
+    let span = region.units(1, 1);
+    let text = format!("{:#x}-{:#x}\n\0", span.start, span.end);
+    check("count", device.try_write("mapping", &text), Ok(text.len()))?;
+    check("ranges", device.ranges()?, in_order(&[span]))
+}
+
+fn mapping_appends_in_page_offset_order(region: &Region) -> Outcome {
+    let (device, spans) = three_ranges(region)?;
+    check("ranges", device.ranges()?, in_order(&spans))?;
+    check("size", device.size()?, 6 * UNIT)
+}
+
+fn mapping_adjacent_to_last_range_stays_separate(region: &Region) -> Outcome {
+    let spans = [region.units(2, 1), region.units(3, 1)];
+    let device = region.create_over(&spans)?;
+    check("ranges", device.ranges()?, in_order(&spans))
+}
+
+fn mapping_replay_of_a_device_gives_the_same_device(region: &Region) -> Outcome {
+    // What `daxctl create-device --input` does: align, mappings by page offset, size.
+    let (device, _) = three_ranges(region)?;
+    let (size, align, ranges) = (device.size()?, device.align()?, device.ranges()?);
+    region.destroy(&device)?;
+    let again = region.create()?;
+    again.set_align(align)?;
+    for range in &ranges {
+        again.add_mapping(range.span)?;
+    }
+    again.set_size(size)?;
+    check("ranges", again.ranges()?, ranges)?;
+    again.bind(Driver::DeviceDax)?;
+    check("driver", again.driver(), Some("device_dax".into()))
+}
+
+fn align_values_read_back(region: &Region) -> Outcome {
+    let device = region.create()?;
+    for align in [PAGE, UNIT, GIB, UNIT, PAGE] {
+        device.set_align(align)?;
+        check("align", device.align()?, align)?;
+    }
+    Ok(())
+}
+
+fn align_in_hex_with_trailing_nul_returns_full_count(region: &Region) -> Outcome {
+    let device = region.create()?;
+    for (text, align) in [("0x1000\n\0", PAGE), ("0x200000\n", UNIT), ("4096\0", PAGE)] {
+        check(
+            format!("{text:?}"),
+            device.try_write("align", text),
+            Ok(text.len()),
+        )?;
+        check("align", device.align()?, align)?;
+    }
+    Ok(())
+}
+
+fn align_of_one_gib_places_aligned_device(region: &Region) -> Outcome {
+    let device = region.create()?;
+    device.set_align(GIB)?;
+    device.set_size(GIB)?;
+    let start = region.span().start.next_multiple_of(GIB);
+    check(
+        "ranges",
+        device.ranges()?,
+        in_order(&[Span::at(start, GIB)]),
+    )
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The running kernel: which driver it has, its modules, its health.
+
+use crate::errno::Errno;
+use crate::sysfs::{self, Error, Result};
+use flate2::read::GzDecoder;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Which device-dax the kernel was built with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Impl {
+    /// The one under test.
+    Rust,
+    /// The one that it replaces, for comparison.
+    C,
+}
+
+impl Impl {
+    /// The name in the output of `dax-guest list` and in `DAX_IMPL`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Impl::Rust => "rust",
+            Impl::C => "c",
+        }
+    }
+
+    /// The driver of the running kernel, found out by [`Impl::detect`].
+    pub fn running() -> Impl {
+        *RUNNING.get().expect("main detects the driver first")
+    }
+
+    /// Asks `DAX_IMPL` (the kernel hands unknown boot parameters to init as environment),
+    /// then the kernel's configuration.
+    pub fn detect() -> Result<Impl> {
+        let found = match std::env::var("DAX_IMPL").as_deref() {
+            Ok("rust") => Impl::Rust,
+            Ok("c") => Impl::C,
+            Ok(other) => return Err(Error::state(format!("DAX_IMPL={other}: not rust or c"))),
+            Err(_) if config()?.lines().any(|line| RUST_CONFIG.contains(&line)) => Impl::Rust,
+            Err(_) => Impl::C,
+        };
+        Ok(*RUNNING.get_or_init(|| found))
+    }
+}
+
+/// The driver of the running kernel.
+static RUNNING: OnceLock<Impl> = OnceLock::new();
+/// How the kernel's configuration tells that it is the Rust driver.
+const RUST_CONFIG: [&str; 2] = ["CONFIG_DEV_DAX_RUST=y", "CONFIG_DEV_DAX_RUST=m"];
+
+impl fmt::Display for Impl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The kernel's configuration, from `/proc/config.gz`.
+fn config() -> Result<String> {
+    let path = "/proc/config.gz";
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        GzDecoder::new(File::open(path)?).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    read().map_err(|e| Error::new(format!("read {path}"), Errno::from(e)))
+}
+
+/// Whether a module is in the kernel, loaded or built in.
+pub fn has_module(name: &str) -> bool {
+    Path::new("/sys/module").join(name).exists()
+}
+
+/// Runs a program and insists on success; its standard output.
+pub fn run(program: &str, args: &[&str]) -> Result<String> {
+    let what = || format!("{program} {}", args.join(" "));
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .map_err(|e| Error::new(what(), Errno::from(e)))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Error::state(format!(
+            "{}: {}: {said}",
+            what(),
+            output.status
+        )))
+    }
+}
+
+/// Loads a module with parameters; fine if it is there.
+pub fn modprobe(args: &[&str]) -> Result<()> {
+    run("modprobe", args).map(drop)
+}
+
+/// Removes a module and what only it used.
+pub fn modprobe_remove(name: &str) -> Result<()> {
+    run("modprobe", &["-r", name]).map(drop)
+}
+
+/// Puts a line into the kernel log, so that what follows there can be attributed.
+pub fn log(line: &str) {
+    // The log is a courtesy: a guest without /dev/kmsg is still tested.
+    let _ = fs::write("/dev/kmsg", format!("dax-guest: {line}\n"));
+}
+
+/// Counts of what must not happen: warnings, oopses, corrupted pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Health {
+    warnings: u64,
+    oopses: u64,
+    bad_page: bool,
+}
+
+impl Health {
+    /// Reads the counters.
+    pub fn now() -> Health {
+        let read = |path: &str| sysfs::read_number(Path::new(path)).unwrap_or(0);
+        // TAINT_BAD_PAGE is bit 5 of the taint mask.
+        let bad_page = read("/proc/sys/kernel/tainted") & (1 << 5) != 0;
+        Health {
+            warnings: read("/sys/kernel/warn_count"),
+            oopses: read("/sys/kernel/oops_count"),
+            bad_page,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Running tests and reporting in the Kernel Test Anything Protocol.
+//!
+//! Every test runs in a child of its own: its mappings and files go with it, its panic or crash
+//! is a failed test, and so is its hanging. The region is made anew before each test and emptied
+//! after it, whatever happened in between.
+
+use crate::child::{Child, End};
+use crate::errno::Errno;
+use crate::kernel::{self, Health, Impl};
+use crate::region::{self, Region};
+use crate::sysfs;
+use crate::trap;
+use std::fmt::{Debug, Display};
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// Why a test did not pass.
+#[derive(Debug)]
+pub enum Failure {
+    /// The environment does not allow the test.
+    Skip(String),
+    /// The driver did not do as expected.
+    Fail(String),
+}
+
+/// What a test, or a part of one, comes to.
+pub type Outcome = Result<(), Failure>;
+
+impl From<sysfs::Error> for Failure {
+    #[track_caller]
+    fn from(error: sysfs::Error) -> Failure {
+        Failure::Fail(format!("{}: {error}", Location::caller()))
+    }
+}
+
+/// The one assertion: `what` is `expected`. Both values are reported when it is not.
+#[track_caller]
+pub fn check<T: PartialEq + Debug>(what: impl Display, actual: T, expected: T) -> Outcome {
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Failure::Fail(format!(
+        "{}: {what}\n  expected {expected:?}\n  actual   {actual:?}",
+        Location::caller()
+    )))
+}
+
+/// Ends the test as skipped.
+pub fn skip<T>(reason: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Skip(reason.into()))
+}
+
+/// Gathers the failures of a table, so that one bad row does not hide the others.
+#[derive(Default)]
+pub struct Rows {
+    failures: Vec<String>,
+}
+
+impl Rows {
+    /// Adds a row.
+    pub fn add(&mut self, row: impl Display, outcome: Outcome) {
+        match outcome {
+            Ok(()) => {}
+            Err(Failure::Fail(why)) => self.failures.push(format!("row {row}: {why}")),
+            Err(Failure::Skip(why)) => note(format!("row {row} skipped: {why}")),
+        }
+    }
+
+    /// Fails if a row failed.
+    pub fn finish(self) -> Outcome {
+        if self.failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Fail(self.failures.join("\n")))
+        }
+    }
+}
+
+/// Prints a diagnostic line.
+pub fn note(text: impl Display) {
+    for line in text.to_string().lines() {
+        println!("# {line}");
+    }
+}
+
+/// One test.
+pub struct Test {
+    /// `<subject>_<condition>_<outcome>`.
+    pub name: &'static str,
+    /// The body; it gets a fresh, empty region.
+    pub run: fn(&Region) -> Outcome,
+    /// Why the C driver is not put through it.
+    not_on_c: Option<&'static str>,
+    /// How long it may take.
+    limit: Duration,
+}
+
+impl Test {
+    /// A test for both drivers.
+    pub const fn new(name: &'static str, run: fn(&Region) -> Outcome) -> Test {
+        Test {
+            name,
+            run,
+            not_on_c: None,
+            limit: Duration::from_secs(60),
+        }
+    }
+
+    /// Keeps the C driver out.
+    pub const fn not_on_c(mut self, reason: &'static str) -> Test {
+        self.not_on_c = Some(reason);
+        self
+    }
+}
+
+/// Names a test after its function.
+#[macro_export]
+macro_rules! test {
+    ($run:ident) => {
+        $crate::ktap::Test::new(stringify!($run), $run)
+    };
+}
+
+/// Exit status of a test's process: skipped. (0 is passed, 1 is failed.)
+const SKIPPED: i32 = 4;
+/// How long emptying the region may take.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the report says about a test.
+enum Verdict {
+    Ok,
+    NotOk,
+    Skip(String),
+    /// Failed, and the kernel is in no state for another test.
+    Bail,
+}
+
+/// Runs tests and reports them; whether none failed.
+pub fn run(tests: &[&Test]) -> bool {
+    println!("KTAP version 1\n1..{}", tests.len());
+    let mut failed = 0;
+    let mut bailed = false;
+    for (number, test) in (1..).zip(tests) {
+        let verdict = if bailed {
+            note("not run: an earlier test left the kernel unusable");
+            Verdict::NotOk
+        } else {
+            one(test)
+        };
+        match verdict {
+            Verdict::Ok => println!("ok {number} {}", test.name),
+            Verdict::Skip(ref why) => println!("ok {number} {} # SKIP {why}", test.name),
+            Verdict::NotOk | Verdict::Bail => {
+                failed += 1;
+                println!("not ok {number} {}", test.name);
+            }
+        }
+        bailed |= matches!(verdict, Verdict::Bail);
+    }
+    note(format!("{} tests, {failed} failed", tests.len()));
+    failed == 0
+}
+
+/// Runs one test and cleans up after it.
+fn one(test: &Test) -> Verdict {
+    if let (Impl::C, Some(reason)) = (Impl::running(), test.not_on_c) {
+        return Verdict::Skip(format!("C driver: {reason}"));
+    }
+    kernel::log(&format!("begin {}", test.name));
+    let health = Health::now();
+    let started = Instant::now();
+    let reason = std::env::temp_dir().join("dax-guest.skip");
+    let end = in_child(test.limit, || {
+        let outcome = Region::fresh()
+            .map_err(|e| Failure::Fail(format!("set-up: {e}")))
+            .and_then(|region| (test.run)(&region));
+        match outcome {
+            Ok(()) => 0,
+            Err(Failure::Fail(why)) => {
+                note(why);
+                1
+            }
+            Err(Failure::Skip(why)) => {
+                // The reason belongs on the result line, which the parent prints.
+                let _ = std::fs::write(&reason, why);
+                SKIPPED
+            }
+        }
+    });
+    let elapsed = started.elapsed();
+    let cleaned = match end {
+        Ok(End::Stuck) => Ok(End::Stuck),
+        _ => in_child(CLEAN_UP_LIMIT, clean_up),
+    };
+    let verdict = match end {
+        Ok(End::Exit(0)) => Verdict::Ok,
+        Ok(End::Exit(SKIPPED)) => {
+            Verdict::Skip(std::fs::read_to_string(&reason).unwrap_or_default())
+        }
+        Ok(End::Exit(1)) => Verdict::NotOk,
+        Ok(End::Stuck) => {
+            note(format!("hangs in the kernel after {elapsed:.1?}"));
+            Verdict::Bail
+        }
+        other => {
+            note(format!("the test's process: {other:?} after {elapsed:.1?}"));
+            Verdict::NotOk
+        }
+    };
+    let after = Health::now();
+    if after != health {
+        note(format!("kernel health: {health:?} before, {after:?} after"));
+    }
+    match (cleaned, verdict) {
+        (_, Verdict::Bail) => Verdict::Bail,
+        (Ok(End::Exit(0)), verdict) if after == health => verdict,
+        (Ok(End::Exit(0)), _) => Verdict::NotOk,
+        (Ok(End::Stuck), _) => {
+            note("clean-up hangs in the kernel");
+            Verdict::Bail
+        }
+        (other, _) => {
+            note(format!("clean-up: {other:?}"));
+            Verdict::NotOk
+        }
+    }
+}
+
+/// Runs `body` in a child that catches its own memory faults.
+fn in_child(limit: Duration, body: impl FnOnce() -> i32) -> Result<End, Errno> {
+    let child = Child::spawn(|| match trap::install() {
+        Ok(()) => body(),
+        Err(errno) => {
+            note(format!("sigaction: {errno}"));
+            1
+        }
+    })?;
+    Ok(child.wait(limit))
+}
+
+/// Empties the region, if the test left one.
+fn clean_up() -> i32 {
+    match region::tear_down() {
+        Ok(()) => 0,
+        Err(error) => {
+            note(format!("clean-up: {error}"));
+            1
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Drives the device-dax driver of the running kernel: through sysfs, mmap and daxctl.
+//!
+//! - `dax-guest list` prints the groups of tests and the guests that they need.
+//! - `dax-guest test GROUP [FILTER]` runs a group as root and reports in KTAP.
+//! - `dax-guest demo` shows the main job of the driver, for people.
+
+#![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+
+mod child;
+mod device;
+mod errno;
+mod groups;
+mod kernel;
+mod ktap;
+mod memory;
+mod mmap;
+mod region;
+mod snapshot;
+mod sysfs;
+mod trap;
+mod uevents;
+mod units;
+
+use groups::{Group, GROUPS};
+use kernel::Impl;
+use std::process::ExitCode;
+
+/// How the program is called.
+const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["list"] => {
+            for group in GROUPS {
+                println!("{}", group.describe());
+            }
+            ExitCode::SUCCESS
+        }
+        ["test", group] => test(group, ""),
+        ["test", group, filter] => test(group, filter),
+        _ => usage(USAGE),
+    }
+}
+
+/// Runs a group.
+fn test(group: &str, filter: &str) -> ExitCode {
+    let Some(group) = Group::named(group) else {
+        return usage("no such group; `dax-guest list` has them");
+    };
+    let tests = group.tests(filter);
+    if tests.is_empty() {
+        return usage("no test of the group has that in its name");
+    }
+    match Impl::detect() {
+        Ok(implementation) => {
+            ktap::note(format!("group {}, {implementation} driver", group.name));
+            if ktap::run(&tests) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => usage(&error.to_string()),
+    }
+}
+
+/// Complains.
+fn usage(message: &str) -> ExitCode {
+    eprintln!("dax-guest: {message}");
+    ExitCode::from(2)
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Hotplugged memory blocks.
+
+use crate::sysfs::{self, Error, Result};
+use crate::units::Span;
+use std::path::{Path, PathBuf};
+
+/// The folder of memory blocks.
+const MEMORY: &str = "/sys/devices/system/memory";
+
+/// The size of a memory block in bytes.
+pub fn block_size() -> Result<u64> {
+    let text = sysfs::read(&Path::new(MEMORY).join("block_size_bytes"))?;
+    u64::from_str_radix(&text, 16)
+        .map_err(|_| Error::state(format!("block_size_bytes: {text:?} is not hexadecimal")))
+}
+
+/// The memory blocks that exist within a span.
+pub fn blocks(span: Span) -> Result<Vec<PathBuf>> {
+    let size = block_size()?;
+    Ok((span.start / size..=span.end / size)
+        .map(|block| Path::new(MEMORY).join(format!("memory{block}")))
+        .filter(|path| path.exists())
+        .collect())
+}
+
+/// Offlines every block within a span.
+pub fn offline(span: Span) -> Result<()> {
+    for block in blocks(span)? {
+        let state = block.join("state");
+        if sysfs::read(&state)? != "offline" {
+            sysfs::write(&state, "offline")?;
+        }
+    }
+    Ok(())
+}

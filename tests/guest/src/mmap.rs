@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mapping a dax device and looking at what came of it.
+
+use crate::device::Device;
+use crate::errno::Errno;
+use crate::sysfs::{self, Error};
+use crate::trap::{self, Signal};
+use crate::units::PAGE;
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::ptr;
+
+/// Read and write.
+pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
+/// Opens a node for reading and writing.
+pub fn open(path: &Path) -> Result<File, Errno> {
+    Ok(OpenOptions::new().read(true).write(true).open(path)?)
+}
+
+/// Opens a node for reading only.
+pub fn open_read_only(path: &Path) -> Result<File, Errno> {
+    Ok(File::open(path)?)
+}
+
+/// A mapping of memory into this process; unmapped when dropped.
+#[derive(Debug)]
+pub struct Map {
+    addr: usize,
+    len: usize,
+}
+
+impl Map {
+    /// Maps `len` bytes of a file, shared, for reading and writing.
+    pub fn shared(file: &File, len: u64, offset: u64) -> Result<Map, Errno> {
+        Map::with(file, len, offset, RW, libc::MAP_SHARED)
+    }
+
+    /// Maps a whole device, shared, for reading and writing.
+    pub fn whole(device: &Device) -> sysfs::Result<Map> {
+        let failed = |what: &str, errno| Error::new(format!("{what} {}", device.name()), errno);
+        let size = device.size()?;
+        let file = open(&device.node()).map_err(|e| failed("open", e))?;
+        Map::shared(&file, size, 0).map_err(|e| failed("mmap", e))
+    }
+
+    /// Maps with any protection and flags, at an address of the kernel's choice.
+    pub fn with(file: &File, len: u64, offset: u64, prot: i32, flags: i32) -> Result<Map, Errno> {
+        Map::raw(0, len, prot, flags, file.as_raw_fd(), offset)
+    }
+
+    /// Maps shared memory without a file at an address of the kernel's choice.
+    pub fn anonymous(len: u64) -> Result<Map, Errno> {
+        Map::raw(0, len, RW, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0)
+    }
+
+    /// Maps at a hint that no other mapping occupies.
+    pub fn at_hint(file: &File, hint: usize, len: u64) -> Result<Map, Errno> {
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        Map::raw(hint, len, RW, flags, file.as_raw_fd(), 0)
+    }
+
+    /// `mmap(2)`.
+    fn raw(
+        hint: usize,
+        len: u64,
+        prot: i32,
+        flags: i32,
+        fd: RawFd,
+        offset: u64,
+    ) -> Result<Map, Errno> {
+        let len = len as usize;
+        // SAFETY: Without MAP_FIXED, which no caller passes, the kernel only uses free address
+        // space, so no Rust object is affected; the result is owned by the `Map`.
+        let addr = unsafe {
+            libc::mmap(
+                ptr::without_provenance_mut(hint),
+                len,
+                prot,
+                flags,
+                fd,
+                offset as i64,
+            )
+        };
+        if addr == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        Ok(Map {
+            addr: addr as usize,
+            len,
+        })
+    }
+
+    /// Where the mapping begins.
+    pub fn addr(&self) -> usize {
+        self.addr
+    }
+
+    /// The number of bytes.
+    pub fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    /// The address of an offset within the mapping.
+    fn at(&self, offset: u64) -> usize {
+        assert!(
+            offset + 8 <= self.len(),
+            "{offset:#x} is outside the mapping"
+        );
+        self.addr + offset as usize
+    }
+
+    /// Reads eight bytes.
+    pub fn load(&self, offset: u64) -> Result<u64, Signal> {
+        trap::load(self.at(offset))
+    }
+
+    /// Writes eight bytes.
+    pub fn store(&self, offset: u64, value: u64) -> Result<(), Signal> {
+        // SAFETY: The address is within the mapping, into which no Rust reference exists.
+        unsafe { trap::store(self.at(offset), value) }
+    }
+
+    /// The page frame behind an offset; `None` where no page is mapped.
+    pub fn frame(&self, offset: u64) -> sysfs::Result<Option<u64>> {
+        frame(self.at(offset))
+    }
+
+    /// `munmap(2)` on a part. What remains is unmapped with the rest when dropped.
+    pub fn unmap(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        // SAFETY: The part is within the mapping, into which no Rust reference exists; later
+        // accesses go through `trap` and end in a signal that is reported.
+        let rc = unsafe { libc::munmap(self.at(offset) as *mut _, len as usize) };
+        if rc == 0 {
+            Ok(())
+        } else {
+            Err(Errno::last())
+        }
+    }
+
+    /// `mprotect(2)` on a part.
+    pub fn protect(&self, offset: u64, len: u64, prot: i32) -> Result<(), Errno> {
+        // SAFETY: As for `unmap`.
+        let rc = unsafe { libc::mprotect(self.at(offset) as *mut _, len as usize, prot) };
+        if rc == 0 {
+            Ok(())
+        } else {
+            Err(Errno::last())
+        }
+    }
+
+    /// `madvise(2)` on all of it.
+    pub fn advise(&self, advice: i32) -> Result<(), Errno> {
+        // SAFETY: As for `unmap`.
+        let rc = unsafe { libc::madvise(self.addr as *mut _, self.len, advice) };
+        if rc == 0 {
+            Ok(())
+        } else {
+            Err(Errno::last())
+        }
+    }
+
+    /// One value in kB from this mapping's entry in `/proc/self/smaps`.
+    pub fn smaps_kib(&self, field: &str) -> sysfs::Result<u64> {
+        let path = "/proc/self/smaps";
+        let text = fs::read_to_string(path).map_err(|e| Error::new(path, Errno::from(e)))?;
+        let head = format!("{:x}-", self.addr);
+        let mut entry = text.lines().skip_while(|line| !line.starts_with(&head));
+        entry
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
+            .ok_or_else(|| Error::state(format!("{path}: no {field} at {:#x}", self.addr)))
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: The mapping is owned by `self` and no reference into it exists.
+        unsafe { libc::munmap(self.addr as *mut _, self.len) };
+    }
+}
+
+/// The page frame behind an address of this process, from `/proc/self/pagemap`.
+fn frame(addr: usize) -> sysfs::Result<Option<u64>> {
+    /// The page is in memory.
+    const PRESENT: u64 = 1 << 63;
+    /// The page frame number.
+    const FRAME: u64 = (1 << 55) - 1;
+    let path = "/proc/self/pagemap";
+    let read = || -> Result<u64, Errno> {
+        let mut entry = [0; 8];
+        File::open(path)?.read_exact_at(&mut entry, addr as u64 / PAGE * 8)?;
+        Ok(u64::from_ne_bytes(entry))
+    };
+    let entry = read().map_err(|e| Error::new(format!("{path} at {addr:#x}"), e))?;
+    Ok((entry & PRESENT != 0).then_some(entry & FRAME))
+}

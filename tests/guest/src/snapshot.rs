@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Everything that the driver shows of a region, to compare before and after.
+
+use crate::device::Device;
+use crate::ktap::{Failure, Outcome};
+use crate::region::Region;
+use crate::sysfs::{self, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The attributes of a region and of its devices with their mappings, the devices' drivers and
+/// nodes, and who reserved which memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot(BTreeMap<String, String>);
+
+impl Snapshot {
+    /// Reads it all.
+    pub fn of(region: &Region) -> Result<Snapshot> {
+        let mut state = BTreeMap::new();
+        read_dir(&mut state, "region", &region.attr("."))?;
+        for device in region.devices()? {
+            read_device(&mut state, &device)?;
+        }
+        let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
+        let ours = iomem.lines().filter(|line| line.contains(" : dax"));
+        state.insert("iomem".into(), ours.collect::<Vec<_>>().join("; "));
+        Ok(Snapshot(state))
+    }
+
+    /// Fails with the differences, if there are any.
+    pub fn check_same(&self, later: &Snapshot) -> Outcome {
+        let mut changes = String::new();
+        for key in self.0.keys().chain(later.0.keys()) {
+            let (before, after) = (self.0.get(key), later.0.get(key));
+            let change = format!("\n  {key}: {before:?} became {after:?}");
+            if before != after && !changes.contains(&change) {
+                changes += &change;
+            }
+        }
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Fail(format!("state changed:{changes}")))
+        }
+    }
+}
+
+/// Adds a device.
+fn read_device(state: &mut BTreeMap<String, String>, device: &Device) -> Result<()> {
+    let name = device.name();
+    read_dir(state, name, &device.dir())?;
+    state.insert(format!("{name} driver"), format!("{:?}", device.driver()));
+    state.insert(format!("{name} node"), device.node().exists().to_string());
+    for entry in sysfs::names(&device.dir())? {
+        if entry.starts_with("mapping") && entry != "mapping" {
+            read_dir(state, &format!("{name}/{entry}"), &device.attr(&entry))?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds every attribute in a folder that can be read.
+fn read_dir(state: &mut BTreeMap<String, String>, label: &str, dir: &Path) -> Result<()> {
+    for name in sysfs::names(dir)? {
+        let path = dir.join(&name);
+        if path.is_file() && sysfs::mode(&path)? & 0o444 != 0 {
+            state.insert(format!("{label}/{name}"), sysfs::read_raw(&path)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Loads and stores that report SIGBUS and SIGSEGV instead of dying of them.
+//!
+//! The way of the kernel's exception tables: two tiny functions hold the only instructions that
+//! may fault, and the signal handler resumes behind them with the signal's number in the second
+//! result register. There is no jump out of a signal handler and no global state, so it works
+//! in every thread at once.
+
+use crate::errno::Errno;
+use std::arch::global_asm;
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// The signal with which the kernel answered an access.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signal(pub i32);
+
+impl Signal {
+    /// The memory is not there.
+    pub const BUS: Signal = Signal(libc::SIGBUS);
+    /// The mapping does not allow the access.
+    pub const SEGV: Signal = Signal(libc::SIGSEGV);
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Signal::BUS => f.write_str("SIGBUS"),
+            Signal::SEGV => f.write_str("SIGSEGV"),
+            Signal(number) => write!(f, "signal {number}"),
+        }
+    }
+}
+
+// rdi: address, rsi: value to store. Result: rax: value loaded, rdx: 0 or the signal.
+global_asm!(
+    ".pushsection .text.dax_guest_trap, \"ax\", @progbits",
+    ".globl dax_guest_load, dax_guest_load_at, dax_guest_store, dax_guest_store_at",
+    ".globl dax_guest_trapped",
+    "dax_guest_load:",
+    "xor edx, edx",
+    "dax_guest_load_at:",
+    "mov rax, [rdi]",
+    "ret",
+    "dax_guest_store:",
+    "xor eax, eax",
+    "xor edx, edx",
+    "dax_guest_store_at:",
+    "mov [rdi], rsi",
+    "dax_guest_trapped:",
+    "ret",
+    ".popsection",
+);
+
+/// The two result registers.
+#[repr(C)]
+struct Access {
+    value: u64,
+    signal: u64,
+}
+
+extern "C" {
+    fn dax_guest_load(addr: *const u64) -> Access;
+    fn dax_guest_store(addr: *mut u64, value: u64) -> Access;
+    // Labels, not functions: only their addresses are used.
+    fn dax_guest_load_at();
+    fn dax_guest_store_at();
+    fn dax_guest_trapped();
+}
+
+/// Resumes a faulting [`load`] or [`store`] behind its access; any other fault stays fatal.
+extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: The handler is installed with SA_SIGINFO, so the kernel passes a valid, exclusive
+    // pointer to the ucontext that it restores on return.
+    let regs = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let rip = regs[libc::REG_RIP as usize] as usize;
+    let label = |f: unsafe extern "C" fn()| f as usize;
+    if rip == label(dax_guest_load_at) || rip == label(dax_guest_store_at) {
+        regs[libc::REG_RIP as usize] = label(dax_guest_trapped) as i64;
+        regs[libc::REG_RDX as usize] = i64::from(signal);
+    } else {
+        // SAFETY: Restoring the default action is async-signal-safe; the instruction then
+        // faults again and ends the process with the signal it deserves.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Installs the handler; once per process, inherited by `fork`.
+pub fn install() -> Result<(), Errno> {
+    // SAFETY: All zeroes is a valid sigaction (no flags, empty mask, SIG_DFL).
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = on_fault as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO;
+    for signal in [libc::SIGBUS, libc::SIGSEGV] {
+        // SAFETY: `action` is initialised, its handler has the SA_SIGINFO signature, and the
+        // old action is not asked for.
+        if unsafe { libc::sigaction(signal, &action, ptr::null_mut()) } != 0 {
+            return Err(Errno::last());
+        }
+    }
+    Ok(())
+}
+
+/// Reads eight bytes at `addr`, wherever that is.
+pub fn load(addr: usize) -> Result<u64, Signal> {
+    // SAFETY: A load has no effect on memory, and where nothing is mapped the handler ends it.
+    let access = unsafe { dax_guest_load(addr as *const u64) };
+    match access.signal {
+        0 => Ok(access.value),
+        signal => Err(Signal(signal as i32)),
+    }
+}
+
+/// Writes eight bytes at `addr`.
+///
+/// # Safety
+///
+/// No Rust object lives in these bytes.
+pub unsafe fn store(addr: usize, value: u64) -> Result<(), Signal> {
+    // SAFETY: By the contract of this function nothing in Rust looks at these bytes, and where
+    // nothing writable is mapped the handler ends it.
+    let access = unsafe { dax_guest_store(addr as *mut u64, value) };
+    match access.signal {
+        0 => Ok(()),
+        signal => Err(Signal(signal as i32)),
+    }
+}
