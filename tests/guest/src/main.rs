@@ -15,6 +15,8 @@ mod kernel;
 mod ktap;
 mod memory;
 mod mmap;
+mod pattern;
+mod pipe;
 mod region;
 mod snapshot;
 mod sysfs;

@@ -56,10 +56,10 @@ impl Map {
         Map::raw(0, len, RW, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0)
     }
 
-    /// Maps at a hint that no other mapping occupies.
-    pub fn at_hint(file: &File, hint: usize, len: u64) -> Result<Map, Errno> {
+    /// Maps shared at an address that no other mapping occupies.
+    pub fn at(file: &File, addr: usize, len: u64, offset: u64) -> Result<Map, Errno> {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
-        Map::raw(hint, len, RW, flags, file.as_raw_fd(), 0)
+        Map::raw(addr, len, RW, flags, file.as_raw_fd(), offset)
     }
 
     /// `mmap(2)`.
@@ -104,7 +104,7 @@ impl Map {
     }
 
     /// The address of an offset within the mapping.
-    fn at(&self, offset: u64) -> usize {
+    fn address(&self, offset: u64) -> usize {
         assert!(
             offset + 8 <= self.len(),
             "{offset:#x} is outside the mapping"
@@ -112,27 +112,40 @@ impl Map {
         self.addr + offset as usize
     }
 
+    /// A pointer for system calls. Nothing in Rust may look at what is there.
+    pub fn pointer(&self, offset: u64, len: usize) -> *mut libc::c_void {
+        assert!(
+            offset + len as u64 <= self.len(),
+            "{offset:#x}: outside the mapping"
+        );
+        ptr::with_exposed_provenance_mut(self.addr + offset as usize)
+    }
+
     /// Reads eight bytes.
     pub fn load(&self, offset: u64) -> Result<u64, Signal> {
-        trap::load(self.at(offset))
+        trap::load(self.address(offset))
     }
 
     /// Writes eight bytes.
     pub fn store(&self, offset: u64, value: u64) -> Result<(), Signal> {
         // SAFETY: The address is within the mapping, into which no Rust reference exists.
-        unsafe { trap::store(self.at(offset), value) }
+        unsafe { trap::store(self.address(offset), value) }
     }
 
-    /// The page frame behind an offset; `None` where no page is mapped.
-    pub fn frame(&self, offset: u64) -> sysfs::Result<Option<u64>> {
-        frame(self.at(offset))
+    /// The page frames behind `pages` pages; `None` where no page is mapped.
+    pub fn frames(&self, offset: u64, pages: u64) -> sysfs::Result<Vec<Option<u64>>> {
+        assert!(
+            offset + pages * PAGE <= self.len(),
+            "{offset:#x}: outside the mapping"
+        );
+        frames(self.addr + offset as usize, pages)
     }
 
     /// `munmap(2)` on a part. What remains is unmapped with the rest when dropped.
     pub fn unmap(&self, offset: u64, len: u64) -> Result<(), Errno> {
         // SAFETY: The part is within the mapping, into which no Rust reference exists; later
         // accesses go through `trap` and end in a signal that is reported.
-        let rc = unsafe { libc::munmap(self.at(offset) as *mut _, len as usize) };
+        let rc = unsafe { libc::munmap(self.address(offset) as *mut _, len as usize) };
         if rc == 0 {
             Ok(())
         } else {
@@ -143,7 +156,7 @@ impl Map {
     /// `mprotect(2)` on a part.
     pub fn protect(&self, offset: u64, len: u64, prot: i32) -> Result<(), Errno> {
         // SAFETY: As for `unmap`.
-        let rc = unsafe { libc::mprotect(self.at(offset) as *mut _, len as usize, prot) };
+        let rc = unsafe { libc::mprotect(self.address(offset) as *mut _, len as usize, prot) };
         if rc == 0 {
             Ok(())
         } else {
@@ -182,18 +195,22 @@ impl Drop for Map {
     }
 }
 
-/// The page frame behind an address of this process, from `/proc/self/pagemap`.
-fn frame(addr: usize) -> sysfs::Result<Option<u64>> {
+/// The page frames behind addresses of this process, from `/proc/self/pagemap`.
+fn frames(addr: usize, pages: u64) -> sysfs::Result<Vec<Option<u64>>> {
     /// The page is in memory.
     const PRESENT: u64 = 1 << 63;
     /// The page frame number.
     const FRAME: u64 = (1 << 55) - 1;
     let path = "/proc/self/pagemap";
-    let read = || -> Result<u64, Errno> {
-        let mut entry = [0; 8];
-        File::open(path)?.read_exact_at(&mut entry, addr as u64 / PAGE * 8)?;
-        Ok(u64::from_ne_bytes(entry))
+    let read = || -> Result<Vec<u8>, Errno> {
+        let mut bytes = vec![0; pages as usize * 8];
+        File::open(path)?.read_exact_at(&mut bytes, addr as u64 / PAGE * 8)?;
+        Ok(bytes)
     };
-    let entry = read().map_err(|e| Error::new(format!("{path} at {addr:#x}"), e))?;
-    Ok((entry & PRESENT != 0).then_some(entry & FRAME))
+    let bytes = read().map_err(|e| Error::new(format!("{path} at {addr:#x}"), e))?;
+    Ok(bytes
+        .chunks_exact(8)
+        .map(|entry| u64::from_ne_bytes(entry.try_into().expect("eight bytes")))
+        .map(|entry| (entry & PRESENT != 0).then_some(entry & FRAME))
+        .collect())
 }

@@ -4,6 +4,7 @@
 mod attributes;
 mod create;
 mod errors;
+mod mmap;
 mod resize;
 
 use crate::kernel::Impl;
@@ -52,6 +53,24 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: errors::FILES,
+    },
+    Group {
+        name: "mmap",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: mmap::FILES,
+    },
+    Group {
+        name: "mmap-1g",
+        append: "memmap=3G%4G+0xefffffff",
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: mmap::GIANT_FILES,
     },
 ];
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel itself reads and writes mapped dax memory, and holds on to its pages.
+
+use super::{bound, open};
+use crate::child::{Child, End};
+use crate::errno::Errno;
+use crate::ktap::{check, Failure, Outcome, Test};
+use crate::mmap::Map;
+use crate::pipe::Pipe;
+use crate::region::Region;
+use crate::test;
+use crate::units::{PAGE, UNIT};
+use std::time::Duration;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(write_call_copies_from_mapped_memory),
+    test!(read_call_copies_into_mapped_memory),
+    test!(write_call_from_unbound_memory_gives_efault),
+    test!(vmsplice_hands_over_the_page),
+    test!(unbind_waits_for_a_pinned_page)
+        .not_on_c("frees the page under its user, which then oopses"),
+];
+
+/// Names a failed system call.
+fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
+    move |errno| Failure::Fail(format!("{what}: {errno}"))
+}
+
+fn write_call_copies_from_mapped_memory(region: &Region) -> Outcome {
+    let map = Map::whole(&bound(region)?)?;
+    let pipe = Pipe::new().map_err(failed("pipe"))?;
+    // The first page is in the page table, the second is not: the kernel takes the fault.
+    check("store", map.store(8, 77), Ok(()))?;
+    check("write", pipe.write_from(&map, 8, 8), Ok(8))?;
+    check("data", pipe.read_word(), Ok(77))?;
+    check("write", pipe.write_from(&map, 2 * UNIT, 8), Ok(8))?;
+    let word = pipe.read_word();
+    check("data", word, map.load(2 * UNIT).map_err(|_| Errno::EFAULT))
+}
+
+fn read_call_copies_into_mapped_memory(region: &Region) -> Outcome {
+    let map = Map::whole(&bound(region)?)?;
+    let pipe = Pipe::new().map_err(failed("pipe"))?;
+    check("write", pipe.write_word(123), Ok(8))?;
+    check("read", pipe.read_into(&map, 3 * UNIT, 8), Ok(8))?;
+    check("data", map.load(3 * UNIT), Ok(123))
+}
+
+fn write_call_from_unbound_memory_gives_efault(region: &Region) -> Outcome {
+    let device = bound(region)?;
+    let map = Map::whole(&device)?;
+    let pipe = Pipe::new().map_err(failed("pipe"))?;
+    check("store", map.store(0, 1), Ok(()))?;
+    device.unbind()?;
+    check("write", pipe.write_from(&map, 0, 8), Err(Errno::EFAULT))
+}
+
+fn vmsplice_hands_over_the_page(region: &Region) -> Outcome {
+    let map = Map::whole(&bound(region)?)?;
+    let pipe = Pipe::new().map_err(failed("pipe"))?;
+    check("store", map.store(PAGE, 5), Ok(()))?;
+    check("vmsplice", pipe.splice_from(&map, PAGE, 8), Ok(8))?;
+    // The pipe refers to the page, so it sees what is stored later.
+    check("store", map.store(PAGE, 6), Ok(()))?;
+    check("data", pipe.read_word(), Ok(6))
+}
+
+fn unbind_waits_for_a_pinned_page(region: &Region) -> Outcome {
+    let device = bound(region)?;
+    let file = open(&device)?;
+    let map = Map::whole(&device)?;
+    let pipe = Pipe::new().map_err(failed("pipe"))?;
+    check("store", map.store(UNIT, 4711), Ok(()))?;
+    check("vmsplice", pipe.splice_from(&map, UNIT, 8), Ok(8))?;
+    let mut unbinding =
+        Child::spawn(|| i32::from(device.unbind().is_err())).map_err(failed("fork"))?;
+    let early = unbinding.wait_for(Duration::from_secs(2));
+    check("unbind while the pipe holds the page", early, None)?;
+    // Waiting, yet out of service.
+    let again = Map::shared(&file, UNIT, 0).map(|m| m.addr());
+    check("mmap meanwhile", again, Err(Errno::ENXIO))?;
+    check("data", pipe.read_word(), Ok(4711))?;
+    let end = unbinding.wait_for(Duration::from_secs(20));
+    check("unbind afterwards", end, Some(End::Exit(0)))?;
+    check("driver", device.driver(), None)
+}
