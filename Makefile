@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0
+# The host side of the project; a kernel tree never sees this file. All work is
+# done by tools/lab, which reads its variables from the environment.
+
+MAKEFLAGS += --no-print-directory
+.SUFFIXES:
+.SILENT:
+.DEFAULT_GOAL := help
+
+# A variable given to make reaches lab through the environment; one that comes
+# from the environment does so verbatim. Never use them in a recipe.
+export CMD IMPL KERNEL DEBUG MEM CPUS APPEND QEMU FILES TIMEOUT ALLOW_SPLAT ONLY KDIR LLVM
+
+COMMANDS := run test check bench guest shell kernel module clean
+.PHONY: help $(COMMANDS)
+
+$(COMMANDS):
+	lab=$$(tools/bootstrap.sh) && exec "$$lab" $@
+
+help:
+	cat tools/help.txt

@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Builds the host tool `lab` and prints its path; all else goes to stderr. With
+# no cargo of RUST_MIN or newer here, the build root's cargo builds it.
+set -euo pipefail
+
+RUST_MIN=1.85
+repo=$(cd "$(dirname "$0")/.." && pwd)
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/device-dax
+cd "$repo"
+mkdir -p "$cache/locks"
+
+need() { # need PROGRAM PACKAGE...: installs the packages if the program is missing
+	command -v "$1" >/dev/null && return
+	shift
+	if [ "$(id -u)" != 0 ]; then
+		echo "error: please install: $*" >&2
+		exit 1
+	fi
+	echo "installing $*" >&2
+	{ [ -n "${updated:-}" ] || apt-get update -q; } >&2
+	updated=1
+	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@" >&2 </dev/null
+}
+
+new_enough() { # is there a cargo here, and is it RUST_MIN or newer?
+	local version
+	version=$(cargo --version 2>/dev/null) || return
+	version=${version#cargo }
+	[ "$(printf '%s\n' "$RUST_MIN" "${version%% *}" | sort -V | head -n1)" = "$RUST_MIN" ]
+}
+
+in_root() { # in_root SCRIPT: runs it in the build root, this checkout at /usr/src/device-dax
+	REPO=$repo CACHE=$cache ROOT=$root unshare --mount bash -euc '
+		mount --make-rprivate /
+		mkdir -p "$ROOT/usr/src/device-dax" "$ROOT/usr/src/cache"
+		mount -t proc proc "$ROOT/proc"
+		mount --rbind /dev "$ROOT/dev"
+		mount --bind "$REPO" "$ROOT/usr/src/device-dax"
+		mount --bind "$CACHE" "$ROOT/usr/src/cache"
+		cp -L /etc/resolv.conf "$ROOT/etc/resolv.conf" 2>/dev/null || true
+		cd "$ROOT"
+		exec chroot . /bin/bash -euc "cd /usr/src/device-dax; $0"' "$1"
+}
+
+need mmdebstrap mmdebstrap
+need unshare util-linux
+[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ||
+	need no-such-program debian-archive-keyring
+
+if new_enough; then
+	need cc gcc libc6-dev
+	export CARGO_TARGET_DIR=$cache/target
+	cargo build --quiet --locked --package lab >&2
+	echo "$CARGO_TARGET_DIR/debug/lab"
+	exit
+fi
+
+root=$cache/root-$(cat tools/root.packages tools/mkroot.sh | sha256sum | cut -c1-16)
+if [ ! -e "$root" ]; then
+	echo "no cargo $RUST_MIN or newer here: making the build root first (1 min)" >&2
+	exec 9>"$cache/locks/${root##*/}"
+	flock 9
+	[ -e "$root" ] || tools/mkroot.sh "$root" >&2
+	exec 9>&-
+fi
+# Static, for this machine's C library is not the root's. With --target, build
+# scripts and macros stay dynamic, as they must.
+target=x86_64-unknown-linux-gnu
+in_root "export CARGO_HOME=/usr/src/cache/cargo CARGO_TARGET_DIR=/usr/src/cache/target-root
+	export RUSTFLAGS=-Ctarget-feature=+crt-static
+	cargo build --quiet --locked --package lab --target $target" >&2
+echo "$cache/target-root/$target/debug/lab"

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The cache outside the checkout: where it is, how an artefact is named after
+//! what goes into it, and the locks that keep two runs apart.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+
+use crate::progress;
+
+/// Digits of a key that appear in a name; 64 bits are plenty for one machine.
+const KEY_LEN: usize = 16;
+
+/// `${XDG_CACHE_HOME:-~/.cache}/device-dax`; tools/bootstrap.sh says the same.
+pub fn dir() -> PathBuf {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    set("XDG_CACHE_HOME")
+        .unwrap_or_else(|| set("HOME").unwrap_or_else(|| "/root".into()).join(".cache"))
+        .join("device-dax")
+}
+
+/// A hash over everything that goes into an artefact.
+#[derive(Default)]
+pub struct Key(Sha256);
+
+impl Key {
+    pub fn new(kind: &str) -> Self {
+        Self::default().text(kind)
+    }
+
+    /// Adds one part; its length goes in too, so that parts cannot run together.
+    pub fn bytes(mut self, data: &[u8]) -> Self {
+        self.0.update((data.len() as u64).to_le_bytes());
+        self.0.update(data);
+        self
+    }
+
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    pub fn file(self, path: &Path) -> Result<Self> {
+        Ok(self.bytes(&read(path)?))
+    }
+
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+/// The plain hash of some files' contents, as `cat FILES | sha256sum` has it.
+pub fn plain_key(files: &[PathBuf]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(read(file)?);
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn hex(digest: &[u8]) -> String {
+    let mut text: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+    text.truncate(KEY_LEN);
+    text
+}
+
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+pub fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+pub fn mkdir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
+}
+
+/// Removes a file or a whole folder; what is not there is no error.
+pub fn remove(path: &Path) -> Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let done = if meta.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    done.with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Writes under a temporary name, then renames: the file is whole or not there.
+pub fn write_whole(path: &Path, data: &[u8]) -> Result<()> {
+    let part = part_of(path);
+    fs::write(&part, data).with_context(|| format!("cannot write {}", part.display()))?;
+    rename(&part, path)
+}
+
+/// The name something has while it is being made.
+pub fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+/// Held while one artefact is made; the kernel drops it if we die.
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Waits, and says so, while another process makes the artefact `name`.
+    pub fn take(name: &str) -> Result<Self> {
+        let folder = dir().join("locks");
+        mkdir(&folder)?;
+        let path = folder.join(name);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open the lock {}", path.display()))?;
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => return Ok(Self { _file: file }),
+            Err((file, _)) => file,
+        };
+        let step = progress::Step::start(format!("waiting for another run to finish {name}"), 0);
+        let file = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, e)| e)
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+        step.done();
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_together() {
+        let a = Key::new("k").text("ab").text("c").finish();
+        let b = Key::new("k").text("a").text("bc").finish();
+        assert_ne!(a, b);
+        assert_eq!(a, Key::new("k").text("ab").text("c").finish());
+        assert_eq!(a.len(), KEY_LEN);
+    }
+
+    #[test]
+    fn plain_key_is_what_the_shell_computes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "abc").unwrap();
+        assert_eq!(plain_key(&[file]).unwrap(), "ba7816bf8f01cfea");
+    }
+
+    #[test]
+    fn writes_whole_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        write_whole(&file, b"one").unwrap();
+        write_whole(&file, b"two").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        assert!(!part_of(&file).exists());
+        remove(&file).unwrap();
+        remove(&file).unwrap();
+    }
+}

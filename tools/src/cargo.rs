@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+//! cargo and rustfmt: the host's if they are new enough, as tools/bootstrap.sh
+//! found, else the build root's.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache;
+use crate::exec;
+use crate::root::Root;
+
+/// The checkout's and the cache's place inside the build root.
+const REPO: &str = "/usr/src/device-dax";
+const CACHE: &str = "/usr/src/cache";
+/// As in the bootstrap script.
+const MIN: (u32, u32) = (1, 85);
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+pub struct Cargo {
+    repo: PathBuf,
+    /// The build root, if the host has no cargo that will do.
+    root: Option<Root>,
+}
+
+/// What a command printed, and whether it succeeded.
+pub struct Output {
+    pub success: bool,
+    pub text: String,
+}
+
+impl Cargo {
+    pub fn find(repo: &Path) -> Result<Self> {
+        let root = if host_cargo_will_do(repo) {
+            None
+        } else {
+            Some(Root::ensure(repo)?)
+        };
+        Ok(Self {
+            repo: repo.to_owned(),
+            root,
+        })
+    }
+
+    fn command(&self, program: &str, args: &[&str], envs: &[(&str, &str)]) -> Result<Command> {
+        if let Some(root) = &self.root {
+            let mut command = root
+                .command(program)
+                .args(args)
+                .bind(&self.repo, REPO)
+                .bind(&cache::dir(), CACHE)
+                .cwd(REPO)
+                .env("CARGO_HOME", format!("{CACHE}/cargo"))
+                .env("CARGO_TARGET_DIR", format!("{CACHE}/target-root"));
+            for (name, value) in envs {
+                command = command.env(name, value);
+            }
+            return command.build();
+        }
+        let mut command = Command::new(program);
+        command.args(args).current_dir(&self.repo);
+        command.env("CARGO_TARGET_DIR", cache::dir().join("target"));
+        command.envs(envs.iter().copied());
+        Ok(command)
+    }
+
+    /// Runs a program of the toolchain; failing is not an error here.
+    pub fn run(&self, program: &str, args: &[&str], envs: &[(&str, &str)]) -> Result<Output> {
+        let mut command = self.command(program, args, envs)?;
+        let what = exec::describe(&command);
+        let out = command
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start: {what}"))?;
+        let text = [out.stdout, out.stderr].concat();
+        Ok(Output {
+            success: out.status.success(),
+            text: String::from_utf8_lossy(&text).into_owned(),
+        })
+    }
+
+    /// Builds a package's program of the same name, statically linked, so that
+    /// it runs here and in a guest alike. Gives its path.
+    pub fn build_static(&self, package: &str) -> Result<PathBuf> {
+        let args = [
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            package,
+            "--target",
+            TARGET,
+        ];
+        let out = self.run(
+            "cargo",
+            &args,
+            &[("RUSTFLAGS", "-Ctarget-feature=+crt-static")],
+        )?;
+        if !out.success {
+            bail!("cannot build {package}:\n{}", out.text.trim_end());
+        }
+        let target = if self.root.is_some() {
+            "target-root"
+        } else {
+            "target"
+        };
+        Ok(cache::dir()
+            .join(target)
+            .join(TARGET)
+            .join("debug")
+            .join(package))
+    }
+}
+
+fn host_cargo_will_do(repo: &Path) -> bool {
+    let out = Command::new("cargo")
+        .arg("--version")
+        .current_dir(repo)
+        .stderr(Stdio::null())
+        .output();
+    out.is_ok_and(|o| o.status.success() && new_enough(&String::from_utf8_lossy(&o.stdout)))
+}
+
+fn new_enough(version: &str) -> bool {
+    let mut numbers = version
+        .trim_start_matches("cargo ")
+        .split('.')
+        .map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert!(new_enough("cargo 1.85.1 (d73d2caf9 2024-12-31)"));
+        assert!(new_enough("cargo 2.0.0"));
+        assert!(!new_enough("cargo 1.65.0"));
+        assert!(!new_enough(""));
+    }
+}

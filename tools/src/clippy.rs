@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel's clippy rules on our module, without a kernel build: Kbuild
+//! recorded how it called rustc, and clippy-driver takes the same words.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+
+use crate::cache;
+use crate::kernel::{in_tree, Impl, Kernel, Spec, SERIES, TREE};
+use crate::report::Point;
+use crate::sync::IN_TREE;
+
+const NAME: &str = "clippy on the module";
+
+pub fn module(repo: &Path) -> Result<Point> {
+    let spec = Spec {
+        series: SERIES[0].to_owned(),
+        imp: Impl::Rust,
+        debug: false,
+    };
+    let Some((root, dir)) = Kernel::existing(repo, &spec)? else {
+        return Ok(Point::skipped(
+            NAME,
+            "the Rust kernel is not built (make kernel)",
+        ));
+    };
+    let tree = dir.join("linux");
+    let Some(recorded) = recorded(&tree)? else {
+        return Ok(Point::skipped(
+            NAME,
+            "the Rust kernel's build did not get as far as the module",
+        ));
+    };
+    // The sources of this checkout, in the place of those built last.
+    let mut command = in_tree(&root, &tree, &recorded)
+        .bind(&repo.join("src"), Path::new(TREE).join(IN_TREE).join("src"))
+        .env("CLIPPY_CONF_DIR", TREE)
+        .build()?;
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run clippy-driver")?;
+    if out.status.success() {
+        return Ok(Point::passed(NAME));
+    }
+    Ok(Point::failed(
+        NAME,
+        &String::from_utf8_lossy(&[out.stdout, out.stderr].concat()),
+    ))
+}
+
+/// The recorded rustc command as a script that runs clippy.
+fn recorded(tree: &Path) -> Result<Option<String>> {
+    let path: PathBuf = tree.join(IN_TREE).join("src/.dax.o.cmd");
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(script(&cache::read_text(&path)?))
+}
+
+fn script(text: &str) -> Option<String> {
+    let line = text.lines().find(|l| l.starts_with("savedcmd_"))?;
+    let command = line.split_once(" := ")?.1;
+    // What follows is objtool, on an object that clippy does not make.
+    let command = command.split(" ; ").next()?;
+    let words: Vec<&str> = command.split(' ').collect();
+    let rustc = words
+        .iter()
+        .position(|w| w.rsplit('/').next() == Some("rustc"))?;
+    let words = words.iter().enumerate().map(|(at, word)| match *word {
+        _ if at == rustc => "clippy-driver".to_owned(),
+        w if w.starts_with("--emit=") => "--emit=metadata=/dev/null".to_owned(),
+        w => w.to_owned(),
+    });
+    Some(format!(
+        "{} -Dwarnings",
+        words.collect::<Vec<_>>().join(" ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rustc_becomes_clippy() {
+        let text = "savedcmd_drivers/dax/rust/src/dax.o := OBJTREE=/usr/src/linux RUST_MODFILE=x rustc --edition=2021 \
+            -Dunsafe_op --emit=dep-info=a,obj=b.o drivers/dax/rust/src/dax.rs ; ./tools/objtool/objtool b.o\n\nsource_x := y\n";
+        assert_eq!(
+            script(text).unwrap(),
+            "OBJTREE=/usr/src/linux RUST_MODFILE=x clippy-driver --edition=2021 -Dunsafe_op \
+             --emit=metadata=/dev/null drivers/dax/rust/src/dax.rs -Dwarnings"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Running other programs: with their output in a log, counted line by line.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{bail, Context, Result};
+use regex::bytes::Regex;
+
+use crate::cache;
+use crate::progress::Step;
+
+/// Lines shown of a failed command's log.
+const SHOWN: usize = 40;
+
+pub fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Runs `command` with stdout and stderr, in order, into `log`; each line is
+/// one unit of `step`. On failure the error holds what the log says went wrong.
+pub fn logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
+    let what = describe(command);
+    let (read, write) = nix::unistd::pipe().context("cannot make a pipe")?;
+    let again = write.try_clone().context("cannot copy a pipe's end")?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(write))
+        .stderr(Stdio::from(again));
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start: {what}"))?;
+    // The writing ends live in `command`; close them, or the pipe never ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+
+    let mut file = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("cannot open the log {}", log.display()))?;
+    let mut lines = BufReader::new(File::from(read));
+    let mut line = Vec::new();
+    while lines
+        .read_until(b'\n', &mut line)
+        .with_context(|| format!("reading from: {what}"))?
+        > 0
+    {
+        file.write_all(&line)
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        step.message(String::from_utf8_lossy(&line).trim());
+        step.advance(1);
+        line.clear();
+    }
+    let status = child
+        .wait()
+        .with_context(|| format!("waiting for: {what}"))?;
+    if !status.success() {
+        bail!(
+            "{}\n{what}: {status}\nthe whole log: {}",
+            relevant(log)?,
+            log.display()
+        );
+    }
+    Ok(())
+}
+
+/// Runs `command` to its end and gives its stdout; stderr is in the error.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let what = describe(command);
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start: {what}"))?;
+    if !out.status.success() {
+        bail!(
+            "{what}: {}\n{}",
+            out.status,
+            String::from_utf8_lossy(&out.stderr).trim_end()
+        );
+    }
+    Ok(out.stdout)
+}
+
+/// The part of a log that a reader needs: from its first error on, or its end.
+fn relevant(log: &Path) -> Result<String> {
+    let data = cache::read(log)?;
+    let lines: Vec<&[u8]> = data.split(|&b| b == b'\n').collect();
+    let from = first_error(&lines).unwrap_or_else(|| lines.len().saturating_sub(SHOWN));
+    let shown = lines.iter().skip(from).take(SHOWN);
+    Ok(shown
+        .map(|l| String::from_utf8_lossy(l))
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+fn first_error(lines: &[&[u8]]) -> Option<usize> {
+    let pattern =
+        r"(?-u)^error(\[E\d+\])?:|: (fatal )?error:|^E: |undefined symbol|\*\*\* \[|^make.*\*\*\*";
+    let error = Regex::new(pattern).ok()?;
+    lines.iter().position(|line| error.is_match(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_first_error() {
+        let log = b"  CC a.o\nwarning: x\nerror[E0425]: cannot find\n --> src/a.rs\nmake: *** [x] Error 1\n";
+        let lines: Vec<&[u8]> = log.split(|&b| b == b'\n').collect();
+        assert_eq!(first_error(&lines), Some(2));
+        assert_eq!(first_error(&[b"  CC error.o"]), None);
+        assert_eq!(
+            first_error(&[b"ld.lld: error: undefined symbol: f"]),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn a_failure_names_the_error_and_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let step = Step::start("test", 0);
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo fine; echo 'x.c:1: error: bad' >&2; exit 3"]);
+        let text = logged(&mut command, &log, &step).unwrap_err().to_string();
+        step.done();
+        assert!(text.contains("x.c:1: error: bad"), "{text}");
+        assert!(!text.contains("fine\n"), "{text}");
+        assert!(text.contains(&log.display().to_string()));
+    }
+}

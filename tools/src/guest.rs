@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Guests: boots a kernel in QEMU, runs one command in it and hands out the
+//! command's bytes, its exit status and what the kernel had to say.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+
+use crate::cache;
+use crate::cpio::Archive;
+use crate::endmark::EndMark;
+use crate::initramfs;
+use crate::kernel::Kernel;
+use crate::root::Root;
+use crate::settings::Machine;
+use crate::splat;
+
+/// From the command's end to QEMU's: the guest has only to power off.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Logs of so many guests are kept.
+const KEPT_RUNS: usize = 60;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The command's own exit status.
+    Exit(i32),
+    Timeout,
+    /// QEMU ended before the command did.
+    Died,
+}
+
+pub struct Outcome {
+    pub end: End,
+    pub log: PathBuf,
+    /// The first lines of what the kernel complained about.
+    pub splat: Option<String>,
+    /// What QEMU itself said.
+    pub qemu: String,
+    /// From QEMU's start to its end.
+    pub took: Duration,
+}
+
+pub struct Guest {
+    dir: PathBuf,
+    command: Command,
+    timeout: Duration,
+    mark: Option<EndMark>,
+}
+
+/// What is put into a guest besides the base image.
+#[derive(Default)]
+pub struct Load {
+    pub command: String,
+    pub files: Vec<PathBuf>,
+    /// Let the KUnit suites run when the module is loaded.
+    pub kunit: bool,
+}
+
+impl Guest {
+    /// Prepares a guest that runs one command; `kernel` may go once this is done.
+    pub fn new(root: &Root, kernel: &Kernel, machine: &Machine, load: &Load) -> Result<Self> {
+        let uuid = cache::read_text(Path::new("/proc/sys/kernel/random/uuid"))?;
+        let end = format!("lab-end {}", uuid.trim());
+        let dir = run_dir()?;
+        write_image(root, kernel, &dir, |archive| {
+            archive.file(Path::new(".lab/cmd"), 0o600, load.command.as_bytes())?;
+            archive.file(Path::new(".lab/end"), 0o600, end.as_bytes())?;
+            for file in &load.files {
+                let name = file
+                    .file_name()
+                    .with_context(|| format!("{} has no name", file.display()))?;
+                let real = fs::canonicalize(file)
+                    .with_context(|| format!("no file {}", file.display()))?;
+                archive.copy(Path::new(name), &real)?;
+            }
+            Ok(())
+        })?;
+        let mut command = qemu(root, machine, &dir, load.kunit);
+        command.args([
+            "-chardev",
+            "stdio,id=out,signal=off",
+            "-device",
+            "virtio-serial-pci,max_ports=2",
+        ]);
+        command.args(["-device", "virtserialport,nr=1,chardev=out,name=lab.out"]);
+        let timeout = machine.timeout;
+        Ok(Self {
+            dir,
+            command,
+            timeout,
+            mark: Some(EndMark::new(&end)),
+        })
+    }
+
+    /// Prepares a guest with a shell on this terminal.
+    pub fn shell(
+        root: &Root,
+        kernel: &Kernel,
+        machine: &Machine,
+        files: &[PathBuf],
+    ) -> Result<Self> {
+        let dir = run_dir()?;
+        let (rows, columns) = terminal_size();
+        let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_owned());
+        let term: String = term
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || "-+.".contains(*c))
+            .collect();
+        let terminal = format!("rows={rows}\ncolumns={columns}\nexport TERM={term}\n");
+        write_image(root, kernel, &dir, |archive| {
+            archive.file(Path::new(".lab/terminal"), 0o600, terminal.as_bytes())?;
+            for file in files {
+                let name = file
+                    .file_name()
+                    .with_context(|| format!("{} has no name", file.display()))?;
+                archive.copy(Path::new(name), file)?;
+            }
+            Ok(())
+        })?;
+        let mut command = qemu(root, machine, &dir, false);
+        command.args([
+            "-chardev",
+            "stdio,id=tty,signal=off",
+            "-serial",
+            "chardev:tty",
+        ]);
+        Ok(Self {
+            dir,
+            command,
+            timeout: machine.timeout,
+            mark: None,
+        })
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("kernel.log")
+    }
+
+    /// Runs an interactive guest to its end.
+    pub fn attach(mut self) -> Result<Outcome> {
+        let start = Instant::now();
+        let status = self.command.status();
+        self.clean();
+        let status = status.context("cannot start QEMU")?;
+        let end = if status.success() {
+            End::Exit(0)
+        } else {
+            End::Died
+        };
+        self.outcome(end, start.elapsed(), String::new())
+    }
+
+    /// Runs the guest to its end; `sink` gets the command's output as it comes.
+    pub fn run(mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Outcome> {
+        let start = Instant::now();
+        let errors = self.dir.join("qemu.err");
+        let errors_file =
+            File::create(&errors).with_context(|| format!("cannot make {}", errors.display()))?;
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors_file);
+        let child = self.command.spawn();
+        let mut child = Running(child.context("cannot start QEMU")?);
+        let end = self.watch(&mut child.0, start, sink);
+        drop(child);
+        self.clean();
+        let qemu = fs::read(&errors).unwrap_or_default();
+        let qemu = String::from_utf8_lossy(&qemu).trim().to_owned();
+        self.outcome(end?, start.elapsed(), qemu)
+    }
+
+    fn watch(
+        &mut self,
+        child: &mut Child,
+        start: Instant,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<End> {
+        let (Some(mut output), Some(mut input), Some(mut mark)) =
+            (child.stdout.take(), child.stdin.take(), self.mark.take())
+        else {
+            bail!("this guest has no output channel");
+        };
+        let mut deadline = start + self.timeout;
+        let mut end = None;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(end.unwrap_or(End::Timeout));
+            }
+            let wait = PollTimeout::try_from(left.min(Duration::from_secs(60)))
+                .unwrap_or(PollTimeout::ZERO);
+            let ready = match poll(&mut [PollFd::new(output.as_fd(), PollFlags::POLLIN)], wait) {
+                Err(nix::errno::Errno::EINTR) => 0,
+                other => other.context("cannot wait for QEMU")?,
+            };
+            if ready == 0 {
+                continue;
+            }
+            let count = output.read(&mut buffer).context("cannot read from QEMU")?;
+            if count == 0 {
+                return Ok(end.unwrap_or(End::Died));
+            }
+            if end.is_none() {
+                let (bytes, status) = mark.feed(&buffer[..count]);
+                sink(&bytes)?;
+                if let Some(status) = status {
+                    end = Some(End::Exit(status));
+                    deadline = Instant::now() + GRACE;
+                    // If it is gone already, there is nobody to tell.
+                    let _ = input.write_all(b"\n");
+                }
+            }
+        }
+    }
+
+    fn outcome(&self, end: End, took: Duration, qemu: String) -> Result<Outcome> {
+        let log = self.log();
+        let text = fs::read(&log).unwrap_or_default();
+        let splat = splat::find(&String::from_utf8_lossy(&text));
+        Ok(Outcome {
+            end,
+            log,
+            splat,
+            qemu,
+            took,
+        })
+    }
+
+    /// The images are large, and made anew each time; the logs stay.
+    fn clean(&self) {
+        for name in ["bzImage", "initrd"] {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+    }
+}
+
+/// QEMU dies with this value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// QEMU of the build root, run where it lies by the loader it was made for, so
+/// that paths in QEMU= mean this machine's files.
+fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
+    let inside = |name: &str| root.path.join(name);
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    command.arg(inside("lib64/ld-linux-x86-64.so.2"));
+    let libraries = [
+        "usr/lib/x86_64-linux-gnu",
+        "usr/lib/x86_64-linux-gnu/pulseaudio",
+    ];
+    let libraries = libraries.map(|l| inside(l).display().to_string()).join(":");
+    command
+        .arg("--library-path")
+        .arg(libraries)
+        .arg(inside("usr/bin/qemu-system-x86_64"));
+    for data in ["usr/share/qemu", "usr/share/seabios"] {
+        command.arg("-L").arg(inside(data));
+    }
+    command.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
+    command.args(["-machine", "q35"]);
+    if hardware_virtualisation() {
+        command.args(["-accel", "kvm", "-cpu", "host"]);
+    } else {
+        command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+    }
+    command.args(["-m", &machine.mem, "-smp", &machine.cpus.to_string()]);
+    command
+        .arg("-kernel")
+        .arg(dir.join("bzImage"))
+        .arg("-initrd")
+        .arg(dir.join("initrd"));
+    let kunit = if kunit { "" } else { "kunit.enable=0 " };
+    let append = &machine.append;
+    command.arg("-append").arg(format!(
+        "console=ttyS0 ignore_loglevel nokaslr panic=-1 {kunit}{append}"
+    ));
+    // A comma in a path has to be doubled for QEMU.
+    let log = dir
+        .join("kernel.log")
+        .display()
+        .to_string()
+        .replace(',', ",,");
+    command
+        .arg("-chardev")
+        .arg(format!("file,id=log,path={log}"))
+        .args(["-serial", "chardev:log"]);
+    command.args(&machine.qemu);
+    command
+}
+
+/// /dev/kvm alone says little: it opens on machines whose CPU cannot do it.
+fn hardware_virtualisation() -> bool {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpu
+        .lines()
+        .find(|l| l.starts_with("flags"))
+        .unwrap_or_default();
+    let able = flags.split_whitespace().any(|f| f == "vmx" || f == "svm");
+    able && File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_ok()
+}
+
+/// A new folder for one run; old ones go.
+fn run_dir() -> Result<PathBuf> {
+    let runs = cache::dir().join("runs");
+    cache::mkdir(&runs)?;
+    let mut old: Vec<PathBuf> = fs::read_dir(&runs)
+        .with_context(|| format!("cannot list {}", runs.display()))?
+        .flatten()
+        .map(|e| e.path())
+        .collect();
+    old.sort_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
+    for path in old.iter().rev().skip(KEPT_RUNS) {
+        // Another run may be cleaning as well.
+        let _ = fs::remove_dir_all(path);
+    }
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let dir = runs.join(format!("{}-{}", now.as_millis(), std::process::id()));
+    cache::mkdir(&dir)?;
+    Ok(dir)
+}
+
+/// The kernel and the initrd: base image, the kernel's modules, and our own.
+fn write_image(
+    root: &Root,
+    kernel: &Kernel,
+    dir: &Path,
+    own: impl FnOnce(&mut Archive<Vec<u8>>) -> Result<()>,
+) -> Result<()> {
+    let image = dir.join("bzImage");
+    fs::hard_link(kernel.image(), &image)
+        .or_else(|_| fs::copy(kernel.image(), &image).map(drop))
+        .with_context(|| format!("cannot copy the kernel to {}", image.display()))?;
+    let path = dir.join("initrd");
+    let why = || format!("cannot write {}", path.display());
+    let mut initrd = File::create(&path).with_context(why)?;
+    for part in [initramfs::ensure(root)?, kernel.modules()] {
+        let mut part =
+            File::open(&part).with_context(|| format!("cannot open {}", part.display()))?;
+        std::io::copy(&mut part, &mut initrd).with_context(why)?;
+    }
+    let mut archive = Archive::new(Vec::new());
+    own(&mut archive)?;
+    initrd.write_all(&archive.finish()?).with_context(why)
+}
+
+fn terminal_size() -> (String, String) {
+    let size = Command::new("stty")
+        .arg("size")
+        .stdin(Stdio::inherit())
+        .output();
+    let text = size
+        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+        .unwrap_or_default();
+    match text.split_once(' ') {
+        Some((rows, columns)) => (rows.trim().to_owned(), columns.trim().to_owned()),
+        None => ("24".to_owned(), "80".to_owned()),
+    }
+}

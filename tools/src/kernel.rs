@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Kernels: the C baseline of a series, and the same tree with our module in
+//! the place of drivers/dax/{bus,device}.c. Both are built on /usr/src/linux
+//! inside the build root, so that a copy of the one is a head start for the other.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache::{self, Key, Lock};
+use crate::exec;
+use crate::kconfig;
+use crate::modules;
+use crate::progress::Step;
+use crate::root::{InRoot, Root};
+use crate::source::Source;
+use crate::sync;
+
+/// The series this project knows; the first is the default.
+pub const SERIES: [&str; 2] = ["7.3", "7.2"];
+
+/// The tree's place inside the build root, whichever tree it is.
+pub const TREE: &str = "/usr/src/linux";
+const FRAGMENTS: &str = "/usr/src/kernel-config";
+
+/// Lines of a full build's output when none was counted yet.
+const FULL_BUILD_LINES: u64 = 2400;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impl {
+    C,
+    Rust,
+}
+
+/// Which kernel.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub series: String,
+    pub imp: Impl,
+    pub debug: bool,
+}
+
+impl Spec {
+    fn flavour(&self) -> String {
+        format!("{}{}", self.series, if self.debug { "-debug" } else { "" })
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let imp = match self.imp {
+            Impl::C => "C",
+            Impl::Rust => "Rust",
+        };
+        write!(
+            f,
+            "Linux {} ({imp}{})",
+            self.series,
+            if self.debug { ", debug" } else { "" }
+        )
+    }
+}
+
+/// A built kernel. Its files may be replaced once this value is gone.
+pub struct Kernel {
+    /// The folder of this kernel in the cache.
+    pub dir: PathBuf,
+    _lock: Lock,
+}
+
+impl Kernel {
+    pub fn tree(&self) -> PathBuf {
+        self.dir.join("linux")
+    }
+
+    pub fn image(&self) -> PathBuf {
+        self.dir.join("image/bzImage")
+    }
+
+    /// The cpio archive of /lib/modules.
+    pub fn modules(&self) -> PathBuf {
+        self.dir.join("image/modules.cpio")
+    }
+
+    /// The build root and the folder of the Rust kernel of `spec`, if it was
+    /// built before, with whatever sources. Makes and fetches nothing.
+    pub fn existing(repo: &Path, spec: &Spec) -> Result<Option<(Root, PathBuf)>> {
+        let root = Root::locate(repo)?;
+        let Some(source) = Source::cached(&spec.series)?.filter(|_| root.path.exists()) else {
+            return Ok(None);
+        };
+        let Ok(patch) = patch(repo, &spec.series) else {
+            return Ok(None);
+        };
+        let builder = Builder {
+            repo,
+            root: &root,
+            spec,
+        };
+        let key = builder.rust_key(&builder.c_key(&source)?, &patch)?;
+        let dir = builder.dir("rust", &key);
+        Ok(dir.exists().then_some((root, dir)))
+    }
+
+    pub fn ensure(repo: &Path, root: &Root, spec: &Spec) -> Result<Self> {
+        match spec.imp {
+            Impl::C => Builder { repo, root, spec }.c().map(|(kernel, _)| kernel),
+            Impl::Rust => Builder { repo, root, spec }.rust(),
+        }
+        .with_context(|| format!("cannot build {spec}"))
+    }
+}
+
+struct Builder<'a> {
+    repo: &'a Path,
+    root: &'a Root,
+    spec: &'a Spec,
+}
+
+impl Builder<'_> {
+    /// The C kernel and its key.
+    fn c(&self) -> Result<(Kernel, String)> {
+        let source = Source::ensure(self.root, &self.spec.series)?;
+        let fragments = self.fragments();
+        let key = self.c_key(&source)?;
+        let kernel = self.lock(self.dir("c", &key))?;
+        if kernel.dir.exists() {
+            return Ok((kernel, key));
+        }
+
+        // An interrupted build goes on where it was: make can do that.
+        let part = cache::part_of(&kernel.dir);
+        let tree = part.join("linux");
+        if !tree.exists() {
+            self.unpack(&source, &part, &tree)?;
+        }
+        let names: Vec<String> = fragments
+            .iter()
+            .map(|f| format!("{FRAGMENTS}/{f}"))
+            .collect();
+        let script = format!(
+            "make LLVM=1 tinyconfig && scripts/kconfig/merge_config.sh -m .config {} && make LLVM=1 olddefconfig",
+            names.join(" ")
+        );
+        self.configure(&part, &script, &fragments)?;
+        self.make(&part)?;
+        modules::package(self.root, &part)?;
+        cache::rename(&part, &kernel.dir)?;
+        Ok((kernel, key))
+    }
+
+    /// One mutable tree for each C kernel and patch; it follows the sources.
+    fn rust(&self) -> Result<Kernel> {
+        let patch = patch(self.repo, &self.spec.series)?;
+        let sources = sync::key(self.repo)?;
+        let c_spec = Spec {
+            imp: Impl::C,
+            ..self.spec.clone()
+        };
+        let (c, c_key) = Builder {
+            spec: &c_spec,
+            ..*self
+        }
+        .c()?;
+
+        let kernel = self.lock(self.dir("rust", &self.rust_key(&c_key, &patch)?))?;
+        if !kernel.dir.exists() {
+            self.copy(&c, &patch, &kernel.dir)?;
+        }
+        drop(c);
+
+        let fragment = self.host("rust.config");
+        let stamp = kernel.dir.join("stamp");
+        let want = Key::new("stamp").text(&sources).file(&fragment)?.finish();
+        if std::fs::read_to_string(&stamp).is_ok_and(|have| have == want) {
+            return Ok(kernel);
+        }
+        cache::remove(&stamp)?;
+        let changed = sync::sync(self.repo, &kernel.tree())?;
+        let config = kernel.tree().join(".config");
+        let wanted = kconfig::read(&[&fragment])?;
+        let new_options = changed.iter().any(|f| f.ends_with("Kconfig"));
+        if new_options || kconfig::verify(&wanted, &config).is_err() {
+            let script = format!(
+                "scripts/kconfig/merge_config.sh -m .config {FRAGMENTS}/rust.config && make LLVM=1 olddefconfig"
+            );
+            let mut fragments = self.fragments();
+            fragments.push("rust.config".to_owned());
+            self.configure(&kernel.dir, &script, &fragments)?;
+        }
+        self.make(&kernel.dir)?;
+        modules::package(self.root, &kernel.dir)?;
+        cache::write_whole(&stamp, want.as_bytes())?;
+        Ok(kernel)
+    }
+
+    fn c_key(&self, source: &Source) -> Result<String> {
+        let mut key = Key::new("kernel-c")
+            .text(&self.root.toolchain()?)
+            .text(&source.version);
+        for fragment in self.fragments() {
+            key = key.text(&kconfig_text(&self.host(&fragment))?);
+        }
+        Ok(key.finish())
+    }
+
+    fn rust_key(&self, c_key: &str, patch: &Path) -> Result<String> {
+        Ok(Key::new("kernel-rust").text(c_key).file(patch)?.finish())
+    }
+
+    fn dir(&self, imp: &str, key: &str) -> PathBuf {
+        cache::dir()
+            .join("kernel")
+            .join(format!("{}-{imp}-{key}", self.spec.flavour()))
+    }
+
+    fn lock(&self, dir: PathBuf) -> Result<Kernel> {
+        let name = dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Ok(Kernel {
+            dir,
+            _lock: Lock::take(&name)?,
+        })
+    }
+
+    fn fragments(&self) -> Vec<String> {
+        let mut names = vec!["base.config".to_owned()];
+        // What a series has under another name, or not at all.
+        let own = format!("{}.config", self.spec.series);
+        if self.host(&own).exists() {
+            names.push(own);
+        }
+        if self.spec.debug {
+            names.push("debug.config".to_owned());
+        }
+        names
+    }
+
+    fn host(&self, fragment: &str) -> PathBuf {
+        self.repo.join("tools/kernel").join(fragment)
+    }
+
+    /// A command in the tree of `dir`, at the path both kernels share.
+    fn in_tree(&self, dir: &Path, script: &str) -> InRoot {
+        in_tree(self.root, &dir.join("linux"), script)
+            .bind(&self.repo.join("tools/kernel"), FRAGMENTS)
+    }
+
+    fn unpack(&self, source: &Source, part: &Path, tree: &Path) -> Result<()> {
+        let raw = part.join("unpack");
+        cache::remove(&raw)?;
+        cache::mkdir(&raw)?;
+        let step = Step::start(format!("unpacking Linux {}", source.version), 0);
+        let script = "tar -xJf /usr/src/tarball --strip-components=1 -C /usr/src/unpack";
+        let mut command = self
+            .root
+            .shell(script)
+            .bind(&source.tarball, "/usr/src/tarball")
+            .bind(&raw, "/usr/src/unpack")
+            .build()?;
+        exec::logged(&mut command, &part.join("unpack.log"), &step)?;
+        step.done();
+        cache::rename(&raw, tree)
+    }
+
+    fn copy(&self, c: &Kernel, patch: &Path, dir: &Path) -> Result<()> {
+        let part = cache::part_of(dir);
+        cache::remove(&part)?;
+        cache::mkdir(&part)?;
+        let step = Step::start("copying the C kernel's tree for the Rust one", 0);
+        let tree = part.join("linux");
+        let mut copy = Command::new("cp");
+        copy.args(["-a", "--reflink=auto"]).arg(c.tree()).arg(&tree);
+        exec::logged(&mut copy, &part.join("copy.log"), &step)?;
+        let mut apply = in_tree(
+            self.root,
+            &tree,
+            "patch -p1 --forward --no-backup-if-mismatch </usr/src/patch",
+        )
+        .bind(patch, "/usr/src/patch")
+        .build()?;
+        exec::logged(&mut apply, &part.join("patch.log"), &step).with_context(|| {
+            format!(
+                "{} does not apply to Linux {}",
+                patch.display(),
+                self.spec.series
+            )
+        })?;
+        step.done();
+        cache::rename(&part, dir)
+    }
+
+    fn configure(&self, dir: &Path, script: &str, fragments: &[String]) -> Result<()> {
+        let log = dir.join("config.log");
+        cache::remove(&log)?;
+        let step = Step::start(format!("configuring {}", self.spec), 0);
+        exec::logged(&mut self.in_tree(dir, script).build()?, &log, &step)?;
+        let paths: Vec<PathBuf> = fragments.iter().map(|f| self.host(f)).collect();
+        kconfig::verify(&kconfig::read(&paths)?, &dir.join("linux/.config"))?;
+        step.done();
+        Ok(())
+    }
+
+    fn make(&self, dir: &Path) -> Result<()> {
+        let log = dir.join("build.log");
+        let lines = dir.join("build.lines");
+        cache::remove(&log)?;
+        let first = FULL_BUILD_LINES;
+        let expected = std::fs::read_to_string(&lines)
+            .ok()
+            .and_then(|t| t.trim().parse().ok());
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let script = format!("make LLVM=1 -j{jobs} bzImage modules");
+        let mut command = self
+            .in_tree(dir, &script)
+            .env("KBUILD_BUILD_USER", "lab")
+            .env("KBUILD_BUILD_HOST", "lab")
+            .build()?;
+        let step = Step::start(format!("building {}", self.spec), expected.unwrap_or(first));
+        exec::logged(&mut command, &log, &step)?;
+        cache::write_whole(&lines, step.count().to_string().as_bytes())?;
+        step.done();
+        Ok(())
+    }
+}
+
+/// A command in a kernel tree, with the tree where it is always built.
+pub fn in_tree(root: &Root, tree: &Path, script: &str) -> InRoot {
+    root.shell(script).bind(tree, TREE).cwd(TREE)
+}
+
+pub fn patch(repo: &Path, series: &str) -> Result<PathBuf> {
+    let path = repo.join(format!("patches/{series}.patch"));
+    if !path.exists() {
+        bail!(
+            "{} is not there: this project has no hook for Linux {series}",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// A fragment without comments and blank lines: they are no reason to rebuild.
+fn kconfig_text(fragment: &Path) -> Result<String> {
+    let options = kconfig::parse(&cache::read_text(fragment)?);
+    Ok(options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect())
+}

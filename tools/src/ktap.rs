@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reads KTAP, the kernel's test protocol, from a program's output or from a
+//! kernel log, and gives its leaves. A plan that was not kept is a failure.
+
+use regex::Regex;
+
+use crate::report::{Point, Verdict};
+
+/// One nesting level that is open.
+#[derive(Default)]
+struct Level {
+    name: String,
+    planned: Option<usize>,
+    seen: usize,
+    failed: bool,
+}
+
+/// All test points of `text`; names are `prefix: suite: test`.
+pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
+    // The pattern is a constant; a test below compiles it.
+    let (Ok(result), Ok(plan)) = (
+        Regex::new(r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$"),
+        Regex::new(r"^1\.\.(\d+)"),
+    ) else {
+        return Vec::new();
+    };
+    let mut reader = Reader {
+        prefix,
+        levels: Vec::new(),
+        points: Vec::new(),
+        notes: Vec::new(),
+    };
+    for line in text.lines().map(without_stamp) {
+        let body = line.trim_start_matches(' ');
+        let depth = (line.len() - body.len()) / 4;
+        let body = body.trim_end();
+        if let Some(name) = body.strip_prefix("# Subtest: ") {
+            reader.level(depth).name = name.to_owned();
+        } else if let Some(found) = plan.captures(body) {
+            reader.level(depth).planned = found[1].parse().ok();
+        } else if let Some(found) = result.captures(body) {
+            let verdict = match (found.get(1), found.get(4)) {
+                (Some(_), _) => Verdict::Failed,
+                (None, Some(_)) => {
+                    Verdict::Skipped(found.get(5).map_or("", |m| m.as_str()).to_owned())
+                }
+                (None, None) => Verdict::Passed,
+            };
+            reader.result(depth, found[3].trim(), verdict);
+        } else if !body.is_empty()
+            && !body.starts_with("KTAP version")
+            && !body.starts_with("TAP version")
+        {
+            reader.notes.push(body.to_owned());
+        }
+    }
+    reader.close(0);
+    reader.points
+}
+
+struct Reader<'a> {
+    prefix: &'a str,
+    levels: Vec<Level>,
+    points: Vec<Point>,
+    notes: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// Opens levels down to `depth`.
+    fn level(&mut self, depth: usize) -> &mut Level {
+        while self.levels.len() <= depth {
+            self.levels.push(Level::default());
+        }
+        &mut self.levels[depth]
+    }
+
+    fn result(&mut self, depth: usize, name: &str, verdict: Verdict) {
+        let had_subtests = self.levels.len() > depth + 1 && self.levels[depth + 1].seen > 0;
+        // A suite's own line may name it when no "Subtest" line did.
+        let child_failed = self.close(depth + 1);
+        self.level(depth).seen += 1;
+        let failed = matches!(verdict, Verdict::Failed) || child_failed;
+        self.level(depth).failed |= failed;
+        // The line that sums up a suite counts only if it knows more than its tests.
+        let unexplained = matches!(verdict, Verdict::Failed) && !child_failed;
+        if !had_subtests || unexplained {
+            let name = self.name(depth, name);
+            let output = std::mem::take(&mut self.notes);
+            self.points.push(Point {
+                name,
+                verdict,
+                output,
+            });
+        }
+    }
+
+    /// Closes all levels from `depth` down; was there a failure in them?
+    fn close(&mut self, depth: usize) -> bool {
+        let mut failed = false;
+        while self.levels.len() > depth {
+            let at = self.levels.len() - 1;
+            let level = &self.levels[at];
+            failed |= level.failed;
+            if let Some(planned) = level.planned.filter(|&p| p != level.seen) {
+                failed = true;
+                let seen = level.seen;
+                let name = self.name(at, "plan");
+                let mut output = std::mem::take(&mut self.notes);
+                output.push(format!(
+                    "{planned} tests were planned, {seen} reported a result"
+                ));
+                self.points.push(Point {
+                    name,
+                    verdict: Verdict::Failed,
+                    output,
+                });
+            }
+            self.levels.pop();
+        }
+        failed
+    }
+
+    fn name(&self, depth: usize, own: &str) -> String {
+        let above = self.levels.iter().take(depth + 1).map(|l| l.name.as_str());
+        let all = std::iter::once(self.prefix).chain(above).chain([own]);
+        all.filter(|n| !n.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+}
+
+/// A kernel log line without its time stamp, indentation kept.
+fn without_stamp(line: &str) -> &str {
+    let stamp = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
+    match stamp {
+        Some((time, rest)) if time.trim().parse::<f64>().is_ok() => rest,
+        _ => line,
+    }
+}
+
+/// The names of the suites that a KUnit log reports on.
+pub fn suites(text: &str) -> Vec<String> {
+    let lines = text.lines().map(without_stamp);
+    let names = lines.filter_map(|line| line.strip_prefix("    # Subtest: "));
+    names.map(|name| name.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUNIT: &str = "\
+[    2.100000] KTAP version 1
+[    2.100100] 1..2
+[    2.100200]     KTAP version 1
+[    2.100300]     # Subtest: dax_range
+[    2.100400]     # module: device_dax
+[    2.100500]     1..2
+[    2.100600]     ok 1 empty
+[    2.100700]     # overlap: EXPECTATION FAILED at range.rs:9
+[    2.100800]     not ok 2 overlap
+[    2.100900] # dax_range: pass:1 fail:1 skip:0 total:2
+[    2.101000] not ok 1 dax_range
+[    2.101100]     KTAP version 1
+[    2.101200]     # Subtest: dax_parse
+[    2.101300]     1..1
+[    2.101400]     ok 1 sizes # SKIP no time
+[    2.101500] ok 2 dax_parse
+";
+
+    #[test]
+    fn kunit_log() {
+        let points = parse("kunit", KUNIT);
+        let names: Vec<&str> = points.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "kunit: dax_range: empty",
+                "kunit: dax_range: overlap",
+                "kunit: dax_parse: sizes"
+            ]
+        );
+        assert!(matches!(points[1].verdict, Verdict::Failed));
+        assert!(points[1]
+            .output
+            .iter()
+            .any(|l| l.contains("EXPECTATION FAILED")));
+        assert!(matches!(&points[2].verdict, Verdict::Skipped(why) if why == "no time"));
+        assert_eq!(suites(KUNIT), ["dax_range", "dax_parse"]);
+    }
+
+    #[test]
+    fn flat() {
+        let points = parse(
+            "g",
+            "KTAP version 1\n1..3\nok 1 a\nok 2 - b # SKIP why\n# oh\nnot ok 3 c\n",
+        );
+        let verdicts: Vec<_> = points.iter().map(|p| p.verdict.clone()).collect();
+        let skipped = Verdict::Skipped("why".to_owned());
+        assert_eq!(verdicts, [Verdict::Passed, skipped, Verdict::Failed]);
+        assert_eq!(
+            (points[1].name.as_str(), points[2].output.as_slice()),
+            ("g: b", &["# oh".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn a_plan_not_kept_fails() {
+        let points = parse("g", "1..3\nok 1 a\n");
+        assert_eq!(points.len(), 2);
+        assert!(matches!(points[1].verdict, Verdict::Failed));
+        let cut = KUNIT.split_once("    # overlap").unwrap().0;
+        assert!(
+            parse("k", cut)
+                .iter()
+                .filter(|p| matches!(p.verdict, Verdict::Failed))
+                .count()
+                >= 1
+        );
+    }
+
+    #[test]
+    fn a_suite_that_fails_as_a_whole_counts() {
+        let text = "    # Subtest: s\n    1..1\n    ok 1 a\nnot ok 1 s\n";
+        let points = parse("k", text);
+        assert_eq!(
+            points
+                .iter()
+                .filter(|p| matches!(p.verdict, Verdict::Failed))
+                .count(),
+            1
+        );
+    }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reads the output of `cargo test`.
+
+use crate::cargo::Output;
+use crate::report::Point;
+
+/// A point for each test. A run that failed without a failed test is one more.
+pub fn parse(package: &str, output: &Output) -> Vec<Point> {
+    let mut points = Vec::new();
+    let mut failed = false;
+    for line in output.text.lines() {
+        let Some((name, result)) = line
+            .strip_prefix("test ")
+            .and_then(|l| l.split_once(" ... "))
+        else {
+            continue;
+        };
+        let full = format!("{package}: {name}");
+        if let Some(why) = result.strip_prefix("ignored") {
+            points.push(Point::skipped(full, why.trim_start_matches([',', ' '])));
+        } else if result.starts_with("FAILED") {
+            failed = true;
+            points.push(Point::failed(full, &stdout_of(name, &output.text)));
+        } else if result.starts_with("ok") {
+            points.push(Point::passed(full));
+        }
+    }
+    if !output.success && !failed {
+        points.push(Point::failed(
+            format!("{package}: cargo test"),
+            &output.text,
+        ));
+    } else if points.is_empty() {
+        points.push(Point::failed(
+            format!("{package}: cargo test"),
+            "no test ran",
+        ));
+    }
+    points
+}
+
+/// What libtest captured of one failed test.
+fn stdout_of(name: &str, text: &str) -> String {
+    let head = format!("---- {name} stdout ----");
+    let lines = text.lines().skip_while(|l| *l != head).skip(1);
+    let own = lines.take_while(|l| !l.starts_with("---- ") && *l != "failures:");
+    own.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Verdict;
+
+    #[test]
+    fn each_test_is_a_point() {
+        let text = "\
+running 3 tests
+test a::one ... ok
+test a::two ... FAILED
+test a::three ... ignored, takes an hour
+
+failures:
+
+---- a::two stdout ----
+thread 'a::two' panicked at x.rs:1:
+left != right
+
+failures:
+    a::two
+";
+        let points = parse(
+            "p",
+            &Output {
+                success: false,
+                text: text.to_owned(),
+            },
+        );
+        assert_eq!(points.len(), 3);
+        assert_eq!(points[0].verdict, Verdict::Passed);
+        assert_eq!(
+            points[1].output,
+            ["thread 'a::two' panicked at x.rs:1:", "left != right"]
+        );
+        assert_eq!(
+            points[2].verdict,
+            Verdict::Skipped("takes an hour".to_owned())
+        );
+    }
+
+    #[test]
+    fn not_compiling_is_a_failure() {
+        let points = parse(
+            "p",
+            &Output {
+                success: false,
+                text: "error: no".to_owned(),
+            },
+        );
+        assert_eq!(points[0].verdict, Verdict::Failed);
+        let points = parse(
+            "p",
+            &Output {
+                success: true,
+                text: String::new(),
+            },
+        );
+        assert_eq!(points[0].verdict, Verdict::Failed);
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The project's host tool, called by `make`: build root, kernels, guests, tests.
+
+mod cache;
+mod cargo;
+mod check;
+mod clippy;
+mod code;
+mod cpio;
+mod endmark;
+mod exec;
+mod groups;
+mod guest;
+mod initramfs;
+mod interactive;
+mod kconfig;
+mod kernel;
+mod ktap;
+mod libtest;
+mod module;
+mod modules;
+mod progress;
+mod report;
+mod root;
+mod rules;
+mod run;
+mod settings;
+mod source;
+mod splat;
+mod sync;
+mod testrun;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{bail, Context, Result};
+use clap::{Parser, Subcommand};
+
+use kernel::Kernel;
+use root::Root;
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build one kernel (IMPL, KERNEL, DEBUG)
+    Kernel,
+    /// Run CMD in a guest (IMPL, KERNEL, DEBUG, MEM, CPUS, APPEND, QEMU, FILES, TIMEOUT, ALLOW_SPLAT)
+    Guest,
+    /// A guest with a shell on this terminal, same variables
+    Shell,
+    /// Format, lints, rules and host tests, in seconds
+    Check,
+    /// All tests (ONLY)
+    Test,
+    /// Build everything and show the Rust module at work in a guest
+    Run,
+    /// The benchmark
+    Bench,
+    /// Build the module in the kernel tree KDIR
+    Module,
+    /// Delete the cache
+    Clean,
+    /// Run a command in the build root; for our own use
+    #[command(hide = true)]
+    Enter {
+        #[arg(long)]
+        root: PathBuf,
+        #[arg(long, num_args = 2)]
+        bind: Vec<PathBuf>,
+        #[arg(long)]
+        cwd: PathBuf,
+        #[arg(last = true, required = true)]
+        words: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    match execute(Args::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Kernel => {
+            let repo = repo()?;
+            let kernel = Kernel::ensure(&repo, &Root::ensure(&repo)?, &settings::spec()?)?;
+            println!("{}", kernel.image().display());
+            println!("{}", kernel.tree().display());
+        }
+        Command::Guest => return interactive::guest(&repo()?),
+        Command::Shell => return interactive::shell(&repo()?),
+        Command::Check => return check::main(&repo()?),
+        Command::Test => return testrun::main(&repo()?),
+        Command::Run => return run::main(&repo()?),
+        Command::Module => return module::main(&repo()?),
+        Command::Bench => bail!("there is no benchmark yet"),
+        Command::Clean => clean()?,
+        Command::Enter {
+            root,
+            bind,
+            cwd,
+            words,
+        } => root::enter(&root, &bind, &cwd, &words)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The checkout this was called in.
+fn repo() -> Result<PathBuf> {
+    let start = std::env::current_dir().context("no current folder")?;
+    let found = start
+        .ancestors()
+        .find(|dir| dir.join("tools/root.packages").exists());
+    match found {
+        Some(dir) => Ok(dir.to_owned()),
+        None => bail!(
+            "{} is in no checkout of this project: call make in one",
+            start.display()
+        ),
+    }
+}
+
+/// Deletes the cache, this program's own file included.
+fn clean() -> Result<()> {
+    let dir = cache::dir();
+    if !dir.exists() {
+        return Ok(());
+    }
+    let step = progress::Step::start(format!("deleting {}", dir.display()), 0);
+    cache::remove(&dir)?;
+    step.done();
+    Ok(())
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The build root: a Debian 13 tree with compilers, QEMU and the guest's
+//! programs, and how commands run in it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+use nix::mount::{mount, MsFlags};
+
+use crate::cache::{self, Lock};
+use crate::exec;
+use crate::progress::Step;
+
+/// Lines mmdebstrap prints when all goes well; only the progress depends on it.
+const MKROOT_LINES: u64 = 10;
+
+const COMPILERS: [&str; 6] = ["rustc", "bindgen", "clang", "lld", "llvm", "pahole"];
+
+pub struct Root {
+    pub path: PathBuf,
+    pub key: String,
+}
+
+impl Root {
+    /// Where the build root is, or will be; tools/bootstrap.sh says the same.
+    pub fn locate(repo: &Path) -> Result<Self> {
+        let parts = ["tools/root.packages", "tools/mkroot.sh"].map(|p| repo.join(p));
+        let key = cache::plain_key(&parts)?;
+        let path = cache::dir().join(format!("root-{key}"));
+        Ok(Self { path, key })
+    }
+
+    /// Finds the build root in the cache, or makes it.
+    pub fn ensure(repo: &Path) -> Result<Self> {
+        let root = Self::locate(repo)?;
+        let name = format!("root-{}", root.key);
+        let script = repo.join("tools/mkroot.sh");
+        if root.path.exists() {
+            return Ok(root);
+        }
+        if !nix::unistd::geteuid().is_root() {
+            bail!(
+                "the build root {} is not there, and making it needs root: run make as root once",
+                root.path.display()
+            );
+        }
+        let _lock = Lock::take(&name)?;
+        if root.path.exists() {
+            return Ok(root);
+        }
+        let log = cache::dir().join(format!("{name}.log"));
+        cache::remove(&log)?;
+        let step = Step::start(
+            "making the build root (Debian 13, about 2.5 GiB)",
+            MKROOT_LINES,
+        );
+        exec::logged(Command::new(&script).arg(&root.path), &log, &step).context(
+            "cannot make the build root; is the Debian mirror of this machine's apt in reach?",
+        )?;
+        step.done();
+        Ok(root)
+    }
+
+    /// The versions of what compiles kernels: another one makes another kernel,
+    /// which a new program for the guest does not.
+    pub fn toolchain(&self) -> Result<String> {
+        let status = cache::read_text(&self.path.join("var/lib/dpkg/status"))?;
+        let mut found: Vec<String> = status.split("\n\n").filter_map(compiler).collect();
+        found.sort();
+        Ok(found.join(" "))
+    }
+
+    /// A command in the root. Nothing of the caller's environment reaches it.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> InRoot {
+        InRoot {
+            root: self.path.clone(),
+            binds: Vec::new(),
+            cwd: "/".into(),
+            words: vec![program.as_ref().to_owned()],
+            envs: Vec::new(),
+        }
+    }
+
+    /// A shell script in the root.
+    pub fn shell(&self, script: &str) -> InRoot {
+        self.command("sh").arg("-c").arg(script)
+    }
+}
+
+/// `name=version` of a paragraph of dpkg's list, if it is about a compiler.
+fn compiler(paragraph: &str) -> Option<String> {
+    let field = |name: &str| {
+        paragraph
+            .lines()
+            .find_map(|l| l.strip_prefix(name)?.strip_prefix(": "))
+    };
+    let package = field("Package")?;
+    COMPILERS
+        .contains(&package)
+        .then(|| format!("{package}={}", field("Version").unwrap_or_default()))
+}
+
+/// A command to be run in the root, with some host folders bound into it.
+pub struct InRoot {
+    root: PathBuf,
+    binds: Vec<(PathBuf, PathBuf)>,
+    cwd: PathBuf,
+    words: Vec<OsString>,
+    envs: Vec<(OsString, OsString)>,
+}
+
+impl InRoot {
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.words.push(arg.as_ref().to_owned());
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.words
+            .extend(args.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.envs
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    pub fn bind(mut self, host: &Path, inside: impl AsRef<Path>) -> Self {
+        self.binds
+            .push((host.to_owned(), inside.as_ref().to_owned()));
+        self
+    }
+
+    pub fn cwd(mut self, inside: impl AsRef<Path>) -> Self {
+        self.cwd = inside.as_ref().to_owned();
+        self
+    }
+
+    /// The command in mount and process namespaces of its own: when we die, all
+    /// of it dies, and no mount stays behind.
+    pub fn build(self) -> Result<Command> {
+        let lab = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]);
+        command.arg(lab).arg("enter").arg("--root").arg(&self.root);
+        for (host, inside) in &self.binds {
+            command.arg("--bind").arg(host).arg(inside);
+        }
+        command
+            .arg("--cwd")
+            .arg(&self.cwd)
+            .arg("--")
+            .args(&self.words);
+        command.env_clear();
+        command.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        command.env("HOME", "/root").env("LC_ALL", "C.UTF-8");
+        command.envs(self.envs);
+        Ok(command)
+    }
+}
+
+/// `lab enter`, already in the new namespaces: mounts, chroot, exec.
+pub fn enter(root: &Path, binds: &[PathBuf], cwd: &Path, words: &[OsString]) -> Result<()> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .context("cannot make the mounts private")?;
+    mount(
+        Some("proc"),
+        &root.join("proc"),
+        Some("proc"),
+        MsFlags::empty(),
+        none,
+    )
+    .context("cannot mount /proc in the build root")?;
+    for name in ["dev", "sys"] {
+        bind(&Path::new("/").join(name), &root.join(name))?;
+    }
+    for pair in binds.chunks_exact(2) {
+        let inside = pair[1].strip_prefix("/").unwrap_or(&pair[1]);
+        let target = root.join(inside);
+        if pair[0].is_dir() {
+            cache::mkdir(&target)?;
+        } else if !target.exists() {
+            std::fs::write(&target, "")
+                .with_context(|| format!("cannot make {}", target.display()))?;
+        }
+        bind(&pair[0], &target)?;
+    }
+    nix::unistd::chroot(root).with_context(|| format!("cannot chroot to {}", root.display()))?;
+    std::env::set_current_dir(cwd)
+        .with_context(|| format!("no folder {} in the build root", cwd.display()))?;
+    let Some((program, args)) = words.split_first() else {
+        bail!("enter: no command given");
+    };
+    let error = Command::new(program).args(args).exec();
+    Err(error)
+        .with_context(|| format!("cannot run {} in the build root", program.to_string_lossy()))
+}
+
+fn bind(from: &Path, to: &Path) -> Result<()> {
+    let none: Option<&str> = None;
+    mount(
+        Some(from),
+        to,
+        none,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        none,
+    )
+    .with_context(|| format!("cannot bind {} to {}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compilers_are_recognised() {
+        let paragraph = "Package: rustc\nStatus: install ok installed\nVersion: 1.85.0+dfsg3-1";
+        assert_eq!(compiler(paragraph).unwrap(), "rustc=1.85.0+dfsg3-1");
+        assert!(compiler("Package: bash\nVersion: 5").is_none());
+    }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The variables of `make`, read from the environment; empty means unset.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+
+use crate::kernel::{Impl, Spec, SERIES};
+
+pub const DEFAULT_MEM: &str = "6G";
+pub const DEFAULT_CPUS: u32 = 2;
+/// 2 GiB of real RAM that the kernel takes for soft-reserved memory.
+pub const DEFAULT_APPEND: &str = "memmap=2G%4G+0xefffffff";
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A variable that is set and not empty.
+pub fn var(name: &str) -> Result<Option<String>> {
+    match env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => bail!("{name} is not UTF-8"),
+    }
+}
+
+pub fn flag(name: &str) -> Result<bool> {
+    match var(name)?.as_deref() {
+        None | Some("0" | "n" | "no") => Ok(false),
+        Some("1" | "y" | "yes") => Ok(true),
+        Some(other) => bail!("{name}={other}: write {name}=1, or leave it out"),
+    }
+}
+
+pub fn spec() -> Result<Spec> {
+    parse_spec(
+        var("KERNEL")?.as_deref(),
+        var("IMPL")?.as_deref(),
+        flag("DEBUG")?,
+    )
+}
+
+fn parse_spec(kernel: Option<&str>, imp: Option<&str>, debug: bool) -> Result<Spec> {
+    let series = kernel.unwrap_or(SERIES[0]);
+    if !SERIES.contains(&series) {
+        bail!(
+            "KERNEL={series}: unknown series; there are {}",
+            SERIES.join(" and ")
+        );
+    }
+    let imp = match imp {
+        None | Some("rust") => Impl::Rust,
+        Some("c") => Impl::C,
+        Some(other) => bail!("IMPL={other}: unknown implementation; there are rust and c"),
+    };
+    Ok(Spec {
+        series: series.to_owned(),
+        imp,
+        debug,
+    })
+}
+
+/// What a guest is given, but for its kernel and its command.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    pub mem: String,
+    pub cpus: u32,
+    pub append: String,
+    pub qemu: Vec<String>,
+    pub timeout: Duration,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            mem: DEFAULT_MEM.to_owned(),
+            cpus: DEFAULT_CPUS,
+            append: DEFAULT_APPEND.to_owned(),
+            qemu: Vec::new(),
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+pub fn machine() -> Result<Machine> {
+    let mut machine = Machine::default();
+    if let Some(mem) = var("MEM")? {
+        machine.mem = mem;
+    }
+    if let Some(cpus) = var("CPUS")? {
+        machine.cpus = number("CPUS", &cpus)?;
+    }
+    if let Some(append) = var("APPEND")? {
+        machine.append = append;
+    }
+    if let Some(qemu) = var("QEMU")? {
+        machine.qemu = words(&qemu)?;
+    }
+    if let Some(timeout) = var("TIMEOUT")? {
+        machine.timeout = Duration::from_secs(u64::from(number("TIMEOUT", &timeout)?));
+    }
+    Ok(machine)
+}
+
+/// QEMU options as a shell would split them.
+pub fn words(text: &str) -> Result<Vec<String>> {
+    shlex::split(text).with_context(|| format!("QEMU={text}: a quote is not closed"))
+}
+
+fn number(name: &str, text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => bail!("{name}={text}: write a number from 1 on"),
+    }
+}
+
+/// FILES, separated by white space.
+pub fn files() -> Result<Vec<PathBuf>> {
+    let text = var("FILES")?.unwrap_or_default();
+    let files: Vec<PathBuf> = text.split_whitespace().map(PathBuf::from).collect();
+    for file in &files {
+        if !file.is_file() {
+            bail!("FILES: {} is not a file on this machine", file.display());
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_checked() {
+        let spec = parse_spec(None, None, false).unwrap();
+        assert_eq!((spec.series.as_str(), spec.imp), ("7.3", Impl::Rust));
+        assert_eq!(
+            parse_spec(Some("7.2"), Some("c"), true).unwrap().imp,
+            Impl::C
+        );
+        let error = parse_spec(Some("6.1"), None, false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("6.1") && error.contains("7.3"), "{error}");
+        assert!(parse_spec(None, Some("go"), false).is_err());
+    }
+
+    #[test]
+    fn qemu_words_are_split_like_a_shell_does() {
+        assert_eq!(words("-a 'b c' -d").unwrap(), ["-a", "b c", "-d"]);
+        assert!(words("'").is_err());
+        assert!(number("CPUS", "0").is_err());
+    }
+}

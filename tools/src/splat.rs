@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Finds in a kernel log what a healthy kernel does not say.
+
+use regex::Regex;
+
+/// Lines shown of a complaint.
+const SHOWN: usize = 25;
+
+/// Matched against a line without its time stamp. They are anchored where the
+/// kernel itself begins its line with them: a module may well be called "panic".
+const COMPLAINTS: [&str; 19] = [
+    r"^BUG: ",
+    r"^kernel BUG at ",
+    r"^WARNING: ",
+    r"^------------\[ cut here \]",
+    r"^Oops: ",
+    r"^Internal error: ",
+    r"^general protection fault",
+    r"^(traps: )?(double fault|PANIC: )",
+    r"^Kernel panic - ",
+    r"^INFO: task .* blocked for more than",
+    r"^INFO: possible (circular|recursive) locking",
+    r"possible (circular locking|recursive locking|irq lock inversion|deadlock)",
+    r"^INFO: rcu_\w+ (self-)?detected",
+    r"^rcu: INFO: .*(stall|starved)",
+    r"^watchdog: BUG: ",
+    r"^Bad page ",
+    r"^UBSAN: ",
+    r"^refcount_t: ",
+    r"^kmemleak: [1-9]\d* new suspected memory leaks",
+];
+
+/// The first complaint in the log and what follows it, or nothing.
+pub fn find(log: &str) -> Option<String> {
+    let complaint = Regex::new(&COMPLAINTS.join("|")).ok()?;
+    let lines: Vec<&str> = log.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| complaint.is_match(message(line)))?;
+    Some(
+        lines[at..]
+            .iter()
+            .take(SHOWN)
+            .map(|l| l.trim_end())
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
+}
+
+/// A line without `[   12.345678]` and, with PRINTK_CALLER, `[    T1]`.
+fn message(line: &str) -> &str {
+    let mut rest = line.trim_start();
+    for _ in 0..2 {
+        let stamp = rest.strip_prefix('[').and_then(|r| r.split_once(']'));
+        match stamp {
+            Some((inside, after))
+                if inside
+                    .trim()
+                    .starts_with(|c: char| c.is_ascii_digit() || c == 'T' || c == 'C') =>
+            {
+                rest = after.trim_start();
+            }
+            _ => break,
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints() {
+        for line in [
+            "[    1.0] BUG: unable to handle page fault for address: ffff",
+            "[    1.0] BUG: KASAN: slab-use-after-free in f+0x1/0x2",
+            "[    1.0] BUG: scheduling while atomic: a/1/0x2",
+            "[    1.0][   T12] BUG: sleeping function called from invalid context",
+            "[    1.0] WARNING: drivers/dax/bus.c:1 at f+0x1/0x2, CPU#0: a/1",
+            "[    1.0] WARNING: possible circular locking dependency detected",
+            "[    1.0] ------------[ cut here ]------------",
+            "[    1.0] Oops: Oops: 0000 [#1] SMP",
+            "[    1.0] Oops: general protection fault, maybe for address 0x1",
+            "[    1.0] general protection fault: 0000 [#1]",
+            "[    1.0] Kernel panic - not syncing: x",
+            "[   61.0] INFO: task a:1 blocked for more than 60 seconds.",
+            "[    1.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "[    1.0] rcu: INFO: rcu_sched self-detected stall on CPU",
+            "[    1.0] BUG: Bad page state in process a  pfn:1",
+            "[    1.0] UBSAN: array-index-out-of-bounds in a.c",
+            "[    1.0] refcount_t: underflow; use-after-free.",
+            "[    1.0] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "[    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+        ] {
+            assert!(find(line).is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_complaints() {
+        let log = "\
+[    0.000000] Linux version 7.3.4 (lab@lab)
+[    0.000000] Command line: console=ttyS0 panic=-1 oops=panic
+[    0.010000] Kernel/User page tables isolation: enabled
+[    0.020000] rcu: INFO: not a thing
+[    0.020000] rcu: \tRCU debug extended QS entry/exit.
+[    0.030000] kmemleak: Kernel memory leak detector initialized (mem pool available: 40000)
+[    0.030000] Memory: KASAN shadow
+[    0.030000] kasan: KernelAddressSanitizer initialized
+[    0.040000] device_dax: loading out-of-tree module taints kernel.
+[    0.050000] Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar
+[    0.060000]     # Subtest: panic
+[    0.070000] mce: CPU supports 10 MCE banks
+[    0.080000] Spectre V2 : WARNING is a word
+";
+        assert_eq!(find(log), None);
+    }
+
+    #[test]
+    fn shows_what_follows() {
+        let log: String = (0..50).map(|n| format!("[ 1.0] line {n}\n")).collect();
+        let log = format!("{log}[ 2.0] BUG: x\r\n{log}");
+        let splat = find(&log).unwrap();
+        assert!(splat.starts_with("[ 2.0] BUG: x\n[ 1.0] line 0\n"));
+        assert_eq!(splat.lines().count(), SHOWN);
+    }
+}
