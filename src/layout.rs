@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ranges of a device, in the order in which they are mapped.
+//!
+//! C: `ranges` and `nr_range` of `struct dev_dax`. Each range owns the node with
+//! which it goes back to its region's [`Space`](crate::space::Space), so nothing
+//! that makes a device smaller needs memory.
+
+#![forbid(unsafe_code)]
+
+use crate::prelude::{AllocError, KVVec, RBTreeNodeReservation, GFP_KERNEL};
+use crate::range::{Align, PgOff, PhysRange};
+
+/// Memory for a gap of a [`Space`](crate::space::Space).
+pub(crate) type Spare = RBTreeNodeReservation<u64, u64>;
+
+/// A range of a device, as C sees it. C: `struct dev_dax_range`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    /// Where the range begins in the device, in pages.
+    pub(crate) pgoff: usize,
+    /// First physical address.
+    pub(crate) start: u64,
+    /// Last physical address.
+    pub(crate) last: u64,
+    /// `struct dax_mapping *`, always null: no user of the exported symbols
+    /// looks at it.
+    pub(crate) mapping: usize,
+}
+
+impl Entry {
+    /// `None` if `pgoff` is more than the machine can count.
+    fn new(pgoff: PgOff, range: PhysRange) -> Option<Self> {
+        Some(Self {
+            pgoff: usize::try_from(pgoff.pages()).ok()?,
+            start: range.start(),
+            last: range.last(),
+            mapping: 0,
+        })
+    }
+
+    /// The physical addresses; always there in an entry of a [`Layout`].
+    #[inline]
+    pub(crate) fn range(&self) -> Option<PhysRange> {
+        PhysRange::new(self.start, self.last)
+    }
+
+    /// Where the range begins in the device.
+    #[inline]
+    pub(crate) const fn pgoff(&self) -> PgOff {
+        // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
+        PgOff::new(self.pgoff as u64)
+    }
+}
+
+/// The physical address of the `size` bytes at page `pgoff`, if they are within
+/// one range of `entries`, which are a [`Layout`]'s. C: `dax_pgoff_to_phys()`.
+pub(crate) fn pgoff_to_phys(entries: &[Entry], pgoff: u64, size: u64) -> Option<u64> {
+    let pgoff = PgOff::new(pgoff);
+    let behind = entries.partition_point(|entry| entry.pgoff() <= pgoff);
+    let entry = entries.get(behind.checked_sub(1)?)?;
+    let offset = pgoff.since(entry.pgoff())?.bytes()?;
+    entry.range()?.address(offset, size)
+}
+
+/// What of a [`Layout`] a plan was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shape {
+    len: usize,
+    size: u64,
+    last: Option<PhysRange>,
+}
+
+/// The ranges of a device in page-offset order.
+///
+/// # Invariants
+///
+/// - `entries` are the ranges; the first has page offset 0, every other the one
+///   at which its predecessor ends. Their sizes are multiples of the page size.
+/// - `spares` has a node for each of them.
+/// - `size` is the sum of their sizes.
+pub(crate) struct Layout {
+    entries: KVVec<Entry>,
+    spares: KVVec<Spare>,
+    size: u64,
+}
+
+impl Layout {
+    /// No ranges.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: Nothing sums up to 0.
+        Self {
+            entries: KVVec::new(),
+            spares: KVVec::new(),
+            size: 0,
+        }
+    }
+
+    /// The ranges as C sees them. They move when the layout changes or capacity
+    /// is reserved.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The ranges in page-offset order.
+    pub(crate) fn ranges(&self) -> impl DoubleEndedIterator<Item = PhysRange> + '_ {
+        self.entries.iter().filter_map(Entry::range)
+    }
+
+    /// How many ranges there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes in all ranges. C: `dev_dax_size()`.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The range with page offset 0.
+    pub(crate) fn first(&self) -> Option<PhysRange> {
+        self.entries.first()?.range()
+    }
+
+    /// The range with the highest page offset, the one that grows and shrinks.
+    pub(crate) fn last(&self) -> Option<PhysRange> {
+        self.entries.last()?.range()
+    }
+
+    /// Whether start, size and page offset of every range are multiples of
+    /// `align`. C: `dev_dax_validate_align()`, which looks at sizes only.
+    pub(crate) fn is_aligned(&self, align: Align) -> bool {
+        self.entries.iter().all(|entry| {
+            let pgoff = entry.pgoff().bytes();
+            entry.range().is_some_and(|range| range.is_aligned(align))
+                && pgoff.is_some_and(|bytes| align.is_aligned(bytes))
+        })
+    }
+
+    /// What tells this layout from an older or newer state of it.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            len: self.len(),
+            size: self.size,
+            last: self.last(),
+        }
+    }
+
+    /// Makes room for `additional` ranges. Not visible but for the address of
+    /// the entries. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `AllocError`.
+    pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), AllocError> {
+        self.entries.reserve(additional, GFP_KERNEL)?;
+        self.spares.reserve(additional, GFP_KERNEL)
+    }
+
+    /// Appends `range` and returns its page offset.
+    ///
+    /// # Errors
+    ///
+    /// `spare`, if no room was reserved or the size would not fit.
+    pub(crate) fn push_reserved(&mut self, range: PhysRange, spare: Spare) -> Result<PgOff, Spare> {
+        let pgoff = PgOff::of_byte(self.size);
+        let (Some(entry), Some(size)) = (
+            Entry::new(pgoff, range),
+            self.size.checked_add(range.size()),
+        ) else {
+            return Err(spare);
+        };
+        if self.entries.push_within_capacity(entry).is_err() {
+            return Err(spare);
+        }
+        if let Err(e) = self.spares.push_within_capacity(spare) {
+            self.entries.pop();
+            return Err(e.0);
+        }
+        // INVARIANT: Entry and node were added, and the size was.
+        self.size = size;
+        Ok(pgoff)
+    }
+
+    /// Replaces the last range by `range`, which starts where it does.
+    pub(crate) fn set_last(&mut self, range: PhysRange) {
+        let Some(entry) = self.entries.last_mut() else {
+            return;
+        };
+        let Some(old) = entry.range() else {
+            return;
+        };
+        let others = self.size.checked_sub(old.size());
+        let Some(size) = others.and_then(|others| others.checked_add(range.size())) else {
+            return;
+        };
+        entry.start = range.start();
+        entry.last = range.last();
+        // INVARIANT: No page offset depends on the last range's size.
+        self.size = size;
+    }
+
+    /// Takes the last range away, with its node.
+    pub(crate) fn pop(&mut self) -> Option<(PhysRange, Option<Spare>)> {
+        let range = self.entries.pop()?.range()?;
+        let spare = self.spares.pop();
+        // INVARIANT: Entry and node are gone, and so is the size.
+        self.size = self.size.saturating_sub(range.size());
+        if self.entries.is_empty() {
+            *self = Self::new();
+        }
+        Some((range, spare))
+    }
+}
+
+#[cfg(any(test, CONFIG_DEV_DAX_RUST_KUNIT_TEST))]
+#[cfg_attr(not(test), crate::prelude::kunit_tests(dax_layout))]
+mod tests {
+    use super::*;
+    use crate::prelude::Error;
+    use crate::range::PAGE_SIZE;
+
+    /// A layout of ranges given as (first page, pages).
+    fn layout(ranges: &[(u64, u64)]) -> Result<Layout, Error> {
+        let mut layout = Layout::new();
+        layout.reserve(ranges.len())?;
+        for (page, pages) in ranges {
+            let range = PhysRange::with_size(page * PAGE_SIZE, pages * PAGE_SIZE);
+            if let Some(range) = range {
+                let _ = layout.push_reserved(range, Spare::new(GFP_KERNEL)?);
+            }
+        }
+        Ok(layout)
+    }
+
+    #[test]
+    fn page_offsets_are_sums_of_sizes() -> Result<(), Error> {
+        let layout = layout(&[(8, 2), (2, 4), (20, 1)])?;
+        let pgoff = |index: usize| layout.entries().get(index).map(|e| e.pgoff().pages());
+        assert_eq!(pgoff(0), Some(0));
+        assert_eq!(pgoff(1), Some(2));
+        assert_eq!(pgoff(2), Some(6));
+        assert_eq!(layout.size(), 7 * PAGE_SIZE);
+        Ok(())
+    }
+
+    #[test]
+    fn pgoff_to_phys_stays_in_one_range() -> Result<(), Error> {
+        let layout = layout(&[(8, 2), (2, 4)])?;
+        let phys = |pgoff, pages| {
+            pgoff_to_phys(layout.entries(), pgoff, pages * PAGE_SIZE).map(|a| a / PAGE_SIZE)
+        };
+        assert_eq!(phys(0, 1), Some(8));
+        assert_eq!(phys(1, 1), Some(9));
+        assert_eq!(phys(1, 2), None);
+        assert_eq!(phys(2, 4), Some(2));
+        assert_eq!(phys(2, 5), None);
+        assert_eq!(phys(5, 1), Some(5));
+        assert_eq!(phys(6, 1), None);
+        assert_eq!(phys(u64::MAX, 1), None);
+        assert_eq!(pgoff_to_phys(&[], 0, 1), None);
+        Ok(())
+    }
+
+    #[test]
+    fn is_aligned_looks_at_start_size_and_offset() -> Result<(), Error> {
+        let two = Align::new(2 * PAGE_SIZE).unwrap_or(Align::PAGE);
+        assert!(layout(&[])?.is_aligned(two));
+        assert!(layout(&[(8, 2), (2, 4)])?.is_aligned(two));
+        assert!(!layout(&[(8, 2), (3, 4)])?.is_aligned(two));
+        assert!(!layout(&[(8, 2), (2, 3)])?.is_aligned(two));
+        assert!(!layout(&[(8, 1), (3, 1), (4, 2)])?.is_aligned(two));
+        Ok(())
+    }
+
+    #[test]
+    fn push_without_room_changes_nothing() -> Result<(), Error> {
+        let mut layout = Layout::new();
+        let pushed = match PhysRange::with_size(0, PAGE_SIZE) {
+            Some(range) => layout.push_reserved(range, Spare::new(GFP_KERNEL)?).is_ok(),
+            None => true,
+        };
+        assert!(!pushed);
+        assert_eq!(layout.len(), 0);
+        assert_eq!(layout.size(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn set_last_and_pop_keep_the_size() -> Result<(), Error> {
+        let mut layout = layout(&[(8, 2), (2, 4)])?;
+        if let Some(range) = PhysRange::with_size(2 * PAGE_SIZE, PAGE_SIZE) {
+            layout.set_last(range);
+        }
+        assert_eq!(layout.size(), 3 * PAGE_SIZE);
+        assert!(layout.pop().is_some_and(|(_, spare)| spare.is_some()));
+        assert_eq!(layout.size(), 2 * PAGE_SIZE);
+        assert!(layout.pop().is_some());
+        assert!(layout.pop().is_none());
+        assert_eq!(layout.size(), 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All that `range.rs`, `layout.rs`, `space.rs` and `parse.rs` use of the kernel.
+//!
+//! On the host `tests/host/src/shim.rs` takes the place of this file.
+
+#![forbid(unsafe_code)]
+
+pub(crate) use kernel::alloc::flags::GFP_KERNEL;
+pub(crate) use kernel::alloc::{AllocError, KVVec};
+pub(crate) use kernel::error::code::{EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE};
+pub(crate) use kernel::error::Error;
+pub(crate) use kernel::page::PAGE_SHIFT;
+pub(crate) use kernel::rbtree::{RBTree, RBTreeNodeReservation};
+
+#[cfg(CONFIG_DEV_DAX_RUST_KUNIT_TEST)]
+pub(crate) use kernel::prelude::kunit_tests;

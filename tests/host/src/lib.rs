@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure modules of the driver, compiled unchanged, and tests of them.
+//!
+//! `cargo test -p dax-host-tests` takes seconds; with `DAX_DEPTH` set, see
+//! `exhaustive.rs`, the search of all states goes on for about a minute.
+//! Outside of tests there is only something to lint: `cargo clippy`.
+
+#![forbid(unsafe_code)]
+// What would be a panic in the kernel is an error here.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    ),
+    allow(dead_code, unused_imports, reason = "it is used by the driver")
+)]
+
+#[path = "../../../src/layout.rs"]
+pub(crate) mod layout;
+#[path = "../../../src/parse.rs"]
+pub(crate) mod parse;
+#[allow(clippy::arithmetic_side_effects, reason = "not in the kernel")]
+#[path = "shim.rs"]
+pub(crate) mod prelude;
+#[path = "../../../src/range.rs"]
+pub(crate) mod range;
+#[path = "../../../src/space.rs"]
+pub(crate) mod space;
