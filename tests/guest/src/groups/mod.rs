@@ -4,6 +4,7 @@
 mod attributes;
 mod create;
 mod errors;
+mod lifecycle;
 mod mmap;
 mod resize;
 
@@ -71,6 +72,24 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: mmap::GIANT_FILES,
+    },
+    Group {
+        name: "lifecycle",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: lifecycle::FILES,
+    },
+    Group {
+        name: "refused",
+        append: "memmap=8G%32G+0xefffffff",
+        mem: "1G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: lifecycle::REFUSED_FILES,
     },
 ];
 

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Binding in vain. The region is made up: there is no memory behind it, so it is never touched.
+//! It crosses the end of a PCI window, so memory across that end cannot be reserved.
+
+use super::bind::iomem;
+use crate::device::{Device, Driver};
+use crate::errno::Errno;
+use crate::ktap::{check, skip, Failure, Outcome, Test};
+use crate::region::Region;
+use crate::sysfs;
+use crate::test;
+use crate::units::{Span, GIB, UNIT};
+use std::fs;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(target_node_of_memory_without_node_is_absent),
+    test!(bind_of_reserved_memory_gives_ebusy_and_reserves_nothing),
+    test!(bind_of_reserved_memory_can_be_repeated).not_on_c("fails with EINVAL for ever"),
+    test!(bind_of_reserved_memory_leaves_the_device_resizable)
+        .not_on_c("fails with EINVAL whatever its size"),
+    test!(bind_of_reserved_memory_leaves_the_device_deletable),
+];
+
+fn target_node_of_memory_without_node_is_absent(region: &Region) -> Outcome {
+    let device = region.first_device()?;
+    check("target_node", device.attr("target_node").exists(), false)?;
+    let node = sysfs::read(&device.attr("numa_node"))?;
+    check("numa_node is a number", node.parse::<i32>().is_ok(), true)
+}
+
+/// The first byte behind a PCI window that ends within the region.
+fn window_end(region: &Region) -> Result<u64, Failure> {
+    let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
+    let all = region.span();
+    let end = iomem
+        .lines()
+        .filter_map(|line| line.trim_start().split_once(" : PCI Bus"))
+        .filter_map(|(span, _)| u64::from_str_radix(span.split_once('-')?.1, 16).ok())
+        .map(|last| last + 1)
+        .find(|end| (all.start + GIB..all.end - GIB).contains(end));
+    end.map_or_else(|| skip("no PCI window ends within the region"), Ok)
+}
+
+/// The answer to a bind.
+fn try_bind(device: &Device) -> Result<(), Errno> {
+    Driver::DeviceDax.try_write("bind", device.name()).map(drop)
+}
+
+/// Two ranges, of which the first could be bound alone.
+fn reserved(region: &Region) -> Result<Device, Failure> {
+    let across = Span::at(window_end(region)? - UNIT, 2 * UNIT);
+    Ok(region.create_over(&[region.units(4, 2), across])?)
+}
+
+fn bind_of_reserved_memory_gives_ebusy_and_reserves_nothing(region: &Region) -> Outcome {
+    let device = reserved(region)?;
+    check("bind", try_bind(&device), Err(Errno::EBUSY))?;
+    check("driver", device.driver(), None)?;
+    check("reserved", iomem(device.name()), 0)
+}
+
+fn bind_of_reserved_memory_can_be_repeated(region: &Region) -> Outcome {
+    let device = reserved(region)?;
+    for _ in 0..3 {
+        check("bind", try_bind(&device), Err(Errno::EBUSY))?;
+    }
+    Ok(())
+}
+
+fn bind_of_reserved_memory_leaves_the_device_resizable(region: &Region) -> Outcome {
+    let device = reserved(region)?;
+    check("bind", try_bind(&device), Err(Errno::EBUSY))?;
+    device.set_size(2 * UNIT)?;
+    check("bind without the conflict", try_bind(&device), Ok(()))?;
+    check("reserved", iomem(device.name()), 1)
+}
+
+fn bind_of_reserved_memory_leaves_the_device_deletable(region: &Region) -> Outcome {
+    let device = reserved(region)?;
+    check("bind", try_bind(&device), Err(Errno::EBUSY))?;
+    region.destroy(&device)?;
+    let next = region.create_over(&[region.units(4, 2)])?;
+    check("name", next.name(), device.name())?;
+    check("bind of the next", try_bind(&next), Ok(()))
+}
