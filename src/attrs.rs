@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The attributes of regions and devices: name, mode, visibility, format.
+//!
+//! Names, modes and formats are ABI, see Documentation/ABI/testing/sysfs-bus-dax
+//! of the kernel. What a store may fail with is documented where the work is
+//! done, in `region.rs` and `device.rs`; what is added here are `EINVAL` for text
+//! that is no value and `ERANGE` for a number that does not fit.
+
+#![forbid(unsafe_code)]
+
+use kernel::fmt::Write;
+use kernel::prelude::*;
+
+use crate::device::DevDax;
+use crate::parse::{parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName};
+use crate::range::{Align, PhysRange};
+use crate::region::Region;
+use crate::sys::device::{numa_node, DeviceType};
+use crate::sys::pagemap;
+use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
+
+// Regions. C: `dax_region_attribute_group`.
+
+static AVAILABLE_SIZE: Attribute<Region> =
+    Attribute::ro(c"available_size", 0o444, |region: &Region, text| {
+        Ok(writeln!(text, "{}", region.available())?)
+    })
+    .mode_of(|region: &Region| dynamic_only(region, 0o444));
+
+static REGION_SIZE: Attribute<Region> = Attribute::ro(c"size", 0o444, |region: &Region, text| {
+    Ok(writeln!(text, "{}", region.span().size())?)
+});
+
+static REGION_ALIGN: Attribute<Region> = Attribute::ro(c"align", 0o400, |region: &Region, text| {
+    Ok(writeln!(text, "{}", region.align().bytes())?)
+});
+
+/// Reading shows the youngest device.
+static CREATE: Attribute<Region> = Attribute::rw(
+    c"create",
+    0o644,
+    |region: &Region, text| show_name(region, region.youngest(), text),
+    |region: &Region, text| match parse_i32(text)? {
+        1 => region.arc().create(),
+        _ => Err(EINVAL),
+    },
+)
+.mode_of(|region: &Region| dynamic_only(region, 0o644));
+
+static SEED: Attribute<Region> = Attribute::ro(c"seed", 0o444, |region: &Region, text| {
+    show_name(region, region.seed(), text)
+})
+.mode_of(|region: &Region| dynamic_only(region, 0o444));
+
+/// Text that names no device of the region gets `ENXIO`.
+static DELETE: Attribute<Region> =
+    Attribute::wo(
+        c"delete",
+        0o200,
+        |region: &Region, text| match parse_device_name(text) {
+            Ok(name) if name.region == region.id() => region.delete(name.id),
+            _ => Err(ENXIO),
+        },
+    )
+    .mode_of(|region: &Region| dynamic_only(region, 0o200));
+
+static ID: Attribute<Region> = Attribute::ro(c"id", 0o444, |region: &Region, text| {
+    Ok(writeln!(text, "{}", region.id())?)
+});
+
+/// Hides what makes no sense where only the owner decides.
+fn dynamic_only(region: &Region, mode: u16) -> u16 {
+    if region.is_static() {
+        0
+    } else {
+        mode
+    }
+}
+
+/// A device's name, or an empty line.
+fn show_name(region: &Region, id: Option<i32>, text: &mut Text<'_>) -> Result {
+    if let Some(id) = id {
+        let name = DeviceName {
+            region: region.id(),
+            id,
+        };
+        write!(text, "{name}")?;
+    }
+    Ok(writeln!(text)?)
+}
+
+static REGION_ATTRIBUTES: AttributeList<Region, 7> = AttributeList::new([
+    &AVAILABLE_SIZE,
+    &REGION_SIZE,
+    &REGION_ALIGN,
+    &CREATE,
+    &SEED,
+    &DELETE,
+    &ID,
+]);
+static REGION_GROUP: Group<Region> = Group::new(Some(c"dax_region"), &REGION_ATTRIBUTES);
+
+/// The folder `dax_region` of a region's parent.
+pub(crate) static REGION_GROUPS: Groups<Region> = Groups::new(&REGION_GROUP);
+
+// Devices. C: `dev_dax_attribute_group`.
+
+static MODALIAS: Attribute<DevDax> = Attribute::ro(c"modalias", 0o444, |_: &DevDax, text| {
+    Ok(writeln!(text, "dax:t0")?)
+});
+
+static SIZE: Attribute<DevDax> = Attribute::rw(
+    c"size",
+    0o644,
+    |device: &DevDax, text| Ok(writeln!(text, "{}", device.size()?)?),
+    |device: &DevDax, text| device.set_size(parse_u64(text, Base::Auto)?),
+)
+.mode_of(|device: &DevDax| static_is_readable(device, 0o644));
+
+/// `start-end`, both hexadecimal, the end inclusive.
+static MAPPING: Attribute<DevDax> = Attribute::wo(c"mapping", 0o200, |device: &DevDax, text| {
+    let (start, last) = parse_range(text)?;
+    if last < start {
+        return Err(EINVAL);
+    }
+    // All addresses are no range, and in no region.
+    device.add_range(PhysRange::new(start, last).ok_or(ERANGE)?)
+})
+.mode_of(|device: &DevDax| dynamic_only(device.region(), 0o200));
+
+static TARGET_NODE: Attribute<DevDax> =
+    Attribute::ro(c"target_node", 0o444, |device: &DevDax, text| {
+        Ok(writeln!(text, "{}", device.region().target_node())?)
+    })
+    .mode_of(|device: &DevDax| match device.region().target_node() {
+        ..=-1 => 0,
+        _ => 0o444,
+    });
+
+static ALIGN: Attribute<DevDax> = Attribute::rw(
+    c"align",
+    0o644,
+    |device: &DevDax, text| Ok(writeln!(text, "{}", device.align()?.bytes())?),
+    |device: &DevDax, text| {
+        let bytes = parse_u64(text, Base::Auto)?;
+        if !pagemap::is_mappable(bytes) {
+            return Err(EINVAL);
+        }
+        device.set_align(Align::new(bytes).ok_or(EINVAL)?)
+    },
+)
+.mode_of(|device: &DevDax| static_is_readable(device, 0o644));
+
+static RESOURCE: Attribute<DevDax> = Attribute::ro(c"resource", 0o400, |device: &DevDax, text| {
+    Ok(writeln!(text, "{:#x}", device.resource()?)?)
+});
+
+static NUMA_NODE: Attribute<DevDax> =
+    Attribute::ro(c"numa_node", 0o444, |device: &DevDax, text| {
+        Ok(writeln!(text, "{}", numa_node(device))?)
+    })
+    .mode_of(|_| if cfg!(CONFIG_NUMA) { 0o444 } else { 0 });
+
+static MEMMAP_ON_MEMORY: Attribute<DevDax> = Attribute::rw(
+    c"memmap_on_memory",
+    0o644,
+    |device: &DevDax, text| {
+        Ok(writeln!(
+            text,
+            "{}",
+            u8::from(device.c().memmap_on_memory())
+        )?)
+    },
+    |device: &DevDax, text| device.set_memmap_on_memory(kernel::str::kstrtobool_bytes(text)?),
+);
+
+/// In a static region what could be changed elsewhere can only be read.
+fn static_is_readable(device: &DevDax, mode: u16) -> u16 {
+    if device.region().is_static() {
+        0o444
+    } else {
+        mode
+    }
+}
+
+static DEVICE_ATTRIBUTES: AttributeList<DevDax, 8> = AttributeList::new([
+    &MODALIAS,
+    &SIZE,
+    &MAPPING,
+    &TARGET_NODE,
+    &ALIGN,
+    &RESOURCE,
+    &NUMA_NODE,
+    &MEMMAP_ON_MEMORY,
+]);
+static DEVICE_GROUP: Group<DevDax> = Group::new(None, &DEVICE_ATTRIBUTES);
+static DEVICE_GROUPS: Groups<DevDax> = Groups::new(&DEVICE_GROUP);
+
+/// The device type of devices. C: `dev_dax_type`.
+pub(crate) static DEVICE_TYPE: DeviceType<DevDax> = DeviceType::new(&DEVICE_GROUPS);

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The `device_dax` driver: `/dev/daxX.Y`.
+//!
+//! C: device.c. Everything that probing acquires is released in reverse order
+//! when the device is unbound: the struct pages last, after the last file lost
+//! its mappings and the last pin of a page is gone.
+
+#![forbid(unsafe_code)]
+
+use kernel::device::{Bound, Device};
+use kernel::devres;
+use kernel::prelude::*;
+use kernel::sync::atomic::{ordering::Acquire, ordering::Release, Atomic};
+use kernel::sync::Arc;
+
+use crate::device::DevDax;
+use crate::layout::Entry;
+use crate::range::{Align, PhysRange, PAGE_SHIFT};
+use crate::sys::bus::{Driver, Probe};
+use crate::sys::cdev::Cdev;
+use crate::sys::device::{device, Ref};
+use crate::sys::pagemap::{self, ExpediteUnmap, Expedited};
+use crate::sys::resource::request_mem_region;
+
+/// C: `device_dax_driver`.
+pub(crate) static DRIVER: Driver = Driver::new::<DeviceDax>();
+
+/// The driver.
+pub(crate) struct DeviceDax;
+
+/// One binding of a device to the driver. Files that are opened while it lasts
+/// refer to it for good: a later binding, of other ranges perhaps, is not theirs.
+pub(crate) struct Binding {
+    device: Ref<DevDax>,
+    /// The device's alignment, which is also the size of its pages.
+    align: Align,
+    /// Until the device is unbound.
+    alive: Atomic<bool>,
+}
+
+impl Binding {
+    /// The device.
+    pub(crate) fn device(&self) -> &DevDax {
+        &self.device
+    }
+
+    /// The size of the device's pages.
+    pub(crate) fn align(&self) -> Align {
+        self.align
+    }
+
+    /// Whether the device is still bound as it was when the file was opened.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Acquire)
+    }
+}
+
+impl Probe for DeviceDax {
+    type Device = DevDax;
+
+    /// C: `dev_dax_probe()`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if someone has a part of the memory, `ENOMEM`, and what
+    /// `devm_memremap_pages()` and `cdev_add()` fail with.
+    fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
+        let (entries, align) = dax.snapshot()?;
+        // Registered first, so it is what unbinding drops last.
+        let expedite = ExpediteUnmap::register(dev)?;
+        for (index, entry) in entries.iter().enumerate() {
+            let range = entry.range().ok_or(EINVAL)?;
+            request_mem_region(dev, dax, range).inspect_err(|_| {
+                dev_warn!(
+                    dev,
+                    "mapping{}: {:#x}-{:#x} could not reserve range\n",
+                    index,
+                    range.start(),
+                    range.last()
+                );
+            })?;
+        }
+        pagemap::map(dev, dax.template(), &entries, page_order(align))?;
+
+        let binding = Arc::new(
+            Binding {
+                device: Ref::of(dax),
+                align,
+                alive: Atomic::new(true),
+            },
+            GFP_KERNEL,
+        )?;
+        let mut live = Live {
+            binding: binding.clone(),
+            entries,
+            cdev: None,
+            expedite,
+        };
+        dax.dax().run();
+        dax.set_binding(Some(binding));
+        live.cdev = Some(Cdev::add::<Binding>(dax, dax.dax())?);
+        devres::register(dev, live, GFP_KERNEL)
+    }
+}
+
+/// The order of compound pages that make up pages of `align` bytes.
+fn page_order(align: Align) -> u32 {
+    align
+        .bytes()
+        .trailing_zeros()
+        .saturating_sub(PAGE_SHIFT as u32)
+}
+
+/// A device that can be opened and mapped; dropping it ends that.
+struct Live {
+    binding: Arc<Binding>,
+    /// The ranges, as they were when the device was probed.
+    entries: KVVec<Entry>,
+    cdev: Option<Cdev>,
+    expedite: Arc<ExpediteUnmap>,
+}
+
+impl Drop for Live {
+    /// Sleeps until no page of the device is mapped or pinned.
+    fn drop(&mut self) {
+        let dax = self.binding.device();
+        self.binding.alive.store(false, Release);
+        dax.set_binding(None);
+        drop(self.cdev.take());
+        {
+            let _expedited = Expedited::new();
+            dax.kill();
+        }
+        let ranges = self.entries.iter().filter_map(Entry::range);
+        wait_until_idle(dax, self.binding.align, ranges);
+        self.expedite.begin();
+    }
+}
+
+/// How long to sleep between two looks at a page that is pinned.
+const POLL_MS: u32 = 20;
+/// How often to say that we are waiting.
+const REPORT_MS: u32 = 60_000;
+/// How many pages to look at before others may run.
+const BATCH: u64 = 1024;
+
+/// Waits until nobody refers to a page of the device.
+///
+/// `get_user_pages()` takes no reference of the page map, so direct I/O, RDMA,
+/// vfio or a pipe may still use pages that are mapped nowhere. Their struct
+/// pages, and for kmem the memory itself, must not be taken from them. An idle
+/// page stays idle, because it can only be pinned through a mapping.
+fn wait_until_idle(dax: &DevDax, align: Align, ranges: impl Iterator<Item = PhysRange>) {
+    let mut waited_ms: u32 = 0;
+    for range in ranges {
+        let pages = range.size() >> align.bytes().trailing_zeros();
+        for index in 0..pages {
+            if index % BATCH == BATCH - 1 {
+                pagemap::cond_resched();
+            }
+            let Some(pfn) = range.pfn_at(index, align) else {
+                break;
+            };
+            while !pagemap::is_idle(pfn) {
+                if waited_ms % REPORT_MS == POLL_MS {
+                    dev_warn!(
+                        device(dax),
+                        "unbind waits until the pinned page at {:#x} is released\n",
+                        pfn << PAGE_SHIFT
+                    );
+                }
+                pagemap::sleep_idle(POLL_MS);
+                waited_ms = waited_ms.saturating_add(POLL_MS);
+            }
+        }
+    }
+    if waited_ms > POLL_MS {
+        dev_info!(
+            device(dax),
+            "pinned pages were released after {} ms\n",
+            waited_ms
+        );
+    }
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the Rust side needs from C: the dax headers for bindgen, and functions
+ * for the macros and inlines that bindgen cannot see.
+ */
+#ifndef __DAX_RUST_GLUE_H__
+#define __DAX_RUST_GLUE_H__
+
+#include <linux/cdev.h>
+#include <linux/dax.h>
+#include <linux/device.h>
+#include <linux/fs.h>
+#include <linux/huge_mm.h>
+#include <linux/idr.h>
+#include <linux/ioport.h>
+#include <linux/memory_hotplug.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include "../../dax-private.h"
+#include "../../bus.h"
+
+#ifdef __BINDGEN__
+/* Cast macros are not evaluated by bindgen; rust/Makefile drops the prefix. */
+const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_STATIC = IORESOURCE_DAX_STATIC;
+const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_KMEM = IORESOURCE_DAX_KMEM;
+const unsigned int RUST_CONST_HELPER_FOP_MMAP_SYNC = (__force unsigned int)FOP_MMAP_SYNC;
+#endif
+
+/* Implemented in Rust. */
+int dax_rust_bus_init(void);
+phys_addr_t dax_rust_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
+				   unsigned long size);
+
+/* Implemented in glue.c. */
+bool dax_glue_align_valid(unsigned long align);
+unsigned long dax_glue_compat_align(void);
+bool dax_glue_memmap_on_memory(void);
+int dax_glue_dev_to_node(const struct device *dev);
+bool dax_glue_pfn_idle(unsigned long pfn);
+void dax_glue_pfn_set_mapping(unsigned long pfn, struct address_space *mapping,
+			      pgoff_t pgoff);
+vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
+			       unsigned int order);
+pgoff_t dax_glue_vma_pgoff(const struct vm_area_struct *vma, unsigned long addr);
+bool dax_glue_vma_shared(const struct vm_area_struct *vma);
+bool dax_glue_desc_shared(const struct vm_area_desc *desc);
+void dax_glue_desc_set_huge(struct vm_area_desc *desc);
+bool dax_glue_file_is_dax(const struct file *file);
+struct device *dax_glue_inode_device(const struct inode *inode);
+void dax_glue_file_set_mapping(struct file *file, struct address_space *mapping);
+void dax_glue_reject_vma(const struct device *dev, const char *func,
+			 const char *why);
+void dax_glue_reject_unaligned(const struct device *dev, const char *func,
+			       unsigned long start, unsigned long end,
+			       unsigned long mask);
+void dax_glue_resource_conflict(const struct device *dev,
+				const struct resource *res);
+void dax_glue_expedite(bool on);
+void dax_glue_cond_resched(void);
+
+#endif /* __DAX_RUST_GLUE_H__ */

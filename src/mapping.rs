@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The `mappingN` children of a device: one range each, for user space to see.
+//!
+//! A mapping carries its own copy of the range, so that reading its files takes
+//! no lock: whoever shrinks the device waits for those readers.
+
+#![forbid(unsafe_code)]
+
+use kernel::fmt::Write;
+use kernel::prelude::*;
+use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+
+use crate::device::DevDax;
+use crate::range::{PgOff, PhysRange};
+use crate::sys::device::{device, Dev, DeviceType, Ref, Registered};
+use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
+
+/// One range of a device in sysfs. C: `struct dax_mapping`.
+#[pin_data]
+#[repr(C)]
+pub(crate) struct Mapping {
+    #[pin]
+    dev: Dev,
+    start: u64,
+    /// Last address; moves when the range is extended or cut in place.
+    last: Atomic<u64>,
+    pgoff: PgOff,
+    /// The device must outlive its children.
+    parent: Ref<DevDax>,
+}
+
+impl Mapping {
+    /// Registers `mapping<index>` of `parent`. May sleep; the caller holds the
+    /// parent's edit lock, and no other. C: `devm_register_dax_mapping()`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and what `device_add()` fails with.
+    pub(crate) fn register(
+        parent: &Ref<DevDax>,
+        index: usize,
+        range: PhysRange,
+        pgoff: PgOff,
+    ) -> Result<Registered<Self>> {
+        let mapping = Ref::new(try_pin_init!(Self {
+            dev <- Dev::new(),
+            start: range.start(),
+            last: Atomic::new(range.last()),
+            pgoff,
+            parent: parent.clone(),
+        }? Error))?;
+        mapping.set_name(fmt!("mapping{index}"))?;
+        mapping.register(device::<DevDax>(parent))
+    }
+
+    /// The range was extended or cut to end at the end of `range`.
+    pub(crate) fn set_end(&self, range: PhysRange) {
+        self.last.store(range.last(), Relaxed);
+    }
+
+    /// C: `start_show()`.
+    fn show_start(&self, text: &mut Text<'_>) -> Result {
+        Ok(writeln!(text, "{:#x}", self.start)?)
+    }
+
+    /// C: `end_show()`.
+    fn show_end(&self, text: &mut Text<'_>) -> Result {
+        Ok(writeln!(text, "{:#x}", self.last.load(Relaxed))?)
+    }
+
+    /// C: `pgoff_show()`.
+    fn show_page_offset(&self, text: &mut Text<'_>) -> Result {
+        Ok(writeln!(text, "{:#x}", self.pgoff.pages())?)
+    }
+}
+
+static START: Attribute<Mapping> = Attribute::ro(c"start", 0o400, Mapping::show_start);
+static END: Attribute<Mapping> = Attribute::ro(c"end", 0o400, Mapping::show_end);
+static PAGE_OFFSET: Attribute<Mapping> =
+    Attribute::ro(c"page_offset", 0o400, Mapping::show_page_offset);
+
+static ATTRIBUTES: AttributeList<Mapping, 3> = AttributeList::new([&START, &END, &PAGE_OFFSET]);
+static GROUP: Group<Mapping> = Group::new(None, &ATTRIBUTES);
+static GROUPS: Groups<Mapping> = Groups::new(&GROUP);
+
+/// The device type of mappings. C: `dax_mapping_type`.
+pub(crate) static TYPE: DeviceType<Mapping> = DeviceType::new(&GROUPS);

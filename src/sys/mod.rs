@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers around the C objects of this driver, one C object a file.
+//!
+//! Beside `abi.rs` the only place with `unsafe`: no raw pointer to a C object
+//! leaves these files. What is here would belong into `rust/kernel` if other
+//! drivers wanted it; it is the staging area for that, and where differences
+//! between kernel series are hidden.
+
+pub(crate) mod bus;
+pub(crate) mod cdev;
+pub(crate) mod dax_core;
+pub(crate) mod dev_dax;
+pub(crate) mod device;
+pub(crate) mod ida;
+pub(crate) mod pagemap;
+pub(crate) mod resource;
+pub(crate) mod sysfs;
+pub(crate) mod vma;

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct dev_pagemap`: struct pages for a device's memory, and when they may
+//! go again.
+
+use kernel::bindings;
+use kernel::device::{Bound, Device};
+use kernel::devres;
+use kernel::error::from_err_ptr;
+use kernel::prelude::*;
+use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::sync::Arc;
+use kernel::types::Opaque;
+
+use super::device::as_raw;
+use crate::layout::Entry;
+
+/// A copy of the page map that the owner of a static region brings along.
+pub(crate) struct Template(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
+
+// SAFETY: Only copied from by our code; fsdev uses it while it is bound.
+unsafe impl Send for Template {}
+// SAFETY: As above.
+unsafe impl Sync for Template {}
+
+impl Template {
+    /// Copies `pgmap`.
+    ///
+    /// # Safety
+    ///
+    /// `pgmap` is valid, has one range, and is not in use.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) unsafe fn copy(pgmap: *const bindings::dev_pagemap) -> Result<Self> {
+        // SAFETY: By the contract; an unused page map is plain data.
+        let copy = unsafe { core::ptr::read(pgmap) };
+        Ok(Self(KBox::pin(Opaque::new(copy), GFP_KERNEL)?))
+    }
+
+    /// The C pointer.
+    pub(super) fn as_ptr(&self) -> *mut bindings::dev_pagemap {
+        self.0.get()
+    }
+}
+
+/// Makes struct pages for a device until its driver is unbound
+/// (`devm_memremap_pages()`). Sleeps.
+///
+/// `entries` are ignored if there is a `template`. `order` is that of the
+/// compound pages, 0 for none.
+///
+/// # Errors
+///
+/// `ENOMEM`, and what `devm_memremap_pages()` fails with.
+pub(crate) fn map(
+    dev: &Device<Bound>,
+    template: Option<&Template>,
+    entries: &[Entry],
+    order: u32,
+) -> Result {
+    let extra = if template.is_some() {
+        0
+    } else {
+        entries.len().saturating_sub(1)
+    };
+    let bytes = extra
+        .checked_mul(core::mem::size_of::<bindings::range>())
+        .and_then(|bytes| bytes.checked_add(core::mem::size_of::<bindings::dev_pagemap>()))
+        .ok_or(ENOMEM)?;
+    // The ranges may be many more than kmalloc() has room for.
+    let mut buffer = KVVec::<u64>::zeroed(bytes.div_ceil(8), GFP_KERNEL)?;
+    let raw = buffer.as_mut_ptr().cast::<bindings::dev_pagemap>();
+    match template {
+        // SAFETY: The buffer has room for one, and the template is not changed
+        // while the device is probed.
+        Some(template) => unsafe { core::ptr::copy_nonoverlapping(template.as_ptr(), raw, 1) },
+        None => {
+            // SAFETY: The buffer is zeroed and has room for the ranges.
+            unsafe { (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)? };
+            // SAFETY: As above.
+            let array = unsafe { &raw mut (*raw).__bindgen_anon_1 }.cast::<bindings::range>();
+            for (i, entry) in entries.iter().enumerate() {
+                // SAFETY: `i` is at most `extra`.
+                unsafe {
+                    array.add(i).write(bindings::range {
+                        start: entry.start,
+                        end: entry.last,
+                    })
+                };
+            }
+        }
+    }
+    // SAFETY: The buffer is ours until it is handed over.
+    unsafe {
+        (*raw).type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
+        (*raw).vmemmap_shift = order as kernel::ffi::c_ulong;
+    }
+    // Registered before the mapping, so it goes after it. The heap buffer
+    // stays where it is when the vector moves.
+    devres::register(dev, Buffer(buffer), GFP_KERNEL)?;
+    let _expedited = Expedited::new();
+    // SAFETY: The page map is complete, and outlives the mapping.
+    from_err_ptr(unsafe { bindings::devm_memremap_pages(as_raw(dev), raw) })?;
+    Ok(())
+}
+
+/// Memory of a page map.
+struct Buffer(#[expect(dead_code, reason = "held for its destructor")] KVVec<u64>);
+
+/// While one exists, RCU grace periods are short (`rcu_expedite_gp()`).
+///
+/// Taking the struct pages of a range away waits for one, each.
+pub(crate) struct Expedited(());
+
+impl Expedited {
+    /// Begins.
+    pub(crate) fn new() -> Self {
+        // SAFETY: Has no precondition; `drop` undoes it.
+        unsafe { bindings::dax_glue_expedite(true) };
+        Self(())
+    }
+}
+
+impl Drop for Expedited {
+    fn drop(&mut self) {
+        // SAFETY: `new` began it.
+        unsafe { bindings::dax_glue_expedite(false) };
+    }
+}
+
+/// Expedites from [`ExpediteUnmap::begin`], called when a device is unbound,
+/// until the page map is gone: registered before it, dropped after it.
+pub(crate) struct ExpediteUnmap(Atomic<bool>);
+
+impl ExpediteUnmap {
+    /// To be called before [`map`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn register(dev: &Device<Bound>) -> Result<Arc<Self>> {
+        let this = Arc::new(Self(Atomic::new(false)), GFP_KERNEL)?;
+        devres::register(dev, EndExpedite(this.clone()), GFP_KERNEL)?;
+        Ok(this)
+    }
+
+    /// Begins, once.
+    pub(crate) fn begin(&self) {
+        if !self.0.load(Relaxed) {
+            self.0.store(true, Relaxed);
+            // SAFETY: Has no precondition; `EndExpedite` undoes it.
+            unsafe { bindings::dax_glue_expedite(true) };
+        }
+    }
+}
+
+struct EndExpedite(Arc<ExpediteUnmap>);
+
+impl Drop for EndExpedite {
+    fn drop(&mut self) {
+        if self.0 .0.load(Relaxed) {
+            // SAFETY: `begin` began it. Both run in the device's unbind.
+            unsafe { bindings::dax_glue_expedite(false) };
+        }
+    }
+}
+
+/// Whether nobody but the page map refers to the page at `pfn`, which is in a
+/// page map of this driver (the head of a compound page, if there are any).
+pub(crate) fn is_idle(pfn: u64) -> bool {
+    // SAFETY: The page exists while the page map does.
+    unsafe { bindings::dax_glue_pfn_idle(pfn as kernel::ffi::c_ulong) }
+}
+
+/// Lets other tasks run.
+pub(crate) fn cond_resched() {
+    // SAFETY: Called from sleepable context.
+    unsafe { bindings::dax_glue_cond_resched() };
+}
+
+/// Sleeps for `ms` milliseconds without counting as hung.
+pub(crate) fn sleep_idle(ms: u32) {
+    let jiffies = kernel::time::msecs_to_jiffies(ms);
+    // SAFETY: Called from sleepable context.
+    unsafe { bindings::schedule_timeout_idle(jiffies as kernel::ffi::c_long) };
+}
+
+/// The least alignment that struct pages can be made for, in bytes.
+pub(crate) fn compat_align() -> u64 {
+    // SAFETY: Has no precondition.
+    unsafe { bindings::dax_glue_compat_align() as u64 }
+}
+
+/// Whether the CPU and the kernel can map pages of `bytes`.
+pub(crate) fn is_mappable(bytes: u64) -> bool {
+    // SAFETY: Has no precondition.
+    unsafe { bindings::dax_glue_align_valid(bytes as kernel::ffi::c_ulong) }
+}
+
+/// Whether memory that is added can hold its own memmap.
+pub(crate) fn supports_memmap_on_memory() -> bool {
+    // SAFETY: Has no precondition.
+    unsafe { bindings::dax_glue_memmap_on_memory() }
+}

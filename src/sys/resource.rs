@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct resource`: the tree of all dax regions, and `/proc/iomem`.
+
+use kernel::bindings;
+use kernel::device::{Bound, Device};
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::types::Opaque;
+
+use super::device::{as_raw, name_ptr, Object};
+use crate::range::PhysRange;
+
+/// "DAX Regions": no two regions may overlap. C: `dax_regions` in bus.c.
+static REGIONS: Root = {
+    // SAFETY: All zeroes is a valid `struct resource`.
+    let mut raw: bindings::resource = unsafe { core::mem::zeroed() };
+    raw.end = bindings::resource_size_t::MAX;
+    raw.name = c"DAX Regions".as_ptr().cast();
+    raw.flags = bindings::IORESOURCE_MEM as kernel::ffi::c_ulong;
+    Root(Opaque::new(raw))
+};
+
+struct Root(Opaque<bindings::resource>);
+
+// SAFETY: The resource core's lock guards the tree.
+unsafe impl Sync for Root {}
+
+/// A region's place in the tree of regions; given back when dropped.
+///
+/// # Invariants
+///
+/// `raw` is in the tree below [`REGIONS`].
+pub(crate) struct Span {
+    raw: Pin<KBox<Opaque<bindings::resource>>>,
+}
+
+// SAFETY: The resource core's lock guards the tree.
+unsafe impl Send for Span {}
+
+impl Span {
+    /// Claims `range` for the region of `parent`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if another region overlaps, and says so; `ENOMEM`.
+    pub(crate) fn request(parent: &Device, range: PhysRange, flags: u32) -> Result<Self> {
+        // SAFETY: All zeroes is a valid `struct resource`.
+        let mut res: bindings::resource = unsafe { core::mem::zeroed() };
+        res.start = range.start();
+        res.end = range.last();
+        res.flags = (bindings::IORESOURCE_MEM | flags) as kernel::ffi::c_ulong;
+        let raw = KBox::pin(Opaque::new(res), GFP_KERNEL)?;
+        // SAFETY: Both resources are valid, and `raw` stays in place until it
+        // is released.
+        let rc = unsafe { bindings::request_resource(REGIONS.0.get(), raw.get()) };
+        if rc != 0 {
+            // SAFETY: `parent` and `raw` are valid.
+            unsafe { bindings::dax_glue_resource_conflict(as_raw(parent), raw.get()) };
+        }
+        to_result(rc)?;
+        // INVARIANT: The request succeeded.
+        Ok(Self { raw })
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant it is in the tree.
+        unsafe { bindings::release_resource(self.raw.get()) };
+    }
+}
+
+/// Claims `range` of `/proc/iomem` in the name of `object` until its driver is
+/// unbound (`devm_request_mem_region()`). May sleep.
+///
+/// # Errors
+///
+/// `EBUSY` if someone else has a part of it.
+pub(crate) fn request_mem_region<T: Object>(
+    dev: &Device<Bound>,
+    object: &T,
+    range: PhysRange,
+) -> Result {
+    // SAFETY: The device is bound, the name lives as long as the object, whose
+    // device `dev` is, so longer than the binding.
+    let res = unsafe {
+        bindings::__devm_request_region(
+            as_raw(dev),
+            &raw mut bindings::iomem_resource,
+            range.start(),
+            range.size(),
+            name_ptr(object),
+        )
+    };
+    if res.is_null() {
+        Err(EBUSY)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attributes as tables: name, mode, show, store, visibility.
+//!
+//! A store handler returns `Result<()>`; only this file turns that into what
+//! `write(2)` sees: the full count (which covers the NUL that daxctl writes
+//! behind its text) or a negative errno, never 0.
+
+use core::marker::PhantomData;
+use kernel::bindings;
+use kernel::fmt::{self, Write};
+use kernel::page::PAGE_SIZE;
+use kernel::prelude::*;
+use kernel::str::Formatter;
+use kernel::types::Opaque;
+
+use super::bus::Driver;
+use super::device::{as_raw, FromDevice};
+
+/// Where a show handler writes: one page, as sysfs gives it.
+pub(crate) struct Text<'a>(Formatter<'a>);
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.0.write_str(s)
+    }
+}
+
+type Show<T> = fn(&T, &mut Text<'_>) -> Result;
+type Store<T> = fn(&T, &[u8]) -> Result;
+type Mode<T> = fn(&T) -> u16;
+
+/// One attribute of devices that belong to a `T`.
+#[repr(C)]
+pub(crate) struct Attribute<T> {
+    raw: Opaque<bindings::device_attribute>,
+    show: Option<Show<T>>,
+    store: Option<Store<T>>,
+    mode: Option<Mode<T>>,
+}
+
+// SAFETY: Never written after construction.
+unsafe impl<T> Sync for Attribute<T> {}
+
+impl<T: FromDevice> Attribute<T> {
+    /// An attribute that can be read.
+    pub(crate) const fn ro(name: &'static CStr, mode: u16, show: Show<T>) -> Self {
+        Self::new(name, mode, Some(show), None)
+    }
+
+    /// An attribute that can be written.
+    pub(crate) const fn wo(name: &'static CStr, mode: u16, store: Store<T>) -> Self {
+        Self::new(name, mode, None, Some(store))
+    }
+
+    /// An attribute that can be read and written.
+    pub(crate) const fn rw(name: &'static CStr, mode: u16, show: Show<T>, store: Store<T>) -> Self {
+        Self::new(name, mode, Some(show), Some(store))
+    }
+
+    /// The mode depends on the object: `mode` returns it, 0 hides the file.
+    pub(crate) const fn mode_of(mut self, mode: Mode<T>) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    const fn new(
+        name: &'static CStr,
+        mode: u16,
+        show: Option<Show<T>>,
+        store: Option<Store<T>>,
+    ) -> Self {
+        // SAFETY: All zeroes is a valid `struct device_attribute`.
+        let mut raw: bindings::device_attribute = unsafe { core::mem::zeroed() };
+        raw.attr.name = name.as_ptr().cast();
+        raw.attr.mode = mode;
+        if show.is_some() {
+            raw.__bindgen_anon_1.show = Some(show_callback::<T>);
+        }
+        if store.is_some() {
+            raw.__bindgen_anon_2.store = Some(store_callback::<T>);
+        }
+        Self {
+            raw: Opaque::new(raw),
+            show,
+            store,
+            mode: None,
+        }
+    }
+}
+
+/// Calls `show` with the page that sysfs hands out.
+fn show_text(buf: *mut kernel::ffi::c_char, show: impl FnOnce(&mut Text<'_>) -> Result) -> isize {
+    // SAFETY: The callers got `buf` from sysfs, which gives each show handler
+    // a page of its own.
+    let page = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE) };
+    let mut text = Text(Formatter::new(page));
+    match show(&mut text) {
+        Ok(()) => text.0.bytes_written() as isize,
+        Err(e) => e.to_errno() as isize,
+    }
+}
+
+/// Calls `store` with the text up to its first NUL.
+fn store_text(
+    buf: *const kernel::ffi::c_char,
+    count: usize,
+    store: impl FnOnce(&[u8]) -> Result,
+) -> isize {
+    // SAFETY: The callers got `buf` from sysfs, which puts a NUL behind the
+    // `count` bytes that were written.
+    let text = unsafe { CStr::from_ptr(buf.cast()) };
+    match store(text.to_bytes()) {
+        Ok(()) => count as isize,
+        Err(e) => e.to_errno() as isize,
+    }
+}
+
+/// # Safety
+///
+/// Called by sysfs: `attr` is inside an `Attribute<T>`, which is on `dev`.
+unsafe extern "C" fn show_callback<T: FromDevice>(
+    dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    buf: *mut kernel::ffi::c_char,
+) -> isize {
+    // SAFETY: `raw` is the first field of the attribute, which is static.
+    let attr = unsafe { &*attr.cast_const().cast::<Attribute<T>>() };
+    // SAFETY: The attribute is on `dev`, and the core removes it, waiting for
+    // this call, before the object goes.
+    let object = unsafe { T::from_device(dev) };
+    show_text(buf, |text| {
+        attr.show.map_or(Err(EIO), |show| show(object, text))
+    })
+}
+
+/// # Safety
+///
+/// As [`show_callback`].
+unsafe extern "C" fn store_callback<T: FromDevice>(
+    dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    buf: *const kernel::ffi::c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: `raw` is the first field of the attribute, which is static.
+    let attr = unsafe { &*attr.cast_const().cast::<Attribute<T>>() };
+    // SAFETY: As in `show_callback`.
+    let object = unsafe { T::from_device(dev) };
+    store_text(buf, count, |text| {
+        attr.store.map_or(Err(EIO), |store| store(object, text))
+    })
+}
+
+/// # Safety
+///
+/// Called by sysfs for the group of an [`AttributeList<T>`]: `kobj` is inside a
+/// device that belongs to a `T`, `attr` inside an `Attribute<T>`.
+unsafe extern "C" fn visible_callback<T: FromDevice>(
+    kobj: *mut bindings::kobject,
+    attr: *mut bindings::attribute,
+    _index: kernel::ffi::c_int,
+) -> bindings::umode_t {
+    let dev = kobj
+        .wrapping_byte_sub(core::mem::offset_of!(bindings::device, kobj))
+        .cast::<bindings::device>();
+    // SAFETY: `attr` is the first field of `raw`, which is the first of the
+    // attribute.
+    let attribute = unsafe { &*attr.cast_const().cast::<Attribute<T>>() };
+    match attribute.mode {
+        // SAFETY: The group is being created on `dev`, whose object exists.
+        Some(mode) => mode(unsafe { T::from_device(dev) }),
+        // SAFETY: `attr` is valid by the contract.
+        None => unsafe { (*attr).mode },
+    }
+}
+
+/// The attributes of a group, as the NULL-terminated array that C wants.
+#[repr(C)]
+pub(crate) struct AttributeList<T, const N: usize> {
+    attrs: [*const bindings::attribute; N],
+    end: *const bindings::attribute,
+    of: PhantomData<fn(T)>,
+}
+
+// SAFETY: Never written after construction; points to statics.
+unsafe impl<T, const N: usize> Sync for AttributeList<T, N> {}
+
+impl<T: FromDevice, const N: usize> AttributeList<T, N> {
+    /// A list of static attributes.
+    pub(crate) const fn new(attributes: [&'static Attribute<T>; N]) -> Self {
+        let mut attrs = [core::ptr::null(); N];
+        let mut i = 0;
+        while i < N {
+            // CAST: `raw.attr` is the first field of the first field.
+            attrs[i] = core::ptr::from_ref(attributes[i]).cast();
+            i += 1;
+        }
+        Self {
+            attrs,
+            end: core::ptr::null(),
+            of: PhantomData,
+        }
+    }
+}
+
+/// `struct attribute_group` for devices that belong to a `T`.
+#[repr(transparent)]
+pub(crate) struct Group<T>(Opaque<bindings::attribute_group>, PhantomData<fn(T)>);
+
+// SAFETY: Never written after construction.
+unsafe impl<T> Sync for Group<T> {}
+
+impl<T: FromDevice> Group<T> {
+    /// A group in a folder `name` of the device, or in the device's own.
+    pub(crate) const fn new<const N: usize>(
+        name: Option<&'static CStr>,
+        list: &'static AttributeList<T, N>,
+    ) -> Self {
+        // SAFETY: All zeroes is a valid `struct attribute_group`.
+        let mut raw: bindings::attribute_group = unsafe { core::mem::zeroed() };
+        if let Some(name) = name {
+            raw.name = name.as_ptr().cast();
+        }
+        raw.__bindgen_anon_1.is_visible = Some(visible_callback::<T>);
+        raw.__bindgen_anon_2.attrs_const = core::ptr::from_ref(list).cast();
+        Self(Opaque::new(raw), PhantomData)
+    }
+}
+
+/// A NULL-terminated array with one group.
+#[repr(C)]
+pub(crate) struct Groups<T>([*const bindings::attribute_group; 2], PhantomData<fn(T)>);
+
+// SAFETY: Never written after construction; points to a static.
+unsafe impl<T> Sync for Groups<T> {}
+
+impl<T: FromDevice> Groups<T> {
+    /// The array for `group`.
+    pub(crate) const fn new(group: &'static Group<T>) -> Self {
+        Self([group.0.get().cast_const(), core::ptr::null()], PhantomData)
+    }
+
+    /// What C stores.
+    pub(super) const fn as_ptr(&'static self) -> *const *const bindings::attribute_group {
+        core::ptr::from_ref(self).cast()
+    }
+}
+
+/// Groups that were added to someone else's device; removed when dropped,
+/// which waits for their readers and writers.
+///
+/// # Invariants
+///
+/// The groups are on `dev`.
+pub(crate) struct AddedGroups {
+    dev: kernel::sync::aref::ARef<kernel::device::Device>,
+    groups: *const *const bindings::attribute_group,
+}
+
+// SAFETY: The groups are static and the device is `Send`.
+unsafe impl Send for AddedGroups {}
+
+impl AddedGroups {
+    /// Adds `groups` to `dev`. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// `T::from_device()` is right for `dev` until the result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What `sysfs_create_groups()` fails with.
+    pub(crate) unsafe fn add<T: FromDevice>(
+        dev: &kernel::device::Device,
+        groups: &'static Groups<T>,
+    ) -> Result<Self> {
+        let groups = groups.as_ptr();
+        // SAFETY: The device is alive, the groups are static.
+        kernel::error::to_result(unsafe {
+            bindings::sysfs_create_groups(&raw mut (*as_raw(dev)).kobj, groups.cast_mut())
+        })?;
+        Ok(Self {
+            dev: dev.into(),
+            groups,
+        })
+    }
+}
+
+impl Drop for AddedGroups {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant they are there, and we own a reference
+        // of the device.
+        unsafe {
+            bindings::sysfs_remove_groups(
+                &raw mut (*as_raw(&self.dev)).kobj,
+                self.groups.cast_mut(),
+            )
+        };
+    }
+}
+
+/// A write-only attribute of a dax driver, in `/sys/bus/dax/drivers/*/`.
+#[repr(C)]
+pub(crate) struct DriverAttribute {
+    raw: Opaque<bindings::driver_attribute>,
+}
+
+// SAFETY: Never written after construction.
+unsafe impl Sync for DriverAttribute {}
+
+/// What a driver attribute does with what is written to it.
+pub(crate) trait DriverStore {
+    /// # Errors
+    ///
+    /// The errno that the writer gets.
+    fn store(driver: &Driver, text: &[u8]) -> Result;
+}
+
+impl DriverAttribute {
+    /// An attribute that can be written.
+    pub(crate) const fn wo<S: DriverStore>(name: &'static CStr, mode: u16) -> Self {
+        // SAFETY: All zeroes is a valid `struct driver_attribute`.
+        let mut raw: bindings::driver_attribute = unsafe { core::mem::zeroed() };
+        raw.attr.name = name.as_ptr().cast();
+        raw.attr.mode = mode;
+        raw.store = Some(driver_store_callback::<S>);
+        Self {
+            raw: Opaque::new(raw),
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a driver of the dax bus.
+unsafe extern "C" fn driver_store_callback<S: DriverStore>(
+    drv: *mut bindings::device_driver,
+    buf: *const kernel::ffi::c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: Every driver of the bus is inside a `struct dax_device_driver`,
+    // and is not unregistered while its attribute is used.
+    let driver = unsafe { Driver::from_device_driver(drv) };
+    store_text(buf, count, |text| S::store(driver, text))
+}
+
+/// The driver attributes of the bus, as C wants them.
+#[repr(C)]
+pub(crate) struct DriverAttributes<const N: usize> {
+    attrs: [*const bindings::attribute; N],
+    end: *const bindings::attribute,
+}
+
+// SAFETY: Never written after construction; points to statics.
+unsafe impl<const N: usize> Sync for DriverAttributes<N> {}
+
+impl<const N: usize> DriverAttributes<N> {
+    /// A list of static attributes.
+    pub(crate) const fn new(attributes: [&'static DriverAttribute; N]) -> Self {
+        let mut attrs = [core::ptr::null(); N];
+        let mut i = 0;
+        while i < N {
+            // CAST: `raw.attr` is the first field of the first field.
+            attrs[i] = core::ptr::from_ref(attributes[i]).cast();
+            i += 1;
+        }
+        Self {
+            attrs,
+            end: core::ptr::null(),
+        }
+    }
+}
+
+/// The group of the driver attributes.
+#[repr(transparent)]
+pub(crate) struct DriverGroup(Opaque<bindings::attribute_group>);
+
+// SAFETY: Never written after construction.
+unsafe impl Sync for DriverGroup {}
+
+impl DriverGroup {
+    /// A group without a folder of its own.
+    pub(crate) const fn new<const N: usize>(list: &'static DriverAttributes<N>) -> Self {
+        // SAFETY: All zeroes is a valid `struct attribute_group`.
+        let mut raw: bindings::attribute_group = unsafe { core::mem::zeroed() };
+        raw.__bindgen_anon_2.attrs_const = core::ptr::from_ref(list).cast();
+        Self(Opaque::new(raw))
+    }
+}
+
+/// A NULL-terminated array with one driver group.
+#[repr(C)]
+pub(crate) struct DriverGroups([*const bindings::attribute_group; 2]);
+
+// SAFETY: Never written after construction; points to a static.
+unsafe impl Sync for DriverGroups {}
+
+impl DriverGroups {
+    /// The array for `group`.
+    pub(crate) const fn new(group: &'static DriverGroup) -> Self {
+        Self([group.0.get().cast_const(), core::ptr::null()])
+    }
+
+    /// What C stores.
+    pub(super) const fn as_ptr(&'static self) -> *const *const bindings::attribute_group {
+        core::ptr::from_ref(self).cast()
+    }
+}
