@@ -8,6 +8,7 @@
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod child;
+mod daxctl;
 mod device;
 mod errno;
 mod groups;
@@ -17,6 +18,7 @@ mod memory;
 mod mmap;
 mod pattern;
 mod pipe;
+mod race;
 mod region;
 mod snapshot;
 mod sysfs;

@@ -3,9 +3,12 @@
 
 mod attributes;
 mod create;
+mod daxctl;
 mod errors;
+mod kmem;
 mod lifecycle;
 mod mmap;
+mod races;
 mod resize;
 
 use crate::kernel::Impl;
@@ -32,6 +35,12 @@ pub struct Group {
 
 /// 2 GiB at 4 GiB: what most groups need.
 const SMALL: &str = "memmap=2G%4G+0xefffffff";
+/// 2 GiB that are all of NUMA node 1. Only memory of a node can become System RAM.
+const NUMA: &str = "memmap=2G%6G+0xefffffff memory_hotplug.memmap_on_memory=1";
+/// The two nodes.
+const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
+                     -object memory-backend-ram,id=ram1,size=2G \
+                     -numa node,nodeid=0,memdev=ram0,cpus=0-1 -numa node,nodeid=1,memdev=ram1";
 /// Both drivers.
 const BOTH: &[Impl] = &[Impl::Rust, Impl::C];
 
@@ -90,6 +99,33 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: lifecycle::REFUSED_FILES,
+    },
+    Group {
+        name: "kmem",
+        append: NUMA,
+        mem: "6G",
+        qemu: NODES,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[kmem::TESTS],
+    },
+    Group {
+        name: "daxctl",
+        append: NUMA,
+        mem: "6G",
+        qemu: NODES,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[daxctl::TESTS],
+    },
+    Group {
+        name: "races",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: &[Impl::Rust],
+        timeout: 600,
+        files: races::FILES,
     },
 ];
 

@@ -63,7 +63,11 @@ fn modules_removed_under_live_devices_take_them_along(region: &Region) -> Outcom
     let empty = region.create()?;
     modprobe_remove("dax_hmem")?;
     for device in [sized, bound, empty] {
-        check(device.name(), device.exists() || device.node().exists(), false)?;
+        check(
+            device.name(),
+            device.exists() || device.node().exists(),
+            false,
+        )?;
     }
     remove_all()?;
     let region = Region::fresh()?;
@@ -89,5 +93,9 @@ fn modules_removed_under_open_file_let_it_close(region: &Region) -> Outcome {
     let region = Region::fresh()?;
     let device = region.create_bound(UNIT, &[region.units(5, 2)])?;
     check("load", Map::whole(&device)?.load(0), Ok(1))?;
-    check("driver", device.driver(), Some(Driver::DeviceDax.name().into()))
+    check(
+        "driver",
+        device.driver(),
+        Some(Driver::DeviceDax.name().into()),
+    )
 }

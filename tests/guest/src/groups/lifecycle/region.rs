@@ -153,7 +153,11 @@ fn region_unbind_with_fsdev_bound_works(region: &Region) -> Outcome {
         return crate::ktap::skip("no fsdev_dax in this kernel");
     }
     let device = region.create_over(&[region.units(3, 2)])?;
-    check("by type", Driver::FsdevDax.try_write("bind", device.name()), Err(Errno::ENODEV))?;
+    check(
+        "by type",
+        Driver::FsdevDax.try_write("bind", device.name()),
+        Err(Errno::ENODEV),
+    )?;
     device.bind_by_id(Driver::FsdevDax)?;
     let resized = device.try_write("size", "0");
     check("size while bound", resized, Err(Errno::EBUSY))?;

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The real daxctl as the client. The region is the memory of a NUMA node.
+
+use crate::daxctl;
+use crate::device::{Device, Driver};
+use crate::ktap::{check, Failure, Outcome, Test};
+use crate::memory;
+use crate::mmap::Map;
+use crate::region::Region;
+use crate::test;
+use crate::units::{in_order, Span, GIB, MIB, PAGE, UNIT};
+use serde_json::{json, Value};
+use std::fs;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(list_reports_the_region),
+    test!(list_reports_devices_under_their_region),
+    test!(create_without_size_takes_the_whole_region),
+    test!(create_with_size_and_align_gives_both),
+    test!(create_over_holes_reports_several_mappings),
+    test!(create_in_full_region_fails),
+    test!(create_after_every_destroy_finds_a_seed),
+    test!(create_from_input_replays_ranges_and_align),
+    test!(disable_and_enable_unbinds_and_binds),
+    test!(reconfigure_size_shrinks_and_grows),
+    test!(reconfigure_size_of_enabled_device_fails),
+    test!(destroy_of_enabled_device_needs_force),
+    test!(destroy_of_all_empties_the_region),
+    test!(system_ram_and_back_to_devdax_works),
+    test!(system_ram_over_holes_uses_every_range),
+    test!(system_ram_without_onlining_stays_offline),
+];
+
+/// A size as daxctl takes it.
+fn mib(count: u64) -> String {
+    format!("{count}M")
+}
+
+/// Compares members of an object.
+fn check_members(object: &Value, members: &[(&str, Value)]) -> Outcome {
+    for (key, value) in members {
+        check(format!("{key} in {object}"), &object[key], value)?;
+    }
+    Ok(())
+}
+
+/// Creates devices of 128 MiB each, and destroys some to leave holes.
+fn with_holes(keep: &[bool]) -> Result<Vec<Device>, Failure> {
+    let mut devices = Vec::new();
+    for _ in keep {
+        devices.push(daxctl::create(&["-s", &mib(128)])?);
+    }
+    let mut kept = Vec::new();
+    for (device, &keep) in devices.into_iter().zip(keep) {
+        if keep {
+            kept.push(device);
+        } else {
+            daxctl::run(&["destroy-device", "-f", device.name()])?;
+        }
+    }
+    Ok(kept)
+}
+
+/// A block of 128 MiB: so many after the start of the region.
+fn block(region: &Region, number: u64) -> Span {
+    region.units(number * 64, 64)
+}
+
+fn list_reports_the_region(region: &Region) -> Outcome {
+    let listed = daxctl::json(&["list", "-R"])?;
+    check("regions", listed.len(), 1)?;
+    let path = region
+        .dir()
+        .to_string_lossy()
+        .replacen("/sys/devices", "", 1);
+    let size = region.span().len();
+    check_members(
+        &listed[0],
+        &[
+            ("path", json!(path)),
+            ("id", json!(0)),
+            ("size", json!(size)),
+            ("available_size", json!(size)),
+            ("align", json!(UNIT)),
+        ],
+    )
+}
+
+fn list_reports_devices_under_their_region(region: &Region) -> Outcome {
+    let kept = with_holes(&[true, false, true])?;
+    let listed = daxctl::json(&["list", "-R", "-D", "-M"])?;
+    check("regions", listed.len(), 1)?;
+    let available = region.span().len() - 256 * MIB;
+    check_members(&listed[0], &[("available_size", json!(available))])?;
+    let devices = listed[0]["devices"].as_array().cloned().unwrap_or_default();
+    check("devices", devices.len(), 2)?;
+    for (device, number) in kept.iter().zip([0, 2]) {
+        let found = devices.iter().find(|d| d["chardev"] == device.name());
+        let ranges = daxctl::ranges(found.unwrap_or(&Value::Null))?;
+        check("mappings", ranges, in_order(&[block(region, number)]))?;
+    }
+    Ok(())
+}
+
+fn create_without_size_takes_the_whole_region(region: &Region) -> Outcome {
+    let device = daxctl::create(&[])?;
+    let listed = daxctl::list(&device)?;
+    check_members(
+        &listed,
+        &[
+            ("size", json!(region.span().len())),
+            ("mode", json!("devdax")),
+            ("align", json!(UNIT)),
+            ("target_node", json!(1)),
+        ],
+    )?;
+    check(
+        "mappings",
+        daxctl::ranges(&listed)?,
+        in_order(&[region.span()]),
+    )?;
+    check("available", region.available()?, 0)
+}
+
+fn create_with_size_and_align_gives_both(region: &Region) -> Outcome {
+    for (size, align) in [(6 * MIB, PAGE), (GIB, GIB), (2 * MIB, UNIT)] {
+        let device = daxctl::create(&["-s", &size.to_string(), "-a", &align.to_string()])?;
+        let listed = daxctl::list(&device)?;
+        check_members(&listed, &[("size", json!(size)), ("align", json!(align))])?;
+        let map = Map::whole(&device)?;
+        check("store", map.store(size - 8, size), Ok(()))?;
+        drop(map);
+        region.destroy(&device)?;
+    }
+    Ok(())
+}
+
+fn create_over_holes_reports_several_mappings(region: &Region) -> Outcome {
+    with_holes(&[true, false, true, false, false, true])?;
+    let device = daxctl::create(&["-s", &mib(512)])?;
+    let expected = in_order(&[
+        block(region, 1),
+        region.units(3 * 64, 128),
+        block(region, 6),
+    ]);
+    check(
+        "mappings",
+        daxctl::ranges(&daxctl::list(&device)?)?,
+        expected.clone(),
+    )?;
+    check("the same in sysfs", device.ranges()?, expected)
+}
+
+fn create_in_full_region_fails(region: &Region) -> Outcome {
+    daxctl::create(&[])?;
+    let output = daxctl::try_run(&["create-device", "-s", "2M"])?;
+    check("success", output.status.success(), false)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    check(said.clone(), said.contains("No space left on device"), true)?;
+    check("available", region.available()?, 0)
+}
+
+fn create_after_every_destroy_finds_a_seed(region: &Region) -> Outcome {
+    for round in 0..8 {
+        let one = daxctl::create(&["-s", "4M"])?;
+        let two = daxctl::create(&["-s", "6M"])?;
+        let [first, second] = if round % 2 == 0 {
+            [one, two]
+        } else {
+            [two, one]
+        };
+        daxctl::run(&["disable-device", first.name()])?;
+        daxctl::run(&["destroy-device", first.name()])?;
+        daxctl::run(&["destroy-device", "-f", second.name()])?;
+    }
+    check("available", region.available()?, region.span().len())
+}
+
+fn create_from_input_replays_ranges_and_align(region: &Region) -> Outcome {
+    with_holes(&[true, false, true, false])?;
+    let device = daxctl::create(&["-s", &mib(384), "-a", "4096"])?;
+    let before = daxctl::list(&device)?;
+    check("mappings", daxctl::ranges(&before)?.len(), 2)?;
+    let input = std::env::temp_dir().join("dax-guest.json");
+    fs::write(&input, before.to_string()).map_err(|e| Failure::Fail(e.to_string()))?;
+    // Frees a lower hole too: only a replay gives the same ranges again.
+    daxctl::run(&["destroy-device", "-f", "all"])?;
+    let again = daxctl::create(&["--input", &input.to_string_lossy()])?;
+    let after = daxctl::list(&again)?;
+    for key in ["size", "align", "mode", "mappings"] {
+        check(key, &after[key], &before[key])?;
+    }
+    check("ranges", again.ranges()?, daxctl::ranges(&before)?)?;
+    check("devices", region.devices()?.len(), 2)
+}
+
+fn disable_and_enable_unbinds_and_binds(_: &Region) -> Outcome {
+    let device = daxctl::create(&["-s", "4M"])?;
+    daxctl::run(&["disable-device", device.name()])?;
+    check("driver", device.driver(), None)?;
+    check_members(&daxctl::list(&device)?, &[("state", json!("disabled"))])?;
+    daxctl::run(&["enable-device", device.name()])?;
+    check("driver", device.driver(), Some("device_dax".into()))?;
+    check_members(&daxctl::list(&device)?, &[("state", Value::Null)])
+}
+
+fn reconfigure_size_shrinks_and_grows(region: &Region) -> Outcome {
+    let device = daxctl::create(&["-s", &mib(256)])?;
+    let other = daxctl::create(&["-s", &mib(128)])?;
+    for (size, spans) in [
+        (128, vec![block(region, 0)]),
+        (2, vec![region.units(0, 1)]),
+        // Over the other device.
+        (384, vec![region.units(0, 128), block(region, 3)]),
+    ] {
+        daxctl::run(&["disable-device", device.name()])?;
+        daxctl::run(&["reconfigure-device", "-s", &mib(size), device.name()])?;
+        daxctl::run(&["enable-device", device.name()])?;
+        let listed = daxctl::list(&device)?;
+        check_members(&listed, &[("size", json!(size * MIB))])?;
+        check("mappings", daxctl::ranges(&listed)?, in_order(&spans))?;
+    }
+    check("the other", other.ranges()?, in_order(&[block(region, 2)]))
+}
+
+fn reconfigure_size_of_enabled_device_fails(region: &Region) -> Outcome {
+    let device = daxctl::create(&["-s", "8M"])?;
+    let output = daxctl::try_run(&["reconfigure-device", "-s", "4M", device.name()])?;
+    check("success", output.status.success(), false)?;
+    check("ranges", device.ranges()?, in_order(&[region.units(0, 4)]))
+}
+
+fn destroy_of_enabled_device_needs_force(_: &Region) -> Outcome {
+    let device = daxctl::create(&["-s", "8M"])?;
+    let output = daxctl::try_run(&["destroy-device", device.name()])?;
+    check("success", output.status.success(), false)?;
+    check("device", device.exists(), true)?;
+    daxctl::run(&["destroy-device", "-f", device.name()])?;
+    check("device", device.exists(), false)
+}
+
+fn destroy_of_all_empties_the_region(region: &Region) -> Outcome {
+    with_holes(&[true, false, true])?;
+    daxctl::create(&["-s", &mib(256)])?;
+    region.create_sized(8 * UNIT)?;
+    daxctl::run(&["destroy-device", "-f", "all"])?;
+    // The first device cannot go, and daxctl knows.
+    check("devices", region.devices()?, vec![region.first_device()?])?;
+    check("available", region.available()?, region.span().len())
+}
+
+/// The spans of System RAM that kmem made.
+fn system_ram() -> Vec<String> {
+    let text = fs::read_to_string("/proc/iomem").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.trim().strip_suffix(" : System RAM (kmem)"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
+    let device = daxctl::create(&["-s", &mib(256)])?;
+    let map = Map::whole(&device)?;
+    check("store", map.store(0, 1), Ok(()))?;
+    drop(map);
+    for _ in 0..2 {
+        daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
+        check_members(
+            &daxctl::list(&device)?,
+            &[
+                ("mode", json!("system-ram")),
+                ("online_memblocks", json!(2)),
+                ("total_memblocks", json!(2)),
+            ],
+        )?;
+        check("driver", device.driver(), Some(Driver::Kmem.name().into()))?;
+        let span = block(region, 0);
+        let both = format!("{:08x}-{:08x}", span.start, span.start + 256 * MIB - 1);
+        check("System RAM", system_ram(), vec![both])?;
+        daxctl::run(&["offline-memory", device.name()])?;
+        check_members(&daxctl::list(&device)?, &[("online_memblocks", json!(0))])?;
+        daxctl::run(&["reconfigure-device", "-m", "devdax", device.name()])?;
+        check_members(&daxctl::list(&device)?, &[("mode", json!("devdax"))])?;
+        check("System RAM", system_ram(), vec![])?;
+        check("store", Map::whole(&device)?.store(0, 2), Ok(()))?;
+    }
+    Ok(())
+}
+
+fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
+    with_holes(&[true, false, true, false])?;
+    let device = daxctl::create(&["-s", &mib(384)])?;
+    let ranges = device.ranges()?;
+    check("ranges", ranges.len(), 2)?;
+    daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
+    let expected: Vec<String> = ranges
+        .iter()
+        .map(|r| format!("{:08x}-{:08x}", r.span.start, r.span.end))
+        .collect();
+    check("System RAM", system_ram(), expected)?;
+    // libdaxctl takes a device for one range and onlines the blocks of the first one only.
+    let mut blocks = 0;
+    for range in &ranges {
+        blocks += memory::blocks(range.span)?.len() as u64;
+    }
+    check("blocks", blocks, 384 * MIB / memory::block_size()?)?;
+    daxctl::run(&["reconfigure-device", "-f", "-m", "devdax", device.name()])?;
+    check("System RAM", system_ram(), vec![])?;
+    check("ranges", device.ranges()?, ranges)?;
+    region.destroy(&device).map_err(Failure::from)
+}
+
+fn system_ram_without_onlining_stays_offline(_: &Region) -> Outcome {
+    let device = daxctl::create(&["-s", &mib(128)])?;
+    daxctl::run(&[
+        "reconfigure-device",
+        "-N",
+        "-m",
+        "system-ram",
+        device.name(),
+    ])?;
+    check_members(
+        &daxctl::list(&device)?,
+        &[
+            ("mode", json!("system-ram")),
+            ("online_memblocks", json!(0)),
+        ],
+    )?;
+    daxctl::run(&["reconfigure-device", "-m", "devdax", device.name()])?;
+    check("driver", device.driver(), Some("device_dax".into()))
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The region comes and goes while it is used.
+
+use super::{check_alive, errno, GONE};
+use crate::device::{mapping_text, Device, Driver, DEVICES};
+use crate::errno::Errno;
+use crate::ktap::{Outcome, Test};
+use crate::mmap::{self, Map};
+use crate::race::{self, read, write, Racer};
+use crate::region::Region;
+use crate::sysfs;
+use crate::test;
+use crate::trap::Signal;
+use crate::units::UNIT;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(delete_against_region_unbind_makes_progress).not_on_c("hangs for ever"),
+    test!(create_against_region_unbind_leaves_no_orphans).not_on_c("the region never binds again"),
+    test!(seed_and_youngest_readers_against_region_unbind_see_names).not_on_c("reads freed memory"),
+    test!(writers_against_region_unbind_make_progress).not_on_c("writes freed memory"),
+    test!(device_bind_against_region_unbind_makes_progress).not_on_c("hangs"),
+    test!(faults_against_region_unbind_give_data_or_sigbus)
+        .not_on_c("old mappings come alive again"),
+];
+
+/// Takes the region away and brings it back, again and again; in between nothing may be left.
+fn cycle(region: &Region) -> Racer<'_> {
+    Racer::new("region", &[], |_| {
+        region.unbind().map_err(errno)?;
+        let left = sysfs::names(DEVICES.as_ref()).map_err(errno)?;
+        if !left.is_empty() {
+            return Err(Errno::EEXIST);
+        }
+        region.bind().map_err(errno)
+    })
+}
+
+fn delete_against_region_unbind_makes_progress(region: &Region) -> Outcome {
+    let delete = region.attr("delete");
+    let no: Vec<Errno> = [GONE, &[Errno::EBUSY]].concat();
+    race::run(vec![
+        cycle(region),
+        Racer::new("delete", &no, |round| {
+            write(&delete, &format!("dax0.{}", round % 4))
+        }),
+        Racer::new("create", &no, |_| write(&region.attr("create"), "1")),
+    ])?;
+    check_alive(region)
+}
+
+fn create_against_region_unbind_leaves_no_orphans(region: &Region) -> Outcome {
+    let create = region.attr("create");
+    race::run(vec![
+        cycle(region),
+        Racer::new("create", GONE, |_| write(&create, "1")),
+        Racer::new("create", GONE, |_| write(&create, "1")),
+    ])?;
+    check_alive(region)
+}
+
+fn seed_and_youngest_readers_against_region_unbind_see_names(region: &Region) -> Outcome {
+    let look = |attr: &'static str| {
+        move |_| {
+            let text = sysfs::try_read(&region.attr(attr))?;
+            let name = text.trim_end();
+            if name.is_empty() || name.starts_with("dax0.") {
+                Ok(())
+            } else {
+                Err(Errno::EIO)
+            }
+        }
+    };
+    race::run(vec![
+        cycle(region),
+        Racer::new("create", GONE, |_| write(&region.attr("create"), "1")),
+        Racer::new("seed", GONE, look("seed")),
+        Racer::new("youngest", GONE, look("create")),
+        Racer::new("available", GONE, |_| read(&region.attr("available_size"))),
+    ])?;
+    check_alive(region)
+}
+
+fn writers_against_region_unbind_make_progress(region: &Region) -> Outcome {
+    let device = region.first_device()?;
+    let no: Vec<Errno> = [GONE, &[Errno::EBUSY]].concat();
+    race::run(vec![
+        cycle(region),
+        Racer::new("resize", &no, |round| {
+            write(&device.attr("size"), &((round % 4) * UNIT).to_string())
+        }),
+        Racer::new("map", &no, |round| {
+            let span = region.units(10 + 2 * (round % 16), 1);
+            write(&device.attr("mapping"), &mapping_text(span))
+        }),
+        Racer::new("align", &no, |_| write(&device.attr("align"), "2097152")),
+        Racer::new("list", GONE, |_| device.ranges().map(drop).map_err(errno)),
+    ])?;
+    check_alive(region)
+}
+
+fn device_bind_against_region_unbind_makes_progress(region: &Region) -> Outcome {
+    let device = region.first_device()?;
+    let driver = Driver::DeviceDax;
+    let no: Vec<Errno> = [GONE, &[Errno::EBUSY]].concat();
+    race::run(vec![
+        cycle(region),
+        Racer::new("resize", &no, |_| write(&device.attr("size"), "4194304")),
+        Racer::new("bind", &no, |_| {
+            driver.try_write("bind", device.name()).map(drop)
+        }),
+        Racer::new("unbind", &no, |_| {
+            driver.try_write("unbind", device.name()).map(drop)
+        }),
+    ])?;
+    check_alive(region)
+}
+
+fn faults_against_region_unbind_give_data_or_sigbus(region: &Region) -> Outcome {
+    let device: Device = region.first_device()?;
+    let no: Vec<Errno> = [GONE, &[Errno::EBUSY]].concat();
+    race::run(vec![
+        cycle(region),
+        Racer::new("resize", &no, |_| write(&device.attr("size"), "4194304")),
+        Racer::new("bind", &no, |_| {
+            Driver::DeviceDax.try_write("bind", device.name()).map(drop)
+        }),
+        Racer::new("access", &no, |round| {
+            let file = mmap::open(&device.node())?;
+            let map = Map::shared(&file, UNIT, 0)?;
+            for _ in 0..1 + round % 50 {
+                match map.load(8 * (round % 1000)) {
+                    Ok(_) | Err(Signal::BUS) => {}
+                    Err(_) => return Err(Errno::EFAULT),
+                }
+            }
+            Ok(())
+        }),
+    ])?;
+    check_alive(region)
+}
