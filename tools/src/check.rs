@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `lab check`: what needs no guest and takes seconds.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::libtest;
 use crate::progress::human;
 use crate::report::{Point, Report};
 use crate::rules;
+use crate::settings;
 
 /// How much the host tests search, here and in `make test`.
 #[derive(Clone, Copy)]
@@ -67,15 +69,11 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for package in ["dax-host-tests", "lab"] {
         let start = Instant::now();
-        // Tests that search look at these; without them they search fully.
-        let quick = [
-            ("DAX_EXHAUSTIVE_SECS", "2"),
-            ("DAX_DEPTH", "3"),
-            ("PROPTEST_CASES", "64"),
-        ];
+        // The searches of all states go this far, if the user says nothing else.
+        let deep = [("DAX_DEPTH", "5")];
         let envs: &[(&str, &str)] = match depth {
-            Depth::Quick => &quick,
-            Depth::Full => &[],
+            Depth::Full if settings::var("DAX_DEPTH")?.is_none() => &deep,
+            _ => &[],
         };
         let args = [
             "test",
@@ -96,13 +94,24 @@ pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()
     Ok(())
 }
 
-fn format(cargo: &Cargo, files: &[std::path::PathBuf]) -> Result<Point> {
+fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<Point> {
     let names: Vec<String> = rules::rust(files)
         .map(|f| f.display().to_string())
         .collect();
-    let mut args = vec!["--check", "--edition=2021"];
+    let mut args = vec!["--check", "-l", "--edition=2021"];
     args.extend(names.iter().map(String::as_str));
-    Ok(point("rustfmt", &cargo.run("rustfmt", &args, &[])?))
+    let out = cargo.run("rustfmt", &args, &[])?;
+    if out.success {
+        return Ok(Point::passed("rustfmt"));
+    }
+    // A file counts again for each file that has it as a module.
+    let wrong: BTreeSet<&str> = out.text.lines().collect();
+    let wrong: Vec<&str> = wrong.into_iter().collect();
+    let text = format!(
+        "not as rustfmt --edition=2021 has it:\n{}",
+        wrong.join("\n")
+    );
+    Ok(Point::failed("rustfmt", &text))
 }
 
 fn point(name: &str, output: &Output) -> Point {

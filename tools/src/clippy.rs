@@ -37,6 +37,7 @@ pub fn module(repo: &Path) -> Result<Point> {
     let mut command = in_tree(&root, &tree, &recorded)
         .bind(&repo.join("src"), Path::new(TREE).join(IN_TREE).join("src"))
         .env("CLIPPY_CONF_DIR", TREE)
+        .env("RUSTC_BOOTSTRAP", "1")
         .build()?;
     let out = command
         .stdin(Stdio::null())

@@ -16,10 +16,19 @@ use crate::progress::Step;
 /// Lines shown of a failed command's log.
 const SHOWN: usize = 40;
 
+/// The words of a command; of one in the build root, those that run there.
 pub fn describe(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
+    let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+    if let Some(at) = args
+        .iter()
+        .position(|a| a == "--")
+        .filter(|_| args.iter().any(|a| a == "enter"))
+    {
+        return format!("in the build root: {}", args[at + 1..].join(" "));
+    }
+    let program = command.get_program().to_string_lossy();
+    std::iter::once(program)
+        .chain(args)
         .collect::<Vec<_>>()
         .join(" ")
 }
