@@ -11,10 +11,10 @@ use kernel::devres;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong};
 use kernel::macros::export;
 use kernel::prelude::*;
-use kernel::sync::{Arc, ArcBorrow};
+use kernel::sync::{global_lock, Arc, ArcBorrow};
 
 use crate::attrs;
-use crate::bus::{BUS, IDS};
+use crate::bus::{Ids, BUS};
 use crate::device::{DevDax, Spec};
 use crate::layout::{self, Entry};
 use crate::mapping::{self, Mapping};
@@ -332,6 +332,12 @@ pub(crate) unsafe extern "C" fn dax_rust_pgoff_to_phys(
     layout::pgoff_to_phys(entries, pgoff as u64, size as u64).unwrap_or(bindings::phys_addr_t::MAX)
 }
 
+global_lock! {
+    /// The names that `new_id` gave to drivers. A leaf: taken last, held briefly.
+    // SAFETY: `dax_rust_bus_init()` initialises it before there is a bus.
+    pub(crate) unsafe(uninit) static IDS: Mutex<Ids> = Ids::new();
+}
+
 /// Registers the bus: at `subsys_initcall` when built in, see glue.c.
 ///
 /// # Safety
@@ -387,7 +393,7 @@ impl DriverRegistration {
             driver.register(
                 &BUS,
                 crate::sys::cdev::this_module(),
-                c"device_dax".as_ptr().cast(),
+                c"device_dax".as_char_ptr(),
             )
         }?;
         Ok(Self(driver))

@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use kernel::prelude::*;
-use kernel::sync::global_lock;
 
+use crate::abi::IDS;
 use crate::device::DevDax;
 use crate::parse::{parse_device_name, DeviceName};
 use crate::sys::bus::{BusOps, BusType, Driver, DriverType, Uevent};
@@ -20,15 +20,15 @@ struct Id {
     name: DeviceName,
 }
 
-/// The ids of all drivers. C: `dax_bus_lock` and `dax_device_driver.ids`.
+/// The ids of all drivers, behind [`IDS`]. C: `dax_device_driver.ids`.
 pub(crate) struct Ids(KVec<Id>);
 
-global_lock! {
-    // SAFETY: Initialised in `abi::init_bus()`, before the bus is registered.
-    pub(crate) unsafe(uninit) static IDS: Mutex<Ids> = Ids(KVec::new());
-}
-
 impl Ids {
+    /// No ids.
+    pub(crate) const fn new() -> Self {
+        Self(KVec::new())
+    }
+
     fn position(&self, driver: &Driver, name: &DeviceName) -> Option<usize> {
         self.0
             .iter()

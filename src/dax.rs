@@ -34,7 +34,7 @@
 //! | sysfs active reference | a show or store handler | everything below |
 //! | edit lock, [`device::DevDax::edit`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
 //! | region lock, [`region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
-//! | ids of drivers, [`bus::IDS`]; binding of a device | match, new_id; open | nothing |
+//! | ids of drivers, [`abi::IDS`]; binding of a device | match, new_id; open | nothing |
 //!
 //! Attributes of mappings take no lock. Whoever unregisters a device holds none
 //! of ours, unless the device is a mapping: then the edit lock.

@@ -159,7 +159,10 @@ impl DevDax {
     /// Registers a device that the region knows, then its first mapping.
     fn publish(region: &Region, device: &Ref<Self>) -> Result {
         let registered = device.clone().register(region.parent())?;
-        region.lock().set_registered(device.id, registered);
+        let unplaced = region.lock().set_registered(device.id, registered);
+        if unplaced.is_some() {
+            return Err(ENXIO);
+        }
         device.fill_mappings(&mut device.edit())
     }
 

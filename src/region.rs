@@ -357,10 +357,16 @@ impl State {
         Ok(())
     }
 
-    /// The device that was added as `id` is registered now.
-    pub(crate) fn set_registered(&mut self, id: i32, device: Registered<DevDax>) {
-        if let Some(record) = self.devices.get_mut(&id) {
-            record.device = Some(device);
+    /// The device that was added as `id` is registered now. Gives it back if it
+    /// was removed: it must not be unregistered under the lock.
+    pub(crate) fn set_registered(
+        &mut self,
+        id: i32,
+        device: Registered<DevDax>,
+    ) -> Option<Registered<DevDax>> {
+        match self.devices.get_mut(&id) {
+            Some(record) => record.device.replace(device),
+            None => Some(device),
         }
     }
 

@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use kernel::bindings;
 use kernel::error::{from_result, to_result};
 use kernel::prelude::*;
+use kernel::str::as_char_ptr_in_const_context;
 use kernel::types::Opaque;
 
 use super::dev_dax::CDevDax;
@@ -40,8 +41,8 @@ impl Uevent<'_> {
         to_result(unsafe {
             bindings::add_uevent_var(
                 core::ptr::from_mut(self.0),
-                c"%s".as_ptr().cast(),
-                variable.as_ptr(),
+                c"%s".as_char_ptr(),
+                variable.as_char_ptr(),
             )
         })
     }
@@ -59,7 +60,7 @@ impl<B: BusOps> BusType<B> {
     pub(crate) const fn new(name: &'static CStr, groups: &'static DriverGroups) -> Self {
         // SAFETY: All zeroes is a valid `struct bus_type`.
         let mut raw: bindings::bus_type = unsafe { core::mem::zeroed() };
-        raw.name = name.as_ptr().cast();
+        raw.name = as_char_ptr_in_const_context(name);
         raw.drv_groups = groups.as_ptr();
         raw.match_ = Some(match_callback::<B>);
         raw.uevent = Some(uevent_callback::<B>);

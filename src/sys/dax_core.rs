@@ -41,10 +41,10 @@ impl DaxDevice {
     ///
     /// `ENOMEM`.
     pub(crate) fn new<T>(owner: NonNull<T>) -> Result<Self> {
+        let owner = owner.as_ptr().cast();
         // SAFETY: `owner` is only stored. fsdev gets it back while the device
         // is alive, which is within its owner's life.
-        let raw =
-            from_err_ptr(unsafe { bindings::alloc_dax(owner.as_ptr().cast(), core::ptr::null()) })?;
+        let raw = from_err_ptr(unsafe { bindings::alloc_dax(owner, core::ptr::null()) })?;
         // INVARIANT: `alloc_dax()` gave us a reference.
         let this = Self(NonNull::new(raw).ok_or(ENOMEM)?);
         // SAFETY: By the type invariant; likewise below.

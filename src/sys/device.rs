@@ -174,7 +174,7 @@ impl<T: Object> Ref<T> {
         to_result(unsafe {
             bindings::dev_set_name(
                 raw::<T>(self),
-                c"%s".as_ptr().cast(),
+                c"%s".as_char_ptr(),
                 name.as_char_ptr().cast::<u8>(),
             )
         })

@@ -6,6 +6,7 @@ use kernel::bindings;
 use kernel::device::{Bound, Device};
 use kernel::error::to_result;
 use kernel::prelude::*;
+use kernel::str::as_char_ptr_in_const_context;
 use kernel::types::Opaque;
 
 use super::device::{as_raw, name_ptr, Object};
@@ -16,7 +17,7 @@ static REGIONS: Root = {
     // SAFETY: All zeroes is a valid `struct resource`.
     let mut raw: bindings::resource = unsafe { core::mem::zeroed() };
     raw.end = bindings::resource_size_t::MAX;
-    raw.name = c"DAX Regions".as_ptr().cast();
+    raw.name = as_char_ptr_in_const_context(c"DAX Regions");
     raw.flags = bindings::IORESOURCE_MEM as kernel::ffi::c_ulong;
     Root(Opaque::new(raw))
 };

@@ -11,7 +11,7 @@ use kernel::bindings;
 use kernel::fmt::{self, Write};
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
-use kernel::str::Formatter;
+use kernel::str::{as_char_ptr_in_const_context, Formatter};
 use kernel::types::Opaque;
 
 use super::bus::Driver;
@@ -72,7 +72,7 @@ impl<T: FromDevice> Attribute<T> {
     ) -> Self {
         // SAFETY: All zeroes is a valid `struct device_attribute`.
         let mut raw: bindings::device_attribute = unsafe { core::mem::zeroed() };
-        raw.attr.name = name.as_ptr().cast();
+        raw.attr.name = as_char_ptr_in_const_context(name);
         raw.attr.mode = mode;
         if show.is_some() {
             raw.__bindgen_anon_1.show = Some(show_callback::<T>);
@@ -109,7 +109,7 @@ fn store_text(
 ) -> isize {
     // SAFETY: The callers got `buf` from sysfs, which puts a NUL behind the
     // `count` bytes that were written.
-    let text = unsafe { CStr::from_ptr(buf.cast()) };
+    let text = unsafe { CStr::from_char_ptr(buf) };
     match store(text.to_bytes()) {
         Ok(()) => count as isize,
         Err(e) => e.to_errno() as isize,
@@ -220,7 +220,7 @@ impl<T: FromDevice> Group<T> {
         // SAFETY: All zeroes is a valid `struct attribute_group`.
         let mut raw: bindings::attribute_group = unsafe { core::mem::zeroed() };
         if let Some(name) = name {
-            raw.name = name.as_ptr().cast();
+            raw.name = as_char_ptr_in_const_context(name);
         }
         raw.__bindgen_anon_1.is_visible = Some(visible_callback::<T>);
         raw.__bindgen_anon_2.attrs_const = core::ptr::from_ref(list).cast();
@@ -322,7 +322,7 @@ impl DriverAttribute {
     pub(crate) const fn wo<S: DriverStore>(name: &'static CStr, mode: u16) -> Self {
         // SAFETY: All zeroes is a valid `struct driver_attribute`.
         let mut raw: bindings::driver_attribute = unsafe { core::mem::zeroed() };
-        raw.attr.name = name.as_ptr().cast();
+        raw.attr.name = as_char_ptr_in_const_context(name);
         raw.attr.mode = mode;
         raw.store = Some(driver_store_callback::<S>);
         Self {
