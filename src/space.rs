@@ -293,7 +293,7 @@ impl Space {
         plan.reserved = true;
         let mut taken = 0_usize;
         for range in plan.extension.iter().chain(plan.added.iter()) {
-            if !self.take(range, &mut plan.spares) {
+            if !self.take(range, &mut plan.spares, taken) {
                 break;
             }
             taken = taken.saturating_add(1);
@@ -345,15 +345,17 @@ impl Space {
         Ok(())
     }
 
-    /// Takes `range` out of the gap that it is in. `nodes` has [`Chunk::nodes`]
-    /// before, and one more for the range after.
+    /// Takes `range` out of the gap that it is in. Of `nodes`, `owed` belong to
+    /// ranges that were taken before; after it, one more does.
     ///
-    /// Returns false, having changed nothing, if the range is not free.
-    fn take(&mut self, range: &PhysRange, nodes: &mut KVVec<Spare>) -> bool {
+    /// Returns false, having changed nothing, if the range is not free, or the
+    /// gap is not what the nodes were allocated for.
+    fn take(&mut self, range: &PhysRange, nodes: &mut KVVec<Spare>, owed: usize) -> bool {
         let Some(gap) = self.gap_around(range) else {
             return false;
         };
-        if nodes.len() < Chunk::of(&gap, *range).nodes {
+        let needed = Chunk::of(&gap, *range).nodes;
+        if nodes.len() < owed.saturating_add(needed) {
             return false;
         }
         if let Some(above) = gap.part_above(range) {

@@ -35,3 +35,16 @@ pub(crate) mod prelude;
 pub(crate) mod range;
 #[path = "../../../src/space.rs"]
 pub(crate) mod space;
+
+#[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
+mod interleaved;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod text;

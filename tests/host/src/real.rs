@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The driver's own region and devices, and the laws that they obey.
+
+use crate::layout::{pgoff_to_phys, Layout};
+use crate::oracle::{Dense, Device, Op};
+use crate::prelude::{fail_after, nodes};
+use crate::range::{Align, PhysRange, PAGE_SIZE};
+use crate::space::{Plan, PlanError, Space};
+
+pub(crate) struct Real {
+    pub(crate) space: Space,
+    pub(crate) layouts: Vec<Layout>,
+    pub(crate) aligns: Vec<Align>,
+}
+
+pub(crate) fn align(pages: u64) -> Align {
+    Align::new(pages * PAGE_SIZE).unwrap()
+}
+
+pub(crate) fn range(first: u64, pages: u64) -> PhysRange {
+    PhysRange::with_size(first * PAGE_SIZE, pages * PAGE_SIZE).unwrap()
+}
+
+/// First page and number of pages.
+fn in_pages(range: PhysRange) -> (u64, u64) {
+    assert!(range.is_aligned(Align::PAGE));
+    (range.start() / PAGE_SIZE, range.size() / PAGE_SIZE)
+}
+
+impl Real {
+    /// What `dense` describes.
+    pub(crate) fn of(dense: &Dense) -> Self {
+        let mut space = Space::new(range(dense.base, dense.taken.len() as u64)).unwrap();
+        let mut layouts = Vec::new();
+        for device in &dense.devices {
+            let mut layout = Layout::new();
+            for (first, pages) in &device.ranges {
+                let range = range(*first, *pages);
+                space.take_exact(&mut layout, range, Align::PAGE).unwrap();
+            }
+            layouts.push(layout);
+        }
+        let aligns = dense.devices.iter().map(|device| align(device.align));
+        Self {
+            space,
+            layouts,
+            aligns: aligns.collect(),
+        }
+    }
+
+    /// Plans what `op` needs a plan for.
+    pub(crate) fn plan(&self, device: usize, op: Op) -> Option<Result<Plan, PlanError>> {
+        let (layout, align) = (&self.layouts[device], self.aligns[device]);
+        match op {
+            Op::Resize(pages) => Some(self.space.plan_resize(layout, pages * PAGE_SIZE, align)),
+            Op::MapAt(first, pages) => Some(self.space.plan_at(layout, range(first, pages), align)),
+            Op::Align(_) | Op::Delete => None,
+        }
+    }
+
+    /// Does `op`, as the driver would.
+    pub(crate) fn apply(&mut self, device: usize, op: Op) -> Result<(), PlanError> {
+        match self.plan(device, op) {
+            Some(plan) => {
+                let mut plan = plan?;
+                plan.prepare(&mut self.layouts[device])?;
+                self.space.reserve(&mut plan);
+                self.commit(device, plan);
+            }
+            None => match op {
+                Op::Align(pages) => {
+                    if !self.layouts[device].is_aligned(align(pages)) {
+                        return Err(PlanError::Misaligned);
+                    }
+                    self.aligns[device] = align(pages);
+                }
+                _ => {
+                    self.space.release_all(&mut self.layouts[device]);
+                    self.aligns[device] = Align::PAGE;
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Applies a plan, which must have announced what it does.
+    pub(crate) fn commit(&mut self, device: usize, plan: Plan) {
+        let layout = &mut self.layouts[device];
+        let added = plan.added().to_vec();
+        let kept = layout.len() - plan.removed_ranges();
+        let last = plan.last_range();
+        let pgoff = plan.first_added_pgoff(layout);
+        let empty = plan.is_empty();
+        let before = layout.entries().to_vec();
+        plan.apply(&mut self.space, layout);
+
+        assert_eq!(layout.len(), kept + added.len());
+        assert_eq!(empty, before == layout.entries());
+        assert!(layout.ranges().skip(kept).eq(added.iter().copied()));
+        if let Some(last) = last {
+            assert_eq!(layout.ranges().nth(kept - 1), Some(last));
+        }
+        if let Some(entry) = layout.entries().get(kept) {
+            assert_eq!(entry.pgoff(), pgoff);
+        }
+        let unchanged = kept.saturating_sub(usize::from(last.is_some()));
+        assert_eq!(before[..unchanged], layout.entries()[..unchanged]);
+    }
+
+    /// All laws at once.
+    pub(crate) fn check(&self, dense: &Dense) {
+        self.agrees_with(dense);
+        self.spans_and_gaps_tile_the_region();
+        self.page_offsets_are_sums_of_sizes();
+        self.ranges_have_the_alignment();
+        self.every_range_has_one_node();
+    }
+
+    /// Whether device number `index` has the ranges of `device`.
+    pub(crate) fn has_ranges(&self, index: usize, device: &Device) -> bool {
+        let ranges = self.layouts[index].ranges().map(in_pages);
+        ranges.eq(device.ranges.iter().copied())
+    }
+
+    fn agrees_with(&self, dense: &Dense) {
+        for (index, (layout, device)) in self.layouts.iter().zip(&dense.devices).enumerate() {
+            assert!(
+                self.has_ranges(index, device),
+                "device {index} is {:?}, not {device:?}",
+                layout.ranges().map(in_pages).collect::<Vec<_>>()
+            );
+            assert_eq!(layout.size(), device.size() * PAGE_SIZE);
+        }
+        let gaps: Vec<_> = self.space.gaps().map(in_pages).collect();
+        assert_eq!(gaps, dense.gaps());
+    }
+
+    fn spans_and_gaps_tile_the_region(&self) {
+        let mut tiles: Vec<PhysRange> = self.space.gaps().collect();
+        let free: u64 = tiles.iter().map(PhysRange::size).sum();
+        assert_eq!(free, self.space.available());
+        for gap in &tiles {
+            assert!(!tiles.iter().any(|other| other.follows(gap)), "not merged");
+        }
+        tiles.extend(self.layouts.iter().flat_map(|layout| layout.ranges()));
+        tiles.sort_by_key(PhysRange::start);
+        let span = tiles
+            .into_iter()
+            .reduce(|all, next| all.joined(&next).expect("a hole or an overlap"));
+        assert_eq!(span, Some(self.space.span()));
+    }
+
+    fn page_offsets_are_sums_of_sizes(&self) {
+        for layout in &self.layouts {
+            let mut sum = 0;
+            for (entry, range) in layout.entries().iter().zip(layout.ranges()) {
+                assert_eq!(entry.pgoff().bytes(), Some(sum));
+                sum += range.size();
+            }
+            assert_eq!(layout.size(), sum);
+        }
+    }
+
+    fn ranges_have_the_alignment(&self) {
+        for (layout, align) in self.layouts.iter().zip(&self.aligns) {
+            assert!(layout.is_aligned(*align));
+        }
+    }
+
+    fn every_range_has_one_node(&self) {
+        let ranges: usize = self.layouts.iter().map(Layout::len).sum();
+        assert_eq!(nodes(), self.space.gaps().count() + ranges);
+    }
+
+    /// `pgoff_to_phys()` finds what is in the array, and nothing else.
+    pub(crate) fn check_pgoff_to_phys(&self, dense: &Dense) {
+        for (layout, device) in self.layouts.iter().zip(&dense.devices) {
+            let pages = device.pages();
+            for pgoff in 0..=pages.len() {
+                for count in 1..=pages.len() + 1 {
+                    let wanted = pages.get(pgoff..pgoff + count).and_then(|pages| {
+                        let (first, range) = pages[0];
+                        let same = pages.iter().all(|(_, other)| *other == range);
+                        same.then_some(first * PAGE_SIZE)
+                    });
+                    for missing in [0, 1, PAGE_SIZE - 1] {
+                        let bytes = count as u64 * PAGE_SIZE - missing;
+                        let phys = pgoff_to_phys(layout.entries(), pgoff as u64, bytes);
+                        assert_eq!(phys, wanted, "pgoff {pgoff}, {bytes} bytes");
+                    }
+                }
+            }
+        }
+    }
+
+    /// However many allocations succeed before one fails, nothing changes.
+    pub(crate) fn check_allocation_failures(
+        &mut self,
+        dense: &Dense,
+        device: usize,
+        op: Op,
+    ) -> usize {
+        for count in 0.. {
+            fail_after(Some(count));
+            let failure = self.plan(device, op).and_then(|plan| {
+                let prepared = plan.and_then(|plan| plan.prepare(&mut self.layouts[device]));
+                prepared.err()
+            });
+            fail_after(None);
+            match failure {
+                Some(e) => assert_eq!(e, PlanError::NoMemory),
+                None => return count,
+            }
+            self.check(dense);
+        }
+        0
+    }
+}
