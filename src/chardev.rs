@@ -15,12 +15,11 @@ use kernel::sync::atomic::{ordering::Acquire, ordering::Release, Atomic};
 use kernel::sync::Arc;
 
 use crate::device::DevDax;
-use crate::layout::Entry;
-use crate::range::{Align, PhysRange, PAGE_SHIFT};
+use crate::range::Align;
 use crate::sys::bus::{Driver, Probe};
 use crate::sys::cdev::Cdev;
 use crate::sys::device::{device, Ref};
-use crate::sys::pagemap::{self, ExpediteUnmap, Expedited};
+use crate::sys::pagemap::{self, ExpediteUnmap, Expedited, Mapped};
 use crate::sys::resource::request_mem_region;
 
 /// C: `device_dax_driver`.
@@ -81,7 +80,7 @@ impl Probe for DeviceDax {
                 );
             })?;
         }
-        pagemap::map(dev, dax.template(), &entries, page_order(align))?;
+        let mapped = pagemap::map(dev, dax.template(), entries, align)?;
 
         let binding = Arc::new(
             Binding {
@@ -93,7 +92,7 @@ impl Probe for DeviceDax {
         )?;
         let mut live = Live {
             binding: binding.clone(),
-            entries,
+            mapped,
             cdev: None,
             expedite,
         };
@@ -104,19 +103,11 @@ impl Probe for DeviceDax {
     }
 }
 
-/// The order of compound pages that make up pages of `align` bytes.
-fn page_order(align: Align) -> u32 {
-    align
-        .bytes()
-        .trailing_zeros()
-        .saturating_sub(PAGE_SHIFT as u32)
-}
-
 /// A device that can be opened and mapped; dropping it ends that.
 struct Live {
     binding: Arc<Binding>,
     /// The ranges, as they were when the device was probed.
-    entries: KVVec<Entry>,
+    mapped: Mapped,
     cdev: Option<Cdev>,
     expedite: Arc<ExpediteUnmap>,
 }
@@ -132,8 +123,7 @@ impl Drop for Live {
             let _expedited = Expedited::new();
             dax.kill();
         }
-        let ranges = self.entries.iter().filter_map(Entry::range);
-        wait_until_idle(dax, self.binding.align, ranges);
+        wait_until_idle(dax, &self.mapped);
         self.expedite.begin();
     }
 }
@@ -143,7 +133,7 @@ const POLL_MS: u32 = 20;
 /// How often to say that we are waiting.
 const REPORT_MS: u32 = 60_000;
 /// How many pages to look at before others may run.
-const BATCH: u64 = 1024;
+const BATCH: usize = 1024;
 
 /// Waits until nobody refers to a page of the device.
 ///
@@ -151,28 +141,22 @@ const BATCH: u64 = 1024;
 /// vfio or a pipe may still use pages that are mapped nowhere. Their struct
 /// pages, and for kmem the memory itself, must not be taken from them. An idle
 /// page stays idle, because it can only be pinned through a mapping.
-fn wait_until_idle(dax: &DevDax, align: Align, ranges: impl Iterator<Item = PhysRange>) {
+fn wait_until_idle(dax: &DevDax, mapped: &Mapped) {
     let mut waited_ms: u32 = 0;
-    for range in ranges {
-        let pages = range.size() >> align.bytes().trailing_zeros();
-        for index in 0..pages {
-            if index % BATCH == BATCH - 1 {
-                pagemap::cond_resched();
+    for (index, page) in mapped.pages().enumerate() {
+        if index % BATCH == BATCH - 1 {
+            pagemap::cond_resched();
+        }
+        while !page.is_idle() {
+            if waited_ms % REPORT_MS == POLL_MS {
+                dev_warn!(
+                    device(dax),
+                    "unbind waits until the pinned page at {:#x} is released\n",
+                    page.address()
+                );
             }
-            let Some(pfn) = range.pfn_at(index, align) else {
-                break;
-            };
-            while !pagemap::is_idle(pfn) {
-                if waited_ms % REPORT_MS == POLL_MS {
-                    dev_warn!(
-                        device(dax),
-                        "unbind waits until the pinned page at {:#x} is released\n",
-                        pfn << PAGE_SHIFT
-                    );
-                }
-                pagemap::sleep_idle(POLL_MS);
-                waited_ms = waited_ms.saturating_add(POLL_MS);
-            }
+            pagemap::sleep_idle(POLL_MS);
+            waited_ms = waited_ms.saturating_add(POLL_MS);
         }
     }
     if waited_ms > POLL_MS {

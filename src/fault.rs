@@ -14,7 +14,7 @@ use crate::chardev::Binding;
 use crate::device::DevDax;
 use crate::range::PAGE_SHIFT;
 use crate::sys::cdev::CharDev;
-use crate::sys::dax_core::{DaxDevice, ReadGuard};
+use crate::sys::dax_core::{Alive, DaxDevice, ReadGuard};
 use crate::sys::vma::{
     reject, reject_unaligned, Answer, Area, Fault, VmaDesc, PMD_ORDER, PUD_ORDER,
 };
@@ -69,10 +69,16 @@ impl Binding {
     ///
     /// `ENXIO` if the device was unbound since the file was opened, `EINVAL` if
     /// the area is private, not aligned, or of a file that is not the device's.
-    fn check(&self, area: &impl Area, func: &CStr, guard: &ReadGuard) -> Result {
-        if !self.is_alive() || !self.device().dax().is_alive(guard) {
+    fn check<'a>(
+        &'a self,
+        area: &impl Area,
+        func: &CStr,
+        guard: &'a ReadGuard,
+    ) -> Result<Alive<'a>> {
+        if !self.is_alive() {
             return Err(ENXIO);
         }
+        let alive = self.device().dax().alive(guard).ok_or(ENXIO)?;
         if !area.is_shared() {
             reject(self.device(), func, c"attempted private mapping");
             return Err(EINVAL);
@@ -86,7 +92,7 @@ impl Binding {
             reject(self.device(), func, c"vma is not DAX capable");
             return Err(EINVAL);
         }
-        Ok(())
+        Ok(alive)
     }
 
     /// The bits of an address within a page of the device.
@@ -97,9 +103,9 @@ impl Binding {
     /// C: `__dev_dax_pte_fault()`, `__dev_dax_pmd_fault()`, `__dev_dax_pud_fault()`.
     fn fault_of_size(&self, fault: &mut Fault, size: FaultSize) -> Answer {
         let guard = ReadGuard::new();
-        if self.check(fault, size.handler(), &guard).is_err() {
+        let Ok(alive) = self.check(fault, size.handler(), &guard) else {
             return Answer::SIGBUS;
-        }
+        };
         let bytes = size.bytes();
         if bytes < self.page_size() {
             return Answer::SIGBUS;
@@ -113,15 +119,10 @@ impl Binding {
             _ => return Answer::SIGBUS,
         }
         let pgoff = fault.pgoff(start);
-        let Some(phys) = self.device().c().pgoff_to_phys(pgoff, bytes as u64) else {
-            return Answer::SIGBUS;
-        };
-        // Ranges are aligned; a page table entry for one that is not would show
-        // the memory before it.
-        if !self.align().is_aligned(phys) {
-            return Answer::SIGBUS;
+        match self.device().c().page_at(&alive, pgoff, self.align()) {
+            Some(page) => fault.insert(&page, size.order()),
+            None => Answer::SIGBUS,
         }
-        fault.insert(self.device().dax(), phys >> PAGE_SHIFT, pgoff, size.order())
     }
 }
 

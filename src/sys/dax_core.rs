@@ -99,10 +99,10 @@ impl DaxDevice {
         unsafe { bindings::kill_dax(self.as_ptr()) };
     }
 
-    /// Whether the device is alive.
-    pub(crate) fn is_alive(&self, _guard: &ReadGuard) -> bool {
+    /// Whether the device is alive, which it then is for as long as `guard` is.
+    pub(crate) fn alive<'a>(&'a self, _guard: &'a ReadGuard) -> Option<Alive<'a>> {
         // SAFETY: By the type invariant; the guard is what it asserts.
-        unsafe { bindings::dax_alive(self.as_ptr()) }
+        unsafe { bindings::dax_alive(self.as_ptr()) }.then_some(Alive(self))
     }
 
     /// Removes every page of the device from every page table. Sleeps.
@@ -117,6 +117,17 @@ impl Drop for DaxDevice {
         // SAFETY: By the type invariant we own a reference. The device is dead:
         // unbinding a driver kills it.
         unsafe { bindings::put_dax(self.as_ptr()) };
+    }
+}
+
+/// A device that is alive: bound to a driver, its struct pages in place, until
+/// the [`ReadGuard`] goes that this was made with.
+pub(crate) struct Alive<'a>(&'a DaxDevice);
+
+impl Alive<'_> {
+    /// The device.
+    pub(super) fn dax(&self) -> &DaxDevice {
+        self.0
     }
 }
 

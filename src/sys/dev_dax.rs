@@ -11,10 +11,10 @@ use kernel::prelude::*;
 use kernel::types::Opaque;
 
 use super::bus::Driver;
-use super::dax_core::DaxDevice;
+use super::dax_core::{Alive, DaxDevice};
 use super::pagemap::Template;
 use crate::layout::Layout;
-use crate::range::Align;
+use crate::range::{Align, PAGE_SHIFT};
 
 /// `struct dev_dax`, at the start of a `DevDax`.
 #[repr(transparent)]
@@ -129,20 +129,68 @@ impl CDevDax {
         driver.call_remove(self);
     }
 
-    /// Page offset to physical address, through the C symbol so that nfit_test
-    /// can put its own in the way. `None` if the `size` bytes at page `pgoff`
-    /// are not inside one range. The caller is in an SRCU section in which its
-    /// binding was alive.
-    pub(crate) fn pgoff_to_phys(&self, pgoff: u64, size: u64) -> Option<u64> {
-        // SAFETY: The device is bound, so its ranges do not change.
+    /// The page of `size` bytes that page offset `pgoff` of the device shows.
+    /// `None` if it is not inside one range, or not aligned to its size.
+    ///
+    /// Asks the C symbol, so that nfit_test can put its own in the way.
+    pub(crate) fn page_at<'a>(
+        &self,
+        alive: &'a Alive<'a>,
+        pgoff: u64,
+        size: Align,
+    ) -> Option<Page<'a>> {
+        let raw = self.0.get();
+        // SAFETY: Set before the device was registered, and constant.
+        if unsafe { (*raw).dax_dev } != alive.dax().as_ptr() {
+            return None;
+        }
+        // SAFETY: The device is alive, so it is bound, so its ranges do not
+        // change.
         let phys = unsafe {
             bindings::dax_pgoff_to_phys(
-                self.0.get(),
+                raw,
                 pgoff as kernel::ffi::c_ulong,
-                size as kernel::ffi::c_ulong,
+                size.bytes() as kernel::ffi::c_ulong,
             )
         };
-        (phys != bindings::phys_addr_t::MAX).then_some(phys)
+        // A page table entry for an address that is not aligned would show the
+        // memory before it.
+        let found = phys != bindings::phys_addr_t::MAX && size.is_aligned(phys);
+        // INVARIANT: Within a range of the live device, and aligned.
+        found.then_some(Page {
+            alive,
+            pfn: phys >> PAGE_SHIFT,
+            pgoff,
+        })
+    }
+}
+
+/// A page of a live device.
+///
+/// # Invariants
+///
+/// The page frames from `pfn` on, as many as the size that it was looked up for,
+/// are the device's and begin at a multiple of that size.
+pub(crate) struct Page<'a> {
+    alive: &'a Alive<'a>,
+    pfn: u64,
+    pgoff: u64,
+}
+
+impl Page<'_> {
+    /// Its first page frame.
+    pub(super) fn pfn(&self) -> kernel::ffi::c_ulong {
+        self.pfn as kernel::ffi::c_ulong
+    }
+
+    /// Where in the device it is, in pages.
+    pub(super) fn pgoff(&self) -> kernel::ffi::c_ulong {
+        self.pgoff as kernel::ffi::c_ulong
+    }
+
+    /// The address space that it is mapped through.
+    pub(super) fn mapping(&self) -> *mut bindings::address_space {
+        self.alive.dax().mapping()
     }
 }
 

@@ -3,6 +3,7 @@
 //! `struct dev_pagemap`: struct pages for a device's memory, and when they may
 //! go again.
 
+use core::marker::PhantomData;
 use kernel::bindings;
 use kernel::device::{Bound, Device};
 use kernel::devres;
@@ -14,6 +15,7 @@ use kernel::types::Opaque;
 
 use super::device::as_raw;
 use crate::layout::Entry;
+use crate::range::Align;
 
 /// A copy of the page map that the owner of a static region brings along.
 pub(crate) struct Template(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
@@ -48,8 +50,8 @@ impl Template {
 /// Makes struct pages for a device until its driver is unbound
 /// (`devm_memremap_pages()`). Sleeps.
 ///
-/// `entries` are ignored if there is a `template`. `order` is that of the
-/// compound pages, 0 for none.
+/// `entries` are what the device has, in pages of `align`; a `template` says
+/// what to make struct pages for instead, of which `entries` are a part.
 ///
 /// # Errors
 ///
@@ -57,9 +59,9 @@ impl Template {
 pub(crate) fn map(
     dev: &Device<Bound>,
     template: Option<&Template>,
-    entries: &[Entry],
-    order: u32,
-) -> Result {
+    entries: KVVec<Entry>,
+    align: Align,
+) -> Result<Mapped> {
     let extra = if template.is_some() {
         0
     } else {
@@ -95,7 +97,7 @@ pub(crate) fn map(
     // SAFETY: The buffer is ours until it is handed over.
     unsafe {
         (*raw).type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
-        (*raw).vmemmap_shift = order as kernel::ffi::c_ulong;
+        (*raw).vmemmap_shift = page_order(align) as kernel::ffi::c_ulong;
     }
     // Registered before the mapping, so it goes after it. The heap buffer
     // stays where it is when the vector moves.
@@ -103,11 +105,61 @@ pub(crate) fn map(
     let _expedited = Expedited::new();
     // SAFETY: The page map is complete, and outlives the mapping.
     from_err_ptr(unsafe { bindings::devm_memremap_pages(as_raw(dev), raw) })?;
-    Ok(())
+    // INVARIANT: They exist from here on.
+    Ok(Mapped { entries, align })
+}
+
+/// The order of the compound pages that pages of `align` bytes are.
+fn page_order(align: Align) -> u32 {
+    align
+        .bytes()
+        .trailing_zeros()
+        .saturating_sub(bindings::PAGE_SHIFT)
 }
 
 /// Memory of a page map.
 struct Buffer(#[expect(dead_code, reason = "held for its destructor")] KVVec<u64>);
+
+/// A device's memory that has struct pages.
+///
+/// # Invariants
+///
+/// It has them until the device's driver is unbound and what its probe
+/// registered before [`map`] is released; a `Mapped` is dropped before that.
+pub(crate) struct Mapped {
+    entries: KVVec<Entry>,
+    align: Align,
+}
+
+impl Mapped {
+    /// All pages.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = MappedPage<'_>> + '_ {
+        let align = self.align;
+        let ranges = self.entries.iter().filter_map(Entry::range);
+        ranges.flat_map(move |range| {
+            (0..range.size() >> align.bytes().trailing_zeros())
+                .filter_map(move |index| range.pfn_at(index, align))
+                .map(|pfn| MappedPage(pfn, PhantomData))
+        })
+    }
+}
+
+/// One page of [`Mapped`] memory, of the device's alignment.
+pub(crate) struct MappedPage<'a>(u64, PhantomData<&'a Mapped>);
+
+impl MappedPage<'_> {
+    /// Whether nobody but the page map refers to it.
+    pub(crate) fn is_idle(&self) -> bool {
+        // SAFETY: Its struct page, the head of a compound page if the alignment
+        // is more than a page, exists by the invariant of `Mapped`.
+        unsafe { bindings::dax_glue_pfn_idle(self.0 as kernel::ffi::c_ulong) }
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> u64 {
+        self.0 << bindings::PAGE_SHIFT
+    }
+}
 
 /// While one exists, RCU grace periods are short (`rcu_expedite_gp()`).
 ///
@@ -165,13 +217,6 @@ impl Drop for EndExpedite {
             unsafe { bindings::dax_glue_expedite(false) };
         }
     }
-}
-
-/// Whether nobody but the page map refers to the page at `pfn`, which is in a
-/// page map of this driver (the head of a compound page, if there are any).
-pub(crate) fn is_idle(pfn: u64) -> bool {
-    // SAFETY: The page exists while the page map does.
-    unsafe { bindings::dax_glue_pfn_idle(pfn as kernel::ffi::c_ulong) }
 }
 
 /// Lets other tasks run.

@@ -5,7 +5,7 @@
 use kernel::bindings;
 use kernel::prelude::*;
 
-use super::dax_core::DaxDevice;
+use super::dev_dax::Page;
 use super::device::{device, Object};
 
 /// The largest page sizes of the machine, as orders.
@@ -109,21 +109,15 @@ impl Fault {
         unsafe { bindings::dax_glue_vma_pgoff(self.vma(), address) as u64 }
     }
 
-    /// Puts the page of 2^`order` pages at `pfn` where the fault was, for page
-    /// `pgoff` of the file.
+    /// Puts `page`, of 2^`order` pages, where the fault was.
     ///
-    /// `pfn` is in a live page map with compound pages of `order`, aligned to
-    /// it, and belongs to `dax`. (Checked by the caller, `fault.rs`; what is
-    /// not checked by C either is that it is *this* device's.)
-    pub(crate) fn insert(&mut self, dax: &DaxDevice, pfn: u64, pgoff: u64, order: u32) -> Answer {
-        let pfn = pfn as kernel::ffi::c_ulong;
-        // SAFETY: The page exists while the page map does, which the caller's
-        // SRCU section keeps; the mapping lives as long as the device.
-        unsafe {
-            bindings::dax_glue_pfn_set_mapping(pfn, dax.mapping(), pgoff as kernel::ffi::c_ulong)
-        };
+    /// The memory manager checks that its compound pages have that order.
+    pub(crate) fn insert(&mut self, page: &Page<'_>, order: u32) -> Answer {
+        // SAFETY: The struct page exists, because the device is alive; the
+        // address space lives as long as the device.
+        unsafe { bindings::dax_glue_pfn_set_mapping(page.pfn(), page.mapping(), page.pgoff()) };
         // SAFETY: As above, and the fault is being handled.
-        Answer(unsafe { bindings::dax_glue_insert_pfn(&raw mut self.0, pfn, order) })
+        Answer(unsafe { bindings::dax_glue_insert_pfn(&raw mut self.0, page.pfn(), order) })
     }
 }
 
