@@ -242,6 +242,14 @@ mod tests {
         assert_eq!(pgoff(1), Some(2));
         assert_eq!(pgoff(2), Some(6));
         assert_eq!(layout.size(), 7 * PAGE_SIZE);
+        assert_eq!(
+            layout.first(),
+            PhysRange::with_size(8 * PAGE_SIZE, 2 * PAGE_SIZE)
+        );
+        assert_eq!(
+            layout.last(),
+            PhysRange::with_size(20 * PAGE_SIZE, PAGE_SIZE)
+        );
         Ok(())
     }
 

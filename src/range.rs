@@ -292,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn pfn_at_counts_pages_of_the_alignment() {
+        let pfn = |index| range(0x4000, 0x7fff)?.pfn_at(index, align(0x2000));
+        assert_eq!(pfn(0), Some(0x4000 >> PAGE_SHIFT));
+        assert_eq!(pfn(1), Some(0x6000 >> PAGE_SHIFT));
+        assert_eq!(pfn(2), None);
+        assert_eq!(pfn(u64::MAX), None);
+    }
+
+    #[test]
     fn align_is_a_power_of_two() {
         assert!(Align::new(0).is_none());
         assert!(Align::new(3).is_none());

@@ -14,7 +14,7 @@ use crate::real::Real;
 use crate::space::PlanError;
 
 /// Pages in the region if `DAX_DEPTH` does not say.
-const DEFAULT_PAGES: usize = 5;
+const DEFAULT_PAGES: usize = 6;
 /// Alignments in pages.
 const ALIGNS: [u64; 3] = [1, 2, 4];
 

@@ -10,7 +10,7 @@ use crate::oracle::{Dense, Op};
 use crate::real::Real;
 
 /// Pages in the region if `DAX_DEPTH` does not say.
-const DEFAULT_PAGES: usize = 5;
+const DEFAULT_PAGES: usize = 6;
 
 /// In every state, every pair of operations, ended either way.
 #[test]
