@@ -38,7 +38,9 @@ in_root() { # in_root SCRIPT: runs it in the build root, this checkout at /usr/s
 		mount --rbind /dev "$ROOT/dev"
 		mount --bind "$REPO" "$ROOT/usr/src/device-dax"
 		mount --bind "$CACHE" "$ROOT/usr/src/cache"
-		cp -L /etc/resolv.conf "$ROOT/etc/resolv.conf" 2>/dev/null || true
+		for file in resolv.conf hosts; do
+			cp -L "/etc/$file" "$ROOT/etc/$file" 2>/dev/null || true
+		done
 		cd "$ROOT"
 		exec chroot . /bin/bash -euc "cd /usr/src/device-dax; $0"' "$1"
 }
@@ -64,10 +66,24 @@ if [ ! -e "$root" ]; then
 	[ -e "$root" ] || tools/mkroot.sh "$root" >&2
 	exec 9>&-
 fi
+# The certificates this machine trusts; a proxy comes with the environment.
+certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+settings="export PATH=/usr/sbin:/usr/bin:/sbin:/bin CARGO_HOME=/usr/src/cache/cargo"
+if [ -e "$certificates" ]; then
+	cp -L "$certificates" "$cache/certificates.crt"
+	settings+=" CARGO_HTTP_CAINFO=/usr/src/cache/certificates.crt"
+fi
+# All crates at once: what lab runs in the root later needs no network.
+fetched=$cache/cargo/fetched-$(sha256sum Cargo.lock | cut -c1-16)
+if [ ! -e "$fetched" ]; then
+	echo "fetching crates" >&2
+	in_root "$settings; cargo fetch --quiet --locked" >&2
+	touch "$fetched"
+fi
 # Static, for this machine's C library is not the root's. With --target, build
 # scripts and macros stay dynamic, as they must.
 target=x86_64-unknown-linux-gnu
-in_root "export CARGO_HOME=/usr/src/cache/cargo CARGO_TARGET_DIR=/usr/src/cache/target-root
+in_root "$settings CARGO_TARGET_DIR=/usr/src/cache/target-root
 	export RUSTFLAGS=-Ctarget-feature=+crt-static
-	cargo build --quiet --locked --package lab --target $target" >&2
+	cargo build --quiet --locked --offline --package lab --target $target" >&2
 echo "$cache/target-root/$target/debug/lab"

@@ -52,6 +52,7 @@ impl Cargo {
                 .bind(&cache::dir(), CACHE)
                 .cwd(REPO)
                 .env("CARGO_HOME", format!("{CACHE}/cargo"))
+                .env("CARGO_NET_OFFLINE", "true")
                 .env("CARGO_TARGET_DIR", format!("{CACHE}/target-root"));
             for (name, value) in envs {
                 command = command.env(name, value);

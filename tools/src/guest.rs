@@ -291,7 +291,11 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
         .arg(dir.join("bzImage"))
         .arg("-initrd")
         .arg(dir.join("initrd"));
-    let kunit = if kunit { "" } else { "kunit.enable=0 " };
+    let kunit = if kunit {
+        "kunit.filter_glob=dax_* "
+    } else {
+        "kunit.enable=0 "
+    };
     let append = &machine.append;
     command.arg("-append").arg(format!(
         "console=ttyS0 ignore_loglevel nokaslr panic=-1 {kunit}{append}"

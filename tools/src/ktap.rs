@@ -47,10 +47,10 @@ pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
                 (None, None) => Verdict::Passed,
             };
             reader.result(depth, found[3].trim(), verdict);
-        } else if !body.is_empty()
-            && !body.starts_with("KTAP version")
-            && !body.starts_with("TAP version")
-        {
+        } else if body.starts_with("KTAP version") || body.starts_with("TAP version") {
+            // A new document, or a suite's: what was open at its place has ended.
+            reader.close(depth);
+        } else if !body.is_empty() {
             reader.notes.push(body.to_owned());
         }
     }
@@ -187,6 +187,14 @@ mod tests {
             .any(|l| l.contains("EXPECTATION FAILED")));
         assert!(matches!(&points[2].verdict, Verdict::Skipped(why) if why == "no time"));
         assert_eq!(suites(KUNIT), ["dax_range", "dax_parse"]);
+    }
+
+    #[test]
+    fn one_document_after_the_other() {
+        let early = "[    1.000000] KTAP version 1\n[    1.0] 1..1\n[    1.0] ok 1 early\n";
+        let points = parse("kunit", &format!("{early}{KUNIT}"));
+        assert_eq!(points.len(), 4);
+        assert!(points.iter().all(|p| !p.name.ends_with("plan")));
     }
 
     #[test]

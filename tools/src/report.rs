@@ -3,6 +3,9 @@
 
 use std::process::ExitCode;
 
+/// Lines shown of a failed test's output.
+const SHOWN: usize = 60;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
@@ -76,8 +79,11 @@ impl Report {
             .collect();
         for point in &failed {
             println!("\n--- {} FAILED", point.name);
-            for line in &point.output {
+            for line in point.output.iter().take(SHOWN) {
                 println!("    {line}");
+            }
+            if let Some(more) = point.output.len().checked_sub(SHOWN).filter(|&n| n > 0) {
+                println!("    ... and {more} more lines");
             }
         }
         if !failed.is_empty() {
