@@ -9,6 +9,7 @@
 
 mod child;
 mod daxctl;
+mod demo;
 mod device;
 mod errno;
 mod groups;
@@ -17,9 +18,11 @@ mod ktap;
 mod memory;
 mod mmap;
 mod pattern;
+mod picture;
 mod pipe;
 mod race;
 mod region;
+mod scenario;
 mod snapshot;
 mod sysfs;
 mod trap;
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         }
         ["test", group] => test(group, ""),
         ["test", group, filter] => test(group, filter),
+        ["demo"] if demo::run() => ExitCode::SUCCESS,
+        ["demo"] => ExitCode::FAILURE,
         _ => usage(USAGE),
     }
 }

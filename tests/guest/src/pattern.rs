@@ -86,6 +86,33 @@ pub fn fill(map: &Map, ranges: &[Range], seed: u64) -> Result<Figures, Failure> 
     Ok(figures)
 }
 
+/// Writes the eight bytes around every boundary between two ranges again, each time with one
+/// store: half of it goes to the end of one range, half to the start of the next. The number of
+/// boundaries.
+pub fn fill_across(map: &Map, ranges: &[Range], seed: u64) -> Result<u64, Failure> {
+    let mut boundaries = 0;
+    for range in ranges.iter().skip(1) {
+        let boundary = range.page_offset * PAGE;
+        let (before, after) = (word(seed, boundary - WORD), word(seed, boundary));
+        // Spoil the halves, so that only the store across can make them right.
+        let spoil = [
+            (boundary - WORD, before ^ (u64::MAX << 32)),
+            (boundary, after ^ (u64::MAX >> 32)),
+        ];
+        for (offset, value) in spoil {
+            expect(map.store(offset, value), Ok(()), "store", offset)?;
+        }
+        let across = before >> 32 | after << 32;
+        let offset = boundary - WORD / 2;
+        expect(map.store(offset, across), Ok(()), "store across", offset)?;
+        for (offset, value) in [(boundary - WORD, before), (boundary, after)] {
+            expect(map.load(offset), Ok(value), "load", offset)?;
+        }
+        boundaries += 1;
+    }
+    Ok(boundaries)
+}
+
 /// Reads the pattern through a mapping that begins at offset 0 of the device.
 pub fn compare(map: &Map, ranges: &[Range], seed: u64) -> Result<Figures, Failure> {
     let mut figures = Figures::default();

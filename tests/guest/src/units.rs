@@ -85,3 +85,8 @@ pub fn human(bytes: u64) -> String {
         b => format!("{b} B"),
     }
 }
+
+/// `1 range`, `3 ranges`.
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

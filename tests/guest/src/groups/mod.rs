@@ -10,6 +10,7 @@ mod lifecycle;
 mod mmap;
 mod races;
 mod resize;
+mod scenario;
 
 use crate::kernel::Impl;
 use crate::ktap::Test;
@@ -117,6 +118,15 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[daxctl::TESTS],
+    },
+    Group {
+        name: "scenario",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 180,
+        files: &[scenario::TESTS],
     },
     Group {
         name: "races",

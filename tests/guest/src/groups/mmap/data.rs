@@ -34,6 +34,8 @@ pub(super) fn prove(region: &Region, device: Device, seed: u64) -> Outcome {
     let ranges = device.ranges()?;
     let map = Map::whole(&device)?;
     let written = pattern::fill(&map, &ranges, seed)?;
+    let boundaries = pattern::fill_across(&map, &ranges, seed)?;
+    check("boundaries", boundaries, written.ranges - 1)?;
     let read = pattern::compare(&map, &ranges, seed)?;
     check("what was read", read, written)?;
     // Looking into pagemap takes a PUD apart: there is nothing to see at 1 GiB.
