@@ -3,8 +3,8 @@
 //! The ranges of a device, in the order in which they are mapped.
 //!
 //! C: `ranges` and `nr_range` of `struct dev_dax`. Each range owns the node with
-//! which it goes back to its region's [`Space`](crate::space::Space), so nothing
-//! that makes a device smaller needs memory.
+//! which it goes back to its region's [`Space`](crate::space::Space), so giving
+//! ranges back needs no memory.
 
 #![forbid(unsafe_code)]
 
@@ -67,8 +67,11 @@ pub(crate) fn pgoff_to_phys(entries: &[Entry], pgoff: u64, size: u64) -> Option<
 /// What of a [`Layout`] a plan was made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
+    /// How many ranges.
     len: usize,
+    /// Bytes in all of them.
     size: u64,
+    /// The one that grows and shrinks.
     last: Option<PhysRange>,
 }
 
@@ -81,8 +84,11 @@ pub(crate) struct Shape {
 /// - `spares` has a node for each of them.
 /// - `size` is the sum of their sizes.
 pub(crate) struct Layout {
+    /// The ranges.
     entries: KVVec<Entry>,
+    /// What they go back to the space with.
     spares: KVVec<Spare>,
+    /// Bytes.
     size: u64,
 }
 
@@ -131,11 +137,8 @@ impl Layout {
     /// Whether start, size and page offset of every range are multiples of
     /// `align`. C: `dev_dax_validate_align()`, which looks at sizes only.
     pub(crate) fn is_aligned(&self, align: Align) -> bool {
-        self.entries.iter().all(|entry| {
-            let pgoff = entry.pgoff().bytes();
-            entry.range().is_some_and(|range| range.is_aligned(align))
-                && pgoff.is_some_and(|bytes| align.is_aligned(bytes))
-        })
+        // A page offset is a sum of sizes.
+        self.ranges().all(|range| range.is_aligned(align))
     }
 
     /// What tells this layout from an older or newer state of it.

@@ -20,7 +20,9 @@ pub(crate) const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 /// - It is not the whole of `u64`, so that its size fits into a `u64`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PhysRange {
+    /// First address.
     start: u64,
+    /// Last address.
     last: u64,
 }
 

@@ -70,22 +70,26 @@ impl From<AllocError> for PlanError {
 ///   within `span`, and there is something taken between any two of them.
 /// - `free` is the sum of their sizes.
 pub(crate) struct Space {
+    /// The region.
     span: PhysRange,
-    // By the last address, so that the gap at an address is a lower bound, and
-    // taking from the front of a gap, as growth does, leaves its node in place.
+    /// By the last address, so that the gap at an address is a lower bound, and
+    /// taking from the front of a gap, as growth does, leaves its node in place.
     gaps: RBTree<u64, u64>,
+    /// Bytes.
     free: u64,
 }
 
 /// A part of a gap that a plan takes.
 struct Chunk {
+    /// What is taken.
     range: PhysRange,
-    /// Nodes for the rest of the gap below and above, and for the range itself,
-    /// less the gap's own.
+    /// How many nodes it takes: one for what is left of the gap below, one for
+    /// what is left above, one for the range itself, less the gap's own.
     nodes: usize,
 }
 
 impl Chunk {
+    /// `range`, which is within `gap`.
     fn of(gap: &PhysRange, range: PhysRange) -> Self {
         let below = gap.part_below(&range).is_some();
         let above = gap.part_above(&range).is_some();

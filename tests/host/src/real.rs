@@ -165,6 +165,10 @@ impl Real {
     fn ranges_have_the_alignment(&self) {
         for (layout, align) in self.layouts.iter().zip(&self.aligns) {
             assert!(layout.is_aligned(*align));
+            for entry in layout.entries() {
+                let bytes = [entry.start, entry.last + 1, entry.pgoff as u64 * PAGE_SIZE];
+                assert!(bytes.iter().all(|bytes| bytes % align.bytes() == 0));
+            }
         }
     }
 

@@ -118,8 +118,9 @@ impl<T> DerefMut for KVVec<T> {
     }
 }
 
-/// The memory of a node, counted.
-struct Node;
+/// The memory of a node, counted. It has a size: a vector has room for any
+/// number of what has none.
+struct Node(#[allow(dead_code, reason = "for the size")] usize);
 
 impl Drop for Node {
     fn drop(&mut self) {
@@ -140,7 +141,7 @@ impl<K, V> RBTreeNodeReservation<K, V> {
     pub(crate) fn new(_: Flags) -> Result<Self, Error> {
         allocate()?;
         NODES.set(NODES.get() + 1);
-        Ok(Self(Node, std::marker::PhantomData))
+        Ok(Self(Node(0), std::marker::PhantomData))
     }
 
     pub(crate) fn into_node(self, key: K, value: V) -> RBTreeNode<K, V> {
