@@ -144,7 +144,8 @@ impl InRoot {
     /// The command in mount and process namespaces of its own: when we die, all
     /// of it dies, and no mount stays behind.
     pub fn build(self) -> Result<Command> {
-        let lab = std::env::current_exe().context("cannot find this program's own file")?;
+        // By way of /proc, for cargo may have replaced the file since we started.
+        let lab = format!("/proc/{}/exe", std::process::id());
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]);
