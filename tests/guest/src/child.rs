@@ -112,7 +112,7 @@ impl Child {
             for file in ["wchan", "stack", "syscall"] {
                 let text = fs::read_to_string(task.path().join(file)).unwrap_or_default();
                 for line in text.lines() {
-                    report += &format!("# {} {file}: {line}\n", task.file_name().display());
+                    report += &format!("# {} {file}: {line}\n", task.file_name().to_string_lossy());
                 }
             }
         }

@@ -94,9 +94,9 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         name: "refused",
-        append: "memmap=8G%32G+0xefffffff",
+        append: "memmap=8G%32G+0xefffffff memmap=0x3ffff000%0xc00001000+0xefffffff",
         mem: "1G",
-        qemu: "",
+        qemu: "-cpu max,-pdpe1gb",
         implementations: BOTH,
         timeout: 300,
         files: lifecycle::REFUSED_FILES,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Binding in vain. The region is made up: there is no memory behind it, so it is never touched.
-//! It crosses the end of a PCI window, so memory across that end cannot be reserved.
+//! What the machine does not allow. The region is made up: there is no memory behind it, so it is never touched.
+//! It crosses the end of a PCI window, so memory across that end cannot be reserved. There is a
+//! second one that is not aligned, and the processor has no pages of 1 GiB.
 
 use super::bind::iomem;
 use crate::device::{Device, Driver};
@@ -11,10 +12,14 @@ use crate::sysfs;
 use crate::test;
 use crate::units::{Span, GIB, UNIT};
 use std::fs;
+use std::path::Path;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     test!(target_node_of_memory_without_node_is_absent),
+    test!(align_of_one_gib_without_such_pages_gives_einval)
+        .not_on_c("accepted: the page table entry is corrupt"),
+    test!(region_of_misaligned_memory_is_refused),
     test!(bind_of_reserved_memory_gives_ebusy_and_reserves_nothing),
     test!(bind_of_reserved_memory_can_be_repeated).not_on_c("fails with EINVAL for ever"),
     test!(bind_of_reserved_memory_leaves_the_device_resizable)
@@ -27,6 +32,32 @@ fn target_node_of_memory_without_node_is_absent(region: &Region) -> Outcome {
     check("target_node", device.attr("target_node").exists(), false)?;
     let node = sysfs::read(&device.attr("numa_node"))?;
     check("numa_node is a number", node.parse::<i32>().is_ok(), true)
+}
+
+fn align_of_one_gib_without_such_pages_gives_einval(region: &Region) -> Outcome {
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if flags.contains(" pdpe1gb") {
+        return skip("the processor has pages of 1 GiB");
+    }
+    let device = region.create()?;
+    let aligned = device.try_write("align", "1073741824");
+    check("align", aligned, Err(Errno::EINVAL))?;
+    check("align", device.align()?, UNIT)
+}
+
+fn region_of_misaligned_memory_is_refused(region: &Region) -> Outcome {
+    let second = region.hmem().replace(".0", ".1");
+    if !Path::new("/sys/bus/platform/devices").join(&second).exists() {
+        return skip("no second region");
+    }
+    let bind = Path::new("/sys/bus/platform/drivers/hmem/bind");
+    let bound = sysfs::try_write(bind, second.as_bytes());
+    check(format!("bind of {second}"), bound, Err(Errno::ENOMEM))?;
+    let others: Vec<Device> = Device::all()
+        .into_iter()
+        .filter(|device| !device.name().starts_with("dax0."))
+        .collect();
+    check("devices of other regions", others, vec![])
 }
 
 /// The first byte behind a PCI window that ends within the region.
