@@ -10,17 +10,18 @@ cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/device-dax
 cd "$repo"
 mkdir -p "$cache/locks"
 
-need() { # need PROGRAM PACKAGE...: installs the packages if the program is missing
-	command -v "$1" >/dev/null && return
-	shift
+install() { # install PACKAGE...: with apt, as root
 	if [ "$(id -u)" != 0 ]; then
-		echo "error: please install: $*" >&2
+		echo "error: this needs root once, or please install: $*" >&2
 		exit 1
 	fi
 	echo "installing $*" >&2
-	{ [ -n "${updated:-}" ] || apt-get update -q; } >&2
-	updated=1
-	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@" >&2 </dev/null
+	export DEBIAN_FRONTEND=noninteractive
+	{ apt-get update -q && apt-get install -qy --no-install-recommends "$@"; } >&2 </dev/null
+}
+
+missing() { # is there no such program here?
+	! command -v "$1" >/dev/null
 }
 
 new_enough() { # is there a cargo here, and is it RUST_MIN or newer?
@@ -45,13 +46,20 @@ in_root() { # in_root SCRIPT: runs it in the build root, this checkout at /usr/s
 		exec chroot . /bin/bash -euc "cd /usr/src/device-dax; $0"' "$1"
 }
 
-need mmdebstrap mmdebstrap
-need unshare util-linux
-[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ||
-	need no-such-program debian-archive-keyring
-
+packages=()
+if missing mmdebstrap; then packages+=(mmdebstrap); fi
+if missing unshare; then packages+=(util-linux); fi
+if missing patch; then packages+=(patch); fi
+if [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
+	packages+=(debian-archive-keyring)
+fi
 if new_enough; then
-	need cc gcc libc6-dev
+	host_cargo=1
+	if missing cc; then packages+=(gcc libc6-dev); fi
+fi
+if [ ${#packages[@]} -gt 0 ]; then install "${packages[@]}"; fi
+
+if [ -n "${host_cargo:-}" ]; then
 	export CARGO_TARGET_DIR=$cache/target
 	cargo build --quiet --locked --package lab >&2
 	echo "$CARGO_TARGET_DIR/debug/lab"
