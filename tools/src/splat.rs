@@ -8,8 +8,9 @@ const SHOWN: usize = 25;
 
 /// Matched against a line without its time stamp. They are anchored where the
 /// kernel itself begins its line with them: a module may well be called "panic".
-const COMPLAINTS: [&str; 19] = [
+const COMPLAINTS: [&str; 24] = [
     r"^BUG: ",
+    r"^BUG \S+ \(",
     r"^kernel BUG at ",
     r"^WARNING: ",
     r"^------------\[ cut here \]",
@@ -27,6 +28,10 @@ const COMPLAINTS: [&str; 19] = [
     r"^Bad page ",
     r"^UBSAN: ",
     r"^refcount_t: ",
+    r"^INFO: trying to register non-static key",
+    r"^sysfs: cannot create duplicate filename",
+    r"^kobject(_add_internal failed|: .* tried to init an initialized)",
+    r"Trying to free nonexistent resource",
     r"^kmemleak: [1-9]\d* new suspected memory leaks",
 ];
 
@@ -91,6 +96,9 @@ mod tests {
             "[    1.0] UBSAN: array-index-out-of-bounds in a.c",
             "[    1.0] refcount_t: underflow; use-after-free.",
             "[    1.0] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "[    1.0] BUG kmalloc-64 (Not tainted): Poison overwritten",
+            "[    1.0] sysfs: cannot create duplicate filename '/devices/dax0.0'",
+            "[    1.0] resource: Trying to free nonexistent resource <0x1-0x2>",
             "[    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
         ] {
             assert!(find(line).is_some(), "{line}");
