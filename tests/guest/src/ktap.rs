@@ -46,6 +46,14 @@ pub fn check<T: PartialEq + Debug>(what: impl Display, actual: T, expected: T) -
     )))
 }
 
+/// What to expect where the Rust driver deliberately differs from the C one.
+pub fn deviates<T>(rust: T, c: T) -> T {
+    match Impl::running() {
+        Impl::Rust => rust,
+        Impl::C => c,
+    }
+}
+
 /// Ends the test as skipped.
 pub fn skip<T>(reason: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Skip(reason.into()))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Bad writes to `create` and `delete`, and writes to what is read-only.
 
-use super::{each, refused, Row, NOT_NUMBERS};
+use super::{each, refused, OnC, Row, NOT_NUMBERS};
 use crate::device::Driver;
 use crate::errno::Errno;
 use crate::ktap::{check, Outcome, Test};
@@ -49,7 +49,13 @@ fn create_beyond_int_gives_erange(region: &Region) -> Outcome {
 fn create_in_full_region_gives_enospc(region: &Region) -> Outcome {
     let first = region.first_device()?;
     first.set_size(region.span().len())?;
-    super::refuses(region, &region.attr("create"), "1", Errno::ENOSPC)?;
+    super::refuses(
+        region,
+        &region.attr("create"),
+        "1",
+        Errno::ENOSPC,
+        OnC::Same,
+    )?;
     check("devices", region.devices()?, vec![first])
 }
 
