@@ -49,6 +49,7 @@ in_root() { # in_root SCRIPT: runs it in the build root, this checkout at /usr/s
 packages=()
 if missing mmdebstrap; then packages+=(mmdebstrap); fi
 if missing unshare; then packages+=(util-linux); fi
+if missing mount; then packages+=(mount); fi
 if missing patch; then packages+=(patch); fi
 if [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
 	packages+=(debian-archive-keyring)
