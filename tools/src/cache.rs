@@ -65,7 +65,8 @@ pub fn plain_key(files: &[PathBuf]) -> Result<String> {
 }
 
 fn hex(digest: &[u8]) -> String {
-    let mut text: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+    let digits: Vec<String> = digest.iter().map(|b| format!("{b:02x}")).collect();
+    let mut text = digits.concat();
     text.truncate(KEY_LEN);
     text
 }

@@ -348,8 +348,9 @@ pub fn patch(repo: &Path, series: &str) -> Result<PathBuf> {
 /// A fragment without comments and blank lines: they are no reason to rebuild.
 fn kconfig_text(fragment: &Path) -> Result<String> {
     let options = kconfig::parse(&cache::read_text(fragment)?);
-    Ok(options
+    let lines: Vec<String> = options
         .iter()
         .map(|(name, value)| format!("{name}={value}\n"))
-        .collect())
+        .collect();
+    Ok(lines.concat())
 }

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn shows_what_follows() {
-        let log: String = (0..50).map(|n| format!("[ 1.0] line {n}\n")).collect();
+        let lines: Vec<String> = (0..50).map(|n| format!("[ 1.0] line {n}\n")).collect();
+        let log = lines.concat();
         let log = format!("{log}[ 2.0] BUG: x\r\n{log}");
         let splat = find(&log).unwrap();
         assert!(splat.starts_with("[ 2.0] BUG: x\n[ 1.0] line 0\n"));
