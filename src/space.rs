@@ -119,6 +119,7 @@ impl Space {
     }
 
     /// The region.
+    #[cfg(test)]
     pub(crate) fn span(&self) -> PhysRange {
         self.span
     }
@@ -505,6 +506,7 @@ impl Plan {
     }
 
     /// How many ranges, at the end of the device, go away as a whole.
+    #[cfg(test)]
     pub(crate) fn removed_ranges(&self) -> usize {
         self.removed
     }
