@@ -26,7 +26,7 @@ pub struct Group {
     mem: &'static str,
     /// Further QEMU options.
     qemu: &'static str,
-    /// The drivers that the group makes sense for.
+    /// The drivers that the group is for.
     implementations: &'static [Impl],
     /// Seconds for the whole group, boot included.
     timeout: u32,
@@ -133,7 +133,7 @@ pub const GROUPS: &[Group] = &[
         append: SMALL,
         mem: "6G",
         qemu: "",
-        implementations: &[Impl::Rust],
+        implementations: BOTH,
         timeout: 600,
         files: races::FILES,
     },
