@@ -70,6 +70,19 @@ fn config() -> Result<String> {
     read().map_err(|e| Error::new(format!("read {path}"), Errno::from(e)))
 }
 
+/// How much slower than usual the kernel is: a debug kernel checks every access.
+pub fn slowness() -> u32 {
+    static SLOWNESS: OnceLock<u32> = OnceLock::new();
+    *SLOWNESS.get_or_init(|| {
+        let config = config().unwrap_or_default();
+        if config.lines().any(|line| line == "CONFIG_KASAN=y") {
+            4
+        } else {
+            1
+        }
+    })
+}
+
 /// Whether a module is in the kernel, loaded or built in.
 pub fn has_module(name: &str) -> bool {
     Path::new("/sys/module").join(name).exists()

@@ -182,7 +182,7 @@ fn one(test: &Test) -> Verdict {
     let health = Health::now();
     let started = Instant::now();
     let reason = std::env::temp_dir().join("dax-guest.skip");
-    let end = in_child(test.limit, || {
+    let end = in_child(test.limit * kernel::slowness(), || {
         let outcome = Region::fresh()
             .map_err(|e| Failure::Fail(format!("set-up: {e}")))
             .and_then(|region| (test.run)(&region));
@@ -202,7 +202,7 @@ fn one(test: &Test) -> Verdict {
     let elapsed = started.elapsed();
     let cleaned = match end {
         Ok(End::Stuck) => Ok(End::Stuck),
-        _ => in_child(CLEAN_UP_LIMIT, clean_up),
+        _ => in_child(CLEAN_UP_LIMIT * kernel::slowness(), clean_up),
     };
     let verdict = match end {
         Ok(End::Exit(0)) => Verdict::Ok,
