@@ -7,6 +7,7 @@ use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
+use crate::pipe::Pipe;
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
@@ -51,10 +52,12 @@ fn access_after_unbind_in_another_process_gives_sigbus(region: &Region) -> Outco
     let device = bound(region)?;
     let map = Map::whole(&device)?;
     check("store before", map.store(0, 1), Ok(()))?;
-    // The child touches the page itself, then waits until the device is gone.
+    // The child touches the page itself, then waits for word that the unbind is over. The
+    // device's driver link is no such word: it goes first.
+    let over = Pipe::new().map_err(|errno| Failure::Fail(format!("pipe: {errno}")))?;
     let child = Child::spawn(|| {
         let before = map.load(0) == Ok(1);
-        while device.driver().is_some() {
+        while over.read_word().is_err() {
             std::thread::yield_now();
         }
         let after = map.load(0) == Err(Signal::BUS);
@@ -63,6 +66,7 @@ fn access_after_unbind_in_another_process_gives_sigbus(region: &Region) -> Outco
     .map_err(|errno| Failure::Fail(format!("fork: {errno}")))?;
     std::thread::sleep(Duration::from_millis(200));
     device.unbind()?;
+    check("word", over.write_word(1), Ok(8))?;
     check("child", child.wait(Duration::from_secs(20)), End::Exit(0))
 }
 
