@@ -52,11 +52,12 @@ fn access_after_unbind_in_another_process_gives_sigbus(region: &Region) -> Outco
     let device = bound(region)?;
     let map = Map::whole(&device)?;
     check("store before", map.store(0, 1), Ok(()))?;
-    // The child touches the page itself, then waits for word that the unbind is over. The
-    // device's driver link is no such word: it goes first.
-    let over = Pipe::new().map_err(|errno| Failure::Fail(format!("pipe: {errno}")))?;
-    let child = Child::spawn(|| {
-        let before = map.load(0) == Ok(1);
+    // The child touches the page itself and says so, then waits for word that the unbind is
+    // over. The device's driver link is no such word: it goes first.
+    let pipe = || Pipe::new().map_err(|errno| Failure::Fail(format!("pipe: {errno}")));
+    let (touched, over) = (pipe()?, pipe()?);
+    let mut child = Child::spawn(|| {
+        let before = map.load(0) == Ok(1) && touched.write_word(1).is_ok();
         while over.read_word().is_err() {
             std::thread::yield_now();
         }
@@ -64,7 +65,10 @@ fn access_after_unbind_in_another_process_gives_sigbus(region: &Region) -> Outco
         i32::from(!(before && after))
     })
     .map_err(|errno| Failure::Fail(format!("fork: {errno}")))?;
-    std::thread::sleep(Duration::from_millis(200));
+    while touched.read_word().is_err() {
+        check("child before the unbind", child.poll(), None)?;
+        std::thread::yield_now();
+    }
     device.unbind()?;
     check("word", over.write_word(1), Ok(8))?;
     check("child", child.wait(Duration::from_secs(20)), End::Exit(0))
