@@ -31,6 +31,9 @@ const GUEST: &str = "guest";
 
 type Run = fn(&Tests<'_>, &mut Report) -> Result<()>;
 
+/// How much longer a group may take on a debug kernel, as dax-guest has it too.
+const DEBUG_SLOWDOWN: u32 = 4;
+
 struct Tests<'a> {
     repo: &'a Path,
     spec: Spec,
@@ -167,7 +170,11 @@ impl Tests<'_> {
             files: vec![PathBuf::from(program)],
             kunit: false,
         };
-        let (outcome, output) = self.boot(name, &group.machine()?, &load)?;
+        let mut machine = group.machine()?;
+        if self.spec.debug {
+            machine.timeout *= DEBUG_SLOWDOWN;
+        }
+        let (outcome, output) = self.boot(name, &machine, &load)?;
         let mut points = ktap::parse(name, &output);
         if points.is_empty() {
             points.push(Point::failed(
