@@ -69,8 +69,8 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for package in ["dax-host-tests", "lab"] {
         let start = Instant::now();
-        // The searches of all states go this far, if the user says nothing else.
-        let deep = [("DAX_DEPTH", "5")];
+        // Pages in the regions whose states are all visited; the tests alone take 6.
+        let deep = [("DAX_DEPTH", "7")];
         let envs: &[(&str, &str)] = match depth {
             Depth::Full if settings::var("DAX_DEPTH")?.is_none() => &deep,
             _ => &[],
