@@ -142,16 +142,14 @@ impl DevDax {
         device.dax.init_mapping();
         device.set_bus(&crate::bus::BUS, device.dax.devt());
 
+        let initial = match size {
+            0 => None,
+            _ => Some(PhysRange::with_size(region.span().start(), size).ok_or(EINVAL)?),
+        };
         let align = region.align();
-        let mut state = region.lock();
-        let mut layout = Layout::new();
-        if size != 0 {
-            let range = PhysRange::with_size(region.span().start(), size).ok_or(EINVAL)?;
-            state.space().take_exact(&mut layout, range, align)?;
-        }
-        device.c.set_layout(&layout);
         device.c.set_align(align);
-        state.insert(id, layout, align, node)?;
+        let mut state = region.lock();
+        device.c.set_layout(state.insert(id, initial, align, node)?);
         drop(state);
         Ok(device)
     }

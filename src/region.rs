@@ -329,23 +329,29 @@ impl State {
         &mut self.space
     }
 
-    /// Adds a device that is about to be registered.
+    /// Adds a device that is about to be registered, with `initial` as its range
+    /// if there is one.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the region is going away, `EEXIST` if the id is taken.
+    /// `ENXIO` if the region is going away, `EEXIST` if the id is taken, and what
+    /// [`Space::take_exact`] fails with; nothing is changed then.
     pub(crate) fn insert(
         &mut self,
         id: i32,
-        layout: Layout,
+        initial: Option<PhysRange>,
         align: Align,
         node: RBTreeNodeReservation<i32, Record>,
-    ) -> Result {
+    ) -> Result<&Layout> {
         if self.dead {
             return Err(ENXIO);
         }
         if self.devices.get(&id).is_some() {
             return Err(EEXIST);
+        }
+        let mut layout = Layout::new();
+        if let Some(range) = initial {
+            self.space.take_exact(&mut layout, range, align)?;
         }
         let record = Record {
             layout,
@@ -354,7 +360,7 @@ impl State {
             device: None,
         };
         self.devices.insert(node.into_node(id, record));
-        Ok(())
+        Ok(&self.devices.get(&id).ok_or(ENXIO)?.layout)
     }
 
     /// The device that was added as `id` is registered now. Gives it back if it
