@@ -90,7 +90,7 @@ fn show_name(region: &Region, id: Option<i32>, text: &mut Text<'_>) -> Result {
     Ok(writeln!(text)?)
 }
 
-static REGION_ATTRIBUTES: AttributeList<Region, 7> = AttributeList::new([
+static REGION_ATTRIBUTES: AttributeList<Attribute<Region>, 7> = AttributeList::new([
     &AVAILABLE_SIZE,
     &REGION_SIZE,
     &REGION_ALIGN,
@@ -99,10 +99,10 @@ static REGION_ATTRIBUTES: AttributeList<Region, 7> = AttributeList::new([
     &DELETE,
     &ID,
 ]);
-static REGION_GROUP: Group<Region> = Group::new(Some(c"dax_region"), &REGION_ATTRIBUTES);
+static REGION_GROUP: Group<Attribute<Region>> = Group::new(Some(c"dax_region"), &REGION_ATTRIBUTES);
 
 /// The folder `dax_region` of a region's parent.
-pub(crate) static REGION_GROUPS: Groups<Region> = Groups::new(&REGION_GROUP);
+pub(crate) static REGION_GROUPS: Groups<Attribute<Region>> = Groups::new(&REGION_GROUP);
 
 // Devices. C: `dev_dax_attribute_group`.
 
@@ -184,7 +184,7 @@ fn static_is_readable(device: &DevDax, mode: u16) -> u16 {
     }
 }
 
-static DEVICE_ATTRIBUTES: AttributeList<DevDax, 8> = AttributeList::new([
+static DEVICE_ATTRIBUTES: AttributeList<Attribute<DevDax>, 8> = AttributeList::new([
     &MODALIAS,
     &SIZE,
     &MAPPING,
@@ -194,8 +194,8 @@ static DEVICE_ATTRIBUTES: AttributeList<DevDax, 8> = AttributeList::new([
     &NUMA_NODE,
     &MEMMAP_ON_MEMORY,
 ]);
-static DEVICE_GROUP: Group<DevDax> = Group::new(None, &DEVICE_ATTRIBUTES);
-static DEVICE_GROUPS: Groups<DevDax> = Groups::new(&DEVICE_GROUP);
+static DEVICE_GROUP: Group<Attribute<DevDax>> = Group::new(None, &DEVICE_ATTRIBUTES);
+static DEVICE_GROUPS: Groups<Attribute<DevDax>> = Groups::new(&DEVICE_GROUP);
 
 /// The device type of devices. C: `dev_dax_type`.
 pub(crate) static DEVICE_TYPE: DeviceType<DevDax> = DeviceType::new(&DEVICE_GROUPS);

@@ -10,9 +10,7 @@ use crate::abi::IDS;
 use crate::device::DevDax;
 use crate::parse::{parse_device_name, DeviceName};
 use crate::sys::bus::{BusOps, BusType, Driver, DriverType, Uevent};
-use crate::sys::sysfs::{
-    DriverAttribute, DriverAttributes, DriverGroup, DriverGroups, DriverStore,
-};
+use crate::sys::sysfs::{AttributeList, DriverAttribute, DriverStore, Group, Groups};
 
 /// A device that the user gave to a driver by name. It need not exist.
 struct Id {
@@ -130,6 +128,7 @@ impl DriverStore for RemoveId {
 
 static NEW_ID: DriverAttribute = DriverAttribute::wo::<NewId>(c"new_id", 0o200);
 static REMOVE_ID: DriverAttribute = DriverAttribute::wo::<RemoveId>(c"remove_id", 0o200);
-static DRIVER_ATTRIBUTES: DriverAttributes<2> = DriverAttributes::new([&NEW_ID, &REMOVE_ID]);
-static DRIVER_GROUP: DriverGroup = DriverGroup::new(&DRIVER_ATTRIBUTES);
-static DRIVER_GROUPS: DriverGroups = DriverGroups::new(&DRIVER_GROUP);
+static DRIVER_ATTRIBUTES: AttributeList<DriverAttribute, 2> =
+    AttributeList::new([&NEW_ID, &REMOVE_ID]);
+static DRIVER_GROUP: Group<DriverAttribute> = Group::new(None, &DRIVER_ATTRIBUTES);
+static DRIVER_GROUPS: Groups<DriverAttribute> = Groups::new(&DRIVER_GROUP);

@@ -80,9 +80,10 @@ static END: Attribute<Mapping> = Attribute::ro(c"end", 0o400, Mapping::show_end)
 static PAGE_OFFSET: Attribute<Mapping> =
     Attribute::ro(c"page_offset", 0o400, Mapping::show_page_offset);
 
-static ATTRIBUTES: AttributeList<Mapping, 3> = AttributeList::new([&START, &END, &PAGE_OFFSET]);
-static GROUP: Group<Mapping> = Group::new(None, &ATTRIBUTES);
-static GROUPS: Groups<Mapping> = Groups::new(&GROUP);
+static ATTRIBUTES: AttributeList<Attribute<Mapping>, 3> =
+    AttributeList::new([&START, &END, &PAGE_OFFSET]);
+static GROUP: Group<Attribute<Mapping>> = Group::new(None, &ATTRIBUTES);
+static GROUPS: Groups<Attribute<Mapping>> = Groups::new(&GROUP);
 
 /// The device type of mappings. C: `dax_mapping_type`.
 pub(crate) static TYPE: DeviceType<Mapping> = DeviceType::new(&GROUPS);

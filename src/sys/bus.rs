@@ -11,7 +11,7 @@ use kernel::types::Opaque;
 
 use super::dev_dax::CDevDax;
 use super::device::{FromDevice, Object};
-use super::sysfs::DriverGroups;
+use super::sysfs::{DriverAttribute, Groups};
 
 /// What a bus does; C: the callbacks of `struct bus_type`.
 pub(crate) trait BusOps: Sized + 'static {
@@ -57,7 +57,7 @@ unsafe impl<B> Sync for BusType<B> {}
 
 impl<B: BusOps> BusType<B> {
     /// A bus whose drivers carry the attributes of `groups`.
-    pub(crate) const fn new(name: &'static CStr, groups: &'static DriverGroups) -> Self {
+    pub(crate) const fn new(name: &'static CStr, groups: &'static Groups<DriverAttribute>) -> Self {
         // SAFETY: All zeroes is a valid `struct bus_type`.
         let mut raw: bindings::bus_type = unsafe { core::mem::zeroed() };
         raw.name = as_char_ptr_in_const_context(name);

@@ -14,7 +14,7 @@ use kernel::str::CString;
 use kernel::types::Opaque;
 
 use super::bus::{BusOps, BusType};
-use super::sysfs::Groups;
+use super::sysfs::{Attribute, Groups};
 
 /// A type with a `struct device` inside, reference counted by it.
 ///
@@ -98,7 +98,7 @@ unsafe impl<T> Sync for DeviceType<T> {}
 
 impl<T: Object> DeviceType<T> {
     /// A type whose devices carry `groups`.
-    pub(crate) const fn new(groups: &'static Groups<T>) -> Self {
+    pub(crate) const fn new(groups: &'static Groups<Attribute<T>>) -> Self {
         // SAFETY: All zeroes is a valid `struct device_type`.
         let mut raw: bindings::device_type = unsafe { core::mem::zeroed() };
         raw.release = Some(release::<T>);

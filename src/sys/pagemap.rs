@@ -101,7 +101,7 @@ pub(crate) fn map(
     }
     // Registered before the mapping, so it goes after it. The heap buffer
     // stays where it is when the vector moves.
-    devres::register(dev, Buffer(buffer), GFP_KERNEL)?;
+    devres::register(dev, Buffer { _memory: buffer }, GFP_KERNEL)?;
     let _expedited = Expedited::new();
     // SAFETY: The page map is complete, and outlives the mapping.
     from_err_ptr(unsafe { bindings::devm_memremap_pages(as_raw(dev), raw) })?;
@@ -117,8 +117,10 @@ fn page_order(align: Align) -> u32 {
         .saturating_sub(bindings::PAGE_SHIFT)
 }
 
-/// Memory of a page map.
-struct Buffer(#[expect(dead_code, reason = "held for its destructor")] KVVec<u64>);
+/// Memory of a page map, held for its destructor.
+struct Buffer {
+    _memory: KVVec<u64>,
+}
 
 /// A device's memory that has struct pages.
 ///

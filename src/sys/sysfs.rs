@@ -154,7 +154,7 @@ unsafe extern "C" fn store_callback<T: FromDevice>(
 
 /// # Safety
 ///
-/// Called by sysfs for the group of an [`AttributeList<T>`]: `kobj` is inside a
+/// Called by sysfs for a group of [`Attribute<T>`]s: `kobj` is inside a
 /// device that belongs to a `T`, `attr` inside an `Attribute<T>`.
 unsafe extern "C" fn visible_callback<T: FromDevice>(
     kobj: *mut bindings::kobject,
@@ -175,24 +175,48 @@ unsafe extern "C" fn visible_callback<T: FromDevice>(
     }
 }
 
+/// `is_visible` of a group.
+type Visible = unsafe extern "C" fn(
+    *mut bindings::kobject,
+    *mut bindings::attribute,
+    kernel::ffi::c_int,
+) -> bindings::umode_t;
+
+/// An attribute that C finds in a group.
+///
+/// # Safety
+///
+/// `Self` begins with a `struct attribute`, and [`GroupMember::VISIBLE`] may be
+/// called for it on whatever the group is added to.
+pub(crate) unsafe trait GroupMember: 'static {
+    /// Says which mode an attribute has, if that is not always the same.
+    const VISIBLE: Option<Visible>;
+}
+
+// SAFETY: `raw.attr` is the first field of the first field. Groups of these
+// reach a device only through its type or `AddedGroups`, so it belongs to a `T`.
+unsafe impl<T: FromDevice> GroupMember for Attribute<T> {
+    const VISIBLE: Option<Visible> = Some(visible_callback::<T>);
+}
+
 /// The attributes of a group, as the NULL-terminated array that C wants.
 #[repr(C)]
-pub(crate) struct AttributeList<T, const N: usize> {
+pub(crate) struct AttributeList<A, const N: usize> {
     attrs: [*const bindings::attribute; N],
     end: *const bindings::attribute,
-    of: PhantomData<fn(T)>,
+    of: PhantomData<fn(A)>,
 }
 
 // SAFETY: Never written after construction; points to statics.
-unsafe impl<T, const N: usize> Sync for AttributeList<T, N> {}
+unsafe impl<A, const N: usize> Sync for AttributeList<A, N> {}
 
-impl<T: FromDevice, const N: usize> AttributeList<T, N> {
+impl<A: GroupMember, const N: usize> AttributeList<A, N> {
     /// A list of static attributes.
-    pub(crate) const fn new(attributes: [&'static Attribute<T>; N]) -> Self {
+    pub(crate) const fn new(attributes: [&'static A; N]) -> Self {
         let mut attrs = [core::ptr::null(); N];
         let mut i = 0;
         while i < N {
-            // CAST: `raw.attr` is the first field of the first field.
+            // CAST: By the contract of `GroupMember` it begins with one.
             attrs[i] = core::ptr::from_ref(attributes[i]).cast();
             i += 1;
         }
@@ -204,25 +228,25 @@ impl<T: FromDevice, const N: usize> AttributeList<T, N> {
     }
 }
 
-/// `struct attribute_group` for devices that belong to a `T`.
+/// `struct attribute_group` of attributes of type `A`.
 #[repr(transparent)]
-pub(crate) struct Group<T>(Opaque<bindings::attribute_group>, PhantomData<fn(T)>);
+pub(crate) struct Group<A>(Opaque<bindings::attribute_group>, PhantomData<fn(A)>);
 
 // SAFETY: Never written after construction.
-unsafe impl<T> Sync for Group<T> {}
+unsafe impl<A> Sync for Group<A> {}
 
-impl<T: FromDevice> Group<T> {
-    /// A group in a folder `name` of the device, or in the device's own.
+impl<A: GroupMember> Group<A> {
+    /// A group in a folder `name` of what it is added to, or in its own.
     pub(crate) const fn new<const N: usize>(
         name: Option<&'static CStr>,
-        list: &'static AttributeList<T, N>,
+        list: &'static AttributeList<A, N>,
     ) -> Self {
         // SAFETY: All zeroes is a valid `struct attribute_group`.
         let mut raw: bindings::attribute_group = unsafe { core::mem::zeroed() };
         if let Some(name) = name {
             raw.name = as_char_ptr_in_const_context(name);
         }
-        raw.__bindgen_anon_1.is_visible = Some(visible_callback::<T>);
+        raw.__bindgen_anon_1.is_visible = A::VISIBLE;
         raw.__bindgen_anon_2.attrs_const = core::ptr::from_ref(list).cast();
         Self(Opaque::new(raw), PhantomData)
     }
@@ -230,14 +254,14 @@ impl<T: FromDevice> Group<T> {
 
 /// A NULL-terminated array with one group.
 #[repr(C)]
-pub(crate) struct Groups<T>([*const bindings::attribute_group; 2], PhantomData<fn(T)>);
+pub(crate) struct Groups<A>([*const bindings::attribute_group; 2], PhantomData<fn(A)>);
 
 // SAFETY: Never written after construction; points to a static.
-unsafe impl<T> Sync for Groups<T> {}
+unsafe impl<A> Sync for Groups<A> {}
 
-impl<T: FromDevice> Groups<T> {
+impl<A: GroupMember> Groups<A> {
     /// The array for `group`.
-    pub(crate) const fn new(group: &'static Group<T>) -> Self {
+    pub(crate) const fn new(group: &'static Group<A>) -> Self {
         Self([group.0.get().cast_const(), core::ptr::null()], PhantomData)
     }
 
@@ -273,7 +297,7 @@ impl AddedGroups {
     /// What `sysfs_create_groups()` fails with.
     pub(crate) unsafe fn add<T: FromDevice>(
         dev: &kernel::device::Device,
-        groups: &'static Groups<T>,
+        groups: &'static Groups<Attribute<T>>,
     ) -> Result<Self> {
         let groups = groups.as_ptr();
         // SAFETY: The device is alive, the groups are static.
@@ -345,65 +369,7 @@ unsafe extern "C" fn driver_store_callback<S: DriverStore>(
     store_text(buf, count, |text| S::store(driver, text))
 }
 
-/// The driver attributes of the bus, as C wants them.
-#[repr(C)]
-pub(crate) struct DriverAttributes<const N: usize> {
-    attrs: [*const bindings::attribute; N],
-    end: *const bindings::attribute,
-}
-
-// SAFETY: Never written after construction; points to statics.
-unsafe impl<const N: usize> Sync for DriverAttributes<N> {}
-
-impl<const N: usize> DriverAttributes<N> {
-    /// A list of static attributes.
-    pub(crate) const fn new(attributes: [&'static DriverAttribute; N]) -> Self {
-        let mut attrs = [core::ptr::null(); N];
-        let mut i = 0;
-        while i < N {
-            // CAST: `raw.attr` is the first field of the first field.
-            attrs[i] = core::ptr::from_ref(attributes[i]).cast();
-            i += 1;
-        }
-        Self {
-            attrs,
-            end: core::ptr::null(),
-        }
-    }
-}
-
-/// The group of the driver attributes.
-#[repr(transparent)]
-pub(crate) struct DriverGroup(Opaque<bindings::attribute_group>);
-
-// SAFETY: Never written after construction.
-unsafe impl Sync for DriverGroup {}
-
-impl DriverGroup {
-    /// A group without a folder of its own.
-    pub(crate) const fn new<const N: usize>(list: &'static DriverAttributes<N>) -> Self {
-        // SAFETY: All zeroes is a valid `struct attribute_group`.
-        let mut raw: bindings::attribute_group = unsafe { core::mem::zeroed() };
-        raw.__bindgen_anon_2.attrs_const = core::ptr::from_ref(list).cast();
-        Self(Opaque::new(raw))
-    }
-}
-
-/// A NULL-terminated array with one driver group.
-#[repr(C)]
-pub(crate) struct DriverGroups([*const bindings::attribute_group; 2]);
-
-// SAFETY: Never written after construction; points to a static.
-unsafe impl Sync for DriverGroups {}
-
-impl DriverGroups {
-    /// The array for `group`.
-    pub(crate) const fn new(group: &'static DriverGroup) -> Self {
-        Self([group.0.get().cast_const(), core::ptr::null()])
-    }
-
-    /// What C stores.
-    pub(super) const fn as_ptr(&'static self) -> *const *const bindings::attribute_group {
-        core::ptr::from_ref(self).cast()
-    }
+// SAFETY: `raw.attr` is the first field of the first field; nothing is called.
+unsafe impl GroupMember for DriverAttribute {
+    const VISIBLE: Option<Visible> = None;
 }
