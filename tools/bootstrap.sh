@@ -61,7 +61,7 @@ fi
 if [ ${#packages[@]} -gt 0 ]; then install "${packages[@]}"; fi
 
 if [ -n "${host_cargo:-}" ]; then
-	export CARGO_TARGET_DIR=$cache/target
+	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 	cargo build --quiet --locked --package lab >&2
 	echo "$CARGO_TARGET_DIR/debug/lab"
 	exit

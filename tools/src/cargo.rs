@@ -61,7 +61,7 @@ impl Cargo {
         }
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.repo);
-        command.env("CARGO_TARGET_DIR", cache::dir().join("target"));
+        command.env("CARGO_TARGET_DIR", target_dir());
         command.envs(envs.iter().copied());
         Ok(command)
     }
@@ -101,16 +101,19 @@ impl Cargo {
         if !out.success {
             bail!("cannot build {package}:\n{}", out.text.trim_end());
         }
-        let target = if self.root.is_some() {
-            "target-root"
-        } else {
-            "target"
+        let target = match self.root {
+            Some(_) => cache::dir().join("target-root"),
+            None => target_dir(),
         };
-        Ok(cache::dir()
-            .join(target)
-            .join(TARGET)
-            .join("debug")
-            .join(package))
+        Ok(target.join(TARGET).join("debug").join(package))
+    }
+}
+
+/// Where the host's cargo builds, as in the bootstrap script.
+fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty()) {
+        Some(dir) => dir.into(),
+        None => cache::dir().join("target"),
     }
 }
 

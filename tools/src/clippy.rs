@@ -8,18 +8,15 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use crate::cache;
-use crate::kernel::{in_tree, Impl, Kernel, Spec, SERIES, TREE};
+use crate::kernel::{in_tree, Kernel, TREE};
 use crate::report::Point;
+use crate::spec::{Impl, Spec, SERIES};
 use crate::sync::IN_TREE;
 
 const NAME: &str = "clippy on the module";
 
 pub fn module(repo: &Path) -> Result<Point> {
-    let spec = Spec {
-        series: SERIES[0].to_owned(),
-        imp: Impl::Rust,
-        debug: false,
-    };
+    let spec = Spec::new(SERIES[0], Impl::Rust);
     let Some((root, dir)) = Kernel::existing(repo, &spec)? else {
         return Ok(Point::skipped(
             NAME,

@@ -10,8 +10,8 @@ use anyhow::{bail, Context, Result};
 use serde::Deserialize;
 
 use crate::exec;
-use crate::kernel::Impl;
 use crate::settings::{words, Machine};
+use crate::spec::Impl;
 
 /// One line of `dax-guest list`. What it leaves out has the usual value.
 #[derive(Debug, Deserialize)]

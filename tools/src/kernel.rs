@@ -3,7 +3,6 @@
 //! the place of drivers/dax/{bus,device}.c. Both are built on /usr/src/linux
 //! inside the build root, so that a copy of the one is a head start for the other.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,10 +15,8 @@ use crate::modules;
 use crate::progress::Step;
 use crate::root::{InRoot, Root};
 use crate::source::Source;
+use crate::spec::{Impl, Spec};
 use crate::sync;
-
-/// The series this project knows; the first is the default.
-pub const SERIES: [&str; 2] = ["7.3", "7.2"];
 
 /// The tree's place inside the build root, whichever tree it is.
 pub const TREE: &str = "/usr/src/linux";
@@ -27,41 +24,6 @@ const FRAGMENTS: &str = "/usr/src/kernel-config";
 
 /// Lines of a full build's output when none was counted yet.
 const FULL_BUILD_LINES: u64 = 2400;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Impl {
-    C,
-    Rust,
-}
-
-/// Which kernel.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    pub series: String,
-    pub imp: Impl,
-    pub debug: bool,
-}
-
-impl Spec {
-    fn flavour(&self) -> String {
-        format!("{}{}", self.series, if self.debug { "-debug" } else { "" })
-    }
-}
-
-impl fmt::Display for Spec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let imp = match self.imp {
-            Impl::C => "C",
-            Impl::Rust => "Rust",
-        };
-        write!(
-            f,
-            "Linux {} ({imp}{})",
-            self.series,
-            if self.debug { ", debug" } else { "" }
-        )
-    }
-}
 
 /// A built kernel. Its files may be replaced once this value is gone.
 pub struct Kernel {
@@ -133,22 +95,57 @@ impl Builder<'_> {
         // An interrupted build goes on where it was: make can do that.
         let part = cache::part_of(&kernel.dir);
         let tree = part.join("linux");
+        let origin = self.origin(&source)?;
         if !tree.exists() {
-            self.unpack(&source, &part, &tree)?;
+            match self.sibling(&origin)? {
+                Some(sibling) => self.copy(&sibling, &part)?,
+                None => self.unpack(&source, &part, &tree)?,
+            }
         }
         let names: Vec<String> = fragments
             .iter()
             .map(|f| format!("{FRAGMENTS}/{f}"))
             .collect();
         let script = format!(
-            "make LLVM=1 tinyconfig && scripts/kconfig/merge_config.sh -m .config {} && make LLVM=1 olddefconfig",
-            names.join(" ")
+            "{make} tinyconfig && scripts/kconfig/merge_config.sh -m .config {} && {make} olddefconfig",
+            names.join(" "),
+            make = self.spec.make(),
         );
         self.configure(&part, &script, &fragments)?;
         self.make(&part)?;
-        modules::package(self.root, &part)?;
+        modules::package(self.root, self.spec, &part)?;
+        cache::write_whole(&part.join("origin"), origin.as_bytes())?;
         cache::rename(&part, &kernel.dir)?;
         Ok((kernel, key))
+    }
+
+    /// What two C kernels must share for one's tree to be a head start for the
+    /// other: make then rebuilds what their options make different.
+    fn origin(&self, source: &Source) -> Result<String> {
+        let toolchain = self.root.toolchain()?;
+        let how = self.spec.toolchain.make_variables();
+        Ok(format!("{} {how} {toolchain}", source.version))
+    }
+
+    /// The newest C kernel of that origin, one of the same flavour if there is.
+    fn sibling(&self, origin: &str) -> Result<Option<Kernel>> {
+        let all = cache::dir().join("kernel");
+        let entries =
+            std::fs::read_dir(&all).with_context(|| format!("cannot list {}", all.display()))?;
+        let own = format!("{}-c-", self.spec.flavour());
+        let best = entries
+            .flatten()
+            .map(|e| e.path())
+            .filter(|dir| std::fs::read_to_string(dir.join("origin")).is_ok_and(|o| o == origin))
+            .filter(|dir| dir.extension().is_none_or(|e| e != "part"))
+            .max_by_key(|dir| {
+                let same = dir
+                    .file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with(&own));
+                let made = std::fs::metadata(dir.join("origin")).and_then(|m| m.modified());
+                (same, made.ok())
+            });
+        best.map(|dir| self.lock(dir)).transpose()
     }
 
     /// One mutable tree for each C kernel and patch; it follows the sources.
@@ -167,7 +164,12 @@ impl Builder<'_> {
 
         let kernel = self.lock(self.dir("rust", &self.rust_key(&c_key, &patch)?))?;
         if !kernel.dir.exists() {
-            self.copy(&c, &patch, &kernel.dir)?;
+            let part = cache::part_of(&kernel.dir);
+            cache::remove(&part)?;
+            cache::mkdir(&part)?;
+            self.copy(&c, &part)?;
+            self.patch(&patch, &part)?;
+            cache::rename(&part, &kernel.dir)?;
         }
         drop(c);
 
@@ -184,14 +186,15 @@ impl Builder<'_> {
         let new_options = changed.iter().any(|f| f.ends_with("Kconfig"));
         if new_options || kconfig::verify(&wanted, &config).is_err() {
             let script = format!(
-                "scripts/kconfig/merge_config.sh -m .config {FRAGMENTS}/rust.config && make LLVM=1 olddefconfig"
+                "scripts/kconfig/merge_config.sh -m .config {FRAGMENTS}/rust.config && {} olddefconfig",
+                self.spec.make()
             );
             let mut fragments = self.fragments();
             fragments.push("rust.config".to_owned());
             self.configure(&kernel.dir, &script, &fragments)?;
         }
         self.make(&kernel.dir)?;
-        modules::package(self.root, &kernel.dir)?;
+        modules::package(self.root, self.spec, &kernel.dir)?;
         cache::write_whole(&stamp, want.as_bytes())?;
         Ok(kernel)
     }
@@ -199,6 +202,7 @@ impl Builder<'_> {
     fn c_key(&self, source: &Source) -> Result<String> {
         let mut key = Key::new("kernel-c")
             .text(&self.root.toolchain()?)
+            .text(self.spec.toolchain.make_variables())
             .text(&source.version);
         for fragment in self.fragments() {
             key = key.text(&kconfig_text(&self.host(&fragment))?);
@@ -238,6 +242,9 @@ impl Builder<'_> {
         if self.spec.debug {
             names.push("debug.config".to_owned());
         }
+        if self.spec.builtin {
+            names.push("builtin.config".to_owned());
+        }
         names
     }
 
@@ -268,31 +275,33 @@ impl Builder<'_> {
         cache::rename(&raw, tree)
     }
 
-    fn copy(&self, c: &Kernel, patch: &Path, dir: &Path) -> Result<()> {
-        let part = cache::part_of(dir);
-        cache::remove(&part)?;
-        cache::mkdir(&part)?;
-        let step = Step::start("copying the C kernel's tree for the Rust one", 0);
-        let tree = part.join("linux");
+    /// Copies another kernel's tree, with all that was built in it.
+    fn copy(&self, from: &Kernel, part: &Path) -> Result<()> {
+        cache::mkdir(part)?;
+        let name = from.dir.file_name().unwrap_or_default().to_string_lossy();
+        let step = Step::start(format!("copying the tree of {name} for {}", self.spec), 0);
+        let unfinished = part.join("linux.part");
+        cache::remove(&unfinished)?;
         let mut copy = Command::new("cp");
-        copy.args(["-a", "--reflink=auto"]).arg(c.tree()).arg(&tree);
+        copy.args(["-a", "--reflink=auto"])
+            .arg(from.tree())
+            .arg(&unfinished);
         exec::logged(&mut copy, &part.join("copy.log"), &step)?;
-        let mut apply = in_tree(
-            self.root,
-            &tree,
-            "patch -p1 --forward --no-backup-if-mismatch </usr/src/patch",
-        )
-        .bind(patch, "/usr/src/patch")
-        .build()?;
-        exec::logged(&mut apply, &part.join("patch.log"), &step).with_context(|| {
-            format!(
-                "{} does not apply to Linux {}",
-                patch.display(),
-                self.spec.series
-            )
+        step.done();
+        cache::rename(&unfinished, &part.join("linux"))
+    }
+
+    fn patch(&self, patch: &Path, part: &Path) -> Result<()> {
+        let step = Step::start(format!("patching {}", self.spec), 0);
+        let script = "patch -p1 --forward --no-backup-if-mismatch </usr/src/patch";
+        let apply = self.in_tree(part, script).bind(patch, "/usr/src/patch");
+        let done = exec::logged(&mut apply.build()?, &part.join("patch.log"), &step);
+        done.with_context(|| {
+            let series = &self.spec.series;
+            format!("{} does not apply to Linux {series}", patch.display())
         })?;
         step.done();
-        cache::rename(&part, dir)
+        Ok(())
     }
 
     fn configure(&self, dir: &Path, script: &str, fragments: &[String]) -> Result<()> {
@@ -315,7 +324,7 @@ impl Builder<'_> {
             .ok()
             .and_then(|t| t.trim().parse().ok());
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let script = format!("make LLVM=1 -j{jobs} bzImage modules");
+        let script = format!("{} -j{jobs} bzImage modules", self.spec.make());
         let mut command = self
             .in_tree(dir, &script)
             .env("KBUILD_BUILD_USER", "lab")

@@ -26,6 +26,7 @@ mod rules;
 mod run;
 mod settings;
 mod source;
+mod spec;
 mod splat;
 mod sync;
 mod testrun;

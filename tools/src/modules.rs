@@ -14,9 +14,10 @@ use crate::exec;
 use crate::kernel::in_tree;
 use crate::progress::Step;
 use crate::root::Root;
+use crate::spec::Spec;
 
 /// Fills `dir`/image from the tree `dir`/linux.
-pub fn package(root: &Root, dir: &Path) -> Result<()> {
+pub fn package(root: &Root, spec: &Spec, dir: &Path) -> Result<()> {
     let image = dir.join("image");
     let part = cache::part_of(&image);
     cache::remove(&part)?;
@@ -25,11 +26,13 @@ pub fn package(root: &Root, dir: &Path) -> Result<()> {
     cache::remove(&log)?;
 
     let step = Step::start("packing the kernel and its modules", 0);
-    let script =
-        "make -s LLVM=1 INSTALL_MOD_PATH=/usr/src/modules INSTALL_MOD_STRIP=1 modules_install";
+    let script = format!(
+        "{} -s INSTALL_MOD_PATH=/usr/src/modules INSTALL_MOD_STRIP=1 modules_install",
+        spec.make()
+    );
     let staged = part.join("staged");
     cache::mkdir(&staged)?;
-    let mut install = in_tree(root, &dir.join("linux"), script)
+    let mut install = in_tree(root, &dir.join("linux"), &script)
         .bind(&staged, "/usr/src/modules")
         .build()?;
     exec::logged(&mut install, &log, &step)?;

@@ -17,7 +17,7 @@ use crate::progress::Step;
 /// Lines mmdebstrap prints when all goes well; only the progress depends on it.
 const MKROOT_LINES: u64 = 10;
 
-const COMPILERS: [&str; 6] = ["rustc", "bindgen", "clang", "lld", "llvm", "pahole"];
+const COMPILERS: [&str; 7] = ["rustc", "bindgen", "clang", "gcc", "lld", "llvm", "pahole"];
 
 pub struct Root {
     pub path: PathBuf,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
-use crate::kernel::{Impl, Spec, SERIES};
+use crate::spec::{Impl, Spec, Toolchain, SERIES};
 
 pub const DEFAULT_MEM: &str = "6G";
 pub const DEFAULT_CPUS: u32 = 2;
@@ -34,14 +34,25 @@ pub fn flag(name: &str) -> Result<bool> {
 }
 
 pub fn spec() -> Result<Spec> {
-    parse_spec(
-        var("KERNEL")?.as_deref(),
-        var("IMPL")?.as_deref(),
-        flag("DEBUG")?,
-    )
+    let spec = parse_spec(var("KERNEL")?.as_deref(), var("IMPL")?.as_deref())?;
+    Ok(Spec {
+        debug: flag("DEBUG")?,
+        builtin: flag("BUILTIN")?,
+        toolchain: parse_toolchain(var("TOOLCHAIN")?.as_deref())?,
+        ..spec
+    })
 }
 
-fn parse_spec(kernel: Option<&str>, imp: Option<&str>, debug: bool) -> Result<Spec> {
+fn parse_toolchain(name: Option<&str>) -> Result<Toolchain> {
+    match name {
+        None | Some("llvm") => Ok(Toolchain::Llvm),
+        Some("gcc") => Ok(Toolchain::Gcc),
+        Some(other) => bail!("TOOLCHAIN={other}: unknown toolchain; there are llvm and gcc"),
+    }
+}
+
+/// The kernel of those names, with all else as usual.
+fn parse_spec(kernel: Option<&str>, imp: Option<&str>) -> Result<Spec> {
     let series = kernel.unwrap_or(SERIES[0]);
     if !SERIES.contains(&series) {
         bail!(
@@ -54,11 +65,7 @@ fn parse_spec(kernel: Option<&str>, imp: Option<&str>, debug: bool) -> Result<Sp
         Some("c") => Impl::C,
         Some(other) => bail!("IMPL={other}: unknown implementation; there are rust and c"),
     };
-    Ok(Spec {
-        series: series.to_owned(),
-        imp,
-        debug,
-    })
+    Ok(Spec::new(series, imp))
 }
 
 /// What a guest is given, but for its kernel and its command.
@@ -133,17 +140,12 @@ mod tests {
 
     #[test]
     fn kernels_are_checked() {
-        let spec = parse_spec(None, None, false).unwrap();
+        let spec = parse_spec(None, None).unwrap();
         assert_eq!((spec.series.as_str(), spec.imp), ("7.3", Impl::Rust));
-        assert_eq!(
-            parse_spec(Some("7.2"), Some("c"), true).unwrap().imp,
-            Impl::C
-        );
-        let error = parse_spec(Some("6.1"), None, false)
-            .unwrap_err()
-            .to_string();
+        assert_eq!(parse_spec(Some("7.2"), Some("c")).unwrap().imp, Impl::C);
+        let error = parse_spec(Some("6.1"), None).unwrap_err().to_string();
         assert!(error.contains("6.1") && error.contains("7.3"), "{error}");
-        assert!(parse_spec(None, Some("go"), false).is_err());
+        assert!(parse_spec(None, Some("go")).is_err());
     }
 
     #[test]

@@ -13,12 +13,13 @@ use crate::check::{self, Depth};
 use crate::groups::{self, Group};
 use crate::guest::{End, Guest, Load, Outcome};
 use crate::interactive::tail;
-use crate::kernel::{Impl, Kernel, Spec};
+use crate::kernel::Kernel;
 use crate::ktap;
 use crate::progress::{human, Step};
 use crate::report::{Point, Report};
 use crate::root::Root;
 use crate::settings::{self, Machine};
+use crate::spec::{Impl, Spec};
 
 /// Suites that the module must bring; one that is missing has failed.
 const KUNIT_SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which kernel is meant: series, implementation, and what is not as usual.
+
+use std::fmt;
+
+/// The series this project knows; the first is the default.
+pub const SERIES: [&str; 2] = ["7.3", "7.2"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impl {
+    C,
+    Rust,
+}
+
+/// What compiles a kernel. rustc and bindgen come with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toolchain {
+    /// Debian 13's clang and rustc.
+    Llvm,
+    /// Debian 13's gcc for the C side, and its rustc.
+    Gcc,
+}
+
+impl Toolchain {
+    /// What `make` of a kernel is told.
+    pub fn make_variables(self) -> &'static str {
+        match self {
+            Self::Llvm => "LLVM=1",
+            Self::Gcc => "",
+        }
+    }
+}
+
+/// Which kernel.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub series: String,
+    pub imp: Impl,
+    pub debug: bool,
+    /// The dax family in the image instead of in modules.
+    pub builtin: bool,
+    pub toolchain: Toolchain,
+}
+
+impl Spec {
+    /// The usual kernel of a series.
+    pub fn new(series: &str, imp: Impl) -> Self {
+        Self {
+            series: series.to_owned(),
+            imp,
+            debug: false,
+            builtin: false,
+            toolchain: Toolchain::Llvm,
+        }
+    }
+
+    /// What is not as usual, in words.
+    fn traits(&self) -> Vec<&'static str> {
+        let gcc = self.toolchain == Toolchain::Gcc;
+        [
+            (self.debug, "debug"),
+            (self.builtin, "builtin"),
+            (gcc, "gcc"),
+        ]
+        .into_iter()
+        .filter_map(|(is, name)| is.then_some(name))
+        .collect()
+    }
+
+    pub fn flavour(&self) -> String {
+        [&[self.series.as_str()], &self.traits()[..]]
+            .concat()
+            .join("-")
+    }
+
+    /// A shell's `make` with this kernel's variables.
+    pub fn make(&self) -> String {
+        format!("make {}", self.toolchain.make_variables())
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let imp = match self.imp {
+            Impl::C => "C",
+            Impl::Rust => "Rust",
+        };
+        let words = [&[imp], &self.traits()[..]].concat();
+        write!(f, "Linux {} ({})", self.series, words.join(", "))
+    }
+}
