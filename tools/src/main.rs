@@ -29,6 +29,8 @@ mod source;
 mod spec;
 mod splat;
 mod sync;
+#[allow(dead_code)]
+mod table;
 mod testrun;
 
 use std::ffi::OsString;

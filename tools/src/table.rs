@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tables of what was run where, kept in a document between two markers:
+//! `<!-- NAME: by COMMAND -->` and `<!-- end of NAME -->`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::cache;
+
+/// Rows of cells under a heading, in Markdown.
+#[derive(Debug, Default)]
+pub struct Table {
+    pub head: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|c| c.replace('|', "\\|")).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let mut text = line(&self.head);
+        text += &format!("|{}\n", "---|".repeat(self.head.len()));
+        text.extend(self.rows.iter().map(|row| line(row)));
+        text
+    }
+}
+
+/// Puts `content` in the place of what is between the markers of `name`.
+pub fn replace(document: &Path, name: &str, content: &str) -> Result<()> {
+    let text = cache::read_text(document)?;
+    let new = replaced(&text, name, content).with_context(|| {
+        format!(
+            "{} has no `<!-- {name}: ... -->` and `<!-- end of {name} -->`",
+            document.display()
+        )
+    })?;
+    cache::write_whole(document, new.as_bytes())
+}
+
+fn replaced(text: &str, name: &str, content: &str) -> Option<String> {
+    let begin = text.find(&format!("<!-- {name}: "))?;
+    let begin = begin + text[begin..].find('\n')? + 1;
+    let end = begin + text[begin..].find(&format!("<!-- end of {name} -->"))?;
+    Some(format!("{}\n{content}\n{}", &text[..begin], &text[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_named_part_changes() {
+        let table = Table {
+            head: vec!["what".to_owned(), "C".to_owned()],
+            rows: vec![vec!["a|b".to_owned(), "pass".to_owned()]],
+        };
+        let text = "x\n<!-- t: by make t -->\nold\n<!-- end of t -->\ny\n";
+        let new = replaced(text, "t", &table.markdown()).unwrap();
+        assert_eq!(
+            new,
+            "x\n<!-- t: by make t -->\n\n| what | C |\n|---|---|\n| a\\|b | pass |\n\n<!-- end of t -->\ny\n"
+        );
+        assert_eq!(replaced(&new, "t", &table.markdown()).unwrap(), new);
+        assert!(replaced(text, "u", "").is_none());
+    }
+}
