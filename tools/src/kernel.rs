@@ -15,7 +15,7 @@ use crate::modules;
 use crate::progress::Step;
 use crate::root::{InRoot, Root};
 use crate::source::Source;
-use crate::spec::{Impl, Spec};
+use crate::spec::{Impl, Spec, Toolchain};
 use crate::sync;
 
 /// The tree's place inside the build root, whichever tree it is.
@@ -56,11 +56,7 @@ impl Kernel {
         let Ok(patch) = patch(repo, &spec.series) else {
             return Ok(None);
         };
-        let builder = Builder {
-            repo,
-            root: &root,
-            spec,
-        };
+        let builder = Builder::new(repo, &root, spec)?;
         let key = builder.rust_key(&builder.c_key(&source)?, &patch)?;
         let dir = builder.dir("rust", &key);
         Ok(dir.exists().then_some((root, dir)))
@@ -68,23 +64,42 @@ impl Kernel {
 
     pub fn ensure(repo: &Path, root: &Root, spec: &Spec) -> Result<Self> {
         match spec.imp {
-            Impl::C => Builder { repo, root, spec }.c().map(|(kernel, _)| kernel),
-            Impl::Rust => Builder { repo, root, spec }.rust(),
+            Impl::C => Builder::new(repo, root, spec)?
+                .c()
+                .map(|(kernel, _)| kernel),
+            Impl::Rust => Builder::new(repo, root, spec)?.rust(),
         }
         .with_context(|| format!("cannot build {spec}"))
     }
 }
 
-struct Builder<'a> {
+/// Builds kernels of one kind in the cache.
+pub struct Builder<'a> {
     repo: &'a Path,
-    root: &'a Root,
-    spec: &'a Spec,
+    /// Debian 13, where the sources are from.
+    base: &'a Root,
+    /// The root with the compilers.
+    root: Root,
+    pub spec: &'a Spec,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    pub fn new(repo: &'a Path, base: &'a Root, spec: &'a Spec) -> Result<Self> {
+        let root = match spec.toolchain {
+            Toolchain::Llvm | Toolchain::Gcc => base.clone(),
+            Toolchain::Newest => Root::ensure_newest(repo)?,
+        };
+        Ok(Self {
+            repo,
+            base,
+            root,
+            spec,
+        })
+    }
+
     /// The C kernel and its key.
-    fn c(&self) -> Result<(Kernel, String)> {
-        let source = Source::ensure(self.root, &self.spec.series)?;
+    pub fn c(&self) -> Result<(Kernel, String)> {
+        let source = Source::ensure(self.base, &self.spec.series)?;
         let fragments = self.fragments();
         let key = self.c_key(&source)?;
         let kernel = self.lock(self.dir("c", &key))?;
@@ -113,7 +128,7 @@ impl Builder<'_> {
         );
         self.configure(&part, &script, &fragments)?;
         self.make(&part)?;
-        modules::package(self.root, self.spec, &part)?;
+        modules::package(&self.root, self.spec, &part)?;
         cache::write_whole(&part.join("origin"), origin.as_bytes())?;
         cache::rename(&part, &kernel.dir)?;
         Ok((kernel, key))
@@ -157,8 +172,10 @@ impl Builder<'_> {
             ..self.spec.clone()
         };
         let (c, c_key) = Builder {
+            repo: self.repo,
+            base: self.base,
+            root: self.root.clone(),
             spec: &c_spec,
-            ..*self
         }
         .c()?;
 
@@ -194,7 +211,7 @@ impl Builder<'_> {
             self.configure(&kernel.dir, &script, &fragments)?;
         }
         self.make(&kernel.dir)?;
-        modules::package(self.root, self.spec, &kernel.dir)?;
+        modules::package(&self.root, self.spec, &kernel.dir)?;
         cache::write_whole(&stamp, want.as_bytes())?;
         Ok(kernel)
     }
@@ -253,8 +270,8 @@ impl Builder<'_> {
     }
 
     /// A command in the tree of `dir`, at the path both kernels share.
-    fn in_tree(&self, dir: &Path, script: &str) -> InRoot {
-        in_tree(self.root, &dir.join("linux"), script)
+    pub fn in_tree(&self, dir: &Path, script: &str) -> InRoot {
+        in_tree(&self.root, &dir.join("linux"), script)
             .bind(&self.repo.join("tools/kernel"), FRAGMENTS)
     }
 
@@ -276,7 +293,7 @@ impl Builder<'_> {
     }
 
     /// Copies another kernel's tree, with all that was built in it.
-    fn copy(&self, from: &Kernel, part: &Path) -> Result<()> {
+    pub fn copy(&self, from: &Kernel, part: &Path) -> Result<()> {
         cache::mkdir(part)?;
         let name = from.dir.file_name().unwrap_or_default().to_string_lossy();
         let step = Step::start(format!("copying the tree of {name} for {}", self.spec), 0);
@@ -291,7 +308,7 @@ impl Builder<'_> {
         cache::rename(&unfinished, &part.join("linux"))
     }
 
-    fn patch(&self, patch: &Path, part: &Path) -> Result<()> {
+    pub fn patch(&self, patch: &Path, part: &Path) -> Result<()> {
         let step = Step::start(format!("patching {}", self.spec), 0);
         let script = "patch -p1 --forward --no-backup-if-mismatch </usr/src/patch";
         let apply = self.in_tree(part, script).bind(patch, "/usr/src/patch");

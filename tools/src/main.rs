@@ -32,6 +32,7 @@ mod sync;
 #[allow(dead_code)]
 mod table;
 mod testrun;
+mod vanilla;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -17,8 +17,31 @@ use crate::progress::Step;
 /// Lines mmdebstrap prints when all goes well; only the progress depends on it.
 const MKROOT_LINES: u64 = 10;
 
+/// What a root is made of.
+struct Recipe {
+    name: &'static str,
+    suite: &'static str,
+    packages: &'static str,
+    what: &'static str,
+}
+
+const USUAL: Recipe = Recipe {
+    name: "root",
+    suite: "trixie",
+    packages: "tools/root.packages",
+    what: "the build root (Debian 13, about 2.5 GiB)",
+};
+
+const NEWEST: Recipe = Recipe {
+    name: "newest",
+    suite: "sid",
+    packages: "tools/newest.packages",
+    what: "a root with Debian's newest compilers (about 2.5 GiB)",
+};
+
 const COMPILERS: [&str; 7] = ["rustc", "bindgen", "clang", "gcc", "lld", "llvm", "pahole"];
 
+#[derive(Clone)]
 pub struct Root {
     pub path: PathBuf,
     pub key: String,
@@ -27,39 +50,56 @@ pub struct Root {
 impl Root {
     /// Where the build root is, or will be; tools/bootstrap.sh says the same.
     pub fn locate(repo: &Path) -> Result<Self> {
-        let parts = ["tools/root.packages", "tools/mkroot.sh"].map(|p| repo.join(p));
-        let key = cache::plain_key(&parts)?;
-        let path = cache::dir().join(format!("root-{key}"));
-        Ok(Self { path, key })
+        Self::place(repo, &USUAL)
     }
 
     /// Finds the build root in the cache, or makes it.
     pub fn ensure(repo: &Path) -> Result<Self> {
-        let root = Self::locate(repo)?;
-        let name = format!("root-{}", root.key);
-        let script = repo.join("tools/mkroot.sh");
+        Self::make(repo, &USUAL)
+    }
+
+    /// The same for the root that has only compilers, the newest of Debian.
+    pub fn ensure_newest(repo: &Path) -> Result<Self> {
+        Self::make(repo, &NEWEST)
+    }
+
+    fn place(repo: &Path, recipe: &Recipe) -> Result<Self> {
+        let parts = [recipe.packages, "tools/mkroot.sh"].map(|p| repo.join(p));
+        let key = cache::plain_key(&parts)?;
+        let path = cache::dir().join(format!("{}-{key}", recipe.name));
+        Ok(Self { path, key })
+    }
+
+    fn make(repo: &Path, recipe: &Recipe) -> Result<Self> {
+        let root = Self::place(repo, recipe)?;
         if root.path.exists() {
             return Ok(root);
         }
         if !nix::unistd::geteuid().is_root() {
             bail!(
-                "the build root {} is not there, and making it needs root: run make as root once",
+                "{} is not there, and making it needs root: run make as root once",
                 root.path.display()
             );
         }
+        let name = format!("{}-{}", recipe.name, root.key);
         let _lock = Lock::take(&name)?;
         if root.path.exists() {
             return Ok(root);
         }
         let log = cache::dir().join(format!("{name}.log"));
         cache::remove(&log)?;
-        let step = Step::start(
-            "making the build root (Debian 13, about 2.5 GiB)",
-            MKROOT_LINES,
-        );
-        exec::logged(Command::new(&script).arg(&root.path), &log, &step).context(
-            "cannot make the build root; is the Debian mirror of this machine's apt in reach?",
-        )?;
+        let step = Step::start(format!("making {}", recipe.what), MKROOT_LINES);
+        let mut script = Command::new(repo.join("tools/mkroot.sh"));
+        script
+            .arg(&root.path)
+            .arg(recipe.suite)
+            .arg(repo.join(recipe.packages));
+        exec::logged(&mut script, &log, &step).with_context(|| {
+            format!(
+                "cannot make {}; is the Debian mirror of this machine's apt in reach?",
+                recipe.what
+            )
+        })?;
         step.done();
         Ok(root)
     }

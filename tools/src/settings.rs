@@ -44,10 +44,14 @@ pub fn spec() -> Result<Spec> {
 }
 
 fn parse_toolchain(name: Option<&str>) -> Result<Toolchain> {
-    match name {
-        None | Some("llvm") => Ok(Toolchain::Llvm),
-        Some("gcc") => Ok(Toolchain::Gcc),
-        Some(other) => bail!("TOOLCHAIN={other}: unknown toolchain; there are llvm and gcc"),
+    let all = [Toolchain::Llvm, Toolchain::Gcc, Toolchain::Newest];
+    let name = name.unwrap_or(Toolchain::Llvm.name());
+    match all.into_iter().find(|t| t.name() == name) {
+        Some(toolchain) => Ok(toolchain),
+        None => bail!(
+            "TOOLCHAIN={name}: unknown toolchain; there are {}",
+            all.map(Toolchain::name).join(", ")
+        ),
     }
 }
 

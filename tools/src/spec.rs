@@ -19,14 +19,25 @@ pub enum Toolchain {
     Llvm,
     /// Debian 13's gcc for the C side, and its rustc.
     Gcc,
+    /// The newest clang and rustc in Debian's archive.
+    Newest,
 }
 
 impl Toolchain {
     /// What `make` of a kernel is told.
     pub fn make_variables(self) -> &'static str {
         match self {
-            Self::Llvm => "LLVM=1",
+            Self::Llvm | Self::Newest => "LLVM=1",
             Self::Gcc => "",
+        }
+    }
+
+    /// The name in TOOLCHAIN=.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llvm => "llvm",
+            Self::Gcc => "gcc",
+            Self::Newest => "newest",
         }
     }
 }

@@ -20,12 +20,18 @@ use crate::report::{Point, Report};
 use crate::root::Root;
 use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec};
+use crate::vanilla;
 
 /// Suites that the module must bring; one that is missing has failed.
 const KUNIT_SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];
 
 /// The groups before the guest tests, which bring a list of their own.
-const GROUPS: [(&str, Run); 3] = [("rules", rules), ("host", host), ("kunit", kunit)];
+const GROUPS: [(&str, Run); 4] = [
+    ("rules", rules),
+    ("host", host),
+    ("vanilla", vanilla),
+    ("kunit", kunit),
+];
 
 /// ONLY=guest stands for all groups of guest tests.
 const GUEST: &str = "guest";
@@ -93,6 +99,14 @@ fn rules(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 
 fn host(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     check::host_group(&tests.cargo, Depth::Full, report)
+}
+
+fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    let start = Instant::now();
+    let root = Root::ensure(tests.repo)?;
+    let points = vanilla::points(tests.repo, &root, &tests.spec)?;
+    report.add("vanilla", &human(start.elapsed()), points);
+    Ok(())
 }
 
 fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The promise that the hook costs nothing: with the switch off, a patched tree
+//! builds the objects that a vanilla tree builds, byte for byte.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use walkdir::WalkDir;
+
+use crate::cache::{self, Key};
+use crate::exec;
+use crate::kernel::{self, Builder};
+use crate::progress::Step;
+use crate::report::Point;
+use crate::root::Root;
+use crate::spec::{Impl, Spec};
+use crate::sync;
+
+/// What the hook could change: the family itself, and the bindings of all Rust code.
+const FOLDERS: [&str; 2] = ["drivers/dax", "rust"];
+
+/// Object to hash, by its path in the tree.
+type Objects = BTreeMap<PathBuf, String>;
+
+/// Builds the patched tree with the switch off, unless that was done before
+/// with the same kernel, patch and Kconfig.
+pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
+    let spec = Spec {
+        imp: Impl::C,
+        ..spec.clone()
+    };
+    let builder = Builder::new(repo, root, &spec)?;
+    let (vanilla, key) = builder.c()?;
+    let patch = kernel::patch(repo, &spec.series)?;
+    let key = Key::new("vanilla")
+        .text(&key)
+        .file(&patch)?
+        .file(&repo.join("Kconfig"))?
+        .finish();
+    let proof = cache::dir().join(format!("vanilla-{}-{key}", spec.flavour()));
+    let name = format!(
+        "{}: with the switch off every object is vanilla's",
+        spec.series
+    );
+    if let Ok(known) = std::fs::read_to_string(&proof) {
+        return Ok(vec![Point::passed(format!("{name} ({known})"))]);
+    }
+
+    let before = objects(&vanilla.tree())?;
+    let part = cache::part_of(&proof);
+    cache::remove(&part)?;
+    builder.copy(&vanilla, &part)?;
+    drop(vanilla);
+    let after = rebuild(repo, &builder, &patch, &part)?;
+    let differing = differences(&before, &after);
+    if !differing.is_empty() {
+        return Ok(vec![Point::failed(
+            name,
+            &format!(
+                "these differ:\n{}\nthe patched tree is left in {}",
+                differing.join("\n"),
+                part.display()
+            ),
+        )]);
+    }
+    cache::remove(&part)?;
+    let known = format!("{} objects", before.len());
+    cache::write_whole(&proof, known.as_bytes())?;
+    Ok(vec![Point::passed(format!("{name} ({known})"))])
+}
+
+/// Patches the tree in `part`, builds what the hook could change from nothing,
+/// and gives the objects.
+fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Result<Objects> {
+    let tree = part.join("linux");
+    builder.patch(patch, part)?;
+    sync::sync(repo, &tree)?;
+    for object in objects(&tree)?.keys() {
+        cache::remove(&tree.join(object))?;
+    }
+    let make = builder.spec.make();
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    // Rust's objects are among what every folder's build prepares first.
+    let script = format!("{make} olddefconfig && {make} -j{jobs} drivers/dax/");
+    let step = Step::start(format!("building {} with the switch off", builder.spec), 0);
+    let mut command = builder.in_tree(part, &script).build()?;
+    exec::logged(&mut command, &part.join("build.log"), &step)?;
+    step.done();
+    let config = cache::read_text(&tree.join(".config"))?;
+    if !config.contains("# CONFIG_DEV_DAX_RUST is not set") {
+        bail!("the patched tree has no switch, or it is on: there is nothing to compare");
+    }
+    objects(&tree)
+}
+
+/// The compiled objects; not those that only the linking of modules makes.
+fn objects(tree: &Path) -> Result<Objects> {
+    let mut found = Objects::new();
+    for entry in FOLDERS.iter().flat_map(|f| WalkDir::new(tree.join(f))) {
+        let entry = entry.context("cannot list a kernel tree")?;
+        let name = entry.file_name().to_string_lossy();
+        if name.ends_with(".o") && !name.ends_with(".mod.o") {
+            let path = entry.path().strip_prefix(tree).unwrap_or(entry.path());
+            let hash = Key::new("object").file(entry.path())?.finish();
+            found.insert(path.to_owned(), hash);
+        }
+    }
+    Ok(found)
+}
+
+fn differences(before: &Objects, after: &Objects) -> Vec<String> {
+    let mut names: Vec<&PathBuf> = before.keys().chain(after.keys()).collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| {
+            let what = match (before.get(name), after.get(name)) {
+                (Some(_), Some(_)) => "differs",
+                (Some(_), None) => "is not built any more",
+                _ => "is new",
+            };
+            format!("{} {what}", name.display())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_difference_is_told() {
+        let objects = |list: &[(&str, &str)]| -> Objects {
+            list.iter()
+                .map(|(name, hash)| (PathBuf::from(name), (*hash).to_owned()))
+                .collect()
+        };
+        let before = objects(&[("a.o", "1"), ("b.o", "2"), ("c.o", "3")]);
+        let after = objects(&[("a.o", "1"), ("b.o", "9"), ("d.o", "4")]);
+        assert_eq!(
+            differences(&before, &after),
+            ["b.o differs", "c.o is not built any more", "d.o is new"]
+        );
+        assert!(differences(&before, &before).is_empty());
+    }
+}
