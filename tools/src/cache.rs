@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
@@ -123,18 +124,10 @@ pub struct Lock {
 impl Lock {
     /// Waits, and says so, while another process makes the artefact `name`.
     pub fn take(name: &str) -> Result<Self> {
-        let folder = dir().join("locks");
-        mkdir(&folder)?;
-        let path = folder.join(name);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("cannot open the lock {}", path.display()))?;
-        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => return Ok(Self { _file: file }),
-            Err((file, _)) => file,
+        let path = dir().join("locks").join(name);
+        let file = match Self::attempt(&path)? {
+            Ok(lock) => return Ok(lock),
+            Err(file) => file,
         };
         let step = progress::Step::start(format!("waiting for another run to finish {name}"), 0);
         let file = Flock::lock(file, FlockArg::LockExclusive)
@@ -143,6 +136,52 @@ impl Lock {
         step.done();
         Ok(Self { _file: file })
     }
+
+    /// The lock, or the open file of one that somebody else has.
+    fn attempt(path: &Path) -> Result<Result<Self, File>> {
+        mkdir(path.parent().unwrap_or(Path::new("/")))?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .with_context(|| format!("cannot open the lock {}", path.display()))?;
+        Ok(match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Self { _file: file }),
+            Err((file, _)) => Err(file),
+        })
+    }
+}
+
+/// Artefacts of a kind that are kept: this checkout's, and another's perhaps.
+const KEPT: usize = 2;
+
+/// Removes the older artefacts in `folder` whose names begin with `prefix`, but
+/// for those that are in use.
+pub fn prune(folder: &Path, prefix: &str) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut found: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .filter(|e| is_artefact(&e.file_name().to_string_lossy(), prefix))
+        .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
+        .collect();
+    found.sort();
+    found.reverse();
+    for (_, path) in found.iter().skip(KEPT) {
+        let name = path.file_name().unwrap_or_default();
+        if let Ok(_lock) = Lock::attempt(&dir().join("locks").join(name))? {
+            remove(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// `PREFIX-KEY` or `PREFIX-KEY.cpio`: no log of it, and nothing that is being made.
+fn is_artefact(name: &str, prefix: &str) -> bool {
+    let rest = name.strip_prefix(prefix).and_then(|r| r.strip_prefix('-'));
+    rest.map(|r| r.strip_suffix(".cpio").unwrap_or(r))
+        .is_some_and(|key| key.len() == KEY_LEN && key.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -164,6 +203,15 @@ mod tests {
         let file = dir.path().join("f");
         fs::write(&file, "abc").unwrap();
         assert_eq!(plain_key(&[file]).unwrap(), "ba7816bf8f01cfea");
+    }
+
+    #[test]
+    fn artefacts_of_a_kind_are_told_from_others() {
+        assert!(is_artefact("7.3-c-0123456789abcdef", "7.3-c"));
+        assert!(is_artefact("base-0123456789abcdef.cpio", "base"));
+        assert!(!is_artefact("7.3-c-0123456789abcdef.part", "7.3-c"));
+        assert!(!is_artefact("7.3-c-gcc-0123456789abcdef", "7.3-c"));
+        assert!(!is_artefact("root-0123456789abcdef.log", "root"));
     }
 
     #[test]

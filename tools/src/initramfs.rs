@@ -113,6 +113,7 @@ pub fn ensure(root: &Root) -> Result<PathBuf> {
         write(root, &part, &step).context("cannot make the guest's base image")?;
         cache::rename(&part, &path)?;
         step.done();
+        cache::prune(&cache::dir(), "base")?;
     }
     Ok(path)
 }

@@ -131,6 +131,7 @@ impl<'a> Builder<'a> {
         modules::package(&self.root, self.spec, &part)?;
         cache::write_whole(&part.join("origin"), origin.as_bytes())?;
         cache::rename(&part, &kernel.dir)?;
+        self.prune("c")?;
         Ok((kernel, key))
     }
 
@@ -187,6 +188,7 @@ impl<'a> Builder<'a> {
             self.copy(&c, &part)?;
             self.patch(&patch, &part)?;
             cache::rename(&part, &kernel.dir)?;
+            self.prune("rust")?;
         }
         drop(c);
 
@@ -229,6 +231,11 @@ impl<'a> Builder<'a> {
 
     fn rust_key(&self, c_key: &str, patch: &Path) -> Result<String> {
         Ok(Key::new("kernel-rust").text(c_key).file(patch)?.finish())
+    }
+
+    fn prune(&self, imp: &str) -> Result<()> {
+        let prefix = format!("{}-{imp}", self.spec.flavour());
+        cache::prune(&cache::dir().join("kernel"), &prefix)
     }
 
     fn dir(&self, imp: &str, key: &str) -> PathBuf {

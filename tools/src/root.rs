@@ -101,6 +101,7 @@ impl Root {
             )
         })?;
         step.done();
+        cache::prune(&cache::dir(), recipe.name)?;
         Ok(root)
     }
 
