@@ -314,8 +314,8 @@ impl DevDax {
     /// `EOPNOTSUPP` if it cannot, `ENXIO` if the device is gone, `EBUSY` if kmem
     /// is bound.
     pub(crate) fn set_memmap_on_memory(&self, on: bool) -> Result {
-        if on && !pagemap::supports_memmap_on_memory() {
-            return Err(EOPNOTSUPP);
+        if on {
+            pagemap::check_memmap_on_memory()?;
         }
         let mut state = self.region.lock();
         let record = state.record(self)?;

@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use kernel::bindings;
 use kernel::device::{Bound, Device};
 use kernel::devres;
-use kernel::error::from_err_ptr;
+use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::Arc;
@@ -72,7 +72,7 @@ pub(crate) fn map(
         .and_then(|bytes| bytes.checked_add(core::mem::size_of::<bindings::dev_pagemap>()))
         .ok_or(ENOMEM)?;
     // The ranges may be many more than kmalloc() has room for.
-    let mut buffer = KVVec::<u64>::zeroed(bytes.div_ceil(8), GFP_KERNEL)?;
+    let mut buffer = KVVec::from_elem(0u64, bytes.div_ceil(8), GFP_KERNEL)?;
     let raw = buffer.as_mut_ptr().cast::<bindings::dev_pagemap>();
     match template {
         // SAFETY: The buffer has room for one, and the template is not changed
@@ -246,8 +246,12 @@ pub(crate) fn is_mappable(bytes: u64) -> bool {
     unsafe { bindings::dax_glue_align_valid(bytes as kernel::ffi::c_ulong) }
 }
 
-/// Whether memory that is added can hold its own memmap.
-pub(crate) fn supports_memmap_on_memory() -> bool {
+/// Fails with `EOPNOTSUPP` unless memory that is added can hold its own memmap.
+pub(crate) fn check_memmap_on_memory() -> Result {
     // SAFETY: Has no precondition.
-    unsafe { bindings::dax_glue_memmap_on_memory() }
+    if unsafe { bindings::dax_glue_memmap_on_memory() } {
+        return Ok(());
+    }
+    // Linux 7.2 has no name for it.
+    to_result(-(bindings::EOPNOTSUPP as kernel::ffi::c_int))
 }

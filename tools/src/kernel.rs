@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
         Ok(format!("{} {how} {toolchain}", source.version))
     }
 
-    /// The newest C kernel of that origin, one of the same flavour if there is.
+    /// The C kernel of that origin that has most in common with this one.
     fn sibling(&self, origin: &str) -> Result<Option<Kernel>> {
         let all = cache::dir().join("kernel");
         let entries =
@@ -151,17 +151,18 @@ impl<'a> Builder<'a> {
         let own = format!("{}-c-", self.spec.flavour());
         let best = entries
             .flatten()
-            .map(|e| e.path())
-            .filter(|dir| std::fs::read_to_string(dir.join("origin")).is_ok_and(|o| o == origin))
-            .filter(|dir| dir.extension().is_none_or(|e| e != "part"))
-            .max_by_key(|dir| {
-                let same = dir
-                    .file_name()
-                    .is_some_and(|n| n.to_string_lossy().starts_with(&own));
-                let made = std::fs::metadata(dir.join("origin")).and_then(|m| m.modified());
-                (same, made.ok())
+            .filter(|e| {
+                let dir = e.path();
+                dir.extension().is_none_or(|e| e != "part")
+                    && std::fs::read_to_string(dir.join("origin")).is_ok_and(|o| o == origin)
+            })
+            .max_by_key(|e| {
+                let name = e.file_name().to_string_lossy().into_owned();
+                // Of a debug kernel next to nothing can be used for another.
+                let debug = name.contains("-debug") == self.spec.debug;
+                (debug, name.starts_with(&own))
             });
-        best.map(|dir| self.lock(dir)).transpose()
+        best.map(|e| self.lock(e.path())).transpose()
     }
 
     /// One mutable tree for each C kernel and patch; it follows the sources.
