@@ -67,15 +67,15 @@ impl Spec {
 
     /// What is not as usual, in words.
     fn traits(&self) -> Vec<&'static str> {
-        let gcc = self.toolchain == Toolchain::Gcc;
-        [
+        let usual = self.toolchain == Toolchain::Llvm;
+        let all = [
             (self.debug, "debug"),
             (self.builtin, "builtin"),
-            (gcc, "gcc"),
-        ]
-        .into_iter()
-        .filter_map(|(is, name)| is.then_some(name))
-        .collect()
+            (!usual, self.toolchain.name()),
+        ];
+        all.into_iter()
+            .filter_map(|(is, name)| is.then_some(name))
+            .collect()
     }
 
     pub fn flavour(&self) -> String {
