@@ -65,12 +65,15 @@ pub struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     pub fn new(repo: &'a Path, cargo: &Cargo, spec: &Spec) -> Result<Self> {
-        let program = cargo.build_static("dax-guest")?;
+        let built = cargo.build_static("dax-guest")?;
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
         let dir = cache::dir().join(format!("compare/{}", now.as_millis()));
         cache::mkdir(&dir)?;
+        // A build meanwhile must not change what the next guest runs.
+        let program = dir.join("dax-guest");
+        fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
         Ok(Self {
             repo,
             spec: spec.clone(),

@@ -4,6 +4,7 @@
 mod guests;
 mod judge;
 mod rules;
+mod scenario;
 mod shrink;
 mod transcript;
 
@@ -63,6 +64,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     eprintln!("transcripts: {}", pair.dir.display());
     if let Some(file) = settings::var("REPLAY")? {
         return replay(&pair, Path::new(&file));
+    }
+    if let Some(group) = settings::var("ONLY")? {
+        return scenario::main(&pair, &group);
     }
     let seed = settings::count("SEED")?.unwrap_or(1);
     let count = settings::count("SEQUENCES")?.unwrap_or(2000);

@@ -297,9 +297,6 @@ fn place(random: &mut Random, view: &View, device: &Device) -> Span {
 
 fn mapping(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
     let device = some(random, view, is_unbound)?;
-    if device.driver.is_some() && !random.once_in(6) {
-        return None;
-    }
     let Span { start, end } = place(random, view, &device);
     let text = match random.below(16) {
         0 => {

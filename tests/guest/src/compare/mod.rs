@@ -6,6 +6,7 @@ mod generate;
 mod observe;
 mod operation;
 mod random;
+pub mod transcribe;
 mod view;
 
 use crate::child::{Child, End};

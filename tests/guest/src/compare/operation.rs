@@ -2,6 +2,7 @@
 //! One thing that a user does, in a form that can be stored and done again.
 
 use crate::device::Device;
+use crate::kernel;
 use crate::mmap::{self, Map};
 use crate::sysfs;
 use crate::units::PAGE;
@@ -161,12 +162,7 @@ fn run(words: &[String]) -> String {
         return "nothing to run".into();
     };
     match Command::new(program).args(args).output() {
-        Ok(output) => format!(
-            "{}\n{}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        ),
+        Ok(output) => kernel::said(&output),
         Err(e) => format!("cannot start: {e}"),
     }
 }
