@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod clippy;
 mod code;
+mod compare;
 mod cpio;
 mod endmark;
 mod exec;
@@ -63,6 +64,8 @@ enum Command {
     Check,
     /// All tests (ONLY)
     Test,
+    /// C and Rust side by side (KERNEL, DEBUG, SEED, SEQUENCES, REPLAY, ONLY)
+    Compare,
     /// Build everything and show the Rust module at work in a guest
     Run,
     /// The benchmark
@@ -107,6 +110,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Shell => return interactive::shell(&repo()?),
         Command::Check => return check::main(&repo()?),
         Command::Test => return testrun::main(&repo()?),
+        Command::Compare => return compare::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => bail!("there is no benchmark yet"),

@@ -119,6 +119,18 @@ pub fn words(text: &str) -> Result<Vec<String>> {
     shlex::split(text).with_context(|| format!("QEMU={text}: a quote is not closed"))
 }
 
+/// A number from 0 on.
+pub fn count(name: &str) -> Result<Option<u64>> {
+    let parse = |text: String| text.parse().ok();
+    match var(name)? {
+        None => Ok(None),
+        Some(text) => match parse(text.clone()) {
+            Some(number) => Ok(Some(number)),
+            None => bail!("{name}={text}: write a number"),
+        },
+    }
+}
+
 fn number(name: &str, text: &str) -> Result<u32> {
     match text.parse() {
         Ok(n) if n > 0 => Ok(n),

@@ -2,18 +2,14 @@
 //! The real daxctl, and what it reports.
 
 use crate::device::Device;
-use crate::errno::Errno;
 use crate::sysfs::{Error, Result};
 use crate::units::{Range, Span};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// Runs daxctl; its output, whether it succeeded or not.
 pub fn try_run(args: &[&str]) -> Result<Output> {
-    Command::new("daxctl")
-        .args(args)
-        .output()
-        .map_err(|e| Error::new(format!("daxctl {}", args.join(" ")), Errno::from(e)))
+    crate::kernel::try_run("daxctl", args)
 }
 
 /// Runs daxctl, which must succeed; its standard output.

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The running kernel: which driver it has, its modules, its health.
 
+use crate::compare::transcribe::around;
 use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};
 use flate2::read::GzDecoder;
+use serde_json::json;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 /// Which device-dax the kernel was built with.
@@ -91,10 +93,7 @@ pub fn has_module(name: &str) -> bool {
 /// Runs a program and insists on success; its standard output.
 pub fn run(program: &str, args: &[&str]) -> Result<String> {
     let what = || format!("{program} {}", args.join(" "));
-    let output = Command::new(program)
-        .args(args)
-        .output()
-        .map_err(|e| Error::new(what(), Errno::from(e)))?;
+    let output = try_run(program, args)?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
@@ -105,6 +104,27 @@ pub fn run(program: &str, args: &[&str]) -> Result<String> {
             output.status
         )))
     }
+}
+
+/// Runs a program; its output, whether it succeeded or not.
+pub fn try_run(program: &str, args: &[&str]) -> Result<Output> {
+    let run = || Command::new(program).args(args).output();
+    let op = || json!({ "run": ([&[program], args].concat()) });
+    let output = around(op, run, |ran| match ran {
+        Ok(output) => said(output),
+        Err(error) => format!("cannot start: {error}"),
+    });
+    output.map_err(|e| Error::new(format!("{program} {}", args.join(" ")), Errno::from(e)))
+}
+
+/// Exit status and all that a program says.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// Loads a module with parameters; fine if it is there.

@@ -3,11 +3,14 @@
 //!
 //! - `dax-guest list` prints the groups of tests and the guests that they need.
 //! - `dax-guest test GROUP [FILTER]` runs a group as root and reports in KTAP.
+//! - `dax-guest sequences SEED FIRST COUNT` does things at random and writes a transcript.
+//! - `dax-guest replay FILE` does the things in a file and writes a transcript.
 //! - `dax-guest demo` shows the main job of the driver, for people.
 
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod child;
+mod compare;
 mod daxctl;
 mod demo;
 mod device;
@@ -34,7 +37,8 @@ use kernel::Impl;
 use std::process::ExitCode;
 
 /// How the program is called.
-const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo";
+const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
+     sequences SEED FIRST COUNT | replay FILE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +52,11 @@ fn main() -> ExitCode {
         }
         ["test", group] => test(group, ""),
         ["test", group, filter] => test(group, filter),
+        ["sequences", seed, first, count] => match (seed.parse(), first.parse(), count.parse()) {
+            (Ok(seed), Ok(first), Ok(count)) => transcript(compare::sequences(seed, first, count)),
+            _ => usage(USAGE),
+        },
+        ["replay", file] => transcript(compare::replay(file)),
         ["demo"] if demo::run() => ExitCode::SUCCESS,
         ["demo"] => ExitCode::FAILURE,
         _ => usage(USAGE),
@@ -72,6 +81,15 @@ fn test(group: &str, filter: &str) -> ExitCode {
                 ExitCode::FAILURE
             }
         }
+        Err(error) => usage(&error.to_string()),
+    }
+}
+
+/// The exit status of a run that writes a transcript.
+fn transcript(outcome: sysfs::Result<bool>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => usage(&error.to_string()),
     }
 }

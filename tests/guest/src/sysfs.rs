@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reading and writing attribute files, one system call per access.
 
+use crate::compare::transcribe::around;
 use crate::errno::Errno;
+use serde_json::json;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -43,8 +45,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Writes `bytes` with one `write(2)`; the count that the driver returned, or its error.
 pub fn try_write(path: &Path, bytes: &[u8]) -> std::result::Result<usize, Errno> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    Ok(file.write(bytes)?)
+    let write = || {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        Ok(file.write(bytes)?)
+    };
+    let op = || json!({"write": path, "text": String::from_utf8_lossy(bytes)});
+    around(op, write, |written| match written {
+        Ok(count) => format!("wrote {count}"),
+        Err(errno) => errno.to_string(),
+    })
 }
 
 /// Reads a whole attribute with one `read(2)`.

@@ -55,7 +55,7 @@ impl Listener {
     }
 
     /// The next event, if one has arrived.
-    fn receive(&mut self) -> Option<Vec<String>> {
+    pub fn receive(&mut self) -> Option<Vec<String>> {
         let mut buffer = [0u8; 8192];
         let fd = self.socket.as_raw_fd();
         // SAFETY: `buffer` is valid for writes of its length.

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Everything of the dax family that a user can see, as text, look after look.
+//!
+//! Nothing is left out because it differs between two drivers. What is normalised is arbitrary on
+//! one and the same kernel: an event's sequence number, a device's minor number, a log line's time,
+//! pointers in it, and the registers and addresses of a warning, of which the first line stays.
+
+use crate::device::DEVICES;
+use crate::sysfs::{self, Error, Result};
+use crate::uevents::Listener;
+use crate::units::Span;
+use serde_json::{json, Map, Value};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The modules of the family. Those that only happen to be there are the machine's matter.
+const MODULES: [&str; 6] = [
+    "device_dax",
+    "dax_hmem",
+    "dax_pmem",
+    "dax_cxl",
+    "fsdev_dax",
+    "kmem",
+];
+/// Folders with memory blocks.
+const MEMORY: &str = "/sys/devices/system/memory";
+
+/// A state: what is where. Keys are paths, or the names of lists.
+pub type State = BTreeMap<String, String>;
+
+/// What happened since the last look.
+pub struct Look {
+    /// The keys that changed, with their new values; `null` where there is none any more.
+    pub changed: Map<String, Value>,
+    /// Events, each with its whole environment.
+    pub uevents: Vec<String>,
+    /// Lines of the kernel log.
+    pub log: Vec<String>,
+    /// A hash of the whole state.
+    pub hash: String,
+}
+
+impl Look {
+    /// Adds itself to a line of a transcript.
+    pub fn add_to(self, line: &mut Value) {
+        line["changed"] = Value::Object(self.changed);
+        line["uevents"] = json!(self.uevents);
+        line["log"] = json!(self.log);
+        line["hash"] = json!(self.hash);
+    }
+}
+
+/// Looks again and again.
+pub struct Observer {
+    /// The folders of the regions' owners, present or not.
+    owners: Vec<PathBuf>,
+    /// The memory that the regions manage.
+    spans: Vec<Span>,
+    state: State,
+    events: Listener,
+    log: Log,
+}
+
+impl Observer {
+    /// Takes the first look. Regions that appear later are found when they have a device.
+    pub fn new() -> Result<Observer> {
+        let mut observer = Observer {
+            owners: Vec::new(),
+            spans: Vec::new(),
+            state: State::new(),
+            events: Listener::open()?,
+            log: Log::open()?,
+        };
+        observer.look()?;
+        Ok(observer)
+    }
+
+    /// The state at the last look.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Looks, and says what is new.
+    pub fn look(&mut self) -> Result<Look> {
+        self.find_regions()?;
+        let state = self.read()?;
+        let changed = changes(&self.state, &state);
+        self.state = state;
+        let mut uevents = Vec::new();
+        while let Some(lines) = self.events.receive() {
+            uevents.push(event(lines));
+        }
+        Ok(Look {
+            changed,
+            uevents,
+            log: self.log.lines()?,
+            hash: hash(&self.state),
+        })
+    }
+
+    /// Remembers owners of regions and where their memory is.
+    fn find_regions(&mut self) -> Result<()> {
+        for name in sysfs::names(DEVICES.as_ref()).unwrap_or_default() {
+            let Ok(device) = Path::new(DEVICES).join(&name).canonicalize() else {
+                continue;
+            };
+            let Some(owner) = device.parent() else {
+                continue;
+            };
+            if self.owners.iter().any(|known| known == owner) {
+                continue;
+            }
+            // Of an empty region the first device says where it begins; of a full one too.
+            let start = sysfs::read_number(&device.join("resource"))?;
+            let len = sysfs::read_number(&owner.join("dax_region/size"))?;
+            self.spans.push(Span::at(start, len));
+            self.owners.push(owner.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Reads everything.
+    fn read(&self) -> Result<State> {
+        let mut state = State::new();
+        for owner in &self.owners {
+            walk(&mut state, owner);
+        }
+        walk(&mut state, Path::new("/sys/bus/dax"));
+        let spans: Vec<String> = self.spans.iter().map(|span| format!("{span:?}")).collect();
+        state.insert("regions".into(), spans.join(" "));
+        nodes(&mut state);
+        name_minors(&mut state);
+        let names: Vec<String> = modules().into_keys().collect();
+        state.insert("/proc/modules".into(), names.join(" "));
+        self.iomem(&mut state)?;
+        self.memory(&mut state);
+        Ok(state)
+    }
+
+    /// The lines of `/proc/iomem` that lie in a region, with their depth.
+    fn iomem(&self, state: &mut State) -> Result<()> {
+        let text = text_of("/proc/iomem")?;
+        let mut kept = Vec::new();
+        for line in text.lines() {
+            let range = line.trim_start().split(' ').next().unwrap_or_default();
+            let Some((start, end)) = range.split_once('-') else {
+                continue;
+            };
+            let number = |text| u64::from_str_radix(text, 16).unwrap_or(0);
+            let (start, end) = (number(start), number(end));
+            if self.spans.iter().any(|s| s.start <= start && end <= s.end) {
+                kept.push(line);
+            }
+        }
+        state.insert("/proc/iomem".into(), kept.join("\n"));
+        Ok(())
+    }
+
+    /// Memory blocks in the regions.
+    fn memory(&self, state: &mut State) {
+        for span in &self.spans {
+            for block in crate::memory::blocks(*span).unwrap_or_default() {
+                for file in ["state", "valid_zones", "removable", "phys_device"] {
+                    read_file(state, &block.join(file));
+                }
+            }
+        }
+        read_file(state, &Path::new(MEMORY).join("auto_online_blocks"));
+    }
+}
+
+/// An event in one line, without its number and that of the node.
+fn event(lines: Vec<String>) -> String {
+    let normal = |line: String| match line.split_once('=') {
+        Some(("SEQNUM", _)) => None,
+        Some(("MINOR", number)) if number.parse::<u32>().is_ok() => Some("MINOR=(any)".into()),
+        _ => Some(line),
+    };
+    let kept: Vec<String> = lines.into_iter().filter_map(normal).collect();
+    kept.join(" ")
+}
+
+/// What is new, changed or gone.
+pub fn changes(before: &State, after: &State) -> Map<String, Value> {
+    let mut changed = Map::new();
+    for (key, value) in after {
+        if before.get(key) != Some(value) {
+            changed.insert(key.clone(), json!(value));
+        }
+    }
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        changed.insert(key.clone(), Value::Null);
+    }
+    changed
+}
+
+/// FNV-1a over keys and values.
+pub fn hash(state: &State) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for (key, value) in state {
+        for byte in [key.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
+}
+
+/// Adds a folder and all that is in it; links are not followed.
+fn walk(state: &mut State, dir: &Path) {
+    let Ok(meta) = fs::symlink_metadata(dir) else {
+        return;
+    };
+    state.insert(
+        dir.display().to_string(),
+        format!("folder {:o} {}:{}", meta.mode(), meta.uid(), meta.gid()),
+    );
+    for name in sysfs::names(dir).unwrap_or_default() {
+        let path = dir.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_symlink() => {
+                let target = fs::read_link(&path).unwrap_or_default();
+                state.insert(
+                    path.display().to_string(),
+                    format!("-> {}", target.display()),
+                );
+            }
+            Ok(meta) if meta.is_dir() => walk(state, &path),
+            Ok(_) => read_file(state, &path),
+            // Gone since it was listed.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Adds a file: mode, owner, and what it says or why it does not.
+fn read_file(state: &mut State, path: &Path) {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return;
+    };
+    let content = if meta.mode() & 0o444 == 0 {
+        String::new()
+    } else {
+        match sysfs::try_read(path) {
+            Ok(text) => format!(" {text:?}"),
+            Err(errno) => format!(" {errno}"),
+        }
+    };
+    state.insert(
+        path.display().to_string(),
+        format!(
+            "{:o} {}:{}{content}",
+            meta.mode() & 0o7777,
+            meta.uid(),
+            meta.gid()
+        ),
+    );
+}
+
+/// The nodes in /dev.
+fn nodes(state: &mut State) {
+    for name in sysfs::names("/dev".as_ref()).unwrap_or_default() {
+        if !name.starts_with("dax") {
+            continue;
+        }
+        let Ok(meta) = fs::symlink_metadata(Path::new("/dev").join(&name)) else {
+            continue;
+        };
+        let kind = if meta.file_type().is_char_device() {
+            "char"
+        } else {
+            "other"
+        };
+        let (major, minor) = (libc::major(meta.rdev()), libc::minor(meta.rdev()));
+        state.insert(
+            format!("/dev/{name}"),
+            format!(
+                "{kind} {major}:{minor} {:o} {}:{}",
+                meta.mode() & 0o7777,
+                meta.uid(),
+                meta.gid()
+            ),
+        );
+    }
+}
+
+/// Adds the links of /sys/dev/char to dax devices, and gives every minor number the name of its
+/// device. They are given back after an RCU grace period, so which one is free is a matter of
+/// time. One that is not the same everywhere keeps its digits, and is seen.
+fn name_minors(state: &mut State) {
+    let dir = Path::new("/sys/dev/char");
+    for number in sysfs::names(dir).unwrap_or_default() {
+        let target = fs::read_link(dir.join(&number)).unwrap_or_default();
+        let target = target.display().to_string();
+        let Some((_, name)) = target.rsplit_once("/dax").filter(|(_, n)| n.contains('.')) else {
+            continue;
+        };
+        let name = format!("dax{name}");
+        let (major, minor) = number.split_once(':').unwrap_or_default();
+        let (plain, named) = (
+            format!("{major}:{minor}"),
+            format!("{major}:(minor of {name})"),
+        );
+        let (line, named_line) = (
+            format!("MINOR={minor}\\n"),
+            format!("MINOR=(minor of {name})\\n"),
+        );
+        let attribute = |file: &str| format!("/{name}/{file}");
+        for (key, value) in state.iter_mut() {
+            if key.ends_with(&attribute("dev")) {
+                *value = value.replace(&format!("\"{plain}\\n"), &format!("\"{named}\\n"));
+            } else if key.ends_with(&attribute("uevent")) {
+                *value = value.replace(&line, &named_line);
+            } else if *key == format!("/dev/{name}") {
+                *value = value.replace(&format!(" {plain} "), &format!(" {named} "));
+            }
+        }
+        state.insert(format!("/sys/dev/char/{named}"), format!("-> {target}"));
+    }
+}
+
+/// The modules of the family, each with those of it that use it.
+pub fn modules() -> BTreeMap<String, Vec<String>> {
+    let text = text_of("/proc/modules").unwrap_or_default();
+    let mut modules = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap_or_default();
+        if !MODULES.contains(&name) {
+            continue;
+        }
+        let users = words.nth(2).unwrap_or_default();
+        let users = users.split(',').filter(|user| MODULES.contains(user));
+        let mut users: Vec<String> = users.map(str::to_owned).collect();
+        users.sort_unstable();
+        modules.insert(name.to_owned(), users);
+    }
+    modules
+}
+
+/// A file of any size.
+fn text_of(path: &str) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| Error::new(format!("read {path}"), e.into()))
+}
+
+/// The kernel log from some moment on.
+struct Log(File);
+
+impl Log {
+    /// Begins at its present end.
+    fn open() -> Result<Log> {
+        let path = "/dev/kmsg";
+        let open = || {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(path)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        open()
+            .map(Log)
+            .map_err(|e: std::io::Error| Error::new(format!("open {path}"), e.into()))
+    }
+
+    /// The lines since the last call, but for our own.
+    fn lines(&mut self) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        let mut buffer = vec![0; 8192];
+        let mut in_warning = false;
+        loop {
+            match self.0.read(&mut buffer) {
+                Ok(count) => {
+                    let record = String::from_utf8_lossy(&buffer[..count]);
+                    let Some((head, text)) = record.split_once(';') else {
+                        continue;
+                    };
+                    let level = head.split(',').next().unwrap_or_default();
+                    let first = text.lines().next().unwrap_or_default();
+                    let ended = first.contains("[ end trace");
+                    if first.contains("[ cut here ]") {
+                        in_warning = true;
+                    } else if first.starts_with("WARNING: ") || !(in_warning || ended) {
+                        if !first.starts_with("dax-guest: ") {
+                            lines.push(format!("<{level}> {}", without_pointers(text.trim_end())));
+                        }
+                    }
+                    in_warning &= !ended;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(lines),
+                // Records were overwritten before they could be read.
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
+                    lines.push("(lines were lost)".into());
+                }
+                Err(e) => return Err(Error::new("read /dev/kmsg", e.into())),
+            }
+        }
+    }
+}
+
+/// Replaces what is arbitrary in a line of the log: addresses of this process and pointers into
+/// the kernel, a device's minor number, and how many pages the kernel's own image leaves.
+fn without_pointers(text: &str) -> String {
+    let mut normal = String::new();
+    for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let digits = word.trim_start_matches("0x");
+        let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let kernel = digits.len() == 16 && digits.starts_with("ffff");
+        let process = digits.len() == 12 && digits.starts_with("7f");
+        if hex && (kernel || process) {
+            normal += "(address)";
+        } else if normal.ends_with("Total pages: ") {
+            normal += "(any)";
+        } else if normal.ends_with("DEVICE=c254:") {
+            normal += "(minor)";
+        } else {
+            normal += word;
+        }
+        normal += &part[word.len()..];
+    }
+    normal
+}

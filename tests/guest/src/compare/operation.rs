@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One thing that a user does, in a form that can be stored and done again.
+
+use crate::device::Device;
+use crate::kernel;
+use crate::mmap::{self, Map};
+use crate::sysfs;
+use crate::units::PAGE;
+use serde_json::{json, Value};
+use std::path::Path;
+use std::process::Command;
+
+/// Something to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Write to a file with one `write(2)`.
+    Write {
+        /// The file.
+        path: String,
+        /// What to write.
+        text: String,
+    },
+    /// Open a device's node, map so many bytes from an offset, and write and read the first word.
+    Touch {
+        /// The device.
+        device: String,
+        /// Offset in bytes.
+        offset: u64,
+        /// Length in bytes.
+        len: u64,
+    },
+    /// Map a device, touch it, unbind its driver, touch again; all of it once more after binding.
+    /// Every file and mapping is closed before the device is opened again.
+    TouchAcrossUnbind {
+        /// The device.
+        device: String,
+    },
+    /// Run a program.
+    Run {
+        /// Its name and arguments.
+        words: Vec<String>,
+    },
+}
+
+impl Operation {
+    /// Writes `text`.
+    pub fn write(path: impl Into<String>, text: impl Into<String>) -> Operation {
+        Operation::Write {
+            path: path.into(),
+            text: text.into(),
+        }
+    }
+
+    /// As it is stored.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Operation::Write { path, text } => json!({"write": path, "text": text}),
+            Operation::Touch {
+                device,
+                offset,
+                len,
+            } => json!({"touch": device, "offset": offset, "len": len}),
+            Operation::TouchAcrossUnbind { device } => json!({"touch_across_unbind": device}),
+            Operation::Run { words } => json!({"run": words}),
+        }
+    }
+
+    /// From what was stored.
+    pub fn from_json(value: &Value) -> Option<Operation> {
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        if let Some(path) = text("write") {
+            let text = text("text")?;
+            return Some(Operation::Write { path, text });
+        }
+        if let Some(device) = text("touch") {
+            let (offset, len) = (value["offset"].as_u64()?, value["len"].as_u64()?);
+            return Some(Operation::Touch {
+                device,
+                offset,
+                len,
+            });
+        }
+        if let Some(device) = text("touch_across_unbind") {
+            return Some(Operation::TouchAcrossUnbind { device });
+        }
+        let words = value["run"].as_array()?.iter();
+        let words = words.map(|word| word.as_str().map(str::to_owned));
+        Some(Operation::Run {
+            words: words.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Does it. `seed` makes the words that are written differ between sequences.
+    pub fn execute(&self, seed: u64) -> String {
+        match self {
+            Operation::Write { path, text } => write(path, text),
+            Operation::Touch {
+                device,
+                offset,
+                len,
+            } => match touch(device, *offset, *len, seed) {
+                Ok(seen) | Err(seen) => seen,
+            },
+            Operation::TouchAcrossUnbind { device } => match across_unbind(device, seed) {
+                Ok(seen) | Err(seen) => seen,
+            },
+            Operation::Run { words } => run(words),
+        }
+    }
+}
+
+/// The count, or the error number.
+fn write(path: &str, text: &str) -> String {
+    match sysfs::try_write(Path::new(path), text.as_bytes()) {
+        Ok(count) => format!("wrote {count}"),
+        Err(errno) => errno.to_string(),
+    }
+}
+
+/// What each step of a first access comes to.
+fn touch(device: &str, offset: u64, len: u64, seed: u64) -> Result<String, String> {
+    let device = Device::named(device);
+    let file = mmap::open(&device.node()).map_err(|e| format!("open: {e}"))?;
+    let map = Map::shared(&file, len, offset).map_err(|e| format!("mmap: {e}"))?;
+    access(&map, 0, seed)
+}
+
+/// Writes a word and reads it; also where in memory it went, and how much of it became present.
+fn access(map: &Map, at: u64, seed: u64) -> Result<String, String> {
+    let word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    map.store(at, word).map_err(|s| format!("store: {s:?}"))?;
+    let seen = map.load(at).map_err(|s| format!("load: {s:?}"))?;
+    let data = if seen == word { "same" } else { "OTHER" };
+    let said = |e: sysfs::Error| e.to_string();
+    let frame = map.frames(at / PAGE * PAGE, 1).map_err(said)?;
+    let rss = map.smaps_kib("Rss").map_err(said)?;
+    Ok(format!("data {data}, frame {frame:x?}, {rss} kB present"))
+}
+
+/// An old mapping ends with its binding; a new one works.
+fn across_unbind(name: &str, seed: u64) -> Result<String, String> {
+    let device = Device::named(name);
+    let said = |e: sysfs::Error| e.to_string();
+    let driver = device.driver().ok_or("no driver")?;
+    let before = {
+        let map = Map::whole(&device).map_err(said)?;
+        let before = access(&map, 0, seed)?;
+        device.unbind().map_err(said)?;
+        let dead = map.load(0);
+        format!("{before}; unbound: {dead:?}")
+    };
+    let bind = format!("/sys/bus/dax/drivers/{driver}/bind");
+    let bound = write(&bind, name);
+    let map = Map::whole(&device).map_err(|e| format!("{before}; {bound}; {e}"))?;
+    let again = access(&map, 0, seed)?;
+    Ok(format!("{before}; {bound}; {again}"))
+}
+
+/// Exit status and all that a program says.
+fn run(words: &[String]) -> String {
+    let Some((program, args)) = words.split_first() else {
+        return "nothing to run".into();
+    };
+    match Command::new(program).args(args).output() {
+        Ok(output) => kernel::said(&output),
+        Err(e) => format!("cannot start: {e}"),
+    }
+}

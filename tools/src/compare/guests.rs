@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Two guests at once, one with each driver, that do the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, Sender};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{anyhow, Context, Result};
+
+use crate::cache;
+use crate::cargo::Cargo;
+use crate::guest::{End, Guest, Load, Outcome};
+use crate::kernel::Kernel;
+use crate::progress::Step;
+use crate::root::Root;
+use crate::settings::{words, Machine};
+use crate::spec::{Impl, Spec};
+
+/// 2 GiB that are a NUMA node of their own, so that kmem takes them too.
+const APPEND: &str = "memmap=2G%6G+0xefffffff memory_hotplug.memmap_on_memory=1";
+const QEMU: &str = "-object memory-backend-ram,id=ram0,size=4G \
+                    -object memory-backend-ram,id=ram1,size=2G \
+                    -numa node,nodeid=0,memdev=ram0,cpus=0 -numa node,nodeid=1,memdev=ram1";
+
+/// One CPU: what happens is then a matter of the operations alone.
+pub fn machine(timeout: Duration) -> Result<Machine> {
+    Ok(Machine {
+        cpus: 1,
+        append: APPEND.to_owned(),
+        qemu: words(QEMU)?,
+        timeout,
+        ..Machine::default()
+    })
+}
+
+/// How a guest ended, with all that its command printed.
+pub struct Ran {
+    pub outcome: Outcome,
+    pub text: String,
+}
+
+impl Ran {
+    /// What to say of a guest that did not end by itself.
+    pub fn trouble(&self) -> Option<String> {
+        let log = self.outcome.log.display();
+        match (self.outcome.end, &self.outcome.splat) {
+            (_, Some(splat)) => Some(format!("the kernel complained:\n{splat}\nsee {log}")),
+            (End::Timeout, None) => Some(format!("timeout; see {log}")),
+            (End::Died, None) => Some(format!("the guest died; see {log}")),
+            (End::Exit(_), None) => None,
+        }
+    }
+}
+
+/// Both kernels of a series, and what runs on them.
+pub struct Pair<'a> {
+    repo: &'a Path,
+    spec: Spec,
+    program: PathBuf,
+    /// Where transcripts are kept.
+    pub dir: PathBuf,
+}
+
+impl<'a> Pair<'a> {
+    pub fn new(repo: &'a Path, cargo: &Cargo, spec: &Spec) -> Result<Self> {
+        let built = cargo.build_static("dax-guest")?;
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let dir = cache::dir().join(format!("compare/{}", now.as_millis()));
+        cache::mkdir(&dir)?;
+        // A build meanwhile must not change what the next guest runs.
+        let program = dir.join("dax-guest");
+        fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
+        Ok(Self {
+            repo,
+            spec: spec.clone(),
+            program,
+            dir,
+        })
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub fn debug(&self) -> bool {
+        self.spec.debug
+    }
+
+    /// Runs a command in a C and in a Rust guest; lines are `step`'s unit.
+    pub fn run(
+        &self,
+        label: &str,
+        machine: &Machine,
+        command: &str,
+        files: &[PathBuf],
+        step: &Step,
+    ) -> Result<[Ran; 2]> {
+        let mut guests = Vec::new();
+        for imp in [Impl::C, Impl::Rust] {
+            let spec = Spec {
+                imp,
+                ..self.spec.clone()
+            };
+            let root = Root::ensure(self.repo)?;
+            let kernel = Kernel::ensure(self.repo, &root, &spec)?;
+            let load = Load {
+                command: command.to_owned(),
+                files: [&[self.program.clone()], files].concat(),
+                kunit: false,
+            };
+            guests.push(Guest::new(&root, &kernel, machine, &load)?);
+        }
+        let (lines, counted) = channel();
+        let ran: Vec<Result<Ran>> = thread::scope(|scope| {
+            let running: Vec<_> = guests
+                .into_iter()
+                .map(|guest| {
+                    let lines = lines.clone();
+                    scope.spawn(move || follow(guest, &lines))
+                })
+                .collect();
+            drop(lines);
+            for count in counted {
+                step.advance(count);
+            }
+            running
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(anyhow!("a thread panicked")))
+                })
+                .collect()
+        });
+        let mut ran = ran.into_iter();
+        let mut next = || ran.next().context("two guests were started")?;
+        let both = [next()?, next()?];
+        for (name, ran) in ["c", "rust"].iter().zip(&both) {
+            let path = self.dir.join(format!("{label}.{name}"));
+            fs::write(&path, &ran.text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(both)
+    }
+}
+
+fn follow(guest: Guest, lines: &Sender<u64>) -> Result<Ran> {
+    let mut output = Vec::new();
+    let outcome = guest.run(&mut |bytes| {
+        let count = bytes.iter().filter(|&&b| b == b'\n').count();
+        // Nobody counting is no reason to stop.
+        let _ = lines.send(count as u64);
+        output.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    Ok(Ran {
+        outcome,
+        text: String::from_utf8_lossy(&output).into_owned(),
+    })
+}

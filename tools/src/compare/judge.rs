@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Compares a sequence's two transcripts, step by step.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::rules::{self, Rule};
+use super::transcript::{apply, Sequence, State, Step};
+
+/// What the two drivers made of one sequence.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ran to its end on both, with the same state after each step.
+    Agreed,
+    /// A rule explains a difference that leaves the drivers in different states.
+    Cut(&'static str),
+    /// Nothing explains it.
+    Unexplained(Box<Difference>),
+}
+
+#[derive(Debug)]
+pub struct Judgement {
+    pub outcome: Outcome,
+    /// Operations that were compared.
+    pub operations: usize,
+    /// Rules that explained a difference, once for each.
+    pub explained: Vec<&'static str>,
+}
+
+/// A difference that nothing explains.
+#[derive(Debug)]
+pub struct Difference {
+    /// The operations up to there.
+    pub operations: Vec<Value>,
+    /// For people: what differs, line by line.
+    pub text: String,
+}
+
+/// Compares. `base` is the state from which both guests say how they started.
+pub fn judge(base: &State, c: &Sequence, rust: &Sequence) -> Judgement {
+    let mut judgement = Judgement {
+        outcome: Outcome::Agreed,
+        operations: 0,
+        explained: Vec::new(),
+    };
+    judgement.outcome = compare(base, c, rust, &mut judgement);
+    judgement
+}
+
+fn compare(base: &State, c: &Sequence, rust: &Sequence, judgement: &mut Judgement) -> Outcome {
+    let unexplained = |steps: usize, text: String| {
+        let operations = c
+            .steps
+            .iter()
+            .chain(&rust.steps[c.steps.len().min(rust.steps.len())..]);
+        let operations = operations.take(steps).map(|step| step.op.clone()).collect();
+        Outcome::Unexplained(Box::new(Difference { operations, text }))
+    };
+    if c.start_hash != rust.start_hash || c.start != rust.start {
+        let text = format!("at the start\nC    {:?}\nRust {:?}\n", c.start, rust.start);
+        return unexplained(0, text);
+    }
+    let mut state = base.clone();
+    apply(&mut state, &c.start);
+    for (at, (step, other)) in c.steps.iter().zip(&rust.steps).enumerate() {
+        judgement.operations += 1;
+        if step != other {
+            match rules::explain(&state, step, other) {
+                Some(Rule { name, .. }) => judgement.explained.push(name),
+                None => return unexplained(at + 1, describe(step, other)),
+            }
+            if step.op != other.op {
+                return unexplained(at + 1, "the two did not do the same\n".to_owned());
+            }
+            if step.hash != other.hash {
+                return Outcome::Cut(judgement.explained.last().copied().unwrap_or_default());
+            }
+        }
+        apply(&mut state, &step.changed);
+    }
+    let length = c.steps.len().max(rust.steps.len());
+    let mut text = String::new();
+    if c.steps.len() != rust.steps.len() {
+        let _ = writeln!(
+            text,
+            "steps: C {}, Rust {}",
+            c.steps.len(),
+            rust.steps.len()
+        );
+    }
+    for (who, sequence) in [("C", c), ("Rust", rust)] {
+        for trouble in &sequence.trouble {
+            let _ = writeln!(text, "{who}: {trouble}");
+        }
+        if sequence.end.is_none() {
+            let during = sequence
+                .begun
+                .as_ref()
+                .map(Value::to_string)
+                .unwrap_or_default();
+            let _ = writeln!(text, "{who}: did not end; during {during}");
+        }
+    }
+    if text.is_empty() && c.end != rust.end {
+        let _ = writeln!(text, "at the end\nC    {:?}\nRust {:?}", c.end, rust.end);
+    }
+    if text.is_empty() {
+        Outcome::Agreed
+    } else {
+        // What was begun belongs to what it takes.
+        let mut outcome = unexplained(length, text);
+        let begun = c.begun.as_ref().or(rust.begun.as_ref());
+        if let (Outcome::Unexplained(difference), Some(op)) = (&mut outcome, begun) {
+            if c.steps.len() == rust.steps.len() {
+                difference.operations.push(op.clone());
+            }
+        }
+        outcome
+    }
+}
+
+/// What differs between two outcomes of an operation.
+pub fn describe(c: &Step, rust: &Step) -> String {
+    let mut text = format!("operation {}\n", c.op);
+    let mut add = |what: &str, c: &str, rust: &str| {
+        if c != rust {
+            let _ = writeln!(text, "{what}\n  C    {c}\n  Rust {rust}");
+        }
+    };
+    add("operation", &c.op.to_string(), &rust.op.to_string());
+    add("result", &c.result, &rust.result);
+    for key in c
+        .changed
+        .keys()
+        .chain(rust.changed.keys().filter(|k| !c.changed.contains_key(*k)))
+    {
+        let show = |step: &Step| match step.changed.get(key) {
+            None => "(as before)".to_owned(),
+            Some(None) => "(gone)".to_owned(),
+            Some(Some(value)) => value.clone(),
+        };
+        add(key, &show(c), &show(rust));
+    }
+    add(
+        "uevents",
+        &c.uevents.join("\n       "),
+        &rust.uevents.join("\n       "),
+    );
+    add(
+        "kernel log",
+        &c.log.join("\n       "),
+        &rust.log.join("\n       "),
+    );
+    if c.hash != rust.hash {
+        add("hash of the state", &c.hash, &rust.hash);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn step(path: &str, text: &str, result: &str, hash: &str) -> Step {
+        Step {
+            op: json!({"write": path, "text": text}),
+            result: result.to_owned(),
+            hash: hash.to_owned(),
+            ..Step::default()
+        }
+    }
+
+    fn sequence(steps: &[Step]) -> Sequence {
+        Sequence {
+            steps: steps.to_vec(),
+            end: Some(("complete".to_owned(), String::new())),
+            ..Sequence::default()
+        }
+    }
+
+    fn outcome(c: &Sequence, rust: &Sequence) -> Outcome {
+        judge(&State::new(), c, rust).outcome
+    }
+
+    #[test]
+    fn equal_sequences_agree() {
+        let both = sequence(&[
+            step("r/create", "1", "wrote 1", "a"),
+            step("s", "0", "EIO", "a"),
+        ]);
+        let judgement = judge(&State::new(), &both, &both);
+        assert!(matches!(judgement.outcome, Outcome::Agreed));
+        assert_eq!(judgement.operations, 2);
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_seen() {
+        let good = sequence(&[
+            step("r/create", "1", "wrote 1", "a"),
+            step("s", "0", "EIO", "a"),
+        ]);
+        let spoil: [(&str, fn(&mut Sequence)); 10] = [
+            ("result", |s| s.steps[1].result = "EINVAL".into()),
+            ("hash", |s| s.steps[1].hash = "b".into()),
+            ("change", |s| {
+                s.steps[1].changed.insert("k".into(), None);
+            }),
+            ("event", |s| s.steps[1].uevents.push("add@x".into())),
+            ("log", |s| s.steps[1].log.push("hello".into())),
+            ("operation", |s| s.steps[1].op = json!({"touch": "dax0.0"})),
+            ("start", |s| s.start_hash = "z".into()),
+            ("end", |s| s.end = Some(("complete".into(), "other".into()))),
+            ("death", |s| s.end = None),
+            ("trouble", |s| s.trouble.push("health: warnings".into())),
+        ];
+        for (what, spoil) in spoil {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            for (c, rust) in [(&good, &bad), (&bad, &good)] {
+                assert!(
+                    matches!(outcome(c, rust), Outcome::Unexplained(_)),
+                    "{what}"
+                );
+            }
+        }
+        let mut short = good.clone();
+        short.steps.pop();
+        assert!(matches!(outcome(&good, &short), Outcome::Unexplained(_)));
+    }
+
+    #[test]
+    fn a_death_names_the_operation() {
+        let c = sequence(&[step("a", "1", "wrote 1", "a")]);
+        let mut rust = c.clone();
+        rust.begun = Some(json!({"touch": "dax0.0"}));
+        rust.end = None;
+        let Outcome::Unexplained(difference) = outcome(&c, &rust) else {
+            panic!("not seen");
+        };
+        assert_eq!(difference.operations.len(), 2);
+        assert!(difference.text.contains("touch"), "{}", difference.text);
+    }
+
+    #[test]
+    fn an_explained_difference_does_not_end_a_sequence_unless_the_states_differ() {
+        let path = "/x/dax0.0/align";
+        let c = sequence(&[step(path, "x", "ENXIO", "a"), step("s", "0", "EIO", "a")]);
+        let rust = sequence(&[step(path, "x", "EINVAL", "a"), step("s", "0", "EIO", "a")]);
+        let judgement = judge(&State::new(), &c, &rust);
+        assert!(matches!(judgement.outcome, Outcome::Agreed));
+        assert_eq!((judgement.operations, judgement.explained.len()), (2, 1));
+        let mut other = rust.clone();
+        other.steps[0].hash = "b".into();
+        let judgement = judge(&State::new(), &c, &other);
+        assert!(
+            matches!(judgement.outcome, Outcome::Unexplained(_)),
+            "the rule wants one state"
+        );
+    }
+}

@@ -1,0 +1,567 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The differences that are meant. Each rule belongs to a row of docs/deviations.md and says from
+//! the operation and the state before it what that row allows, no more.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::transcript::{apply, State, Step};
+
+/// The smallest piece of a device.
+const UNIT: u64 = 2 << 20;
+
+/// What a rule looks at.
+pub struct Case<'a> {
+    /// The state before, which both drivers had.
+    pub state: &'a State,
+    pub c: &'a Step,
+    pub rust: &'a Step,
+    /// What is written, and to which attribute of which device.
+    write: Option<Write<'a>>,
+}
+
+struct Write<'a> {
+    /// The attribute's folder.
+    dir: &'a str,
+    attribute: &'a str,
+    text: &'a str,
+}
+
+/// A difference that is meant.
+pub struct Rule {
+    pub name: &'static str,
+    /// The row: what is in its first column, and words from one of its others. A test looks it up.
+    #[cfg_attr(not(test), allow(dead_code))]
+    row: (&'static str, &'static str),
+    explains: fn(&Case<'_>) -> bool,
+}
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        name: "mapping of a bound device",
+        row: ("A3*", "`mapping` can be written while a driver is bound"),
+        explains: mapping_of_bound,
+    },
+    Rule {
+        name: "mapping of no or misaligned length",
+        row: ("A13*", "`mapping` of misaligned or no length"),
+        explains: mapping_of_misaligned_length,
+    },
+    Rule {
+        name: "mapping with misaligned start",
+        row: ("A13*", "`mapping` with a misaligned start"),
+        explains: mapping_with_misaligned_start,
+    },
+    Rule {
+        name: "mapping reversed",
+        row: ("A13*", "`mapping` reversed"),
+        explains: mapping_reversed,
+    },
+    Rule {
+        name: "mapping outside the region",
+        row: ("A13*", "`mapping` outside the region"),
+        explains: mapping_outside,
+    },
+    Rule {
+        name: "mapping that is taken",
+        row: ("A13*", "`mapping` that is taken"),
+        explains: mapping_taken,
+    },
+    Rule {
+        name: "growth into misaligned gaps",
+        row: (
+            "A14*",
+            "growth may end in ranges that are smaller than `align`",
+        ),
+        explains: misaligned_growth,
+    },
+    Rule {
+        name: "align of misplaced ranges",
+        row: ("A1", "`align` is accepted for misplaced ranges"),
+        explains: misplaced_align,
+    },
+    Rule {
+        name: "align of text that is no number",
+        row: ("A28", "`align` of text that is no number"),
+        explains: align_malformed,
+    },
+    Rule {
+        name: "mmap at a misaligned offset",
+        row: ("", "mmap at an offset that is no multiple of `align`"),
+        explains: misaligned_offset,
+    },
+    Rule {
+        name: "bus that comes with device_dax",
+        row: ("bus", "`/sys/bus/dax` exists from dax.ko's load on"),
+        explains: bus_comes,
+    },
+    Rule {
+        name: "order of a region's devices when it goes",
+        row: (
+            "region teardown",
+            "one devres action a device and a mapping",
+        ),
+        explains: teardown_order,
+    },
+];
+
+/// The row that says how the modules of the family hang together.
+const MODULES: Rule = Rule {
+    name: "modules",
+    row: (
+        "modules",
+        "the bus is in device_dax, which its consumers pin",
+    ),
+    explains: |_| false,
+};
+
+type Users = BTreeMap<String, Vec<String>>;
+
+/// The rule that explains a difference between the loaded modules, if there is one. In C nobody
+/// uses device_dax; in Rust all others of the family do.
+pub fn modules(c: &Users, rust: &Users) -> Result<Option<&'static str>, String> {
+    if c == rust {
+        return Ok(None);
+    }
+    let mut expected = c.clone();
+    let consumers = c
+        .keys()
+        .filter(|name| *name != "device_dax")
+        .cloned()
+        .collect();
+    expected.insert("device_dax".to_owned(), consumers);
+    if expected == *rust {
+        Ok(Some(MODULES.name))
+    } else {
+        Err(format!("modules and their users: C {c:?}, Rust {rust:?}"))
+    }
+}
+
+/// The row that says when the bus is there.
+const BUS: Rule = Rule {
+    name: "bus",
+    row: ("bus", "`/sys/bus/dax` exists from dax.ko's load on"),
+    explains: |_| false,
+};
+
+/// The rule that explains a difference before anything is loaded: C has the bus already, empty.
+pub fn bus(c: &State, rust: &State) -> Option<&'static str> {
+    let mut without = c.clone();
+    without.retain(|key, _| key != "/sys/bus/dax" && !key.starts_with("/sys/bus/dax/"));
+    let empty = !c.keys().any(|key| key.starts_with("/sys/bus/dax/devices/"));
+    (empty && without == *rust).then_some(BUS.name)
+}
+
+/// The rule that explains a difference.
+pub fn explain(state: &State, c: &Step, rust: &Step) -> Option<&'static Rule> {
+    let case = Case {
+        state,
+        c,
+        rust,
+        write: write_of(&c.op),
+    };
+    RULES.iter().find(|rule| (rule.explains)(&case))
+}
+
+fn write_of(op: &Value) -> Option<Write<'_>> {
+    let (dir, attribute) = op["write"].as_str()?.rsplit_once('/')?;
+    Some(Write {
+        dir,
+        attribute,
+        text: op["text"].as_str()?,
+    })
+}
+
+impl Case<'_> {
+    /// The folder and the text if this writes a file of that name.
+    fn writes(&self, attribute: &str) -> Option<(&str, &str)> {
+        let write = self.write.as_ref()?;
+        (write.attribute == attribute).then_some((write.dir, write.text))
+    }
+
+    /// The drivers answered like that, changed nothing and said nothing.
+    fn only_answers(&self, c: &str, rust: &str) -> bool {
+        self.c.result == c && self.rust.result == rust && self.same_but_for_the_answer()
+    }
+
+    fn same_but_for_the_answer(&self) -> bool {
+        let mut rust = self.rust.clone();
+        rust.result.clone_from(&self.c.result);
+        *self.c == rust
+    }
+
+    /// The Rust driver refused, and nothing changed there.
+    fn rust_refused(&self, answer: &str) -> bool {
+        self.rust.result == answer
+            && self.rust.changed.is_empty()
+            && self.rust.uevents.is_empty()
+            && self.rust.log.is_empty()
+    }
+
+    /// The text is taken as a whole.
+    fn c_took(&self, text: &str) -> bool {
+        self.c.result == format!("wrote {}", text.len())
+    }
+
+    fn unit(&self, dir: &str) -> u64 {
+        number(self.state, &format!("{dir}/align"))
+            .unwrap_or(0)
+            .max(UNIT)
+    }
+
+    /// First and last byte of what is written to `mapping`, with the device's folder and unit.
+    fn mapping(&self) -> Option<Mapping> {
+        let (dir, text) = self.writes("mapping")?;
+        let (start, end) = text.split_once('-')?;
+        let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
+        Some(Mapping {
+            start,
+            end,
+            unit: self.unit(dir),
+            bound: self.state.contains_key(&format!("{dir}/driver")),
+        })
+    }
+
+    /// Whether both addresses lie in one region.
+    fn in_a_region(&self, first: u64, last: u64) -> bool {
+        let spans = self.state.get("regions").map_or("", String::as_str);
+        spans.split(' ').filter_map(|span| span.split_once('-')).any(|(start, end)| {
+            matches!((parse(start), parse(end)), (Some(s), Some(e)) if s <= first && last <= e)
+        })
+    }
+}
+
+struct Mapping {
+    start: u64,
+    end: u64,
+    unit: u64,
+    bound: bool,
+}
+
+impl Mapping {
+    fn reversed(&self) -> bool {
+        self.end.wrapping_add(1) < self.start
+    }
+
+    fn misaligned_length(&self) -> bool {
+        let len = self.end.wrapping_sub(self.start).wrapping_add(1);
+        len == 0 || len % self.unit != 0
+    }
+}
+
+fn mapping_of_bound(case: &Case<'_>) -> bool {
+    let Some((dir, _)) = case.writes("mapping") else {
+        return false;
+    };
+    case.state.contains_key(&format!("{dir}/driver")) && case.rust_refused("EBUSY")
+}
+
+fn mapping_of_misaligned_length(case: &Case<'_>) -> bool {
+    let Some(m) = case.mapping() else {
+        return false;
+    };
+    let text = case.writes("mapping").map_or("", |(_, text)| text);
+    let c = format!("wrote {}", text.len());
+    // All 2^64 bytes are none to C, and outside of every region.
+    let rust = if (m.start, m.end) == (0, u64::MAX) {
+        "ERANGE"
+    } else {
+        "EINVAL"
+    };
+    !m.bound && m.misaligned_length() && case.only_answers(&c, rust)
+}
+
+fn mapping_with_misaligned_start(case: &Case<'_>) -> bool {
+    let (Some(m), Some((_, text))) = (case.mapping(), case.writes("mapping")) else {
+        return false;
+    };
+    !m.bound
+        && !m.reversed()
+        && m.start % m.unit != 0
+        && case.rust_refused("EINVAL")
+        && (case.c_took(text) || case.only_answers("ENOMEM", "EINVAL"))
+}
+
+fn mapping_reversed(case: &Case<'_>) -> bool {
+    case.mapping().is_some_and(|m| !m.bound && m.reversed())
+        && case.only_answers("ENOMEM", "EINVAL")
+}
+
+fn mapping_outside(case: &Case<'_>) -> bool {
+    let Some(m) = case.mapping() else {
+        return false;
+    };
+    !m.bound && !case.in_a_region(m.start, m.end) && case.only_answers("ENOMEM", "ERANGE")
+}
+
+fn mapping_taken(case: &Case<'_>) -> bool {
+    let Some(m) = case.mapping() else {
+        return false;
+    };
+    let overlap = |(start, end): (u64, u64)| start <= m.end && m.start <= end;
+    !m.bound
+        && ranges(case.state).any(|(_, span)| overlap(span))
+        && case.only_answers("ENOMEM", "EBUSY")
+}
+
+fn misaligned_growth(case: &Case<'_>) -> bool {
+    let Some((dir, text)) = case.writes("size") else {
+        return false;
+    };
+    let unit = case.unit(dir);
+    let misaligned = |step: &Step| {
+        let mut state = case.state.clone();
+        apply(&mut state, &step.changed);
+        let bad = ranges(&state)
+            .filter(|(key, _)| key.starts_with(&format!("{dir}/")))
+            .any(|(_, (start, end))| start % unit != 0 || (end + 1) % unit != 0);
+        bad
+    };
+    unit > UNIT
+        && case.c_took(text)
+        && misaligned(case.c)
+        && !misaligned(case.rust)
+        && (case.rust_refused("ENOSPC") || case.rust.result == case.c.result)
+}
+
+fn misplaced_align(case: &Case<'_>) -> bool {
+    let Some((dir, text)) = case.writes("align") else {
+        return false;
+    };
+    let unit = parse(text.trim_end_matches(['\n', '\0']))
+        .unwrap_or(0)
+        .max(UNIT);
+    let misplaced = ranges(case.state)
+        .filter(|(key, _)| key.starts_with(&format!("{dir}/")))
+        .any(|(_, (start, _))| start % unit != 0);
+    misplaced && case.c_took(text) && case.rust_refused("EINVAL")
+}
+
+fn align_malformed(case: &Case<'_>) -> bool {
+    let Some((_, text)) = case.writes("align") else {
+        return false;
+    };
+    let text = text.split('\0').next().unwrap_or_default();
+    let value = parse(text.strip_suffix('\n').unwrap_or(text));
+    value.is_none()
+        && (case.only_answers("ENXIO", "EINVAL") || case.only_answers("ENXIO", "ERANGE"))
+}
+
+fn misaligned_offset(case: &Case<'_>) -> bool {
+    let (Some(device), Some(offset)) = (case.c.op["touch"].as_str(), case.c.op["offset"].as_u64())
+    else {
+        return false;
+    };
+    let suffix = format!("/{device}/align");
+    let key = case.state.keys().find(|key| key.ends_with(&suffix));
+    let align = key.and_then(|key| number(case.state, key)).unwrap_or(1);
+    offset % align != 0 && case.rust.result == "mmap: EINVAL" && case.same_but_for_the_answer()
+}
+
+fn teardown_order(case: &Case<'_>) -> bool {
+    let sorted = |step: &Step| {
+        let mut step = step.clone();
+        step.uevents.sort_unstable();
+        step
+    };
+    case.c.op["write"] == "/sys/bus/platform/drivers/hmem/unbind"
+        && sorted(case.c) == sorted(case.rust)
+}
+
+/// Loading a module brings the bus, which C has before.
+fn bus_comes(case: &Case<'_>) -> bool {
+    let load = case.c.op["run"][0] == "modprobe";
+    let mut rust = case.rust.clone();
+    for file in [
+        "",
+        "/devices",
+        "/drivers",
+        "/drivers_autoprobe",
+        "/drivers_probe",
+        "/uevent",
+    ] {
+        let key = format!("/sys/bus/dax{file}");
+        if !case.state.contains_key(&key) || case.c.changed.contains_key(&key) {
+            return false;
+        }
+        rust.changed.remove(&key);
+    }
+    rust.uevents
+        .retain(|event| !event.starts_with("add@/bus/dax "));
+    load && *case.c == rust
+}
+
+/// All ranges of all devices: the folder of the mapping, first and last byte.
+fn ranges(state: &State) -> impl Iterator<Item = (&str, (u64, u64))> {
+    state.keys().filter_map(|key| {
+        let dir = key.strip_suffix("/start")?;
+        dir.rsplit_once("/mapping")?;
+        let start = number(state, key)?;
+        let end = number(state, &format!("{dir}/end"))?;
+        Some((dir, (start, end)))
+    })
+}
+
+/// The number in `644 0:0 "0x1000\n"`.
+fn number(state: &State, key: &str) -> Option<u64> {
+    let text = state.get(key)?.split('"').nth(1)?;
+    parse(text.strip_suffix("\\n").unwrap_or(text))
+}
+
+/// As the kernel's kstrtoull() with base 0, without the newline.
+fn parse(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
+        None => (text, 10),
+    };
+    let digit = |c: char| c.is_digit(radix);
+    if digits.is_empty() || !digits.chars().all(digit) {
+        return None;
+    }
+    u64::from_str_radix(digits, radix).ok()
+}
+
+/// As kstrtoull() with base 16, newline and all.
+fn hexadecimal(text: &str) -> Option<u64> {
+    let text = text.split('\0').next().unwrap_or_default();
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::collections::HashSet;
+
+    const DEVICE: &str = "/sys/devices/x/hmem.0/dax0.1";
+
+    /// A device with one range, 2 MiB at 6 GiB + 2 MiB, in a region of 2 GiB.
+    fn state() -> State {
+        let attributes = [
+            ("size", "2097152"),
+            ("align", "2097152"),
+            ("mapping0/start", "0x180200000"),
+            ("mapping0/end", "0x1803fffff"),
+        ];
+        let mut state = State::new();
+        for (name, value) in attributes {
+            state.insert(
+                format!("{DEVICE}/{name}"),
+                format!("400 0:0 \"{value}\\n\""),
+            );
+        }
+        state.insert("regions".into(), "0x180000000-0x1ffffffff".into());
+        state
+    }
+
+    fn step(attribute: &str, text: &str, result: &str) -> Step {
+        Step {
+            op: json!({"write": format!("{DEVICE}/{attribute}"), "text": text}),
+            result: result.to_owned(),
+            ..Step::default()
+        }
+    }
+
+    fn name(attribute: &str, text: &str, c: &str, rust: &str) -> Option<&'static str> {
+        let (c, rust) = (step(attribute, text, c), step(attribute, text, rust));
+        explain(&state(), &c, &rust).map(|rule| rule.name)
+    }
+
+    #[test]
+    fn every_rule_has_its_row() {
+        let text = include_str!("../../../docs/deviations.md");
+        let mut names = HashSet::new();
+        for Rule { name, row, .. } in RULES.iter().chain([&MODULES, &BUS]) {
+            assert!(names.insert(name), "{name} twice");
+            let there = text.lines().filter(|line| {
+                let first = line.strip_prefix('|').and_then(|l| l.split('|').next());
+                let ids: Vec<&str> = first.unwrap_or("?").trim().split(' ').collect();
+                (ids.contains(&row.0) || ids.join(" ") == row.0) && line.contains(row.1)
+            });
+            assert_eq!(
+                there.count(),
+                1,
+                "{name}: rows {row:?} of docs/deviations.md"
+            );
+        }
+    }
+
+    #[test]
+    fn mappings() {
+        let rule = |text: &str, c: &str, rust: &str| name("mapping", text, c, rust);
+        let taken = "0x180000000-0x1803fffff";
+        assert_eq!(
+            rule(taken, "ENOMEM", "EBUSY"),
+            Some("mapping that is taken")
+        );
+        assert_eq!(
+            rule("180400000-1805fffff", "ENOMEM", "EBUSY"),
+            None,
+            "it is free"
+        );
+        assert_eq!(rule(taken, "ENOMEM", "EINVAL"), None, "another answer");
+        let outside = "0x200000000-0x2001fffff";
+        assert_eq!(
+            rule(outside, "ENOMEM", "ERANGE"),
+            Some("mapping outside the region")
+        );
+        assert_eq!(rule(taken, "ENOMEM", "ERANGE"), None, "it is inside");
+        let reversed = "0x1807fffff-0x180600000";
+        assert_eq!(rule(reversed, "ENOMEM", "EINVAL"), Some("mapping reversed"));
+        let odd = "0x180400000-0x1804fffff\n";
+        let length = Some("mapping of no or misaligned length");
+        assert_eq!(rule(odd, "wrote 24", "EINVAL"), length);
+        assert_eq!(rule(odd, "wrote 24", "EBUSY"), None);
+        assert_eq!(rule(odd, "wrote 24", "ERANGE"), None);
+        assert_eq!(rule("0-ffffffffffffffff", "wrote 18", "ERANGE"), length);
+        let start = "0x180401000-0x180600fff";
+        assert_eq!(
+            rule(start, "wrote 23", "EINVAL"),
+            Some("mapping with misaligned start")
+        );
+        assert_eq!(rule("x-y", "EINVAL", "ERANGE"), None);
+    }
+
+    #[test]
+    fn an_explained_answer_explains_no_change() {
+        let c = step("mapping", "0x180000000-0x1803fffff", "ENOMEM");
+        let mut rust = step("mapping", "0x180000000-0x1803fffff", "EBUSY");
+        assert!(explain(&state(), &c, &rust).is_some());
+        rust.changed.insert("k".into(), None);
+        assert!(explain(&state(), &c, &rust).is_none());
+    }
+
+    #[test]
+    fn aligns() {
+        let gib = "0x40000000";
+        assert_eq!(
+            name("align", gib, "wrote 10", "EINVAL"),
+            Some("align of misplaced ranges")
+        );
+        assert_eq!(name("align", "4096", "wrote 4", "EINVAL"), None);
+        let text = Some("align of text that is no number");
+        assert_eq!(name("align", "2M", "ENXIO", "EINVAL"), text);
+        assert_eq!(name("align", "2097152", "ENXIO", "EINVAL"), None);
+    }
+
+    #[test]
+    fn numbers_are_read_as_the_kernel_does() {
+        let texts = ["0x10", "020", "16", "+16", "0X10"];
+        assert!(texts.iter().all(|text| parse(text) == Some(16)));
+        let bad = ["", "0x", "-1", " 1", "08", "18446744073709551616", "++1"];
+        assert!(bad.iter().all(|text| parse(text).is_none()));
+        assert_eq!(hexadecimal("0x1f\n\0"), Some(31));
+        assert_eq!(hexadecimal("1g"), None);
+    }
+}

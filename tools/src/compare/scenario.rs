@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A group of guest tests on both kernels: every write and every program that a test runs, and
+//! the state after it.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{bail, Context, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::guests::Pair;
+use super::judge::describe;
+use super::rules;
+use super::transcript::{apply, Changes, State, Step};
+use crate::groups;
+use crate::progress;
+use crate::spec::Impl;
+
+const MARK: &str = "#observe ";
+
+/// One process of a test: the state at its first action, and its actions.
+#[derive(Debug, Default)]
+struct Part {
+    base: State,
+    steps: Vec<Step>,
+    errors: Vec<String>,
+}
+
+/// A test: how it ended, and the processes that acted.
+#[derive(Debug, Default)]
+struct Test {
+    verdict: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    base: Option<State>,
+    op: Option<Value>,
+    result: Option<String>,
+    #[serde(default)]
+    changed: Changes,
+    #[serde(default)]
+    uevents: Vec<String>,
+    #[serde(default)]
+    log: Vec<String>,
+    #[serde(default)]
+    hash: String,
+    error: Option<String>,
+}
+
+/// What the comparison of a group comes to.
+#[derive(Default)]
+struct Tally {
+    tests: u64,
+    agreed: u64,
+    actions: u64,
+    explained: BTreeMap<&'static str, u64>,
+    cut: BTreeMap<&'static str, u64>,
+    left_out: Vec<String>,
+    differing: u64,
+}
+
+pub fn main(pair: &Pair<'_>, name: &str) -> Result<ExitCode> {
+    let list = groups::list(pair.program())?;
+    let Some(group) = list.iter().find(|group| group.group == name) else {
+        bail!("ONLY={name}: no such group; `dax-guest list` has them");
+    };
+    if !group.is_for(Impl::C) || !group.is_for(Impl::Rust) {
+        bail!("ONLY={name}: the group is for one of the drivers only");
+    }
+    let mut machine = group.machine()?;
+    machine.timeout *= 4;
+    let step = progress::Step::start(format!("group {name}, C and Rust"), 0);
+    let command = format!("DAX_OBSERVE=1 /dax-guest test {}", shlex::try_quote(name)?);
+    let ran = pair.run(name, &machine, &command, &[], &step)?;
+    step.done();
+    let [c, rust] = [parse(&ran[0].text)?, parse(&ran[1].text)?];
+    let mut tally = Tally::default();
+    for (test, c) in &c {
+        match rust.get(test) {
+            Some(rust) => tally.compare(test, c, rust),
+            None => tally.left_out.push(format!("{test}: not run on Rust")),
+        }
+    }
+    let only_rust = rust.keys().filter(|test| !c.contains_key(*test));
+    tally
+        .left_out
+        .extend(only_rust.map(|test| format!("{test}: not run on C")));
+    let mut failed = tally.report(name);
+    for (who, ran) in ["C", "Rust"].iter().zip(&ran) {
+        if let Some(trouble) = ran.trouble() {
+            failed = true;
+            println!("trouble: {who}: {trouble}");
+        }
+    }
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The tests in a group's output, by name.
+fn parse(text: &str) -> Result<BTreeMap<String, Test>> {
+    let mut tests = BTreeMap::new();
+    let mut test = Test::default();
+    for line in text.lines() {
+        if let Some(json) = line.strip_prefix(MARK) {
+            let line: Line = serde_json::from_str(json)
+                .with_context(|| format!("not a line of a transcript: {line}"))?;
+            test.add(line);
+        } else if let Some((verdict, name)) = verdict(line) {
+            test.verdict = verdict;
+            tests.insert(name, std::mem::take(&mut test));
+        }
+    }
+    if tests.is_empty() {
+        bail!("no test reported a result; it printed:\n{text}");
+    }
+    Ok(tests)
+}
+
+/// `ok 3 name # SKIP why`: `ok # SKIP why` and the name.
+fn verdict(line: &str) -> Option<(String, String)> {
+    let (verdict, rest) = ["ok ", "not ok "]
+        .iter()
+        .find_map(|verdict| Some((verdict.trim_end(), line.strip_prefix(verdict)?)))?;
+    let (_, name) = rest.split_once(' ')?;
+    let (name, skip) = name.split_once(" # ").unwrap_or((name, ""));
+    Some((
+        format!("{verdict} {skip}").trim_end().to_owned(),
+        name.to_owned(),
+    ))
+}
+
+impl Test {
+    fn add(&mut self, line: Line) {
+        if let Some(base) = line.base {
+            self.parts.push(Part {
+                base,
+                ..Part::default()
+            });
+        }
+        if self.parts.is_empty() {
+            self.parts.push(Part::default());
+        }
+        let Some(part) = self.parts.last_mut() else {
+            return;
+        };
+        part.errors.extend(line.error);
+        if let (Some(op), Some(result)) = (line.op, line.result) {
+            part.steps.push(Step {
+                op,
+                result,
+                changed: line.changed,
+                uevents: line.uevents,
+                log: line.log,
+                hash: line.hash,
+            });
+        }
+    }
+
+    fn skipped(&self) -> bool {
+        self.verdict.contains("SKIP")
+    }
+}
+
+impl Tally {
+    fn compare(&mut self, name: &str, c: &Test, rust: &Test) {
+        if c.skipped() || rust.skipped() {
+            self.left_out
+                .push(format!("{name}: C {}, Rust {}", c.verdict, rust.verdict));
+            return;
+        }
+        self.tests += 1;
+        match self.parts(c, rust) {
+            Ok(None) => self.agreed += 1,
+            Ok(Some(rule)) => *self.cut.entry(rule).or_default() += 1,
+            Err(text) => {
+                self.differing += 1;
+                println!("--- {name} differs:\n{text}");
+            }
+        }
+    }
+
+    /// The rule that ended the comparison early, if one did.
+    fn parts(&mut self, c: &Test, rust: &Test) -> Result<Option<&'static str>, String> {
+        if c.verdict != rust.verdict {
+            return Err(format!("verdict: C {}, Rust {}\n", c.verdict, rust.verdict));
+        }
+        for (part, other) in c.parts.iter().zip(&rust.parts) {
+            if part.base != other.base {
+                match rules::bus(&part.base, &other.base) {
+                    Some(rule) => *self.explained.entry(rule).or_default() += 1,
+                    None => return Err(bases(&part.base, &other.base)),
+                }
+            }
+            let mut state = part.base.clone();
+            for (step, other) in part.steps.iter().zip(&other.steps) {
+                self.actions += 1;
+                if step != other {
+                    let Some(rule) = rules::explain(&state, step, other) else {
+                        return Err(describe(step, other));
+                    };
+                    *self.explained.entry(rule.name).or_default() += 1;
+                    if step.hash != other.hash || step.op != other.op {
+                        return Ok(Some(rule.name));
+                    }
+                }
+                apply(&mut state, &step.changed);
+            }
+            if part.steps.len() != other.steps.len() || part.errors != other.errors {
+                return Err(format!(
+                    "actions: C {}, Rust {}; errors: C {:?}, Rust {:?}\n",
+                    part.steps.len(),
+                    other.steps.len(),
+                    part.errors,
+                    other.errors
+                ));
+            }
+        }
+        if c.parts.len() != rust.parts.len() {
+            let (c, rust) = (c.parts.len(), rust.parts.len());
+            return Err(format!("processes that acted: C {c}, Rust {rust}\n"));
+        }
+        Ok(None)
+    }
+
+    /// Says how it went; whether it failed.
+    fn report(&self, group: &str) -> bool {
+        println!("\nC and Rust side by side, group {group}");
+        println!("{:7} tests, {} actions compared", self.tests, self.actions);
+        println!("{:7} agreed to their end", self.agreed);
+        for (what, rules) in [
+            ("cut short by", &self.cut),
+            ("explained by", &self.explained),
+        ] {
+            for (rule, count) in rules {
+                println!("{count:7} {what} {rule}");
+            }
+        }
+        println!("{:7} left out", self.left_out.len());
+        for why in &self.left_out {
+            println!("        {why}");
+        }
+        println!("{:7} differ without an explanation", self.differing);
+        self.differing > 0 || self.agreed == 0 || self.actions == 0
+    }
+}
+
+/// What differs between two states.
+fn bases(c: &State, rust: &State) -> String {
+    let mut text = "before its first action\n".to_owned();
+    for key in c
+        .keys()
+        .chain(rust.keys().filter(|key| !c.contains_key(*key)))
+    {
+        if c.get(key) != rust.get(key) {
+            text += &format!(
+                "{key}\n  C    {:?}\n  Rust {:?}\n",
+                c.get(key),
+                rust.get(key)
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r##"KTAP version 1
+#observe {"base":{"a":"1"}}
+#observe {"op":{"write":"p","text":"t"},"result":"wrote 1","changed":{"a":"2"},"hash":"h"}
+ok 1 first
+ok 2 second # SKIP no
+"##;
+
+    fn compared(rust: &str) -> Tally {
+        let (c, rust) = (parse(TEXT).unwrap(), parse(rust).unwrap());
+        let mut tally = Tally::default();
+        for (name, test) in &c {
+            tally.compare(name, test, &rust[name]);
+        }
+        tally
+    }
+
+    #[test]
+    fn a_group_agrees_with_itself() {
+        let tally = compared(TEXT);
+        assert_eq!((tally.tests, tally.agreed, tally.actions), (1, 1, 1));
+        assert_eq!(tally.left_out.len(), 1);
+    }
+
+    #[test]
+    fn differences_are_seen() {
+        for (from, to) in [
+            ("wrote 1", "EINVAL"),
+            ("\"2\"", "\"3\""),
+            ("\"h\"", "\"i\""),
+            ("\"a\":\"1\"", "\"a\":\"0\""),
+            ("ok 1", "not ok 1"),
+        ] {
+            let tally = compared(&TEXT.replacen(from, to, 1));
+            assert_eq!((tally.agreed, tally.differing), (0, 1), "{from}");
+        }
+    }
+}
