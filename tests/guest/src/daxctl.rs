@@ -3,6 +3,7 @@
 
 use crate::device::Device;
 use crate::errno::Errno;
+use crate::ktap::{check, Outcome};
 use crate::sysfs::{Error, Result};
 use crate::units::{Range, Span};
 use serde_json::Value;
@@ -62,6 +63,14 @@ pub fn text(object: &Value, key: &str) -> Result<String> {
         .as_str()
         .map(str::to_owned)
         .ok_or_else(|| Error::state(format!("no string {key} in {object}")))
+}
+
+/// Compares members of an object.
+pub fn check_members(object: &Value, members: &[(&str, Value)]) -> Outcome {
+    for (key, value) in members {
+        check(format!("{key} in {object}"), &object[key], value)?;
+    }
+    Ok(())
 }
 
 /// The mappings of a listed device by page offset. daxctl lists them the other way round.

@@ -12,7 +12,9 @@ mod daxctl;
 mod demo;
 mod device;
 mod errno;
+mod family;
 mod groups;
+mod iomem;
 mod kernel;
 mod ktap;
 mod memory;
@@ -29,7 +31,7 @@ mod trap;
 mod uevents;
 mod units;
 
-use groups::{Group, GROUPS};
+use groups::Group;
 use kernel::Impl;
 use std::process::ExitCode;
 
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["list"] => {
-            for group in GROUPS {
+            for group in Group::all() {
                 println!("{}", group.describe());
             }
             ExitCode::SUCCESS

@@ -34,3 +34,11 @@ pub fn offline(span: Span) -> Result<()> {
     }
     Ok(())
 }
+
+/// Onlines every block within a span, as `online`, `online_kernel` or `online_movable`.
+pub fn online(span: Span, how: &str) -> Result<()> {
+    for block in blocks(span)? {
+        sysfs::write(&block.join("state"), how)?;
+    }
+    Ok(())
+}
