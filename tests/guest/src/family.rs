@@ -3,6 +3,7 @@
 
 use crate::kernel::{self, has_module, modprobe_remove};
 use crate::ktap::{skip, Failure};
+use crate::ndctl;
 use crate::sysfs::{Error, Result};
 use std::path::Path;
 
@@ -28,6 +29,10 @@ const MODULES: &[&str] = &[
 
 /// Removes all that are loaded. `modprobe -r` may take others along.
 pub fn unload() -> Result<()> {
+    // Active regions and namespaces pin the module that made them.
+    if Path::new(ndctl::REGION_DRIVER).exists() {
+        ndctl::run(&["disable-region", "all"])?;
+    }
     for module in MODULES {
         if has_module(module) {
             modprobe_remove(module)?;

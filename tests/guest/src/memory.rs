@@ -42,3 +42,12 @@ pub fn online(span: Span, how: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// The states of the blocks within a span.
+pub fn states(span: Span) -> Result<Vec<String>> {
+    let blocks = blocks(span)?;
+    blocks
+        .iter()
+        .map(|block| sysfs::read(&block.join("state")))
+        .collect()
+}

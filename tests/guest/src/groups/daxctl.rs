@@ -4,6 +4,7 @@
 use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::iomem;
+use crate::json;
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
@@ -68,7 +69,7 @@ fn list_reports_the_region(region: &Region) -> Outcome {
         .to_string_lossy()
         .replacen("/sys/devices", "", 1);
     let size = region.span().len();
-    daxctl::check_members(
+    json::check_members(
         &listed[0],
         &[
             ("path", json!(path)),
@@ -85,7 +86,7 @@ fn list_reports_devices_under_their_region(region: &Region) -> Outcome {
     let listed = daxctl::json(&["list", "-R", "-D", "-M"])?;
     check("regions", listed.len(), 1)?;
     let available = region.span().len() - 256 * MIB;
-    daxctl::check_members(&listed[0], &[("available_size", json!(available))])?;
+    json::check_members(&listed[0], &[("available_size", json!(available))])?;
     let devices = listed[0]["devices"].as_array().cloned().unwrap_or_default();
     check("devices", devices.len(), 2)?;
     for (device, number) in kept.iter().zip([0, 2]) {
@@ -99,7 +100,7 @@ fn list_reports_devices_under_their_region(region: &Region) -> Outcome {
 fn create_without_size_takes_the_whole_region(region: &Region) -> Outcome {
     let device = daxctl::create(&[])?;
     let listed = daxctl::list(&device)?;
-    daxctl::check_members(
+    json::check_members(
         &listed,
         &[
             ("size", json!(region.span().len())),
@@ -120,7 +121,7 @@ fn create_with_size_and_align_gives_both(region: &Region) -> Outcome {
     for (size, align) in [(6 * MIB, PAGE), (GIB, GIB), (2 * MIB, UNIT)] {
         let device = daxctl::create(&["-s", &size.to_string(), "-a", &align.to_string()])?;
         let listed = daxctl::list(&device)?;
-        daxctl::check_members(&listed, &[("size", json!(size)), ("align", json!(align))])?;
+        json::check_members(&listed, &[("size", json!(size)), ("align", json!(align))])?;
         let map = Map::whole(&device)?;
         check("store", map.store(size - 8, size), Ok(()))?;
         drop(map);
@@ -192,10 +193,10 @@ fn disable_and_enable_unbinds_and_binds(_: &Region) -> Outcome {
     let device = daxctl::create(&["-s", "4M"])?;
     daxctl::run(&["disable-device", device.name()])?;
     check("driver", device.driver(), None)?;
-    daxctl::check_members(&daxctl::list(&device)?, &[("state", json!("disabled"))])?;
+    json::check_members(&daxctl::list(&device)?, &[("state", json!("disabled"))])?;
     daxctl::run(&["enable-device", device.name()])?;
     check("driver", device.driver(), Some("device_dax".into()))?;
-    daxctl::check_members(&daxctl::list(&device)?, &[("state", Value::Null)])
+    json::check_members(&daxctl::list(&device)?, &[("state", Value::Null)])
 }
 
 fn reconfigure_size_shrinks_and_grows(region: &Region) -> Outcome {
@@ -211,7 +212,7 @@ fn reconfigure_size_shrinks_and_grows(region: &Region) -> Outcome {
         daxctl::run(&["reconfigure-device", "-s", &mib(size), device.name()])?;
         daxctl::run(&["enable-device", device.name()])?;
         let listed = daxctl::list(&device)?;
-        daxctl::check_members(&listed, &[("size", json!(size * MIB))])?;
+        json::check_members(&listed, &[("size", json!(size * MIB))])?;
         check("mappings", daxctl::ranges(&listed)?, in_order(&spans))?;
     }
     check("the other", other.ranges()?, in_order(&[block(region, 2)]))
@@ -255,7 +256,7 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
     drop(map);
     for _ in 0..2 {
         daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
-        daxctl::check_members(
+        json::check_members(
             &daxctl::list(&device)?,
             &[
                 ("mode", json!("system-ram")),
@@ -268,9 +269,9 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
         let both = Span::at(span.start, 256 * MIB);
         check("System RAM", system_ram()?, vec![both])?;
         daxctl::run(&["offline-memory", device.name()])?;
-        daxctl::check_members(&daxctl::list(&device)?, &[("online_memblocks", json!(0))])?;
+        json::check_members(&daxctl::list(&device)?, &[("online_memblocks", json!(0))])?;
         daxctl::run(&["reconfigure-device", "-m", "devdax", device.name()])?;
-        daxctl::check_members(&daxctl::list(&device)?, &[("mode", json!("devdax"))])?;
+        json::check_members(&daxctl::list(&device)?, &[("mode", json!("devdax"))])?;
         check("System RAM", system_ram()?, vec![])?;
         check("store", Map::whole(&device)?.store(0, 2), Ok(()))?;
     }
@@ -306,7 +307,7 @@ fn system_ram_without_onlining_stays_offline(_: &Region) -> Outcome {
         "system-ram",
         device.name(),
     ])?;
-    daxctl::check_members(
+    json::check_members(
         &daxctl::list(&device)?,
         &[
             ("mode", json!("system-ram")),

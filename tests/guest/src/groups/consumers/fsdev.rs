@@ -6,6 +6,7 @@ use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::iomem;
+use crate::json;
 use crate::kernel::{has_module, modprobe, modprobe_remove};
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
@@ -148,7 +149,7 @@ fn fsdev_takes_a_device_that_daxctl_made(region: &Region) -> Outcome {
     daxctl::run(&["disable-device", device.name()])?;
     device.bind_by_id(Driver::FsdevDax)?;
     let listed = daxctl::list(&device)?;
-    daxctl::check_members(&listed, &[("size", json!(64 * MIB))])?;
+    json::check_members(&listed, &[("size", json!(64 * MIB))])?;
     // daxctl knows this driver under no mode, and disables it all the same.
     daxctl::run(&["disable-device", device.name()])?;
     check("driver", device.driver(), None)?;

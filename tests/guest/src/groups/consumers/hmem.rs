@@ -6,6 +6,7 @@ use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::family;
 use crate::iomem;
+use crate::json;
 use crate::kernel;
 use crate::ktap::{check, Outcome, Test};
 use crate::memory;
@@ -121,7 +122,7 @@ fn daxctl_lists_every_region() -> Outcome {
         let size = region.span().len();
         let path = region.dir().to_string_lossy();
         let path = path.strip_prefix("/sys/devices").unwrap_or_default();
-        daxctl::check_members(
+        json::check_members(
             found,
             &[
                 ("path", json!(path)),
@@ -141,7 +142,7 @@ fn daxctl_creates_in_the_region_that_is_named() -> Outcome {
         let device = daxctl::create(&["-r", &number, "-s", "64M"])?;
         check("device", device.name(), &*format!("dax{id}.1"))?;
         check("spans", device.spans()?, vec![region.units(0, 32)])?;
-        daxctl::check_members(
+        json::check_members(
             &daxctl::list(&device)?,
             &[("target_node", json!(node)), ("mode", json!("devdax"))],
         )?;

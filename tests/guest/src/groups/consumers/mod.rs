@@ -6,6 +6,8 @@
 mod fsdev;
 mod hmem;
 mod modules;
+mod pmem;
+mod static_region;
 
 use super::{daxctl, kmem, Group, BOTH, SMALL};
 
@@ -44,6 +46,15 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[modules::TESTS],
+    },
+    Group {
+        name: "pmem",
+        append: pmem::APPEND,
+        mem: "6G",
+        qemu: pmem::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[pmem::TESTS],
     },
     Group {
         name: "kmem",

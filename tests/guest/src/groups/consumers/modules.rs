@@ -6,6 +6,7 @@ use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::family;
 use crate::iomem;
+use crate::json;
 use crate::kernel::{has_module, modprobe, modprobe_remove, run};
 use crate::ktap::{check, deviates, Outcome, Test};
 use crate::memory;
@@ -186,7 +187,7 @@ fn daxctl_loads_the_driver_that_a_mode_needs() -> Outcome {
     ])?;
     check("kmem", has_module("kmem"), true)?;
     let mode = ("mode", json!("system-ram"));
-    daxctl::check_members(&daxctl::list(&device)?, &[mode])
+    json::check_members(&daxctl::list(&device)?, &[mode])
 }
 
 /// Who uses a module, by name.
