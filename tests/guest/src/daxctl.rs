@@ -2,6 +2,7 @@
 //! The real daxctl, and what it reports.
 
 use crate::device::Device;
+use crate::json;
 use crate::sysfs::{Error, Result};
 use crate::units::{Range, Span};
 use serde_json::Value;
@@ -17,47 +18,20 @@ pub fn run(args: &[&str]) -> Result<String> {
     crate::kernel::run("daxctl", args)
 }
 
-/// Runs daxctl, which must succeed and print JSON; an array of what it printed.
+/// Runs daxctl, which must succeed and print JSON; the elements of what it printed.
 pub fn json(args: &[&str]) -> Result<Vec<Value>> {
-    let text = run(args)?;
-    let bad = |why: String| Error::state(format!("daxctl {}: {why}: {text}", args.join(" ")));
-    if text.trim().is_empty() {
-        // Nothing to list.
-        return Ok(Vec::new());
-    }
-    match serde_json::from_str(&text).map_err(|e| bad(e.to_string()))? {
-        Value::Array(values) => Ok(values),
-        other => Err(bad(format!("{other} is no array"))),
-    }
+    json::of("daxctl", args)
 }
 
 /// `create-device`; the device.
 pub fn create(args: &[&str]) -> Result<Device> {
-    let created = json(&[&["create-device"], args].concat())?;
-    match &created[..] {
-        [device] => Ok(Device::named(text(device, "chardev")?)),
-        other => Err(Error::state(format!("create-device: {other:?}"))),
-    }
+    let created = json::one("daxctl", &[&["create-device"], args].concat())?;
+    Ok(Device::named(json::text(&created, "chardev")?))
 }
 
 /// What `list` says about a device, mappings included.
 pub fn list(device: &Device) -> Result<Value> {
-    let mut listed = json(&["list", "-d", device.name(), "-M"])?;
-    match listed.len() {
-        1 => Ok(listed.remove(0)),
-        _ => Err(Error::state(format!(
-            "list -d {}: {listed:?}",
-            device.name()
-        ))),
-    }
-}
-
-/// A member that is a string.
-pub fn text(object: &Value, key: &str) -> Result<String> {
-    object[key]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Error::state(format!("no string {key} in {object}")))
+    json::one("daxctl", &["list", "-d", device.name(), "-M"])
 }
 
 /// The mappings of a listed device by page offset. daxctl lists them the other way round.

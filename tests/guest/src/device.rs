@@ -210,19 +210,32 @@ impl Device {
         }
     }
 
+    /// Makes every driver forget that it was told about the device.
+    pub fn forget(&self) -> Result<()> {
+        for driver in Driver::ALL.into_iter().filter(|d| d.present()) {
+            sysfs::write(&driver.attr("remove_id"), &self.name)?;
+        }
+        Ok(())
+    }
+
     /// Major and minor number, as `dev` prints them: `254:3`.
     pub fn dev(&self) -> Result<String> {
         sysfs::read(&self.attr("dev"))
     }
 
-    /// Takes the device out of use and gives its memory back.
-    pub fn release(&self) -> Result<()> {
+    /// Takes the device out of use.
+    pub fn disable(&self) -> Result<()> {
         if self.driver().as_deref() == Some(Driver::Kmem.name()) {
             for span in self.spans()? {
                 memory::offline(span)?;
             }
         }
-        self.unbind()?;
+        self.unbind()
+    }
+
+    /// Takes the device out of use and gives its memory back.
+    pub fn release(&self) -> Result<()> {
+        self.disable()?;
         if self.size()? != 0 {
             self.set_size(0)?;
         }

@@ -3,7 +3,7 @@
 //!
 //! Every test runs in a child of its own: its mappings and files go with it, its panic or crash
 //! is a failed test, and so is its hanging. The region is made anew before each test and emptied
-//! after it, whatever happened in between.
+//! after it, whatever happened in between; tests of other memory bring a clean-up of their own.
 
 use crate::child::{Child, End};
 use crate::errno::Errno;
@@ -92,12 +92,42 @@ pub fn note(text: impl Display) {
     }
 }
 
+/// What a test is run on.
+#[derive(Clone, Copy)]
+enum Body {
+    /// A fresh, empty region, which is emptied afterwards.
+    Region(fn(&Region) -> Outcome),
+    /// Whatever the machine has. The second function cleans up, whatever the test left.
+    Machine(fn() -> Outcome, fn() -> sysfs::Result<()>),
+}
+
+impl Body {
+    /// Prepares and runs it.
+    fn run(self) -> Outcome {
+        match self {
+            Body::Region(run) => {
+                let region = Region::fresh().map_err(|e| Failure::Fail(format!("set-up: {e}")))?;
+                run(&region)
+            }
+            Body::Machine(run, _) => run(),
+        }
+    }
+
+    /// Cleans up after it.
+    fn clean_up(self) -> sysfs::Result<()> {
+        match self {
+            Body::Region(_) => region::tear_down(),
+            Body::Machine(_, clean_up) => clean_up(),
+        }
+    }
+}
+
 /// One test.
 pub struct Test {
     /// `<subject>_<condition>_<outcome>`.
     pub name: &'static str,
-    /// The body; it gets a fresh, empty region.
-    pub run: fn(&Region) -> Outcome,
+    /// What it does, and on what.
+    body: Body,
     /// Why the C driver is not put through it.
     not_on_c: Option<&'static str>,
     /// How long it may take.
@@ -107,9 +137,24 @@ pub struct Test {
 impl Test {
     /// A test for both drivers.
     pub const fn new(name: &'static str, run: fn(&Region) -> Outcome) -> Test {
+        Test::with(name, Body::Region(run))
+    }
+
+    /// A test for both drivers that is not about one dynamic region; `clean_up` must work in
+    /// whatever state the test leaves.
+    pub const fn on_machine(
+        name: &'static str,
+        run: fn() -> Outcome,
+        clean_up: fn() -> sysfs::Result<()>,
+    ) -> Test {
+        Test::with(name, Body::Machine(run, clean_up))
+    }
+
+    /// A test with nothing special about it.
+    const fn with(name: &'static str, body: Body) -> Test {
         Test {
             name,
-            run,
+            body,
             not_on_c: None,
             limit: Duration::from_secs(60),
         }
@@ -122,11 +167,14 @@ impl Test {
     }
 }
 
-/// Names a test after its function.
+/// Names a test after its function, which gets a region, or else brings its own clean-up.
 #[macro_export]
 macro_rules! test {
     ($run:ident) => {
         $crate::ktap::Test::new(stringify!($run), $run)
+    };
+    ($run:ident, $clean_up:path) => {
+        $crate::ktap::Test::on_machine(stringify!($run), $run, $clean_up)
     };
 }
 
@@ -183,10 +231,7 @@ fn one(test: &Test) -> Verdict {
     let started = Instant::now();
     let reason = std::env::temp_dir().join("dax-guest.skip");
     let end = in_child(test.limit * kernel::slowness(), || {
-        let outcome = Region::fresh()
-            .map_err(|e| Failure::Fail(format!("set-up: {e}")))
-            .and_then(|region| (test.run)(&region));
-        match outcome {
+        match test.body.run() {
             Ok(()) => 0,
             Err(Failure::Fail(why)) => {
                 note(why);
@@ -202,7 +247,7 @@ fn one(test: &Test) -> Verdict {
     let elapsed = started.elapsed();
     let cleaned = match end {
         Ok(End::Stuck) => Ok(End::Stuck),
-        _ => in_child(CLEAN_UP_LIMIT * kernel::slowness(), clean_up),
+        _ => in_child(CLEAN_UP_LIMIT * kernel::slowness(), || clean_up(test.body)),
     };
     let verdict = match end {
         Ok(End::Exit(0)) => Verdict::Ok,
@@ -250,9 +295,9 @@ fn in_child(limit: Duration, body: impl FnOnce() -> i32) -> Result<End, Errno> {
     Ok(child.wait(limit))
 }
 
-/// Empties the region, if the test left one.
-fn clean_up() -> i32 {
-    match region::tear_down() {
+/// Takes away what the test left.
+fn clean_up(body: Body) -> i32 {
+    match body.clean_up() {
         Ok(()) => 0,
         Err(error) => {
             note(format!("clean-up: {error}"));

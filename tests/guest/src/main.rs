@@ -15,11 +15,15 @@ mod daxctl;
 mod demo;
 mod device;
 mod errno;
+mod family;
 mod groups;
+mod iomem;
+mod json;
 mod kernel;
 mod ktap;
 mod memory;
 mod mmap;
+mod ndctl;
 mod pattern;
 mod picture;
 mod pipe;
@@ -32,7 +36,7 @@ mod trap;
 mod uevents;
 mod units;
 
-use groups::{Group, GROUPS};
+use groups::Group;
 use kernel::Impl;
 use std::process::ExitCode;
 
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["list"] => {
-            for group in GROUPS {
+            for group in Group::all() {
                 println!("{}", group.describe());
             }
             ExitCode::SUCCESS

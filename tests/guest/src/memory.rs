@@ -34,3 +34,20 @@ pub fn offline(span: Span) -> Result<()> {
     }
     Ok(())
 }
+
+/// Onlines every block within a span, as `online`, `online_kernel` or `online_movable`.
+pub fn online(span: Span, how: &str) -> Result<()> {
+    for block in blocks(span)? {
+        sysfs::write(&block.join("state"), how)?;
+    }
+    Ok(())
+}
+
+/// The states of the blocks within a span.
+pub fn states(span: Span) -> Result<Vec<String>> {
+    let blocks = blocks(span)?;
+    blocks
+        .iter()
+        .map(|block| sysfs::read(&block.join("state")))
+        .collect()
+}

@@ -33,16 +33,19 @@ impl Region {
     /// Loads the modules where needed and gives an empty, freshly made region: one device
     /// without size, no ids in any driver.
     pub fn fresh() -> Result<Region> {
-        if !kernel::has_module("dax_hmem") || !Path::new(HMEM_DRIVER).exists() {
-            kernel::modprobe(&["dax_hmem", "region_idle=1"])?;
-        }
-        for driver in [Driver::DeviceDax, Driver::Kmem] {
-            if !driver.present() {
-                kernel::modprobe(&[driver.name()])?;
-            }
-        }
-        tear_down()?;
-        let hmem = hmem_name()?;
+        load()?;
+        Region::fresh_named(hmem_name()?)
+    }
+
+    /// The same for every region of the machine, by number.
+    pub fn fresh_all() -> Result<Vec<Region>> {
+        load()?;
+        hmem_name()?;
+        hmem_names()?.into_iter().map(Region::fresh_named).collect()
+    }
+
+    /// Binds a platform device anew, as idle.
+    fn fresh_named(hmem: String) -> Result<Region> {
         set_idle(true)?;
         if is_bound(&hmem) {
             unbind(&hmem)?;
@@ -51,8 +54,8 @@ impl Region {
         Region::of(hmem)
     }
 
-    /// The region of a bound platform device whose first device has no size.
-    fn of(hmem: String) -> Result<Region> {
+    /// The region of a bound platform device whose first device has no size, or all of it.
+    pub fn of(hmem: String) -> Result<Region> {
         let dir = Path::new(PLATFORM_DEVICES)
             .join(&hmem)
             .canonicalize()
@@ -60,9 +63,9 @@ impl Region {
         let size = sysfs::read_number(&dir.join("dax_region/size"))?;
         let id = sysfs::read_number(&dir.join("dax_region/id"))?;
         let first = Device::named(format!("dax{id}.0"));
-        // An empty device says where its region begins.
-        if first.size()? != 0 {
-            return Err(Error::state(format!("{}: not empty", first.name())));
+        // Such a device says where its region begins.
+        if ![0, size].contains(&first.size()?) {
+            return Err(Error::state(format!("{}: not fresh", first.name())));
         }
         let span = Span::at(first.resource()?, size);
         Ok(Region { hmem, dir, span })
@@ -197,6 +200,19 @@ impl Region {
     }
 }
 
+/// Loads the modules where needed, and empties every region.
+fn load() -> Result<()> {
+    if !kernel::has_module("dax_hmem") || !Path::new(HMEM_DRIVER).exists() {
+        kernel::modprobe(&["dax_hmem", "region_idle=1"])?;
+    }
+    for driver in [Driver::DeviceDax, Driver::Kmem] {
+        if !driver.present() {
+            kernel::modprobe(&[driver.name()])?;
+        }
+    }
+    tear_down()
+}
+
 /// Chooses what a region looks like when it is bound the next time: empty, or one device of
 /// full size, meant for kmem.
 pub fn set_idle(idle: bool) -> Result<()> {
@@ -206,9 +222,10 @@ pub fn set_idle(idle: bool) -> Result<()> {
 /// Empties every region: no device is bound, sized, or more than the first; no driver knows an
 /// id; all memory is free again. Works in whatever state a test left behind.
 pub fn tear_down() -> Result<()> {
+    let regions = hmem_names()?.len().max(1);
     for driver in Driver::ALL.into_iter().filter(|d| d.present()) {
-        for id in 0..FORGET_IDS {
-            sysfs::write(&driver.attr("remove_id"), &format!("dax0.{id}"))?;
+        for (region, id) in (0..regions).flat_map(|r| (0..FORGET_IDS).map(move |id| (r, id))) {
+            sysfs::write(&driver.attr("remove_id"), &format!("dax{region}.{id}"))?;
         }
     }
     for device in Device::all() {
@@ -246,9 +263,7 @@ fn region_dir_of(device: &Device) -> Result<PathBuf> {
 fn hmem_name() -> Result<String> {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
-        let names = sysfs::names(PLATFORM_DEVICES.as_ref())?;
-        let hmem = names.into_iter().find(|n| n.starts_with("hmem."));
-        match hmem {
+        match hmem_names()?.into_iter().next() {
             Some(name) => return Ok(name),
             None if Instant::now() > deadline => {
                 return Err(Error::state(
@@ -258,6 +273,13 @@ fn hmem_name() -> Result<String> {
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// The hmem devices, by number; there are at most ten.
+pub fn hmem_names() -> Result<Vec<String>> {
+    let mut names = sysfs::names(PLATFORM_DEVICES.as_ref())?;
+    names.retain(|n| n.starts_with("hmem."));
+    Ok(names)
 }
 
 /// Whether a platform device is bound to hmem.

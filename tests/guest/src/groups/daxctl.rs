@@ -3,6 +3,8 @@
 
 use crate::daxctl;
 use crate::device::{Device, Driver};
+use crate::iomem;
+use crate::json;
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
@@ -37,14 +39,6 @@ fn mib(count: u64) -> String {
     format!("{count}M")
 }
 
-/// Compares members of an object.
-fn check_members(object: &Value, members: &[(&str, Value)]) -> Outcome {
-    for (key, value) in members {
-        check(format!("{key} in {object}"), &object[key], value)?;
-    }
-    Ok(())
-}
-
 /// Creates devices of 128 MiB each, and destroys some to leave holes.
 fn with_holes(keep: &[bool]) -> Result<Vec<Device>, Failure> {
     let mut devices = Vec::new();
@@ -75,7 +69,7 @@ fn list_reports_the_region(region: &Region) -> Outcome {
         .to_string_lossy()
         .replacen("/sys/devices", "", 1);
     let size = region.span().len();
-    check_members(
+    json::check_members(
         &listed[0],
         &[
             ("path", json!(path)),
@@ -92,7 +86,7 @@ fn list_reports_devices_under_their_region(region: &Region) -> Outcome {
     let listed = daxctl::json(&["list", "-R", "-D", "-M"])?;
     check("regions", listed.len(), 1)?;
     let available = region.span().len() - 256 * MIB;
-    check_members(&listed[0], &[("available_size", json!(available))])?;
+    json::check_members(&listed[0], &[("available_size", json!(available))])?;
     let devices = listed[0]["devices"].as_array().cloned().unwrap_or_default();
     check("devices", devices.len(), 2)?;
     for (device, number) in kept.iter().zip([0, 2]) {
@@ -106,7 +100,7 @@ fn list_reports_devices_under_their_region(region: &Region) -> Outcome {
 fn create_without_size_takes_the_whole_region(region: &Region) -> Outcome {
     let device = daxctl::create(&[])?;
     let listed = daxctl::list(&device)?;
-    check_members(
+    json::check_members(
         &listed,
         &[
             ("size", json!(region.span().len())),
@@ -127,7 +121,7 @@ fn create_with_size_and_align_gives_both(region: &Region) -> Outcome {
     for (size, align) in [(6 * MIB, PAGE), (GIB, GIB), (2 * MIB, UNIT)] {
         let device = daxctl::create(&["-s", &size.to_string(), "-a", &align.to_string()])?;
         let listed = daxctl::list(&device)?;
-        check_members(&listed, &[("size", json!(size)), ("align", json!(align))])?;
+        json::check_members(&listed, &[("size", json!(size)), ("align", json!(align))])?;
         let map = Map::whole(&device)?;
         check("store", map.store(size - 8, size), Ok(()))?;
         drop(map);
@@ -199,10 +193,10 @@ fn disable_and_enable_unbinds_and_binds(_: &Region) -> Outcome {
     let device = daxctl::create(&["-s", "4M"])?;
     daxctl::run(&["disable-device", device.name()])?;
     check("driver", device.driver(), None)?;
-    check_members(&daxctl::list(&device)?, &[("state", json!("disabled"))])?;
+    json::check_members(&daxctl::list(&device)?, &[("state", json!("disabled"))])?;
     daxctl::run(&["enable-device", device.name()])?;
     check("driver", device.driver(), Some("device_dax".into()))?;
-    check_members(&daxctl::list(&device)?, &[("state", Value::Null)])
+    json::check_members(&daxctl::list(&device)?, &[("state", Value::Null)])
 }
 
 fn reconfigure_size_shrinks_and_grows(region: &Region) -> Outcome {
@@ -218,7 +212,7 @@ fn reconfigure_size_shrinks_and_grows(region: &Region) -> Outcome {
         daxctl::run(&["reconfigure-device", "-s", &mib(size), device.name()])?;
         daxctl::run(&["enable-device", device.name()])?;
         let listed = daxctl::list(&device)?;
-        check_members(&listed, &[("size", json!(size * MIB))])?;
+        json::check_members(&listed, &[("size", json!(size * MIB))])?;
         check("mappings", daxctl::ranges(&listed)?, in_order(&spans))?;
     }
     check("the other", other.ranges()?, in_order(&[block(region, 2)]))
@@ -251,12 +245,8 @@ fn destroy_of_all_empties_the_region(region: &Region) -> Outcome {
 }
 
 /// The spans of System RAM that kmem made.
-fn system_ram() -> Vec<String> {
-    let text = fs::read_to_string("/proc/iomem").unwrap_or_default();
-    text.lines()
-        .filter_map(|line| line.trim().strip_suffix(" : System RAM (kmem)"))
-        .map(str::to_owned)
-        .collect()
+fn system_ram() -> Result<Vec<Span>, Failure> {
+    Ok(iomem::named("System RAM (kmem)")?)
 }
 
 fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
@@ -266,7 +256,7 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
     drop(map);
     for _ in 0..2 {
         daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
-        check_members(
+        json::check_members(
             &daxctl::list(&device)?,
             &[
                 ("mode", json!("system-ram")),
@@ -276,13 +266,13 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
         )?;
         check("driver", device.driver(), Some(Driver::Kmem.name().into()))?;
         let span = block(region, 0);
-        let both = format!("{:08x}-{:08x}", span.start, span.start + 256 * MIB - 1);
-        check("System RAM", system_ram(), vec![both])?;
+        let both = Span::at(span.start, 256 * MIB);
+        check("System RAM", system_ram()?, vec![both])?;
         daxctl::run(&["offline-memory", device.name()])?;
-        check_members(&daxctl::list(&device)?, &[("online_memblocks", json!(0))])?;
+        json::check_members(&daxctl::list(&device)?, &[("online_memblocks", json!(0))])?;
         daxctl::run(&["reconfigure-device", "-m", "devdax", device.name()])?;
-        check_members(&daxctl::list(&device)?, &[("mode", json!("devdax"))])?;
-        check("System RAM", system_ram(), vec![])?;
+        json::check_members(&daxctl::list(&device)?, &[("mode", json!("devdax"))])?;
+        check("System RAM", system_ram()?, vec![])?;
         check("store", Map::whole(&device)?.store(0, 2), Ok(()))?;
     }
     Ok(())
@@ -294,11 +284,8 @@ fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
     let ranges = device.ranges()?;
     check("ranges", ranges.len(), 2)?;
     daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
-    let expected: Vec<String> = ranges
-        .iter()
-        .map(|r| format!("{:08x}-{:08x}", r.span.start, r.span.end))
-        .collect();
-    check("System RAM", system_ram(), expected)?;
+    let expected: Vec<Span> = ranges.iter().map(|r| r.span).collect();
+    check("System RAM", system_ram()?, expected)?;
     // libdaxctl takes a device for one range and onlines the blocks of the first one only.
     let mut blocks = 0;
     for range in &ranges {
@@ -306,7 +293,7 @@ fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
     }
     check("blocks", blocks, 384 * MIB / memory::block_size()?)?;
     daxctl::run(&["reconfigure-device", "-f", "-m", "devdax", device.name()])?;
-    check("System RAM", system_ram(), vec![])?;
+    check("System RAM", system_ram()?, vec![])?;
     check("ranges", device.ranges()?, ranges)?;
     region.destroy(&device).map_err(Failure::from)
 }
@@ -320,7 +307,7 @@ fn system_ram_without_onlining_stays_offline(_: &Region) -> Outcome {
         "system-ram",
         device.name(),
     ])?;
-    check_members(
+    json::check_members(
         &daxctl::list(&device)?,
         &[
             ("mode", json!("system-ram")),

@@ -2,6 +2,7 @@
 //! The groups of tests. Each group is run in a guest of its own.
 
 mod attributes;
+mod consumers;
 mod create;
 mod daxctl;
 mod errors;
@@ -36,17 +37,11 @@ pub struct Group {
 
 /// 2 GiB at 4 GiB: what most groups need.
 const SMALL: &str = "memmap=2G%4G+0xefffffff";
-/// 2 GiB that are all of NUMA node 1. Only memory of a node can become System RAM.
-const NUMA: &str = "memmap=2G%6G+0xefffffff memory_hotplug.memmap_on_memory=1";
-/// The two nodes.
-const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
-                     -object memory-backend-ram,id=ram1,size=2G \
-                     -numa node,nodeid=0,memdev=ram0,cpus=0-1 -numa node,nodeid=1,memdev=ram1";
 /// Both drivers.
 const BOTH: &[Impl] = &[Impl::Rust, Impl::C];
 
-/// All groups.
-pub const GROUPS: &[Group] = &[
+/// The groups that are about the driver itself.
+const GROUPS: &[Group] = &[
     Group {
         name: "sysfs",
         append: SMALL,
@@ -102,24 +97,6 @@ pub const GROUPS: &[Group] = &[
         files: lifecycle::REFUSED_FILES,
     },
     Group {
-        name: "kmem",
-        append: NUMA,
-        mem: "6G",
-        qemu: NODES,
-        implementations: BOTH,
-        timeout: 300,
-        files: &[kmem::TESTS],
-    },
-    Group {
-        name: "daxctl",
-        append: NUMA,
-        mem: "6G",
-        qemu: NODES,
-        implementations: BOTH,
-        timeout: 300,
-        files: &[daxctl::TESTS],
-    },
-    Group {
         name: "scenario",
         append: SMALL,
         mem: "6G",
@@ -140,9 +117,21 @@ pub const GROUPS: &[Group] = &[
 ];
 
 impl Group {
+    /// All groups.
+    pub fn all() -> impl Iterator<Item = &'static Group> {
+        GROUPS.iter().chain(consumers::GROUPS)
+    }
+
     /// The group of that name.
     pub fn named(name: &str) -> Option<&'static Group> {
-        GROUPS.iter().find(|group| group.name == name)
+        Group::all().find(|group| group.name == name)
+    }
+
+    /// Whether the group is about a consumer of the driver.
+    fn is_consumer(&self) -> bool {
+        consumers::GROUPS
+            .iter()
+            .any(|group| group.name == self.name)
     }
 
     /// Its tests whose names contain `filter`.
@@ -165,6 +154,7 @@ impl Group {
             "qemu": self.qemu,
             "impl": names,
             "timeout": self.timeout,
+            "consumer": self.is_consumer(),
         })
     }
 }

@@ -3,14 +3,14 @@
 
 use crate::device::Driver;
 use crate::errno::Errno;
+use crate::family;
 use crate::kernel::{has_module, modprobe, modprobe_remove};
-use crate::ktap::{check, skip, Failure, Outcome, Test};
+use crate::ktap::{check, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::region::Region;
 use crate::test;
 use crate::trap::Signal;
 use crate::units::UNIT;
-use std::path::Path;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -19,29 +19,10 @@ pub const TESTS: &[Test] = &[
     test!(modules_removed_under_open_file_let_it_close),
 ];
 
-/// Removes all of them. Dependencies may take others along, hence the tests before.
-fn remove_all() -> Result<(), Failure> {
-    for module in ["dax_hmem", "fsdev_dax", "kmem", "device_dax"] {
-        if has_module(module) {
-            modprobe_remove(module)?;
-        }
-    }
-    Ok(())
-}
-
-/// Modules can be removed at all: not if they are built in.
-fn require_modules() -> Result<(), Failure> {
-    if Path::new("/sys/module/device_dax/initstate").exists() {
-        Ok(())
-    } else {
-        skip("device_dax is built in")
-    }
-}
-
 fn modules_reload_10_times_works(region: &Region) -> Outcome {
-    require_modules()?;
+    family::require_modules()?;
     for round in 0..10 {
-        remove_all()?;
+        family::unload()?;
         check("device_dax", has_module("device_dax"), false)?;
         check("device", region.first_device().is_ok(), false)?;
         if round % 2 == 0 {
@@ -57,7 +38,7 @@ fn modules_reload_10_times_works(region: &Region) -> Outcome {
 }
 
 fn modules_removed_under_live_devices_take_them_along(region: &Region) -> Outcome {
-    require_modules()?;
+    family::require_modules()?;
     let sized = region.create_sized(2 * UNIT)?;
     let bound = region.create_bound(UNIT, &[region.units(5, 1), region.units(3, 1)])?;
     let empty = region.create()?;
@@ -69,14 +50,14 @@ fn modules_removed_under_live_devices_take_them_along(region: &Region) -> Outcom
             false,
         )?;
     }
-    remove_all()?;
+    family::unload()?;
     let region = Region::fresh()?;
     check("devices", region.devices()?.len(), 1)?;
     check("available", region.available()?, region.span().len())
 }
 
 fn modules_removed_under_open_file_let_it_close(region: &Region) -> Outcome {
-    require_modules()?;
+    family::require_modules()?;
     let device = region.create_bound(UNIT, &[region.units(5, 2)])?;
     let file = mmap::open(&device.node()).map_err(|e| Failure::Fail(format!("open: {e}")))?;
     let map = Map::shared(&file, UNIT, 0).map_err(|e| Failure::Fail(format!("mmap: {e}")))?;
@@ -88,7 +69,7 @@ fn modules_removed_under_open_file_let_it_close(region: &Region) -> Outcome {
     let again = Map::shared(&file, UNIT, 0).map(|m| m.addr());
     check("mmap", again, Err(Errno::ENXIO))?;
     drop((map, file));
-    remove_all()?;
+    family::unload()?;
     check("device_dax", has_module("device_dax"), false)?;
     let region = Region::fresh()?;
     let device = region.create_bound(UNIT, &[region.units(5, 2)])?;

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The modules of the dax family and of those who give it memory.
+
+use crate::kernel::{self, has_module, modprobe_remove};
+use crate::ktap::{skip, Failure};
+use crate::ndctl;
+use crate::sysfs::{Error, Result};
+use std::path::Path;
+
+/// All of them, users before what they use.
+const MODULES: &[&str] = &[
+    "dax_cxl",
+    "dax_hmem",
+    "dax_pmem",
+    "fsdev_dax",
+    "kmem",
+    "device_dax",
+    "nd_pmem",
+    "nd_e820",
+    "nfit",
+    "cxl_pci",
+    "cxl_mem",
+    "cxl_acpi",
+    "cxl_pmem",
+    "cxl_port",
+    "cxl_core",
+    "libnvdimm",
+];
+
+/// Removes all that are loaded. `modprobe -r` may take others along.
+pub fn unload() -> Result<()> {
+    // Active regions and namespaces pin the module that made them.
+    if Path::new(ndctl::REGION_DRIVER).exists() {
+        ndctl::run(&["disable-region", "all"])?;
+    }
+    for module in MODULES {
+        if has_module(module) {
+            modprobe_remove(module)?;
+        }
+    }
+    match loaded()[..] {
+        [] => Ok(()),
+        ref left => Err(Error::state(format!("still loaded: {left:?}"))),
+    }
+}
+
+/// Those that are loaded.
+pub fn loaded() -> Vec<&'static str> {
+    let loaded = MODULES.iter().copied();
+    loaded.filter(|name| has_module(name)).collect()
+}
+
+/// Skips where modules cannot be removed, because they are in the image.
+pub fn require_modules() -> std::result::Result<(), Failure> {
+    if !has_module("device_dax") {
+        kernel::modprobe(&["device_dax"])?;
+    }
+    if Path::new("/sys/module/device_dax/initstate").exists() {
+        Ok(())
+    } else {
+        skip("device_dax is built in")
+    }
+}
