@@ -20,6 +20,7 @@ mod libtest;
 mod module;
 mod modules;
 mod progress;
+mod public;
 mod report;
 mod root;
 mod rules;
@@ -29,7 +30,6 @@ mod source;
 mod spec;
 mod splat;
 mod sync;
-#[allow(dead_code)]
 mod table;
 mod testrun;
 mod vanilla;
@@ -63,6 +63,8 @@ enum Command {
     Check,
     /// All tests (ONLY)
     Test,
+    /// The tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
+    Public,
     /// Build everything and show the Rust module at work in a guest
     Run,
     /// The benchmark
@@ -107,6 +109,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Shell => return interactive::shell(&repo()?),
         Command::Check => return check::main(&repo()?),
         Command::Test => return testrun::main(&repo()?),
+        Command::Public => return public::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => bail!("there is no benchmark yet"),
