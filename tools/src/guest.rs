@@ -59,6 +59,8 @@ pub struct Guest {
 pub struct Load {
     pub command: String,
     pub files: Vec<PathBuf>,
+    /// Whole cpio archives, unpacked in this order over all else.
+    pub archives: Vec<PathBuf>,
     /// Let the KUnit suites run when the module is loaded.
     pub kunit: bool,
 }
@@ -69,7 +71,7 @@ impl Guest {
         let uuid = cache::read_text(Path::new("/proc/sys/kernel/random/uuid"))?;
         let end = format!("lab-end {}", uuid.trim());
         let dir = run_dir()?;
-        write_image(root, kernel, &dir, |archive| {
+        write_image(root, kernel, &dir, &load.archives, |archive| {
             archive.file(Path::new(".lab/cmd"), 0o600, load.command.as_bytes())?;
             archive.file(Path::new(".lab/end"), 0o600, end.as_bytes())?;
             for file in &load.files {
@@ -114,7 +116,7 @@ impl Guest {
             .filter(|c| c.is_ascii_alphanumeric() || "-+.".contains(*c))
             .collect();
         let terminal = format!("rows={rows}\ncolumns={columns}\nexport TERM={term}\n");
-        write_image(root, kernel, &dir, |archive| {
+        write_image(root, kernel, &dir, &[], |archive| {
             archive.file(Path::new(".lab/terminal"), 0o600, terminal.as_bytes())?;
             for file in files {
                 let name = file
@@ -354,11 +356,13 @@ fn run_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The kernel and the initrd: base image, the kernel's modules, and our own.
+/// The kernel and the initrd: base image, the kernel's modules, what else there
+/// is, and our own.
 fn write_image(
     root: &Root,
     kernel: &Kernel,
     dir: &Path,
+    more: &[PathBuf],
     own: impl FnOnce(&mut Archive<Vec<u8>>) -> Result<()>,
 ) -> Result<()> {
     let image = dir.join("bzImage");
@@ -368,9 +372,10 @@ fn write_image(
     let path = dir.join("initrd");
     let why = || format!("cannot write {}", path.display());
     let mut initrd = File::create(&path).with_context(why)?;
-    for part in [initramfs::ensure(root)?, kernel.modules()] {
+    let base = [initramfs::ensure(root)?, kernel.modules()];
+    for part in base.iter().chain(more) {
         let mut part =
-            File::open(&part).with_context(|| format!("cannot open {}", part.display()))?;
+            File::open(part).with_context(|| format!("cannot open {}", part.display()))?;
         std::io::copy(&mut part, &mut initrd).with_context(why)?;
     }
     let mut archive = Archive::new(Vec::new());

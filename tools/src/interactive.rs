@@ -29,6 +29,7 @@ pub fn guest(repo: &Path) -> Result<ExitCode> {
         command,
         files: settings::files()?,
         kunit: settings::flag("KUNIT")?,
+        ..Load::default()
     };
     let machine = settings::machine()?;
     let guest = {

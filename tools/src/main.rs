@@ -21,6 +21,7 @@ mod libtest;
 mod module;
 mod modules;
 mod progress;
+mod public;
 mod report;
 mod root;
 mod rules;
@@ -30,7 +31,6 @@ mod source;
 mod spec;
 mod splat;
 mod sync;
-#[allow(dead_code)]
 mod table;
 mod testrun;
 mod vanilla;
@@ -66,6 +66,8 @@ enum Command {
     Test,
     /// C and Rust side by side (KERNEL, DEBUG, SEED, SEQUENCES, REPLAY, ONLY)
     Compare,
+    /// The tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
+    Public,
     /// Build everything and show the Rust module at work in a guest
     Run,
     /// The benchmark
@@ -111,6 +113,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Check => return check::main(&repo()?),
         Command::Test => return testrun::main(&repo()?),
         Command::Compare => return compare::main(&repo()?),
+        Command::Public => return public::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => bail!("there is no benchmark yet"),

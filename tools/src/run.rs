@@ -50,7 +50,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let load = Load {
         command: "/dax-guest demo".to_owned(),
         files: vec![program],
-        kunit: false,
+        ..Load::default()
     };
     let guest = times.measure("guest image", || {
         Guest::new(&root, &kernel, &machine, &load)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Kernel sources: Debian's linux-source package of a series, fetched with the
-//! host's apt from the build root's package sources.
+//! Sources from Debian, fetched with the host's apt from the build root's package
+//! sources: the kernel's linux-source package of a series, and source packages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -113,6 +113,50 @@ fn find(dir: &Path, extension: &str) -> Result<Option<PathBuf>> {
     Ok(paths.find(|p| p.extension().is_some_and(|e| e == extension)))
 }
 
+/// The upstream tarball of a source package.
+pub fn upstream(root: &Root, package: &str) -> Result<PathBuf> {
+    let dir = cache::dir().join("source").join(package);
+    let _lock = Lock::take(&format!("source-{package}"))?;
+    if !dir.exists() {
+        let step = Step::start(format!("fetching the source package {package}"), 0);
+        fetch_upstream(root, package, &dir, &step)?;
+        step.done();
+    }
+    tarball(&dir)?.with_context(|| format!("no tarball in {}: delete that folder", dir.display()))
+}
+
+fn fetch_upstream(root: &Root, package: &str, dir: &Path, step: &Step) -> Result<()> {
+    let part = cache::part_of(dir);
+    cache::remove(&part)?;
+    cache::mkdir(&part)?;
+    let log = cache::dir().join(format!("source-{package}.log"));
+    cache::remove(&log)?;
+    let apt = Apt::sources(root)?;
+    exec::logged(apt.get().arg("update"), &log, step)
+        .context("cannot read the Debian source lists")?;
+    let mut get = apt.get();
+    get.args(["source", "--download-only", package])
+        .current_dir(&part);
+    let got = exec::logged(&mut get, &log, step);
+    // Some mirrors lack Debian's own part of the package. What upstream made is
+    // all that we need, and apt keeps no file whose checksum is wrong.
+    if tarball(&part)?.is_none() {
+        got?;
+        bail!("apt-get source {package} brought no upstream tarball");
+    }
+    cache::rename(&part, dir)
+}
+
+fn tarball(dir: &Path) -> Result<Option<PathBuf>> {
+    let entries =
+        std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut paths = entries.flatten().map(|e| e.path());
+    Ok(paths.find(|p| {
+        let name = p.file_name().unwrap_or_default().to_string_lossy();
+        name.contains(".orig.tar.") && !name.ends_with(".asc")
+    }))
+}
+
 /// The host's apt (its proxies, its keys) on the root's package sources.
 struct Apt {
     options: Vec<String>,
@@ -120,13 +164,28 @@ struct Apt {
 
 impl Apt {
     fn new(root: &Root) -> Result<Self> {
-        let state = cache::dir().join("apt/state");
-        let archives = cache::dir().join("apt/cache");
+        Self::on(root, &root.path.join("etc/apt/sources.list"), "apt")
+    }
+
+    /// The same suites, but their source packages.
+    fn sources(root: &Root) -> Result<Self> {
+        let binary = cache::read_text(&root.path.join("etc/apt/sources.list"))?;
+        let lines = binary.lines().filter_map(|l| l.strip_prefix("deb "));
+        let text: String = lines.map(|l| format!("deb-src {l}\n")).collect();
+        let list = cache::dir().join("apt-source/sources.list");
+        cache::mkdir(&cache::dir().join("apt-source"))?;
+        cache::write_whole(&list, text.as_bytes())?;
+        Self::on(root, &list, "apt-source")
+    }
+
+    fn on(root: &Root, list: &Path, folder: &str) -> Result<Self> {
+        let state = cache::dir().join(folder).join("state");
+        let archives = cache::dir().join(folder).join("cache");
         cache::mkdir(&state.join("lists/partial"))?;
         cache::mkdir(&archives.join("archives/partial"))?;
         let path = |name: &str| root.path.join(name).display().to_string();
         let settings = [
-            format!("Dir::Etc::SourceList={}", path("etc/apt/sources.list")),
+            format!("Dir::Etc::SourceList={}", list.display()),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
             "Dir::Etc::Preferences=/dev/null".to_owned(),
             "Dir::Etc::PreferencesParts=/dev/null".to_owned(),

@@ -183,7 +183,7 @@ impl Tests<'_> {
         let load = Load {
             command: format!("/dax-guest test {quoted}"),
             files: vec![PathBuf::from(program)],
-            kunit: false,
+            ..Load::default()
         };
         let mut machine = group.machine()?;
         if self.spec.debug {

@@ -111,6 +111,7 @@ impl<'a> Pair<'a> {
                 command: command.to_owned(),
                 files: [&[self.program.clone()], files].concat(),
                 kunit: false,
+                archives: Vec::new(),
             };
             guests.push(Guest::new(&root, &kernel, machine, &load)?);
         }

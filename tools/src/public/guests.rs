@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Runs one public test in a guest of its own and reads its result.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache::{self, Key, Lock};
+use crate::guest::{self, Guest, Load};
+use crate::kernel::Kernel;
+use crate::ktap;
+use crate::progress::Step;
+use crate::report::Verdict;
+use crate::root::Root;
+use crate::spec::Spec;
+
+use super::list::{Known, Test, With};
+use super::ndctl::{self, Ndctl};
+use super::verdict::Outcome;
+use super::{mocks, pack};
+
+/// meson's, automake's and so ndctl's status of a test that cannot run here.
+const SKIPPED: i32 = 77;
+/// The same of the kernel's selftests.
+const KSFT_SKIPPED: i32 = 4;
+
+/// Lines kept of a test's output.
+const TAIL: usize = 50;
+
+/// Where the kernel keeps selftests, in the tree and in a guest.
+const SELFTESTS: &str = "tools/testing/selftests";
+
+pub struct Guests<'a> {
+    repo: &'a Path,
+    root: &'a Root,
+    ndctl: Ndctl,
+}
+
+impl<'a> Guests<'a> {
+    pub fn new(repo: &'a Path, root: &'a Root) -> Result<Self> {
+        let ndctl = ndctl::ensure(repo, root)?;
+        Ok(Self { repo, root, ndctl })
+    }
+
+    /// ndctl's version.
+    pub fn version(&self) -> &str {
+        &self.ndctl.version
+    }
+
+    pub fn run(&self, test: &Test, spec: &Spec) -> Result<Outcome> {
+        if let Some(e) = test.exception(spec).filter(|e| e.known == Known::NotRun) {
+            return Ok(Outcome::not_run(e.why));
+        }
+        let kernel = Kernel::ensure(self.repo, self.root, spec)?;
+        let mut archives = vec![self.ndctl.archive.clone(), self.scripts(test, &kernel)?];
+        if let With::Mocks(mocks) = test.with {
+            archives.push(mocks::ensure(self.root, &kernel, spec, mocks)?);
+        }
+        let load = Load {
+            command: format!(". /public/prelude.sh\n{}", test.command),
+            archives,
+            ..Load::default()
+        };
+        let guest = Guest::new(self.root, &kernel, &test.machine()?, &load)?;
+        drop(kernel);
+
+        let step = Step::start(format!("{} on {}, {spec}", test.name, test.on), 0);
+        let log = guest.log().with_file_name("output");
+        let mut output = Vec::new();
+        let outcome = guest.run(&mut |bytes| {
+            output.extend_from_slice(bytes);
+            step.advance(bytes.len() as u64);
+            Ok(())
+        })?;
+        step.done();
+        cache::write_whole(&log, &output)?;
+        Ok(read(&outcome, &String::from_utf8_lossy(&output), &log))
+    }
+
+    /// tests/public, and the kernel's selftests if the test is one.
+    fn scripts(&self, test: &Test, kernel: &Kernel) -> Result<PathBuf> {
+        let mut files = Vec::new();
+        for name in ["prelude.sh", "journalctl"] {
+            files.push((
+                self.repo.join("tests/public").join(name),
+                Path::new("public").join(name),
+            ));
+        }
+        if test.with == With::Selftests {
+            for name in ["dax/dax-kmem-hotplug.sh", "kselftest/ktap_helpers.sh"] {
+                let name = Path::new(SELFTESTS).join(name);
+                let file = kernel.tree().join(&name);
+                if !file.exists() {
+                    bail!("this kernel has no {}", name.display());
+                }
+                files.push((file, name));
+            }
+        }
+        let mut key = Key::new("public scripts");
+        for (file, name) in &files {
+            key = key.text(&name.to_string_lossy()).file(file)?;
+        }
+        let name = format!("scripts-{}.cpio", key.finish());
+        let archive = cache::dir().join("public").join(&name);
+        let _lock = Lock::take(&name)?;
+        if !archive.exists() {
+            let part = archive.with_extension("part");
+            cache::remove(&part)?;
+            let staged = part.join("staged");
+            for (file, name) in &files {
+                let to = staged.join(name);
+                cache::mkdir(to.parent().unwrap_or(&staged))?;
+                std::fs::copy(file, &to)
+                    .with_context(|| format!("cannot copy {}", file.display()))?;
+            }
+            pack(&staged, &part.join("packed"))?;
+            cache::rename(&part.join("packed"), &archive)?;
+            cache::remove(&part)?;
+        }
+        Ok(archive)
+    }
+}
+
+/// What a guest's end and its output say about the test in it.
+fn read(outcome: &guest::Outcome, output: &str, log: &Path) -> Outcome {
+    let lines: Vec<&str> = output.lines().collect();
+    let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+    let logs = format!("all of it: {}, {}", log.display(), outcome.log.display());
+    let tail = format!("{tail}\n{logs}");
+    let result = match (outcome.end, &outcome.splat) {
+        (_, Some(splat)) => Outcome::failed(format!("the kernel complained:\n{splat}")),
+        (guest::End::Timeout, _) => Outcome::failed("it did not end in time"),
+        (guest::End::Died, _) => Outcome::failed(format!("the guest died: {}", outcome.qemu)),
+        (guest::End::Exit(SKIPPED | KSFT_SKIPPED), _) => Outcome::skipped("the test skips itself"),
+        (guest::End::Exit(0), _) => counted(output),
+        (guest::End::Exit(status), _) => Outcome::failed(format!("exit status {status}")),
+    };
+    Outcome {
+        output: tail,
+        ..result
+    }
+}
+
+/// A test that ended well; if it speaks KTAP, its own count has to agree.
+fn counted(output: &str) -> Outcome {
+    if !output.lines().any(|l| l.contains("TAP version")) {
+        return Outcome::passed("");
+    }
+    let points = ktap::parse("", output);
+    let of = |f: fn(&Verdict) -> bool| points.iter().filter(|p| f(&p.verdict)).count();
+    let (passed, all) = (of(|v| *v == Verdict::Passed), points.len());
+    if all == 0 || of(|v| *v == Verdict::Failed) > 0 {
+        Outcome::failed(format!("{passed} of {all} pass, but its exit status is 0"))
+    } else if passed == 0 {
+        Outcome::skipped("all of it skips itself")
+    } else {
+        Outcome::passed(format!("{passed} of {all}"))
+    }
+}

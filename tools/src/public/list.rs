@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The public tests: where each comes from, the machine it wants, how it is run
+//! and what is known about it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::settings::{self, Machine};
+use crate::spec::{Impl, Spec};
+
+/// What a guest gets besides ndctl and the files of tests/public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    Nothing,
+    /// The kernel's own tools/testing/selftests/dax.
+    Selftests,
+    /// The kernel's modules around a fake NVDIMM or CXL machine.
+    Mocks(Mocks),
+}
+
+/// A folder of tools/testing that builds drivers with some functions replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mocks {
+    Nvdimm,
+    Cxl,
+}
+
+/// What is known to become of a test that does not simply pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is not tried.
+    NotRun,
+    Fails,
+}
+
+/// An exception from "it passes", and why.
+pub struct Except {
+    /// No series stands for all of them.
+    pub series: Option<&'static str>,
+    pub imp: Option<Impl>,
+    pub known: Known,
+    pub why: &'static str,
+}
+
+pub struct Test {
+    pub name: &'static str,
+    /// Whose test it is.
+    pub from: &'static str,
+    /// The machine in a few words, for the table.
+    pub on: &'static str,
+    pub with: With,
+    mem: &'static str,
+    append: &'static str,
+    qemu: &'static str,
+    /// What bash runs in the guest, after tests/public/prelude.sh.
+    pub command: &'static str,
+    minutes: u64,
+    pub except: &'static [Except],
+}
+
+/// 2 GiB of soft-reserved memory.
+const HMEM: Test = Test {
+    name: "",
+    from: "ndctl",
+    on: "soft-reserved memory",
+    with: With::Nothing,
+    mem: settings::DEFAULT_MEM,
+    append: settings::DEFAULT_APPEND,
+    qemu: "",
+    command: "",
+    minutes: 10,
+    except: &[],
+};
+
+/// 4 GiB of RAM that the command line calls persistent: the bus "e820", which
+/// is where ndctl's tests look for a device that they may destroy.
+const E820: Test = Test {
+    on: "memmap=4G!4G",
+    mem: "8G",
+    append: "memmap=4G!4G",
+    minutes: 20,
+    ..HMEM
+};
+
+/// An NVDIMM of 8 GiB with labels.
+const NVDIMM: Test = Test {
+    on: "QEMU's NVDIMM",
+    mem: "4G,slots=4,maxmem=40G",
+    append: "",
+    qemu: "-machine nvdimm=on \
+           -object memory-backend-ram,id=nv0,size=8G,share=on \
+           -device nvdimm,id=d0,memdev=nv0,label-size=2M",
+    minutes: 20,
+    ..HMEM
+};
+
+const NFIT_TEST: Test = Test {
+    on: "nfit_test",
+    with: With::Mocks(Mocks::Nvdimm),
+    mem: "4G",
+    append: "",
+    minutes: 20,
+    ..HMEM
+};
+
+pub const TESTS: [Test; 13] = [
+    Test {
+        name: "daxctl-create.sh",
+        command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
+        ..HMEM
+    },
+    Test {
+        name: "daxctl-create.sh-cxl",
+        except: &[Except {
+            series: Some("7.2"),
+            imp: None,
+            known: Known::NotRun,
+            why: "tools/testing/cxl of Linux 7.2.12 does not compile",
+        }],
+        on: "cxl_test",
+        with: With::Mocks(Mocks::Cxl),
+        mem: "4G",
+        append: "",
+        minutes: 20,
+        command: "$DATA_PATH/daxctl-create.sh",
+        ..HMEM
+    },
+    Test {
+        name: "dax-kmem-hotplug.sh",
+        from: "kernel selftests/dax",
+        with: With::Selftests,
+        command: "load dax_hmem kmem && \
+                  $DAXCTL reconfigure-device -N -m system-ram dax0.0 && \
+                  DAX_KMEM_TEST_DEV=dax0.0 DAX_KMEM_TEST_UNBIND=1 \
+                  bash /tools/testing/selftests/dax/dax-kmem-hotplug.sh",
+        except: &[Except {
+            series: Some("7.2"),
+            imp: None,
+            known: Known::NotRun,
+            why: "Linux 7.2 has no selftests/dax",
+        }],
+        ..HMEM
+    },
+    Test {
+        name: "daxctl-devices.sh",
+        // With labels, for the test makes a namespace that is smaller than the
+        // region.
+        command: "load nfit nd_pmem dax_pmem device_dax && \
+                  $NDCTL disable-region all && $NDCTL init-labels -f all && \
+                  $NDCTL enable-region all && \
+                  $DATA_PATH/daxctl-devices.sh",
+        ..NVDIMM
+    },
+    Test {
+        name: "device-dax",
+        command: "load $E820_MODULES && $TEST_PATH/device-dax",
+        ..E820
+    },
+    Test {
+        name: "dax-dev",
+        command: "load $E820_MODULES && $TEST_PATH/dax-dev",
+        ..E820
+    },
+    Test {
+        name: "revoke-devmem",
+        command: "load $E820_MODULES && $TEST_PATH/revoke_devmem",
+        ..E820
+    },
+    Test {
+        name: "device-dax-fio.sh",
+        // It reads for five seconds what it wrote for five seconds, and with an
+        // emulated processor reading gets further; and it does not care.
+        command: "load $E820_MODULES && without 'err=( *[1-9]|.*error=)' \
+                  changed device-dax-fio.sh 's/runtime=5/size=1G\\nio_size=64M/'",
+        ..E820
+    },
+    Test {
+        name: "mmap.sh",
+        command: "load $E820_MODULES && $DATA_PATH/mmap.sh",
+        ..E820
+    },
+    Test {
+        name: "dax-ext4.sh",
+        command: "load $E820_MODULES && $DATA_PATH/dax-ext4.sh",
+        ..E820
+    },
+    Test {
+        name: "dax-xfs.sh",
+        command: "load $E820_MODULES && $DATA_PATH/dax-xfs.sh",
+        ..E820
+    },
+    Test {
+        name: "daxdev-errors.sh",
+        command: "$DATA_PATH/daxdev-errors.sh",
+        ..NFIT_TEST
+    },
+    Test {
+        name: "multi-dax.sh",
+        command: "$DATA_PATH/multi-dax.sh",
+        ..NFIT_TEST
+    },
+];
+
+impl Test {
+    pub fn machine(&self) -> Result<Machine> {
+        Ok(Machine {
+            mem: self.mem.to_owned(),
+            append: self.append.to_owned(),
+            qemu: settings::words(self.qemu)?,
+            timeout: Duration::from_secs(60 * self.minutes),
+            ..Machine::default()
+        })
+    }
+
+    /// What is known about the test on this kernel, if it does not just pass.
+    pub fn exception(&self, spec: &Spec) -> Option<&Except> {
+        self.except.iter().find(|e| {
+            e.series.is_none_or(|series| series == spec.series)
+                && e.imp.is_none_or(|imp| imp == spec.imp)
+        })
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab public`: the tests that others wrote, on the C and on the Rust kernel.
+
+mod guests;
+mod kunit;
+mod list;
+mod mocks;
+mod ndctl;
+mod verdict;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{bail, Context, Result};
+use walkdir::WalkDir;
+
+use crate::cpio::Archive;
+use crate::progress::human;
+use crate::report::{Point, Report, Verdict};
+use crate::root::Root;
+use crate::settings;
+use crate::spec::{Impl, Spec, SERIES};
+use crate::table::{self, Table};
+
+use guests::Guests;
+use list::{Test, TESTS};
+use verdict::{judge, judge_pair, Outcome};
+
+const DOCUMENT: &str = "docs/public-tests.md";
+
+/// One line of the table.
+struct Row {
+    name: &'static str,
+    on: &'static str,
+    from: &'static str,
+    /// C and Rust; no outcome where the test was not asked for.
+    outcomes: [Option<Outcome>; 2],
+    notes: Vec<String>,
+}
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let only = settings::var("ONLY")?;
+    let impls = match settings::var("IMPL")?.as_deref() {
+        None | Some("all") => vec![Impl::C, Impl::Rust],
+        Some(_) => vec![settings::spec()?.imp],
+    };
+    let series = match settings::var("KERNEL")?.as_deref() {
+        Some("all") => SERIES.to_vec(),
+        None => vec![SERIES[0]],
+        Some(one) => match SERIES.iter().find(|s| **s == one) {
+            Some(known) => vec![*known],
+            None => bail!("KERNEL={one}: there are {} and all", SERIES.join(", ")),
+        },
+    };
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if !TESTS.iter().any(|t| wanted(t.name)) && !wanted(kunit::NAME) {
+        let names: Vec<&str> = TESTS.iter().map(|t| t.name).collect();
+        let (names, kunit) = (names.join(", "), kunit::NAME);
+        bail!(
+            "ONLY={}: no such test; there are {names} and {kunit}",
+            only.unwrap_or_default()
+        );
+    }
+
+    let root = Root::ensure(repo)?;
+    let mut report = Report::default();
+    for series in series {
+        let guests = Guests::new(repo, &root)?;
+        let mut rows = Vec::new();
+        for test in TESTS.iter().filter(|t| wanted(t.name)) {
+            rows.push(row(test, series, &impls, &guests, &mut report));
+        }
+        if wanted(kunit::NAME) && impls.contains(&Impl::Rust) {
+            rows.push(kunit_row(repo, &root, series, &mut report));
+        }
+        if only.is_none() && impls.len() == 2 {
+            let text = table(&rows).markdown();
+            let text = format!("ndctl {}.\n\n{text}", guests.version());
+            table::replace(
+                &repo.join(DOCUMENT),
+                &format!("public tests {series}"),
+                &text,
+            )?;
+        }
+    }
+    Ok(report.finish())
+}
+
+/// Runs one test on each kernel that is asked for.
+fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &mut Report) -> Row {
+    let mut row = Row {
+        name: test.name,
+        on: test.on,
+        from: test.from,
+        outcomes: [None, None],
+        notes: Vec::new(),
+    };
+    for &imp in impls {
+        let spec = Spec::new(series, imp);
+        let name = format!("{} on {}, {spec}", test.name, test.on);
+        let start = Instant::now();
+        let exception = test.exception(&spec);
+        let outcome = guests
+            .run(test, &spec)
+            .unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
+        let mut points = vec![judge(&name, &outcome, exception)];
+        row.outcomes[imp as usize] = Some(outcome);
+        if let [Some(c), Some(rust)] = &row.outcomes {
+            points.extend(judge_pair(&name, c, rust));
+        }
+        if let Some(exception) = exception {
+            let note = exception.why.to_owned();
+            if !row.notes.contains(&note) {
+                row.notes.push(note);
+            }
+        }
+        report.add(&name, &human(start.elapsed()), points);
+    }
+    row
+}
+
+/// Our own suites by the kernel's tool; the C driver has none.
+fn kunit_row(repo: &Path, root: &Root, series: &str, report: &mut Report) -> Row {
+    let spec = Spec::new(series, Impl::Rust);
+    let name = format!("{}, {spec}", kunit::NAME);
+    let start = Instant::now();
+    let points = kunit::run(repo, root, &spec)
+        .unwrap_or_else(|error| vec![Point::failed(&name, &format!("{error:#}"))]);
+    let passed = points
+        .iter()
+        .filter(|p| p.verdict == Verdict::Passed)
+        .count();
+    let outcome = if passed == points.len() {
+        Outcome::passed(format!("{passed} tests"))
+    } else {
+        Outcome::failed(format!("{passed} of {} tests", points.len()))
+    };
+    report.add(&name, &human(start.elapsed()), points);
+    Row {
+        name: kunit::NAME,
+        on: "QEMU",
+        from: "kernel, our suites",
+        outcomes: [None, Some(outcome)],
+        notes: vec!["the C driver has no suites".to_owned()],
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let cell = |outcome: &Option<Outcome>| outcome.as_ref().map_or("-".to_owned(), Outcome::cell);
+    Table {
+        head: ["test", "of", "machine", "C", "Rust", "note"]
+            .map(str::to_owned)
+            .to_vec(),
+        rows: rows
+            .iter()
+            .map(|row| {
+                vec![
+                    row.name.to_owned(),
+                    row.from.to_owned(),
+                    row.on.to_owned(),
+                    cell(&row.outcomes[Impl::C as usize]),
+                    cell(&row.outcomes[Impl::Rust as usize]),
+                    row.notes.join("; "),
+                ]
+            })
+            .collect(),
+    }
+}
+
+/// A folder as a cpio archive for a guest.
+fn pack(staged: &Path, to: &Path) -> Result<()> {
+    let file = File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let mut archive = Archive::new(BufWriter::new(file));
+    for entry in WalkDir::new(staged).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot list {}", staged.display()))?;
+        let name = entry.path().strip_prefix(staged).unwrap_or(entry.path());
+        archive.copy(name, entry.path())?;
+    }
+    archive
+        .finish()?
+        .flush()
+        .with_context(|| format!("cannot write {}", to.display()))
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+//! ndctl with its own tests, from Debian's source package, built in the build
+//! root and packed for a guest.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::cache::{self, Key, Lock};
+use crate::exec;
+use crate::progress::Step;
+use crate::root::Root;
+use crate::source;
+
+use super::pack;
+
+/// Lines that meson and ninja print; only the progress depends on it.
+const BUILD_LINES: u64 = 300;
+
+pub struct Ndctl {
+    pub archive: PathBuf,
+    pub version: String,
+}
+
+pub fn ensure(repo: &Path, root: &Root) -> Result<Ndctl> {
+    let tarball = source::upstream(root, "ndctl")?;
+    let script = repo.join("tests/public/build-ndctl.sh");
+    let name = tarball.file_name().unwrap_or_default().to_string_lossy();
+    let version = name
+        .split_once('_')
+        .and_then(|(_, rest)| rest.split_once(".orig"))
+        .map_or("unknown", |(version, _)| version)
+        .to_owned();
+    let key = Key::new("ndctl")
+        .text(&root.key)
+        .text(&name)
+        .file(&script)?
+        .finish();
+    let name = format!("ndctl-{version}-{key}.cpio");
+    let archive = cache::dir().join("public").join(&name);
+    let _lock = Lock::take(&name)?;
+    if !archive.exists() {
+        let step = Step::start(
+            format!("building ndctl {version} and its tests"),
+            BUILD_LINES,
+        );
+        build(root, &tarball, &version, &script, &archive, &step)?;
+        step.done();
+    }
+    Ok(Ndctl { archive, version })
+}
+
+fn build(
+    root: &Root,
+    tarball: &Path,
+    version: &str,
+    script: &Path,
+    archive: &Path,
+    step: &Step,
+) -> Result<()> {
+    let part = archive.with_extension("part");
+    cache::remove(&part)?;
+    let (tree, staged) = (part.join("ndctl"), part.join("staged"));
+    cache::mkdir(&tree)?;
+    cache::mkdir(&staged)?;
+    let mut command = root
+        .command("/usr/src/build-ndctl.sh")
+        .arg(version)
+        .bind(tarball, "/usr/src/tarball")
+        .bind(script, "/usr/src/build-ndctl.sh")
+        .bind(&tree, "/usr/src/ndctl")
+        .bind(&staged, "/usr/src/staged")
+        .build()?;
+    let log = archive.with_extension("log");
+    cache::remove(&log)?;
+    exec::logged(&mut command, &log, step)?;
+    let packed = part.join("packed");
+    pack(&staged, &packed)?;
+    cache::rename(&packed, archive)?;
+    cache::remove(&part)
+}
