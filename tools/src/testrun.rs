@@ -10,6 +10,7 @@ use anyhow::{bail, Result};
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::check::{self, Depth};
+use crate::compare;
 use crate::groups::{self, Group};
 use crate::guest::{End, Guest, Load, Outcome};
 use crate::interactive::tail;
@@ -25,7 +26,12 @@ use crate::spec::{Impl, Spec};
 const KUNIT_SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];
 
 /// The groups before the guest tests, which bring a list of their own.
-const GROUPS: [(&str, Run); 3] = [("rules", rules), ("host", host), ("kunit", kunit)];
+const GROUPS: [(&str, Run); 4] = [
+    ("rules", rules),
+    ("host", host),
+    ("kunit", kunit),
+    ("compare", side_by_side),
+];
 
 /// ONLY=guest stands for all groups of guest tests.
 const GUEST: &str = "guest";
@@ -117,6 +123,17 @@ fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     }
     points.push(ended("kunit", &outcome, &output));
     report.add("kunit", &human(start.elapsed()), points);
+    Ok(())
+}
+
+/// A small share of `make compare`. It boots both kernels, so it belongs to one of them.
+fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    if tests.spec.imp == Impl::C {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let points = compare::share(tests.repo, &tests.cargo, &tests.spec)?;
+    report.add("compare", &human(start.elapsed()), points);
     Ok(())
 }
 
