@@ -10,6 +10,7 @@ use anyhow::{bail, Result};
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::check::{self, Depth};
+use crate::compare;
 use crate::groups::{self, Group};
 use crate::guest::{End, Guest, Load, Outcome};
 use crate::interactive::tail;
@@ -26,11 +27,12 @@ use crate::vanilla;
 const KUNIT_SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];
 
 /// The groups before the guest tests, which bring a list of their own.
-const GROUPS: [(&str, Run); 4] = [
+const GROUPS: [(&str, Run); 5] = [
     ("rules", rules),
     ("host", host),
     ("vanilla", vanilla),
     ("kunit", kunit),
+    ("compare", side_by_side),
 ];
 
 /// ONLY=guest stands for all groups of guest tests.
@@ -131,6 +133,17 @@ fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     }
     points.push(ended("kunit", &outcome, &output));
     report.add("kunit", &human(start.elapsed()), points);
+    Ok(())
+}
+
+/// A small share of `make compare`. It boots both kernels, so it belongs to one of them.
+fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    if tests.spec.imp == Impl::C {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let points = compare::share(tests.repo, &tests.cargo, &tests.spec)?;
+    report.add("compare", &human(start.elapsed()), points);
     Ok(())
 }
 

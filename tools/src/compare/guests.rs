@@ -109,7 +109,7 @@ impl<'a> Pair<'a> {
             let kernel = Kernel::ensure(self.repo, &root, &spec)?;
             let load = Load {
                 command: command.to_owned(),
-                files: [&[self.program.clone()], files].concat(),
+                files: [std::slice::from_ref(&self.program), files].concat(),
                 kunit: false,
                 archives: Vec::new(),
             };

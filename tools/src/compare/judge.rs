@@ -201,7 +201,8 @@ mod tests {
             step("r/create", "1", "wrote 1", "a"),
             step("s", "0", "EIO", "a"),
         ]);
-        let spoil: [(&str, fn(&mut Sequence)); 10] = [
+        type Spoil = fn(&mut Sequence);
+        let spoil: [(&str, Spoil); 10] = [
             ("result", |s| s.steps[1].result = "EINVAL".into()),
             ("hash", |s| s.steps[1].hash = "b".into()),
             ("change", |s| {

@@ -21,6 +21,7 @@ use serde_json::{json, Value};
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::progress::{human, Step};
+use crate::report::Point;
 use crate::settings;
 use crate::spec::Spec;
 use guests::{machine, Pair};
@@ -36,6 +37,9 @@ pub const BATCH_TIMEOUT: Duration = Duration::from_secs(1800);
 const DEBUG_SLOWDOWN: u32 = 4;
 /// Differences that are shrunk; the others are only counted and written down.
 const SHRUNK: usize = 5;
+
+/// Sequences in `make test`.
+const SHARE: u64 = 60;
 
 /// What came of it all.
 #[derive(Default, Serialize)]
@@ -107,6 +111,48 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What `make test` runs of it: one point for each thing that can go wrong.
+pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
+    let pair = Pair::new(repo, cargo, spec)?;
+    let count = if spec.debug { SHARE / 4 } else { SHARE };
+    let tally = sequences(&pair, 1, count)?;
+    let differences = tally.differences.iter();
+    let texts = differences.map(|(number, found)| format!("sequence {number}: {}", found.text));
+    let cut: u64 = tally.cut.values().sum();
+    let all = tally.sequences == count;
+    let most = tally.agreed * 10 >= count * 9;
+    let transcripts = format!("transcripts: {}", pair.dir.display());
+    let point = |name: &str, good: bool, why: String| {
+        if good {
+            Point::passed(name)
+        } else {
+            Point::failed(name, &format!("{why}\n{transcripts}"))
+        }
+    };
+    Ok(vec![
+        point(
+            "compare: nothing differs without an explanation",
+            tally.unexplained == 0,
+            texts.collect::<Vec<_>>().join("\n"),
+        ),
+        point(
+            "compare: both guests end well and their kernels are quiet",
+            tally.trouble.is_empty(),
+            tally.trouble.join("\n"),
+        ),
+        point(
+            "compare: every sequence was run",
+            all,
+            format!("{} of {count}", tally.sequences),
+        ),
+        point(
+            "compare: nine in ten sequences run to their end",
+            most,
+            format!("{} of {count}, {cut} cut short", tally.agreed),
+        ),
+    ])
 }
 
 /// Runs and compares the sequences `0..count` of a seed.

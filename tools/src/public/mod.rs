@@ -2,7 +2,6 @@
 //! `lab public`: the tests that others wrote, on the C and on the Rust kernel.
 
 mod guests;
-mod kunit;
 mod list;
 mod mocks;
 mod ndctl;
@@ -19,7 +18,7 @@ use walkdir::WalkDir;
 
 use crate::cpio::Archive;
 use crate::progress::human;
-use crate::report::{Point, Report, Verdict};
+use crate::report::Report;
 use crate::root::Root;
 use crate::settings;
 use crate::spec::{Impl, Spec, SERIES};
@@ -56,12 +55,12 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         },
     };
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    if !TESTS.iter().any(|t| wanted(t.name)) && !wanted(kunit::NAME) {
+    if !TESTS.iter().any(|t| wanted(t.name)) {
         let names: Vec<&str> = TESTS.iter().map(|t| t.name).collect();
-        let (names, kunit) = (names.join(", "), kunit::NAME);
         bail!(
-            "ONLY={}: no such test; there are {names} and {kunit}",
-            only.unwrap_or_default()
+            "ONLY={}: no such test; there are {}",
+            only.unwrap_or_default(),
+            names.join(", ")
         );
     }
 
@@ -72,9 +71,6 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         let mut rows = Vec::new();
         for test in TESTS.iter().filter(|t| wanted(t.name)) {
             rows.push(row(test, series, &impls, &guests, &mut report));
-        }
-        if wanted(kunit::NAME) && impls.contains(&Impl::Rust) {
-            rows.push(kunit_row(repo, &root, series, &mut report));
         }
         if only.is_none() && impls.len() == 2 {
             let text = table(&rows).markdown();
@@ -120,32 +116,6 @@ fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &
         report.add(&name, &human(start.elapsed()), points);
     }
     row
-}
-
-/// Our own suites by the kernel's tool; the C driver has none.
-fn kunit_row(repo: &Path, root: &Root, series: &str, report: &mut Report) -> Row {
-    let spec = Spec::new(series, Impl::Rust);
-    let name = format!("{}, {spec}", kunit::NAME);
-    let start = Instant::now();
-    let points = kunit::run(repo, root, &spec)
-        .unwrap_or_else(|error| vec![Point::failed(&name, &format!("{error:#}"))]);
-    let passed = points
-        .iter()
-        .filter(|p| p.verdict == Verdict::Passed)
-        .count();
-    let outcome = if passed == points.len() {
-        Outcome::passed(format!("{passed} tests"))
-    } else {
-        Outcome::failed(format!("{passed} of {} tests", points.len()))
-    };
-    report.add(&name, &human(start.elapsed()), points);
-    Row {
-        name: kunit::NAME,
-        on: "QEMU",
-        from: "kernel, our suites",
-        outcomes: [None, Some(outcome)],
-        notes: vec!["the C driver has no suites".to_owned()],
-    }
 }
 
 fn table(rows: &[Row]) -> Table {

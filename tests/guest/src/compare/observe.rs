@@ -5,15 +5,15 @@
 //! one and the same kernel: an event's sequence number, a device's minor number, a log line's time,
 //! pointers in it, and the registers and addresses of a warning, of which the first line stays.
 
+use super::log::Log;
 use crate::device::DEVICES;
 use crate::sysfs::{self, Error, Result};
 use crate::uevents::Listener;
 use crate::units::Span;
 use serde_json::{json, Map, Value};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The modules of the family. Those that only happen to be there are the machine's matter.
@@ -343,84 +343,4 @@ pub fn modules() -> BTreeMap<String, Vec<String>> {
 /// A file of any size.
 fn text_of(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|e| Error::new(format!("read {path}"), e.into()))
-}
-
-/// The kernel log from some moment on.
-struct Log(File);
-
-impl Log {
-    /// Begins at its present end.
-    fn open() -> Result<Log> {
-        let path = "/dev/kmsg";
-        let open = || {
-            let mut options = OpenOptions::new();
-            let mut file = options
-                .read(true)
-                .custom_flags(libc::O_NONBLOCK)
-                .open(path)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        };
-        open()
-            .map(Log)
-            .map_err(|e: std::io::Error| Error::new(format!("open {path}"), e.into()))
-    }
-
-    /// The lines since the last call, but for our own.
-    fn lines(&mut self) -> Result<Vec<String>> {
-        let mut lines = Vec::new();
-        let mut buffer = vec![0; 8192];
-        let mut in_warning = false;
-        loop {
-            match self.0.read(&mut buffer) {
-                Ok(count) => {
-                    let record = String::from_utf8_lossy(&buffer[..count]);
-                    let Some((head, text)) = record.split_once(';') else {
-                        continue;
-                    };
-                    let level = head.split(',').next().unwrap_or_default();
-                    let first = text.lines().next().unwrap_or_default();
-                    let ended = first.contains("[ end trace");
-                    if first.contains("[ cut here ]") {
-                        in_warning = true;
-                    } else if first.starts_with("WARNING: ") || !(in_warning || ended) {
-                        if !first.starts_with("dax-guest: ") {
-                            lines.push(format!("<{level}> {}", without_pointers(text.trim_end())));
-                        }
-                    }
-                    in_warning &= !ended;
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(lines),
-                // Records were overwritten before they could be read.
-                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
-                    lines.push("(lines were lost)".into());
-                }
-                Err(e) => return Err(Error::new("read /dev/kmsg", e.into())),
-            }
-        }
-    }
-}
-
-/// Replaces what is arbitrary in a line of the log: addresses of this process and pointers into
-/// the kernel, a device's minor number, and how many pages the kernel's own image leaves.
-fn without_pointers(text: &str) -> String {
-    let mut normal = String::new();
-    for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-        let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        let digits = word.trim_start_matches("0x");
-        let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        let kernel = digits.len() == 16 && digits.starts_with("ffff");
-        let process = digits.len() == 12 && digits.starts_with("7f");
-        if hex && (kernel || process) {
-            normal += "(address)";
-        } else if normal.ends_with("Total pages: ") {
-            normal += "(any)";
-        } else if normal.ends_with("DEVICE=c254:") {
-            normal += "(minor)";
-        } else {
-            normal += word;
-        }
-        normal += &part[word.len()..];
-    }
-    normal
 }

@@ -2,11 +2,14 @@
 //! The differences that are meant. Each rule belongs to a row of docs/deviations.md and says from
 //! the operation and the state before it what that row allows, no more.
 
+mod text;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::transcript::{apply, State, Step};
+use text::{hexadecimal, number, parse, ranges};
 
 /// The smallest piece of a device.
 const UNIT: u64 = 2 << 20;
@@ -22,8 +25,8 @@ pub struct Case<'a> {
 }
 
 struct Write<'a> {
-    /// The attribute's folder.
-    dir: &'a str,
+    /// The attribute's folder, without links.
+    dir: String,
     attribute: &'a str,
     text: &'a str,
 }
@@ -37,9 +40,11 @@ pub struct Rule {
     explains: fn(&Case<'_>) -> bool,
 }
 
-pub const RULES: &[Rule] = &[
+const MAPPING_OF_BOUND: &str = "mapping of a bound device";
+
+const RULES: &[Rule] = &[
     Rule {
-        name: "mapping of a bound device",
+        name: MAPPING_OF_BOUND,
         row: ("A3*", "`mapping` can be written while a driver is bound"),
         explains: mapping_of_bound,
     },
@@ -92,11 +97,6 @@ pub const RULES: &[Rule] = &[
         explains: misaligned_offset,
     },
     Rule {
-        name: "bus that comes with device_dax",
-        row: ("bus", "`/sys/bus/dax` exists from dax.ko's load on"),
-        explains: bus_comes,
-    },
-    Rule {
         name: "order of a region's devices when it goes",
         row: (
             "region teardown",
@@ -138,19 +138,16 @@ pub fn modules(c: &Users, rust: &Users) -> Result<Option<&'static str>, String> 
     }
 }
 
-/// The row that says when the bus is there.
-const BUS: Rule = Rule {
-    name: "bus",
-    row: ("bus", "`/sys/bus/dax` exists from dax.ko's load on"),
-    explains: |_| false,
-};
-
-/// The rule that explains a difference before anything is loaded: C has the bus already, empty.
-pub fn bus(c: &State, rust: &State) -> Option<&'static str> {
-    let mut without = c.clone();
-    without.retain(|key, _| key != "/sys/bus/dax" && !key.starts_with("/sys/bus/dax/"));
-    let empty = !c.keys().any(|key| key.starts_with("/sys/bus/dax/devices/"));
-    (empty && without == *rust).then_some(BUS.name)
+/// The rule for an operation that tests do not put the C driver through.
+pub fn left_out_on_c(state: &State, rust: &Step) -> Option<&'static str> {
+    let case = Case {
+        state,
+        c: rust,
+        rust,
+        write: write_of(state, &rust.op),
+    };
+    let of_bound = RULES.iter().find(|rule| rule.name == MAPPING_OF_BOUND)?;
+    (of_bound.explains)(&case).then_some(of_bound.name)
 }
 
 /// The rule that explains a difference.
@@ -159,13 +156,18 @@ pub fn explain(state: &State, c: &Step, rust: &Step) -> Option<&'static Rule> {
         state,
         c,
         rust,
-        write: write_of(&c.op),
+        write: write_of(state, &c.op),
     };
     RULES.iter().find(|rule| (rule.explains)(&case))
 }
 
-fn write_of(op: &Value) -> Option<Write<'_>> {
+fn write_of<'a>(state: &State, op: &'a Value) -> Option<Write<'a>> {
     let (dir, attribute) = op["write"].as_str()?.rsplit_once('/')?;
+    // The links in /sys/bus/dax/devices go up to /sys and down again.
+    let link = state
+        .get(dir)
+        .and_then(|to| to.strip_prefix("-> ../../../"));
+    let dir = link.map_or_else(|| dir.to_owned(), |to| format!("/sys/{to}"));
     Some(Write {
         dir,
         attribute,
@@ -177,7 +179,7 @@ impl Case<'_> {
     /// The folder and the text if this writes a file of that name.
     fn writes(&self, attribute: &str) -> Option<(&str, &str)> {
         let write = self.write.as_ref()?;
-        (write.attribute == attribute).then_some((write.dir, write.text))
+        (write.attribute == attribute).then_some((write.dir.as_str(), write.text))
     }
 
     /// The drivers answered like that, changed nothing and said nothing.
@@ -369,199 +371,5 @@ fn teardown_order(case: &Case<'_>) -> bool {
         && sorted(case.c) == sorted(case.rust)
 }
 
-/// Loading a module brings the bus, which C has before.
-fn bus_comes(case: &Case<'_>) -> bool {
-    let load = case.c.op["run"][0] == "modprobe";
-    let mut rust = case.rust.clone();
-    for file in [
-        "",
-        "/devices",
-        "/drivers",
-        "/drivers_autoprobe",
-        "/drivers_probe",
-        "/uevent",
-    ] {
-        let key = format!("/sys/bus/dax{file}");
-        if !case.state.contains_key(&key) || case.c.changed.contains_key(&key) {
-            return false;
-        }
-        rust.changed.remove(&key);
-    }
-    rust.uevents
-        .retain(|event| !event.starts_with("add@/bus/dax "));
-    load && *case.c == rust
-}
-
-/// All ranges of all devices: the folder of the mapping, first and last byte.
-fn ranges(state: &State) -> impl Iterator<Item = (&str, (u64, u64))> {
-    state.keys().filter_map(|key| {
-        let dir = key.strip_suffix("/start")?;
-        dir.rsplit_once("/mapping")?;
-        let start = number(state, key)?;
-        let end = number(state, &format!("{dir}/end"))?;
-        Some((dir, (start, end)))
-    })
-}
-
-/// The number in `644 0:0 "0x1000\n"`.
-fn number(state: &State, key: &str) -> Option<u64> {
-    let text = state.get(key)?.split('"').nth(1)?;
-    parse(text.strip_suffix("\\n").unwrap_or(text))
-}
-
-/// As the kernel's kstrtoull() with base 0, without the newline.
-fn parse(text: &str) -> Option<u64> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => (hex, 16),
-        None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
-        None => (text, 10),
-    };
-    let digit = |c: char| c.is_digit(radix);
-    if digits.is_empty() || !digits.chars().all(digit) {
-        return None;
-    }
-    u64::from_str_radix(digits, radix).ok()
-}
-
-/// As kstrtoull() with base 16, newline and all.
-fn hexadecimal(text: &str) -> Option<u64> {
-    let text = text.split('\0').next().unwrap_or_default();
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let digits = text
-        .strip_prefix("0x")
-        .or_else(|| text.strip_prefix("0X"))
-        .unwrap_or(text);
-    if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        return None;
-    }
-    u64::from_str_radix(digits, 16).ok()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-    use std::collections::HashSet;
-
-    const DEVICE: &str = "/sys/devices/x/hmem.0/dax0.1";
-
-    /// A device with one range, 2 MiB at 6 GiB + 2 MiB, in a region of 2 GiB.
-    fn state() -> State {
-        let attributes = [
-            ("size", "2097152"),
-            ("align", "2097152"),
-            ("mapping0/start", "0x180200000"),
-            ("mapping0/end", "0x1803fffff"),
-        ];
-        let mut state = State::new();
-        for (name, value) in attributes {
-            state.insert(
-                format!("{DEVICE}/{name}"),
-                format!("400 0:0 \"{value}\\n\""),
-            );
-        }
-        state.insert("regions".into(), "0x180000000-0x1ffffffff".into());
-        state
-    }
-
-    fn step(attribute: &str, text: &str, result: &str) -> Step {
-        Step {
-            op: json!({"write": format!("{DEVICE}/{attribute}"), "text": text}),
-            result: result.to_owned(),
-            ..Step::default()
-        }
-    }
-
-    fn name(attribute: &str, text: &str, c: &str, rust: &str) -> Option<&'static str> {
-        let (c, rust) = (step(attribute, text, c), step(attribute, text, rust));
-        explain(&state(), &c, &rust).map(|rule| rule.name)
-    }
-
-    #[test]
-    fn every_rule_has_its_row() {
-        let text = include_str!("../../../docs/deviations.md");
-        let mut names = HashSet::new();
-        for Rule { name, row, .. } in RULES.iter().chain([&MODULES, &BUS]) {
-            assert!(names.insert(name), "{name} twice");
-            let there = text.lines().filter(|line| {
-                let first = line.strip_prefix('|').and_then(|l| l.split('|').next());
-                let ids: Vec<&str> = first.unwrap_or("?").trim().split(' ').collect();
-                (ids.contains(&row.0) || ids.join(" ") == row.0) && line.contains(row.1)
-            });
-            assert_eq!(
-                there.count(),
-                1,
-                "{name}: rows {row:?} of docs/deviations.md"
-            );
-        }
-    }
-
-    #[test]
-    fn mappings() {
-        let rule = |text: &str, c: &str, rust: &str| name("mapping", text, c, rust);
-        let taken = "0x180000000-0x1803fffff";
-        assert_eq!(
-            rule(taken, "ENOMEM", "EBUSY"),
-            Some("mapping that is taken")
-        );
-        assert_eq!(
-            rule("180400000-1805fffff", "ENOMEM", "EBUSY"),
-            None,
-            "it is free"
-        );
-        assert_eq!(rule(taken, "ENOMEM", "EINVAL"), None, "another answer");
-        let outside = "0x200000000-0x2001fffff";
-        assert_eq!(
-            rule(outside, "ENOMEM", "ERANGE"),
-            Some("mapping outside the region")
-        );
-        assert_eq!(rule(taken, "ENOMEM", "ERANGE"), None, "it is inside");
-        let reversed = "0x1807fffff-0x180600000";
-        assert_eq!(rule(reversed, "ENOMEM", "EINVAL"), Some("mapping reversed"));
-        let odd = "0x180400000-0x1804fffff\n";
-        let length = Some("mapping of no or misaligned length");
-        assert_eq!(rule(odd, "wrote 24", "EINVAL"), length);
-        assert_eq!(rule(odd, "wrote 24", "EBUSY"), None);
-        assert_eq!(rule(odd, "wrote 24", "ERANGE"), None);
-        assert_eq!(rule("0-ffffffffffffffff", "wrote 18", "ERANGE"), length);
-        let start = "0x180401000-0x180600fff";
-        assert_eq!(
-            rule(start, "wrote 23", "EINVAL"),
-            Some("mapping with misaligned start")
-        );
-        assert_eq!(rule("x-y", "EINVAL", "ERANGE"), None);
-    }
-
-    #[test]
-    fn an_explained_answer_explains_no_change() {
-        let c = step("mapping", "0x180000000-0x1803fffff", "ENOMEM");
-        let mut rust = step("mapping", "0x180000000-0x1803fffff", "EBUSY");
-        assert!(explain(&state(), &c, &rust).is_some());
-        rust.changed.insert("k".into(), None);
-        assert!(explain(&state(), &c, &rust).is_none());
-    }
-
-    #[test]
-    fn aligns() {
-        let gib = "0x40000000";
-        assert_eq!(
-            name("align", gib, "wrote 10", "EINVAL"),
-            Some("align of misplaced ranges")
-        );
-        assert_eq!(name("align", "4096", "wrote 4", "EINVAL"), None);
-        let text = Some("align of text that is no number");
-        assert_eq!(name("align", "2M", "ENXIO", "EINVAL"), text);
-        assert_eq!(name("align", "2097152", "ENXIO", "EINVAL"), None);
-    }
-
-    #[test]
-    fn numbers_are_read_as_the_kernel_does() {
-        let texts = ["0x10", "020", "16", "+16", "0X10"];
-        assert!(texts.iter().all(|text| parse(text) == Some(16)));
-        let bad = ["", "0x", "-1", " 1", "08", "18446744073709551616", "++1"];
-        assert!(bad.iter().all(|text| parse(text).is_none()));
-        assert_eq!(hexadecimal("0x1f\n\0"), Some(31));
-        assert_eq!(hexadecimal("1g"), None);
-    }
-}
+mod tests;

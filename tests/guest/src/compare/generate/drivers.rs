@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Drivers, what they make of a device, and the region itself.
+
+use super::{has_memory, is_device_dax, is_kmem, is_unbound, of_device, of_driver, some, HMEM};
+use crate::compare::operation::Operation;
+use crate::compare::random::Random;
+use crate::compare::view::{Device, View};
+use crate::region::Region;
+use crate::units::{PAGE, UNIT};
+
+/// The parameter of dax_hmem.
+const IDLE: &str = "/sys/module/dax_hmem/parameters/region_idle";
+
+/// A driver: mostly device_dax.
+fn driver(random: &mut Random) -> &'static str {
+    match random.below(10) {
+        0 | 1 => "kmem",
+        2 => "fsdev_dax",
+        _ => "device_dax",
+    }
+}
+
+pub fn bind(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+    let device = some(random, view, has_memory)?;
+    let file = if random.once_in(5) { "new_id" } else { "bind" };
+    let path = of_driver(driver(random), file);
+    Some(Operation::write(path, format!("{}\n", device.name)))
+}
+
+pub fn unbind(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+    let device = some(random, view, |d| d.driver.is_some())?;
+    // Memory in use cannot go, and would stay for good.
+    if is_kmem(&device) && view.online {
+        return None;
+    }
+    if random.once_in(6) {
+        return Some(Operation::write(
+            of_driver(driver(random), "unbind"),
+            device.name,
+        ));
+    }
+    let path = match device.driver {
+        Some(driver) => of_driver(&driver, "unbind"),
+        None => of_device(region, &device.name, "driver/unbind"),
+    };
+    Some(Operation::write(path, format!("{}\n", device.name)))
+}
+
+pub fn ids(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+    let file = if random.once_in(2) {
+        "new_id"
+    } else {
+        "remove_id"
+    };
+    let path = of_driver(driver(random), file);
+    let name = random
+        .pick(&view.devices)
+        .map_or("dax0.3", |d| &d.name)
+        .to_owned();
+    let text = match random.below(10) {
+        0 => {
+            let odd = [
+                "",
+                "dax0",
+                "dax.0",
+                "dax0.0.0",
+                "dax0.0 ",
+                "dax00.0",
+                "dax0.-1",
+                "0.0",
+                "dax9.9",
+                "dax0.99999999999",
+            ];
+            (*random.pick(&odd)?).to_owned()
+        }
+        1 => name,
+        2 => format!("{name}\0"),
+        3 => "dax0.5\n".to_owned(),
+        _ => format!("{name}\n"),
+    };
+    Some(Operation::write(path, text))
+}
+
+pub fn touch(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+    let device = some(random, view, is_device_dax)?;
+    if !is_device_dax(&device) && !random.once_in(6) {
+        return None;
+    }
+    let align = device.align;
+    let pages = (device.size / align).max(1);
+    let at_boundary = random.pick(&device.ranges).map(|range| {
+        let before = device.ranges.iter().take_while(|r| *r != range);
+        before.map(|r| r.len()).sum::<u64>()
+    });
+    let offset = match random.below(14) {
+        0 => device.size,
+        1 => (pages - 1) * align,
+        2 if align > PAGE && random.once_in(2) => PAGE * random.between(1, align / PAGE - 1),
+        3..=7 => at_boundary.unwrap_or(0),
+        _ => random.below(pages) * align,
+    };
+    let len = match random.below(12) {
+        0 => PAGE,
+        1 => align + PAGE,
+        2 => 2 * align,
+        _ => align,
+    };
+    Some(Operation::Touch {
+        device: device.name,
+        offset,
+        len,
+    })
+}
+
+pub fn across_unbind(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+    let bound: Vec<&Device> = view.devices.iter().filter(|d| is_device_dax(d)).collect();
+    let device = random.pick(&bound)?.name.clone();
+    Some(Operation::TouchAcrossUnbind { device })
+}
+
+pub fn memmap_on_memory(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+    let device = some(random, view, is_unbound)?;
+    let text = *random.pick(&["0\n", "1\n", "1", "y", "n", "on", "2", "", "x", "Y\0"])?;
+    Some(Operation::write(
+        of_device(region, &device.name, "memmap_on_memory"),
+        text,
+    ))
+}
+
+/// System RAM: made, put to movable use, taken out of use.
+pub fn hotplug(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+    let kmem: Vec<&Device> = view.devices.iter().filter(|d| is_kmem(d)).collect();
+    let Some(device) = random.pick(&kmem).copied() else {
+        let large = |d: &&Device| has_memory(d) && d.size >= 256 << 20;
+        let large: Vec<&Device> = view.devices.iter().filter(large).collect();
+        let name = &random.pick(&large)?.name;
+        return Some(Operation::write(
+            of_driver("kmem", "new_id"),
+            format!("{name}\n"),
+        ));
+    };
+    if random.once_in(2) {
+        let words = [
+            "unplugged",
+            "online_movable",
+            "offline",
+            "",
+            "x",
+            "online_movable\n",
+        ];
+        let text = *random.pick(&words)?;
+        return Some(Operation::write(
+            of_device(region, &device.name, "state"),
+            text,
+        ));
+    }
+    let block = random.pick(&view.blocks)?;
+    let text = *random.pick(&["online_movable", "offline", "offline"])?;
+    Some(Operation::write(block.clone(), text))
+}
+
+pub fn probing(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+    if random.once_in(2) {
+        let text = if view.autoprobe { "0" } else { "1" };
+        return Some(Operation::write("/sys/bus/dax/drivers_autoprobe", text));
+    }
+    let name = &random.pick(&view.devices)?.name;
+    Some(Operation::write("/sys/bus/dax/drivers_probe", name.clone()))
+}
+
+pub fn region(random: &mut Random, view: &View, of: &Region) -> Option<Operation> {
+    if view.online || !random.once_in(2) {
+        return None;
+    }
+    match random.below(8) {
+        0 => Some(Operation::write(IDLE, "0")),
+        1 => Some(Operation::write(IDLE, "1")),
+        2 => Some(Operation::write(format!("{HMEM}/bind"), of.hmem())),
+        _ => Some(Operation::write(format!("{HMEM}/unbind"), of.hmem())),
+    }
+}
+
+pub fn daxctl(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+    let device = some(random, view, has_memory)?;
+    let size = (random.between(1, 16) * UNIT).to_string();
+    let name = device.name.as_str();
+    if is_kmem(&device) && view.online {
+        return None;
+    }
+    let words: &[&str] = match random.below(7) {
+        0 | 1 => &["create-device", "-r", "0", "-s", &size],
+        2 => &["create-device", "-r", "0"],
+        3 => &["disable-device", name],
+        4 => &["destroy-device", name],
+        5 => &["enable-device", name],
+        _ => &["reconfigure-device", "-N", "-m", "system-ram", name],
+    };
+    let words = [&["daxctl"], words].concat();
+    Some(Operation::Run {
+        words: words.into_iter().map(str::to_owned).collect(),
+    })
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a device has: size, ranges, alignment.
+
+use super::{is_unbound, of_device, some};
+use crate::compare::operation::Operation;
+use crate::compare::random::Random;
+use crate::compare::view::{Device, View};
+use crate::region::Region;
+use crate::units::{Span, GIB, PAGE, UNIT};
+
+/// The alignments of this architecture.
+const ALIGNS: [u64; 3] = [PAGE, UNIT, GIB];
+
+/// A number as people and programs write it.
+fn number(random: &mut Random, value: u64) -> String {
+    match random.below(8) {
+        0 => format!("{value}"),
+        1 => format!("{value:#x}"),
+        2 => format!("{value:#x}\n\0"),
+        3 => format!("0{value:o}\n"),
+        4 => format!("{value:#x}\0"),
+        5 => format!("{value:#X}\n").replace("0X", "0x"),
+        _ => format!("{value}\n"),
+    }
+}
+
+/// Text that is no number.
+fn not_a_number(random: &mut Random) -> String {
+    let odd = [
+        "",
+        "\n",
+        "x",
+        "0x",
+        "-1",
+        "1 2",
+        " 2097152",
+        "2097152 ",
+        "2M",
+        "18446744073709551616",
+        "99999999999999999999999",
+        "0xfffffffffffffffff",
+        "08",
+        "+2097152",
+        "1e6",
+        "\0",
+    ];
+    random
+        .pick(&odd)
+        .map_or(String::new(), |text| (*text).to_owned())
+}
+
+pub fn size(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+    let device = some(random, view, is_unbound)?;
+    let unit = device.align.max(UNIT);
+    let hole = random.pick(&view.holes).map_or(unit, |hole| hole.len());
+    let first = view.holes.first().map_or(unit, |hole| hole.len());
+    let last = device.ranges.last().map_or(0, |range| range.len());
+    let bytes = match random.below(24) {
+        0 | 1 => 0,
+        2 => device.size,
+        3 | 4 => device.size + view.available,
+        5 => device.size + view.available + unit,
+        6 | 7 => device.size + hole,
+        8 => device.size + first + unit,
+        9 => device.size + first.saturating_sub(unit),
+        10 => device.size.saturating_sub(last),
+        11 => device.size.saturating_sub(last + unit),
+        12 => device.size.saturating_sub(unit),
+        13 => device.size + random.between(1, unit / PAGE - 1) * PAGE,
+        14 => device.size + random.between(1, UNIT - 1),
+        15 | 16 => random.between(1, 8) * (128 << 20),
+        17 => u64::MAX - random.below(2) * (UNIT - 1),
+        18 => random.between(1, view.span.len() / UNIT) * UNIT,
+        19 => {
+            return Some(Operation::write(
+                of_device(region, &device.name, "size"),
+                not_a_number(random),
+            ))
+        }
+        20 => device.size / 2 / unit * unit,
+        _ => device.size + random.between(1, 12) * unit,
+    };
+    let text = number(random, bytes);
+    Some(Operation::write(
+        of_device(region, &device.name, "size"),
+        text,
+    ))
+}
+
+/// A place for a range: usually free and aligned.
+fn place(random: &mut Random, view: &View, device: &Device) -> Span {
+    let unit = device.align.max(UNIT);
+    let all = view.span;
+    let anywhere = |random: &mut Random| {
+        let first = random.below(all.len() / UNIT);
+        let len = random.between(1, (all.len() / UNIT - first).min(64));
+        Span::at(all.start + first * UNIT, len * UNIT)
+    };
+    let fitting: Vec<Span> = view
+        .holes
+        .iter()
+        .filter_map(|hole| {
+            let start = hole.start.next_multiple_of(unit);
+            let len = (hole.end + 1).checked_sub(start)? / unit * unit;
+            (len > 0).then(|| Span::at(start, len))
+        })
+        .collect();
+    let Some(hole) = random.pick(&fitting).copied() else {
+        return anywhere(random);
+    };
+    let units = hole.len() / unit;
+    let len = match random.below(6) {
+        0 => units,
+        1 => random.between(1, units),
+        _ => random.between(1, units.min(8)),
+    };
+    let first = match random.below(3) {
+        0 => 0,
+        1 => units - len,
+        _ => random.between(0, units - len),
+    };
+    let good = Span::at(hole.start + first * unit, len * unit);
+    let one = good.start;
+    match random.below(40) {
+        // Known to differ: rarely.
+        0 => anywhere(random),
+        1 => Span::at(all.end + 1 + random.below(4) * UNIT, UNIT),
+        2 => Span {
+            start: good.end,
+            end: one,
+        },
+        3 => Span {
+            start: one,
+            end: good.end - random.between(1, UNIT - 1),
+        },
+        4 => Span::at(all.start.saturating_sub(UNIT), 2 * UNIT),
+        5 if random.once_in(3) => Span::at(one + PAGE, good.len()),
+        // With ranges there, the C driver warns.
+        6 if device.ranges.is_empty() && random.once_in(3) => Span {
+            start: one,
+            end: one - 1,
+        },
+        7 if device.ranges.is_empty() && random.once_in(3) => Span {
+            start: 0,
+            end: u64::MAX,
+        },
+        _ => good,
+    }
+}
+
+pub fn mapping(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+    let device = some(random, view, is_unbound)?;
+    let Span { start, end } = place(random, view, &device);
+    let text = match random.below(16) {
+        0 => {
+            let odd = [
+                "",
+                "-",
+                "x-y",
+                "0x",
+                "1",
+                "180000000",
+                "-180000000",
+                "0x1-",
+                "0x1 - 0x2",
+                "0x180000000:0x1801fffff",
+                "0x180000000-0x1801fffff-0x1",
+                "1ffffffffffffffff-2",
+            ];
+            (*random.pick(&odd)?).to_owned()
+        }
+        1 => format!("{start:x}-{end:x}"),
+        2 => format!("{start:#x}-{end:#x}\0"),
+        3 => format!("{start:X}-{end:X}\n"),
+        4 => format!("{start:#x}-{end:#x}"),
+        5 => format!("{start:#x}\n-{end:#x}\n"),
+        _ => format!("{start:#x}-{end:#x}\n"),
+    };
+    Some(Operation::write(
+        of_device(region, &device.name, "mapping"),
+        text,
+    ))
+}
+
+pub fn align(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+    let device = some(random, view, is_unbound)?;
+    let text = match random.below(16) {
+        0 => not_a_number(random),
+        1 => {
+            let odd = [
+                0,
+                1,
+                2048,
+                8192,
+                4 << 20,
+                512 << 20,
+                2 << 30,
+                1 << 40,
+                1 << 32,
+            ];
+            let value = *random.pick(&odd)?;
+            number(random, value)
+        }
+        2 | 3 => number(random, ALIGNS[2]),
+        4..=8 => number(random, ALIGNS[0]),
+        _ => number(random, ALIGNS[1]),
+    };
+    Some(Operation::write(
+        of_device(region, &device.name, "align"),
+        text,
+    ))
+}
