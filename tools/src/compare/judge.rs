@@ -58,7 +58,8 @@ fn compare(base: &State, c: &Sequence, rust: &Sequence, judgement: &mut Judgemen
         Outcome::Unexplained(Box::new(Difference { operations, text }))
     };
     if c.start_hash != rust.start_hash || c.start != rust.start {
-        let text = format!("at the start\nC    {:?}\nRust {:?}\n", c.start, rust.start);
+        let show = |s: &Sequence| format!("{} {:?} {:?}", s.start_hash, s.start, s.trouble);
+        let text = format!("at the start\nC    {}\nRust {}\n", show(c), show(rust));
         return unexplained(0, text);
     }
     let mut state = base.clone();

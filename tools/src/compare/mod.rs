@@ -75,7 +75,10 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let seed = settings::count("SEED")?.unwrap_or(1);
     let count = settings::count("SEQUENCES")?.unwrap_or(2000);
     let start = Instant::now();
-    let tally = sequences(&pair, seed, count)?;
+    let tally = match settings::var("TRANSCRIPTS")? {
+        Some(dir) => saved(Path::new(&dir))?,
+        None => sequences(&pair, seed, settings::count("FIRST")?.unwrap_or(0), count)?,
+    };
     let mut failed = tally.unexplained > 0 || !tally.trouble.is_empty();
     let mut shown = Vec::new();
     for (number, found) in tally.differences.iter().take(SHRUNK) {
@@ -117,7 +120,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
     let pair = Pair::new(repo, cargo, spec)?;
     let count = if spec.debug { SHARE / 4 } else { SHARE };
-    let tally = sequences(&pair, 1, count)?;
+    let tally = sequences(&pair, 1, 0, count)?;
     let differences = tally.differences.iter();
     let texts = differences.map(|(number, found)| format!("sequence {number}: {}", found.text));
     let cut: u64 = tally.cut.values().sum();
@@ -155,8 +158,31 @@ pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
     ])
 }
 
-/// Runs and compares the sequences `0..count` of a seed.
-pub fn sequences(pair: &Pair<'_>, seed: u64, count: u64) -> Result<Tally> {
+/// Compares the transcripts of earlier runs once more: by rules that are new, say.
+fn saved(dir: &Path) -> Result<Tally> {
+    let list = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut files: Vec<_> = list.flatten().map(|entry| entry.path()).collect();
+    files.sort_unstable();
+    let mut tally = Tally::default();
+    for file in files {
+        let name = file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if !name.contains("-from") || !name.ends_with(".c") {
+            continue;
+        }
+        let c = Transcript::parse(&cache::read_text(&file)?)?;
+        let rust = Transcript::parse(&cache::read_text(&file.with_extension("rust"))?)?;
+        tally.compare_bases(&c, &rust);
+        tally.add(&c, &rust);
+    }
+    Ok(tally)
+}
+
+/// Runs and compares `count` sequences of a seed.
+pub fn sequences(pair: &Pair<'_>, seed: u64, first: u64, count: u64) -> Result<Tally> {
     let mut tally = Tally::default();
     let step = Step::start(
         format!("{count} sequences of seed {seed}, C and Rust"),
@@ -166,11 +192,11 @@ pub fn sequences(pair: &Pair<'_>, seed: u64, count: u64) -> Result<Tally> {
     if pair.debug() {
         timeout *= DEBUG_SLOWDOWN;
     }
-    let mut first = 0;
-    while first < count {
-        let batch = BATCH.min(count - first);
-        let command = format!("/dax-guest sequences {seed} {first} {batch}");
-        let label = format!("s{seed}-from{first}");
+    let mut next = first;
+    while next < first + count {
+        let batch = BATCH.min(first + count - next);
+        let command = format!("/dax-guest sequences {seed} {next} {batch}");
+        let label = format!("s{seed}-from{next}");
         let ran = pair.run(&label, &machine(timeout)?, &command, &[], &step)?;
         let c = Transcript::parse(&ran[0].text).context("the C guest's transcript")?;
         let rust = Transcript::parse(&ran[1].text).context("the Rust guest's transcript")?;
@@ -179,16 +205,16 @@ pub fn sequences(pair: &Pair<'_>, seed: u64, count: u64) -> Result<Tally> {
                 .trouble
                 .extend(ran.trouble().map(|text| format!("{who}: {text}")));
         }
-        if first == 0 {
+        if next == first {
             tally.compare_bases(&c, &rust);
         }
         let done = tally.add(&c, &rust);
         if done == 0 {
             let other = [c.other, rust.other].concat().join("\n");
-            bail!("no sequence from {first} on was run: {other}");
+            bail!("no sequence from {next} on was run: {other}");
         }
         // A guest that ended early did so in its last sequence: go on behind it.
-        first += done;
+        next += done;
     }
     step.done();
     Ok(tally)

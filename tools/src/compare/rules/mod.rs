@@ -221,7 +221,6 @@ impl Case<'_> {
             start,
             end,
             unit: self.unit(dir),
-            bound: self.state.contains_key(&format!("{dir}/driver")),
         })
     }
 
@@ -238,7 +237,6 @@ struct Mapping {
     start: u64,
     end: u64,
     unit: u64,
-    bound: bool,
 }
 
 impl Mapping {
@@ -271,30 +269,28 @@ fn mapping_of_misaligned_length(case: &Case<'_>) -> bool {
     } else {
         "EINVAL"
     };
-    !m.bound && m.misaligned_length() && case.only_answers(&c, rust)
+    m.misaligned_length() && case.only_answers(&c, rust)
 }
 
 fn mapping_with_misaligned_start(case: &Case<'_>) -> bool {
     let (Some(m), Some((_, text))) = (case.mapping(), case.writes("mapping")) else {
         return false;
     };
-    !m.bound
-        && !m.reversed()
+    !m.reversed()
         && m.start % m.unit != 0
         && case.rust_refused("EINVAL")
         && (case.c_took(text) || case.only_answers("ENOMEM", "EINVAL"))
 }
 
 fn mapping_reversed(case: &Case<'_>) -> bool {
-    case.mapping().is_some_and(|m| !m.bound && m.reversed())
-        && case.only_answers("ENOMEM", "EINVAL")
+    case.mapping().is_some_and(|m| m.reversed()) && case.only_answers("ENOMEM", "EINVAL")
 }
 
 fn mapping_outside(case: &Case<'_>) -> bool {
     let Some(m) = case.mapping() else {
         return false;
     };
-    !m.bound && !case.in_a_region(m.start, m.end) && case.only_answers("ENOMEM", "ERANGE")
+    !case.in_a_region(m.start, m.end) && case.only_answers("ENOMEM", "ERANGE")
 }
 
 fn mapping_taken(case: &Case<'_>) -> bool {
@@ -302,9 +298,7 @@ fn mapping_taken(case: &Case<'_>) -> bool {
         return false;
     };
     let overlap = |(start, end): (u64, u64)| start <= m.end && m.start <= end;
-    !m.bound
-        && ranges(case.state).any(|(_, span)| overlap(span))
-        && case.only_answers("ENOMEM", "EBUSY")
+    ranges(case.state).any(|(_, span)| overlap(span)) && case.only_answers("ENOMEM", "EBUSY")
 }
 
 fn misaligned_growth(case: &Case<'_>) -> bool {
