@@ -18,6 +18,7 @@ const CACHE: &str = "/usr/src/cache";
 const MIN: (u32, u32) = (1, 85);
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+#[derive(Clone)]
 pub struct Cargo {
     repo: PathBuf,
     /// The build root, if the host has no cargo that will do.

@@ -43,7 +43,7 @@ impl Toolchain {
 }
 
 /// Which kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub series: String,
     pub imp: Impl,

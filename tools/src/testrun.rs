@@ -20,7 +20,7 @@ use crate::progress::{human, Step};
 use crate::report::{Point, Report};
 use crate::root::Root;
 use crate::settings::{self, Machine};
-use crate::spec::{Impl, Spec};
+use crate::spec::{Impl, Spec, SERIES};
 use crate::vanilla;
 
 /// Suites that the module must bring; one that is missing has failed.
@@ -34,6 +34,10 @@ const GROUPS: [(&str, Run); 5] = [
     ("kunit", kunit),
     ("compare", side_by_side),
 ];
+
+/// The guest tests that `make test` runs on the other series too, after KUnit;
+/// with KERNEL= all of them run there.
+const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
 
 /// ONLY=guest stands for all groups of guest tests.
 const GUEST: &str = "guest";
@@ -63,32 +67,46 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         if wanted(name) {
             known = true;
             if let Err(error) = run(&tests, &mut report) {
-                report.add(
-                    name,
-                    "not run",
-                    vec![Point::failed(name, &format!("{error:#}"))],
-                );
+                not_run(name, &error, &mut report);
             }
         }
     }
     if only.is_none() || !known {
-        match tests.guests(only.as_deref().filter(|&o| o != GUEST), &mut report) {
+        let group = |name: &str| only.as_deref().is_none_or(|o| o == GUEST || o == name);
+        match tests.guests(group, &mut report) {
             Ok(ran) => known |= ran,
             Err(error) => {
                 known = true;
-                report.add(
-                    GUEST,
-                    "not run",
-                    vec![Point::failed(GUEST, &format!("{error:#}"))],
-                );
+                not_run(GUEST, &error, &mut report);
+            }
+        }
+    }
+    for other in tests.other_series() {
+        let name = other.spec.series.clone();
+        if wanted(&name) {
+            known = true;
+            if let Err(error) = other.share(&mut report) {
+                not_run(&name, &error, &mut report);
             }
         }
     }
     if let (Some(only), false) = (only, known) {
         let names = GROUPS.map(|(name, _)| name).join(", ");
-        bail!("ONLY={only}: no such group; there are {names}, {GUEST} and what `dax-guest list` prints");
+        bail!(
+            "ONLY={only}: no such group; there are {names}, {GUEST}, what `dax-guest list` prints, \
+             and the series but the first: {}",
+            SERIES.join(", ")
+        );
     }
     Ok(report.finish())
+}
+
+fn not_run(name: &str, error: &anyhow::Error, report: &mut Report) {
+    report.add(
+        name,
+        "not run",
+        vec![Point::failed(name, &format!("{error:#}"))],
+    );
 }
 
 fn rules(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
@@ -121,18 +139,19 @@ fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
         kunit: true,
         ..Load::default()
     };
-    let (outcome, output) = tests.boot("kunit", &Machine::default(), &load)?;
+    let (outcome, output) = tests.boot(&tests.name("kunit"), &Machine::default(), &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
-    let mut points = ktap::parse("kunit", &log);
+    let name = tests.name("kunit");
+    let mut points = ktap::parse(&name, &log);
     let there = ktap::suites(&log);
     for suite in KUNIT_SUITES {
         if !there.iter().any(|name| name == suite) {
             let why = "the suite did not report; is CONFIG_DEV_DAX_RUST_KUNIT_TEST on, and did the module load?";
-            points.push(Point::failed(format!("kunit: {suite}"), why));
+            points.push(Point::failed(format!("{name}: {suite}"), why));
         }
     }
-    points.push(ended("kunit", &outcome, &output));
-    report.add("kunit", &human(start.elapsed()), points);
+    points.push(ended(&name, &outcome, &output));
+    report.add(&name, &human(start.elapsed()), points);
     Ok(())
 }
 
@@ -172,27 +191,58 @@ impl Tests<'_> {
         Ok((outcome, String::from_utf8_lossy(&output).into_owned()))
     }
 
-    /// Runs the guest tests, or the one group; was there any?
-    fn guests(&self, only: Option<&str>, report: &mut Report) -> Result<bool> {
+    /// The same for the series besides the primary one, if that is what is tested.
+    fn other_series(&self) -> Vec<Self> {
+        if self.spec != Spec::new(SERIES[0], Impl::Rust) {
+            return Vec::new();
+        }
+        let others = SERIES.iter().skip(1);
+        others
+            .map(|series| Self {
+                repo: self.repo,
+                spec: Spec::new(series, Impl::Rust),
+                cargo: self.cargo.clone(),
+            })
+            .collect()
+    }
+
+    /// The part of the tests that shows that a series is not left behind.
+    fn share(&self, report: &mut Report) -> Result<()> {
+        kunit(self, report)?;
+        self.guests(|name| SHARE.contains(&name), report)?;
+        Ok(())
+    }
+
+    /// A group's name in the report.
+    fn name(&self, group: &str) -> String {
+        if self.spec.series == SERIES[0] {
+            group.to_owned()
+        } else {
+            format!("{} {group}", self.spec.series)
+        }
+    }
+
+    /// Runs the wanted groups of guest tests; was there any?
+    fn guests(&self, wanted: impl Fn(&str) -> bool, report: &mut Report) -> Result<bool> {
         let program = self.cargo.build_static("dax-guest")?;
         let mut ran = false;
         for group in groups::list(&program)? {
-            if only.is_some_and(|only| only != group.group) || !group.is_for(self.spec.imp) {
+            if !wanted(&group.group) || !group.is_for(self.spec.imp) {
                 continue;
             }
             ran = true;
             let start = Instant::now();
-            let points = self.guest(&group, &program).unwrap_or_else(|error| {
-                vec![Point::failed(group.group.as_str(), &format!("{error:#}"))]
-            });
-            report.add(&group.group, &human(start.elapsed()), points);
+            let name = self.name(&group.group);
+            let points = self
+                .guest(&group, &name, &program)
+                .unwrap_or_else(|error| vec![Point::failed(name.as_str(), &format!("{error:#}"))]);
+            report.add(&name, &human(start.elapsed()), points);
         }
         Ok(ran)
     }
 
-    fn guest(&self, group: &Group, program: &Path) -> Result<Vec<Point>> {
-        let name = group.group.as_str();
-        let quoted = shlex::try_quote(name)?;
+    fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<Point>> {
+        let quoted = shlex::try_quote(&group.group)?;
         let load = Load {
             command: format!("/dax-guest test {quoted}"),
             files: vec![PathBuf::from(program)],
