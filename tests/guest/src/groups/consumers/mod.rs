@@ -6,6 +6,7 @@
 mod fsdev;
 mod hmem;
 mod modules;
+mod nvdimm;
 mod pmem;
 mod static_region;
 
@@ -55,6 +56,15 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[pmem::TESTS],
+    },
+    Group {
+        name: "nvdimm",
+        append: "",
+        mem: nvdimm::MEM,
+        qemu: nvdimm::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[nvdimm::TESTS],
     },
     Group {
         name: "kmem",
