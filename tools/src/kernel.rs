@@ -146,6 +146,7 @@ impl<'a> Builder<'a> {
     /// The C kernel of that origin that has most in common with this one.
     fn sibling(&self, origin: &str) -> Result<Option<Kernel>> {
         let all = cache::dir().join("kernel");
+        cache::mkdir(&all)?;
         let entries =
             std::fs::read_dir(&all).with_context(|| format!("cannot list {}", all.display()))?;
         let own = format!("{}-c-", self.spec.flavour());
