@@ -3,6 +3,7 @@
 //! such memory. The tests are about what users see, so they know of few differences between the
 //! drivers, and they are the same for modules and for a kernel that has everything built in.
 
+mod cxl;
 mod fsdev;
 mod hmem;
 mod modules;
@@ -65,6 +66,15 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[nvdimm::TESTS],
+    },
+    Group {
+        name: "cxl",
+        append: cxl::APPEND,
+        mem: cxl::MEM,
+        qemu: cxl::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: cxl::FILES,
     },
     Group {
         name: "kmem",
