@@ -89,7 +89,8 @@ impl Guest {
             "-chardev",
             "stdio,id=out,signal=off",
             "-device",
-            "virtio-serial-pci,max_ports=2",
+            // The machine may have other buses, where it cannot be.
+            "virtio-serial-pci,bus=pcie.0,max_ports=2",
         ]);
         command.args(["-device", "virtserialport,nr=1,chardev=out,name=lab.out"]);
         let timeout = machine.timeout;

@@ -12,6 +12,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Which device-dax the kernel was built with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +136,23 @@ pub fn modprobe(args: &[&str]) -> Result<()> {
 /// Removes a module and what only it used.
 pub fn modprobe_remove(name: &str) -> Result<()> {
     run("modprobe", &["-r", name]).map(drop)
+}
+
+/// How long the kernel may take for what it does on its own.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks again and again until there is `what`.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE * slowness();
+    loop {
+        match look()? {
+            Some(found) => return Ok(found),
+            None if Instant::now() > deadline => {
+                return Err(Error::state(format!("there is not {what}")))
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// Puts a line into the kernel log, so that what follows there can be attributed.

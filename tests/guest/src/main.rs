@@ -11,6 +11,7 @@
 
 mod child;
 mod compare;
+mod cxl;
 mod daxctl;
 mod demo;
 mod device;

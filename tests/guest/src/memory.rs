@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The folder of memory blocks.
 const MEMORY: &str = "/sys/devices/system/memory";
+/// The folder of NUMA nodes.
+const NODES: &str = "/sys/devices/system/node";
 
 /// The size of a memory block in bytes.
 pub fn block_size() -> Result<u64> {
@@ -50,4 +52,24 @@ pub fn states(span: Span) -> Result<Vec<String>> {
         .iter()
         .map(|block| sysfs::read(&block.join("state")))
         .collect()
+}
+
+/// The folder of a NUMA node.
+pub fn node(number: u64) -> PathBuf {
+    Path::new(NODES).join(format!("node{number}"))
+}
+
+/// The bytes that a node has as ordinary memory; 0 if it is not online.
+pub fn of_node(number: u64) -> Result<u64> {
+    let dir = node(number);
+    if !dir.exists() {
+        return Ok(0);
+    }
+    let text = sysfs::read_raw(&dir.join("meminfo"))?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.split_once("MemTotal:")?.1.trim().strip_suffix(" kB"))
+        .and_then(|kib| kib.trim().parse::<u64>().ok());
+    let missing = || Error::state(format!("{}/meminfo: no MemTotal in {text}", dir.display()));
+    kib.map(|kib| kib << 10).ok_or_else(missing)
 }

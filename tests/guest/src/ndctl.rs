@@ -84,6 +84,16 @@ impl Namespace {
         run(&["destroy-namespace", "-f", &self.name]).map(drop)
     }
 
+    /// All that are in use.
+    pub fn all() -> Result<Vec<Namespace>> {
+        let listed = json::of("ndctl", &["list", "-X", "-N"])?;
+        let named = |listed: Value| {
+            let name = json::text(&listed, "dev")?;
+            Ok(Namespace { name, listed })
+        };
+        listed.into_iter().map(named).collect()
+    }
+
     /// The namespace of that name, which is in use.
     pub fn find(name: &str) -> Result<Namespace> {
         let listed = json::one("ndctl", &["list", "-X", "-N", "-n", name])?;

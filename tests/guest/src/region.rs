@@ -7,7 +7,6 @@ use crate::kernel;
 use crate::sysfs::{self, Error, Result};
 use crate::units::{Span, UNIT};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// The platform driver that owns the region.
 const HMEM_DRIVER: &str = "/sys/bus/platform/drivers/hmem";
@@ -18,12 +17,12 @@ const REGION_IDLE: &str = "/sys/module/dax_hmem/parameters/region_idle";
 /// Device numbers for which drivers are told to forget ids in between tests.
 const FORGET_IDS: u32 = 16;
 
-/// A dynamic region: the first `hmem.N`.
+/// A dynamic region: that of an `hmem.N`, or of a region of CXL memory.
 #[derive(Clone, Debug)]
 pub struct Region {
-    /// The platform device, `hmem.0`.
+    /// The device that it belongs to, `hmem.0`.
     hmem: String,
-    /// Its folder, which holds `dax_region/` and the devices.
+    /// That one's folder, which holds `dax_region/` and the devices.
     dir: PathBuf,
     /// The physical memory.
     span: Span,
@@ -56,10 +55,14 @@ impl Region {
 
     /// The region of a bound platform device whose first device has no size, or all of it.
     pub fn of(hmem: String) -> Result<Region> {
-        let dir = Path::new(PLATFORM_DEVICES)
-            .join(&hmem)
-            .canonicalize()
-            .map_err(|e| Error::new(format!("find {hmem}"), Errno::from(e)))?;
+        let link = Path::new(PLATFORM_DEVICES).join(&hmem);
+        Region::behind(hmem, &link)
+    }
+
+    /// The same, of whatever device `link` leads to.
+    pub fn behind(hmem: String, link: &Path) -> Result<Region> {
+        let failed = |e| Error::new(format!("find {}", link.display()), Errno::from(e));
+        let dir = link.canonicalize().map_err(failed)?;
         let size = sysfs::read_number(&dir.join("dax_region/size"))?;
         let id = sysfs::read_number(&dir.join("dax_region/id"))?;
         let first = Device::named(format!("dax{id}.0"));
@@ -261,18 +264,9 @@ fn region_dir_of(device: &Device) -> Result<PathBuf> {
 
 /// The first hmem device; it appears a moment after its module.
 fn hmem_name() -> Result<String> {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        match hmem_names()?.into_iter().next() {
-            Some(name) => return Ok(name),
-            None if Instant::now() > deadline => {
-                return Err(Error::state(
-                    "no hmem device: boot with memmap=2G%4G+0xefffffff",
-                ))
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
+    kernel::eventually("an hmem device: boot with memmap=2G%4G+0xefffffff", || {
+        Ok(hmem_names()?.into_iter().next())
+    })
 }
 
 /// The hmem devices, by number; there are at most ten.

@@ -65,21 +65,6 @@ fn expected() -> Vec<(Span, u64)> {
     ]
 }
 
-/// The bytes that a node has as ordinary memory; 0 if it is not online.
-fn node_memory(node: u64) -> sysfs::Result<u64> {
-    let dir = format!("/sys/devices/system/node/node{node}");
-    if !Path::new(&dir).exists() {
-        return Ok(0);
-    }
-    let text = sysfs::read_raw(&Path::new(&dir).join("meminfo"))?;
-    let kib = text
-        .lines()
-        .find_map(|line| line.split_once("MemTotal:")?.1.trim().strip_suffix(" kB"))
-        .and_then(|kib| kib.trim().parse::<u64>().ok());
-    kib.map(|kib| kib << 10)
-        .ok_or_else(|| sysfs::Error::state(format!("{dir}/meminfo: no MemTotal in {text}")))
-}
-
 /// Every region again, bound with what `region_idle` is now.
 fn rebind(regions: &[Region]) -> sysfs::Result<Vec<Region>> {
     for region in regions {
@@ -106,8 +91,9 @@ fn regions_are_those_of_the_machine() -> Outcome {
         check(format!("target_node of region {id}"), target, node)?;
         // Where a device's own data structures are best put: a node that has memory or CPUs.
         let near = sysfs::read(&first.attr("numa_node"))?;
-        let online = Path::new("/sys/devices/system/node").join(format!("node{near}"));
-        check(format!("node {near} is online"), online.exists(), true)?;
+        let near = near.parse().unwrap_or(u64::MAX);
+        let online = memory::node(near).exists();
+        check(format!("node {near} is online"), online, true)?;
     }
     Ok(())
 }
@@ -266,7 +252,7 @@ fn idle_is_asked_at_each_bind() -> Outcome {
 }
 
 fn regions_that_are_not_idle_become_memory_of_their_nodes() -> Outcome {
-    let before: Vec<u64> = (0..3).map(node_memory).collect::<Result<_, _>>()?;
+    let before: Vec<u64> = (0..3).map(memory::of_node).collect::<Result<_, _>>()?;
     let regions = Region::fresh_all()?;
     region::set_idle(false)?;
     let regions = rebind(&regions)?;
@@ -279,7 +265,7 @@ fn regions_that_are_not_idle_become_memory_of_their_nodes() -> Outcome {
         let owners = vec![first.name().to_owned(), "System RAM (kmem)".to_owned()];
         check("owners", iomem::owners(span)?, owners)?;
         grown[node as usize] += span.len();
-        let total = node_memory(node)?;
+        let total = memory::of_node(node)?;
         check(
             format!("memory of node {node}"),
             total,
@@ -293,7 +279,7 @@ fn regions_that_are_not_idle_become_memory_of_their_nodes() -> Outcome {
         check("blocks", memory::blocks(region.span())?.len(), 0)?;
         check("owner", iomem::named(first.name())?, vec![])?;
     }
-    let after: Vec<u64> = (0..3).map(node_memory).collect::<Result<_, _>>()?;
+    let after: Vec<u64> = (0..3).map(memory::of_node).collect::<Result<_, _>>()?;
     check("memory of the nodes", after, before)
 }
 

@@ -3,9 +3,11 @@
 //! such memory. The tests are about what users see, so they know of few differences between the
 //! drivers, and they are the same for modules and for a kernel that has everything built in.
 
+mod cxl;
 mod fsdev;
 mod hmem;
 mod modules;
+mod nvdimm;
 mod pmem;
 mod static_region;
 
@@ -55,6 +57,24 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[pmem::TESTS],
+    },
+    Group {
+        name: "nvdimm",
+        append: "",
+        mem: nvdimm::MEM,
+        qemu: nvdimm::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[nvdimm::TESTS],
+    },
+    Group {
+        name: "cxl",
+        append: cxl::APPEND,
+        mem: cxl::MEM,
+        qemu: cxl::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: cxl::FILES,
     },
     Group {
         name: "kmem",

@@ -162,8 +162,9 @@ pub fn check_data(align: u64, args: &[&str]) -> Outcome {
 /// fsdev_dax uses the page map that a static device brings, and gives it back as it was.
 pub fn check_fsdev(namespace: &Namespace, align: u64) -> Outcome {
     let device = namespace.device()?;
+    let last = device.size()? - 8;
     let before = Map::whole(&device)?;
-    check("store", before.store(align, 11), Ok(()))?;
+    check("store", before.store(last, 11), Ok(()))?;
     drop(before);
     for round in 0..2 {
         device.unbind()?;
@@ -176,7 +177,7 @@ pub fn check_fsdev(namespace: &Namespace, align: u64) -> Outcome {
         device.unbind()?;
         device.bind(Driver::DeviceDax)?;
         let map = Map::whole(&device)?;
-        check(format!("load in round {round}"), map.load(align), Ok(11))?;
+        check(format!("load in round {round}"), map.load(last), Ok(11))?;
         check(
             "KernelPageSize",
             map.smaps_kib("KernelPageSize")? << 10,
