@@ -16,6 +16,7 @@ use crate::guest::{End, Guest, Load, Outcome};
 use crate::interactive::tail;
 use crate::kernel::Kernel;
 use crate::ktap;
+use crate::kunit;
 use crate::progress::{human, Step};
 use crate::report::{Point, Report};
 use crate::root::Root;
@@ -23,15 +24,12 @@ use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec};
 use crate::vanilla;
 
-/// Suites that the module must bring; one that is missing has failed.
-const KUNIT_SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];
-
 /// The groups before the guest tests, which bring a list of their own.
 const GROUPS: [(&str, Run); 5] = [
     ("rules", rules),
     ("host", host),
     ("vanilla", vanilla),
-    ("kunit", kunit),
+    ("kunit", kunit_suites),
     ("compare", side_by_side),
 ];
 
@@ -111,7 +109,7 @@ fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+fn kunit_suites(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     if tests.spec.imp == Impl::C {
         return Ok(());
     }
@@ -123,14 +121,7 @@ fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     };
     let (outcome, output) = tests.boot("kunit", &Machine::default(), &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
-    let mut points = ktap::parse("kunit", &log);
-    let there = ktap::suites(&log);
-    for suite in KUNIT_SUITES {
-        if !there.iter().any(|name| name == suite) {
-            let why = "the suite did not report; is CONFIG_DEV_DAX_RUST_KUNIT_TEST on, and did the module load?";
-            points.push(Point::failed(format!("kunit: {suite}"), why));
-        }
-    }
+    let mut points = kunit::points(&log);
     points.push(ended("kunit", &outcome, &output));
     report.add("kunit", &human(start.elapsed()), points);
     Ok(())

@@ -17,7 +17,7 @@ use crate::spec::Spec;
 use super::list::{Known, Test, With};
 use super::ndctl::{self, Ndctl};
 use super::verdict::Outcome;
-use super::{mocks, pack};
+use super::{kunit_py, mocks, pack};
 
 /// meson's, automake's and so ndctl's status of a test that cannot run here.
 const SKIPPED: i32 = 77;
@@ -51,6 +51,9 @@ impl<'a> Guests<'a> {
         if let Some(e) = test.exception(spec).filter(|e| e.known == Known::NotRun) {
             return Ok(Outcome::not_run(e.why));
         }
+        if test.with == With::KunitPy {
+            return kunit_py::run(self.repo, self.root, spec);
+        }
         let kernel = Kernel::ensure(self.repo, self.root, spec)?;
         let mut archives = vec![self.ndctl.archive.clone(), self.scripts(test, &kernel)?];
         if let With::Mocks(mocks) = test.with {
@@ -80,7 +83,7 @@ impl<'a> Guests<'a> {
     /// tests/public, and the kernel's selftests if the test is one.
     fn scripts(&self, test: &Test, kernel: &Kernel) -> Result<PathBuf> {
         let mut files = Vec::new();
-        for name in ["prelude.sh", "journalctl"] {
+        for name in ["prelude.sh", "override.sh", "journalctl"] {
             files.push((
                 self.repo.join("tests/public").join(name),
                 Path::new("public").join(name),

@@ -15,6 +15,8 @@ pub enum With {
     Nothing,
     /// The kernel's own tools/testing/selftests/dax.
     Selftests,
+    /// No guest of ours: the kernel's kunit.py boots its own.
+    KunitPy,
     /// The kernel's modules around a fake NVDIMM or CXL machine.
     Mocks(Mocks),
 }
@@ -106,7 +108,7 @@ const NFIT_TEST: Test = Test {
     ..HMEM
 };
 
-pub const TESTS: [Test; 13] = [
+pub const TESTS: [Test; 15] = [
     Test {
         name: "daxctl-create.sh",
         command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
@@ -141,6 +143,19 @@ pub const TESTS: [Test; 13] = [
             imp: None,
             known: Known::NotRun,
             why: "Linux 7.2 has no selftests/dax",
+        }],
+        ..HMEM
+    },
+    Test {
+        name: "kunit.py",
+        from: "kernel",
+        on: "its own kernel",
+        with: With::KunitPy,
+        except: &[Except {
+            series: None,
+            imp: Some(Impl::C),
+            known: Known::NotRun,
+            why: "the C driver has no KUnit suites",
         }],
         ..HMEM
     },
@@ -200,6 +215,14 @@ pub const TESTS: [Test; 13] = [
     Test {
         name: "multi-dax.sh",
         command: "$DATA_PATH/multi-dax.sh",
+        ..NFIT_TEST
+    },
+    Test {
+        name: "override.sh",
+        from: "this project",
+        on: "nfit_test, memmap=512M!1G",
+        append: "memmap=512M!1G",
+        command: ". /public/override.sh",
         ..NFIT_TEST
     },
 ];

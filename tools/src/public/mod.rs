@@ -2,6 +2,7 @@
 //! `lab public`: the tests that others wrote, on the C and on the Rust kernel.
 
 mod guests;
+mod kunit_py;
 mod list;
 mod mocks;
 mod ndctl;
