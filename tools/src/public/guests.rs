@@ -146,7 +146,9 @@ fn read(outcome: &guest::Outcome, output: &str, log: &Path) -> Outcome {
 
 /// A test that ended well; if it speaks KTAP, its own count has to agree.
 fn counted(output: &str) -> Outcome {
-    if !output.lines().any(|l| l.contains("TAP version")) {
+    // Not KUnit's, in a kernel log that a script prints.
+    let speaks = |line: &str| line.starts_with("TAP version") || line.starts_with("KTAP version");
+    if !output.lines().any(speaks) {
         return Outcome::passed("");
     }
     let points = ktap::parse("", output);
@@ -158,5 +160,28 @@ fn counted(output: &str) -> Outcome {
         Outcome::skipped("all of it skips itself")
     } else {
         Outcome::passed(format!("{passed} of {all}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::public::verdict::End;
+
+    #[test]
+    fn a_test_that_speaks_ktap_is_taken_at_its_word() {
+        let end = |output| counted(output).end;
+        assert_eq!(end("TAP version 13\n1..1\nok 1 a\n"), End::Passed);
+        assert_eq!(end("TAP version 13\n1..2\nok 1 a\n"), End::Failed);
+        assert_eq!(end("TAP version 13\n1..1\nnot ok 1 a\n"), End::Failed);
+        assert_eq!(
+            end("TAP version 13\n1..1\nok 1 a # SKIP no\n"),
+            End::Skipped
+        );
+        assert_eq!(end("done\n"), End::Passed);
+        assert_eq!(
+            end("+ log='[    1.1] KTAP version 1\n[    1.1] 1..0\n"),
+            End::Passed
+        );
     }
 }

@@ -199,12 +199,12 @@ pub const TESTS: [Test; 15] = [
     },
     Test {
         name: "dax-ext4.sh",
-        command: "load $E820_MODULES && $DATA_PATH/dax-ext4.sh",
+        command: "load $E820_MODULES && changed dax-ext4.sh \"$UNTRACED\"",
         ..E820
     },
     Test {
         name: "dax-xfs.sh",
-        command: "load $E820_MODULES && $DATA_PATH/dax-xfs.sh",
+        command: "load $E820_MODULES && changed dax-xfs.sh \"$UNTRACED\"",
         ..E820
     },
     Test {
