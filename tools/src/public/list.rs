@@ -28,22 +28,11 @@ pub enum Mocks {
     Cxl,
 }
 
-/// What is known to become of a test that does not simply pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// It is not tried.
-    NotRun,
-    /// No test is known to, at present.
-    #[allow(dead_code)]
-    Fails,
-}
-
-/// An exception from "it passes", and why.
+/// Kernels that a test is not tried on, and why.
 pub struct Except {
     /// No series stands for all of them.
     pub series: Option<&'static str>,
     pub imp: Option<Impl>,
-    pub known: Known,
     pub why: &'static str,
 }
 
@@ -60,6 +49,8 @@ pub struct Test {
     /// What bash runs in the guest, after tests/public/prelude.sh.
     pub command: &'static str,
     minutes: u64,
+    /// What is changed in the test, for the table.
+    pub note: &'static str,
     pub except: &'static [Except],
 }
 
@@ -74,6 +65,7 @@ const HMEM: Test = Test {
     qemu: "",
     command: "",
     minutes: 10,
+    note: "",
     except: &[],
 };
 
@@ -111,6 +103,7 @@ const NFIT_TEST: Test = Test {
 pub const TESTS: [Test; 15] = [
     Test {
         name: "daxctl-create.sh",
+        note: "changed: finds hmem's region instead of cxl_test's",
         command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
         ..HMEM
     },
@@ -119,7 +112,6 @@ pub const TESTS: [Test; 15] = [
         except: &[Except {
             series: Some("7.2"),
             imp: None,
-            known: Known::NotRun,
             why: "tools/testing/cxl of Linux 7.2.12 does not compile",
         }],
         on: "cxl_test",
@@ -141,7 +133,6 @@ pub const TESTS: [Test; 15] = [
         except: &[Except {
             series: Some("7.2"),
             imp: None,
-            known: Known::NotRun,
             why: "Linux 7.2 has no selftests/dax",
         }],
         ..HMEM
@@ -154,7 +145,6 @@ pub const TESTS: [Test; 15] = [
         except: &[Except {
             series: None,
             imp: Some(Impl::C),
-            known: Known::NotRun,
             why: "the C driver has no KUnit suites",
         }],
         ..HMEM
@@ -171,6 +161,7 @@ pub const TESTS: [Test; 15] = [
     },
     Test {
         name: "device-dax",
+        note: "changed: more time to read than 30 ms",
         command: "load $E820_MODULES && $TEST_PATH/device-dax",
         ..E820
     },
@@ -186,6 +177,7 @@ pub const TESTS: [Test; 15] = [
     },
     Test {
         name: "device-dax-fio.sh",
+        note: "changed: a fixed amount instead of 5 seconds; an error that fio prints counts",
         // It reads for five seconds what it wrote for five seconds, and with an
         // emulated processor reading gets further; and it does not care.
         command: "load $E820_MODULES && without 'err=( *[1-9]|.*error=)' \
@@ -199,11 +191,13 @@ pub const TESTS: [Test; 15] = [
     },
     Test {
         name: "dax-ext4.sh",
+        note: "changed: runs dax-pmd without trace-cmd; its status counts",
         command: "load $E820_MODULES && changed dax-ext4.sh \"$UNTRACED\"",
         ..E820
     },
     Test {
         name: "dax-xfs.sh",
+        note: "changed: runs dax-pmd without trace-cmd; its status counts",
         command: "load $E820_MODULES && changed dax-xfs.sh \"$UNTRACED\"",
         ..E820
     },
@@ -238,7 +232,7 @@ impl Test {
         })
     }
 
-    /// What is known about the test on this kernel, if it does not just pass.
+    /// Why the test is not tried on this kernel, if it is not.
     pub fn exception(&self, spec: &Spec) -> Option<&Except> {
         self.except.iter().find(|e| {
             e.series.is_none_or(|series| series == spec.series)
