@@ -284,7 +284,7 @@ impl<'a> Builder<'a> {
             .bind(&self.repo.join("tools/kernel"), FRAGMENTS)
     }
 
-    fn unpack(&self, source: &Source, part: &Path, tree: &Path) -> Result<()> {
+    pub fn unpack(&self, source: &Source, part: &Path, tree: &Path) -> Result<()> {
         let raw = part.join("unpack");
         cache::remove(&raw)?;
         cache::mkdir(&raw)?;

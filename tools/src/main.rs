@@ -17,6 +17,7 @@ mod interactive;
 mod kconfig;
 mod kernel;
 mod ktap;
+mod kunit;
 mod libtest;
 mod module;
 mod modules;

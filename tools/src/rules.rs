@@ -15,7 +15,14 @@ use crate::code::{only_code, without_test_modules};
 pub fn sources(repo: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for start in [
-        "src", "tools", "tests", ".ci", "Kbuild", "Kconfig", "Makefile",
+        "src",
+        "tools",
+        "tests",
+        ".ci",
+        "Kbuild",
+        "Kconfig",
+        ".kunitconfig",
+        "Makefile",
     ] {
         let start = repo.join(start);
         if !start.exists() {
@@ -44,7 +51,10 @@ fn is_source(path: &Path) -> bool {
         .any(|e| extension == *e);
     let generated = name.ends_with(".mod.c");
     (by_extension && !generated)
-        || matches!(&*name, "Kbuild" | "Kconfig" | "Makefile" | "init" | "run")
+        || matches!(
+            &*name,
+            "Kbuild" | "Kconfig" | ".kunitconfig" | "Makefile" | "init" | "run"
+        )
 }
 
 pub fn rust(files: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {

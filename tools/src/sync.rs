@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Puts this repository's Kbuild, Kconfig and src/ into a kernel tree. Only
-//! files that differ are written, so that make rebuilds only what changed.
+//! Puts this repository's Kbuild, Kconfig, .kunitconfig and src/ into a kernel
+//! tree. Only files that differ are written, so that make rebuilds only what
+//! changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,10 +15,13 @@ use crate::cache::{self, Key};
 /// Where the module lives in a kernel tree.
 pub const IN_TREE: &str = "drivers/dax/rust";
 
+/// What the kernel's kunit.py configures its kernel from.
+pub const KUNIT_CONFIG: &str = ".kunitconfig";
+
 /// The module's files, relative to the repository, sorted.
 pub fn files(repo: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for name in ["Kbuild", "Kconfig", "src"] {
+    for name in ["Kbuild", "Kconfig", KUNIT_CONFIG, "src"] {
         let start = repo.join(name);
         if !start.exists() {
             bail!(
@@ -88,7 +92,7 @@ pub fn sync(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
 
 fn hidden(path: &Path) -> bool {
     path.file_name()
-        .is_some_and(|n| n.to_string_lossy().starts_with('.'))
+        .is_some_and(|n| n != KUNIT_CONFIG && n.to_string_lossy().starts_with('.'))
 }
 
 /// Might this file of the tree have come from the repository?
@@ -96,7 +100,7 @@ fn source(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default();
     !made_by_kbuild(path)
-        && (matches!(&*name, "Kbuild" | "Kconfig" | "Makefile")
+        && (matches!(&*name, "Kbuild" | "Kconfig" | "Makefile" | KUNIT_CONFIG)
             || ["rs", "c", "h", "S"].iter().any(|e| extension == *e))
 }
 
@@ -125,13 +129,14 @@ mod tests {
         for (name, text) in [
             ("Kbuild", "k"),
             ("Kconfig", "c"),
+            (".kunitconfig", "u"),
             ("src/dax.rs", "1"),
             ("src/old.rs", "o"),
         ] {
             put(&repo.join(name), text);
         }
         put(&repo.join("tools/x.rs"), "not the module");
-        assert_eq!(sync(&repo, &tree).unwrap().len(), 4);
+        assert_eq!(sync(&repo, &tree).unwrap().len(), 5);
         let there = tree.join(IN_TREE);
         assert!(!there.join("tools").exists());
 
@@ -142,6 +147,7 @@ mod tests {
             .unwrap();
         kconfig.set_modified(past).unwrap();
         put(&there.join("src/dax.o"), "object");
+        put(&there.join("src/.dax.o.cmd"), "command");
         put(&there.join("src/device_dax.mod.c"), "generated");
         let before = key(&repo).unwrap();
         put(&repo.join("src/dax.rs"), "2");
@@ -154,6 +160,7 @@ mod tests {
             [PathBuf::from("src/dax.rs"), PathBuf::from("src/old.rs")]
         );
         assert!(!there.join("src/old.rs").exists());
+        assert!(there.join("src/.dax.o.cmd").exists());
         assert!(there.join("src/dax.o").exists() && there.join("src/device_dax.mod.c").exists());
         assert_eq!(
             fs::metadata(there.join("Kconfig"))

@@ -16,6 +16,7 @@ use crate::guest::{End, Guest, Load, Outcome};
 use crate::interactive::tail;
 use crate::kernel::Kernel;
 use crate::ktap;
+use crate::kunit;
 use crate::progress::{human, Step};
 use crate::report::{Point, Report};
 use crate::root::Root;
@@ -23,15 +24,12 @@ use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec, SERIES};
 use crate::vanilla;
 
-/// Suites that the module must bring; one that is missing has failed.
-const KUNIT_SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];
-
 /// The groups before the guest tests, which bring a list of their own.
 const GROUPS: [(&str, Run); 5] = [
     ("rules", rules),
     ("host", host),
     ("vanilla", vanilla),
-    ("kunit", kunit),
+    ("kunit", kunit_suites),
     ("compare", side_by_side),
 ];
 
@@ -129,7 +127,7 @@ fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+fn kunit_suites(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     if tests.spec.imp == Impl::C {
         return Ok(());
     }
@@ -142,14 +140,7 @@ fn kunit(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let (outcome, output) = tests.boot(&tests.name("kunit"), &Machine::default(), &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
     let name = tests.name("kunit");
-    let mut points = ktap::parse(&name, &log);
-    let there = ktap::suites(&log);
-    for suite in KUNIT_SUITES {
-        if !there.iter().any(|name| name == suite) {
-            let why = "the suite did not report; is CONFIG_DEV_DAX_RUST_KUNIT_TEST on, and did the module load?";
-            points.push(Point::failed(format!("{name}: {suite}"), why));
-        }
-    }
+    let mut points = kunit::points(&name, &log);
     points.push(ended(&name, &outcome, &output));
     report.add(&name, &human(start.elapsed()), points);
     Ok(())
@@ -208,7 +199,7 @@ impl Tests<'_> {
 
     /// The part of the tests that shows that a series is not left behind.
     fn share(&self, report: &mut Report) -> Result<()> {
-        kunit(self, report)?;
+        kunit_suites(self, report)?;
         self.guests(|name| SHARE.contains(&name), report)?;
         Ok(())
     }

@@ -14,10 +14,10 @@ use crate::report::Verdict;
 use crate::root::Root;
 use crate::spec::Spec;
 
-use super::list::{Known, Test, With};
+use super::list::{Test, With};
 use super::ndctl::{self, Ndctl};
 use super::verdict::Outcome;
-use super::{mocks, pack};
+use super::{kunit_py, mocks, pack};
 
 /// meson's, automake's and so ndctl's status of a test that cannot run here.
 const SKIPPED: i32 = 77;
@@ -48,8 +48,11 @@ impl<'a> Guests<'a> {
     }
 
     pub fn run(&self, test: &Test, spec: &Spec) -> Result<Outcome> {
-        if let Some(e) = test.exception(spec).filter(|e| e.known == Known::NotRun) {
+        if let Some(e) = test.exception(spec) {
             return Ok(Outcome::not_run(e.why));
+        }
+        if test.with == With::KunitPy {
+            return kunit_py::run(self.repo, self.root, spec);
         }
         let kernel = Kernel::ensure(self.repo, self.root, spec)?;
         let mut archives = vec![self.ndctl.archive.clone(), self.scripts(test, &kernel)?];
@@ -80,7 +83,7 @@ impl<'a> Guests<'a> {
     /// tests/public, and the kernel's selftests if the test is one.
     fn scripts(&self, test: &Test, kernel: &Kernel) -> Result<PathBuf> {
         let mut files = Vec::new();
-        for name in ["prelude.sh", "journalctl"] {
+        for name in ["prelude.sh", "override.sh", "journalctl"] {
             files.push((
                 self.repo.join("tests/public").join(name),
                 Path::new("public").join(name),
@@ -143,7 +146,9 @@ fn read(outcome: &guest::Outcome, output: &str, log: &Path) -> Outcome {
 
 /// A test that ended well; if it speaks KTAP, its own count has to agree.
 fn counted(output: &str) -> Outcome {
-    if !output.lines().any(|l| l.contains("TAP version")) {
+    // Not KUnit's, in a kernel log that a script prints.
+    let speaks = |line: &str| line.starts_with("TAP version") || line.starts_with("KTAP version");
+    if !output.lines().any(speaks) {
         return Outcome::passed("");
     }
     let points = ktap::parse("", output);
@@ -155,5 +160,28 @@ fn counted(output: &str) -> Outcome {
         Outcome::skipped("all of it skips itself")
     } else {
         Outcome::passed(format!("{passed} of {all}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::public::verdict::End;
+
+    #[test]
+    fn a_test_that_speaks_ktap_is_taken_at_its_word() {
+        let end = |output| counted(output).end;
+        assert_eq!(end("TAP version 13\n1..1\nok 1 a\n"), End::Passed);
+        assert_eq!(end("TAP version 13\n1..2\nok 1 a\n"), End::Failed);
+        assert_eq!(end("TAP version 13\n1..1\nnot ok 1 a\n"), End::Failed);
+        assert_eq!(
+            end("TAP version 13\n1..1\nok 1 a # SKIP no\n"),
+            End::Skipped
+        );
+        assert_eq!(end("done\n"), End::Passed);
+        assert_eq!(
+            end("+ log='[    1.1] KTAP version 1\n[    1.1] 1..0\n"),
+            End::Passed
+        );
     }
 }

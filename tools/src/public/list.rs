@@ -15,6 +15,8 @@ pub enum With {
     Nothing,
     /// The kernel's own tools/testing/selftests/dax.
     Selftests,
+    /// No guest of ours: the kernel's kunit.py boots its own.
+    KunitPy,
     /// The kernel's modules around a fake NVDIMM or CXL machine.
     Mocks(Mocks),
 }
@@ -26,22 +28,11 @@ pub enum Mocks {
     Cxl,
 }
 
-/// What is known to become of a test that does not simply pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// It is not tried.
-    NotRun,
-    /// No test is known to, at present.
-    #[allow(dead_code)]
-    Fails,
-}
-
-/// An exception from "it passes", and why.
+/// Kernels that a test is not tried on, and why.
 pub struct Except {
     /// No series stands for all of them.
     pub series: Option<&'static str>,
     pub imp: Option<Impl>,
-    pub known: Known,
     pub why: &'static str,
 }
 
@@ -58,6 +49,8 @@ pub struct Test {
     /// What bash runs in the guest, after tests/public/prelude.sh.
     pub command: &'static str,
     minutes: u64,
+    /// What is changed in the test, for the table.
+    pub note: &'static str,
     pub except: &'static [Except],
 }
 
@@ -72,6 +65,7 @@ const HMEM: Test = Test {
     qemu: "",
     command: "",
     minutes: 10,
+    note: "",
     except: &[],
 };
 
@@ -106,9 +100,10 @@ const NFIT_TEST: Test = Test {
     ..HMEM
 };
 
-pub const TESTS: [Test; 13] = [
+pub const TESTS: [Test; 15] = [
     Test {
         name: "daxctl-create.sh",
+        note: "changed: finds hmem's region instead of cxl_test's",
         command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
         ..HMEM
     },
@@ -117,7 +112,6 @@ pub const TESTS: [Test; 13] = [
         except: &[Except {
             series: Some("7.2"),
             imp: None,
-            known: Known::NotRun,
             why: "tools/testing/cxl of Linux 7.2.12 does not compile",
         }],
         on: "cxl_test",
@@ -139,8 +133,19 @@ pub const TESTS: [Test; 13] = [
         except: &[Except {
             series: Some("7.2"),
             imp: None,
-            known: Known::NotRun,
             why: "Linux 7.2 has no selftests/dax",
+        }],
+        ..HMEM
+    },
+    Test {
+        name: "kunit.py",
+        from: "kernel",
+        on: "its own kernel",
+        with: With::KunitPy,
+        except: &[Except {
+            series: None,
+            imp: Some(Impl::C),
+            why: "the C driver has no KUnit suites",
         }],
         ..HMEM
     },
@@ -156,6 +161,7 @@ pub const TESTS: [Test; 13] = [
     },
     Test {
         name: "device-dax",
+        note: "changed: more time to read than 30 ms",
         command: "load $E820_MODULES && $TEST_PATH/device-dax",
         ..E820
     },
@@ -171,6 +177,7 @@ pub const TESTS: [Test; 13] = [
     },
     Test {
         name: "device-dax-fio.sh",
+        note: "changed: a fixed amount instead of 5 seconds; an error that fio prints counts",
         // It reads for five seconds what it wrote for five seconds, and with an
         // emulated processor reading gets further; and it does not care.
         command: "load $E820_MODULES && without 'err=( *[1-9]|.*error=)' \
@@ -184,12 +191,14 @@ pub const TESTS: [Test; 13] = [
     },
     Test {
         name: "dax-ext4.sh",
-        command: "load $E820_MODULES && $DATA_PATH/dax-ext4.sh",
+        note: "changed: runs dax-pmd without trace-cmd; its status counts",
+        command: "load $E820_MODULES && changed dax-ext4.sh \"$UNTRACED\"",
         ..E820
     },
     Test {
         name: "dax-xfs.sh",
-        command: "load $E820_MODULES && $DATA_PATH/dax-xfs.sh",
+        note: "changed: runs dax-pmd without trace-cmd; its status counts",
+        command: "load $E820_MODULES && changed dax-xfs.sh \"$UNTRACED\"",
         ..E820
     },
     Test {
@@ -200,6 +209,14 @@ pub const TESTS: [Test; 13] = [
     Test {
         name: "multi-dax.sh",
         command: "$DATA_PATH/multi-dax.sh",
+        ..NFIT_TEST
+    },
+    Test {
+        name: "override.sh",
+        from: "this project",
+        on: "nfit_test, memmap=512M!1G",
+        append: "memmap=512M!1G",
+        command: ". /public/override.sh",
         ..NFIT_TEST
     },
 ];
@@ -215,7 +232,7 @@ impl Test {
         })
     }
 
-    /// What is known about the test on this kernel, if it does not just pass.
+    /// Why the test is not tried on this kernel, if it is not.
     pub fn exception(&self, spec: &Spec) -> Option<&Except> {
         self.except.iter().find(|e| {
             e.series.is_none_or(|series| series == spec.series)

@@ -2,6 +2,7 @@
 //! `lab public`: the tests that others wrote, on the C and on the Rust kernel.
 
 mod guests;
+mod kunit_py;
 mod list;
 mod mocks;
 mod ndctl;
@@ -26,7 +27,7 @@ use crate::table::{self, Table};
 
 use guests::Guests;
 use list::{Test, TESTS};
-use verdict::{judge, judge_pair, Outcome};
+use verdict::{judge, judge_pair, End, Outcome};
 
 const DOCUMENT: &str = "docs/public-tests.md";
 
@@ -92,26 +93,26 @@ fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &
         on: test.on,
         from: test.from,
         outcomes: [None, None],
-        notes: Vec::new(),
+        notes: if test.note.is_empty() {
+            Vec::new()
+        } else {
+            vec![test.note.to_owned()]
+        },
     };
     for &imp in impls {
         let spec = Spec::new(series, imp);
         let name = format!("{} on {}, {spec}", test.name, test.on);
         let start = Instant::now();
-        let exception = test.exception(&spec);
         let outcome = guests
             .run(test, &spec)
             .unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
-        let mut points = vec![judge(&name, &outcome, exception)];
+        let mut points = vec![judge(&name, &outcome)];
+        if outcome.end == End::NotRun && !row.notes.contains(&outcome.detail) {
+            row.notes.push(outcome.detail.clone());
+        }
         row.outcomes[imp as usize] = Some(outcome);
         if let [Some(c), Some(rust)] = &row.outcomes {
             points.extend(judge_pair(&name, c, rust));
-        }
-        if let Some(exception) = exception {
-            let note = exception.why.to_owned();
-            if !row.notes.contains(&note) {
-                row.notes.push(note);
-            }
         }
         report.add(&name, &human(start.elapsed()), points);
     }

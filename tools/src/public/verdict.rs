@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What became of a public test, and whether that is all right.
 
-use crate::report::{Point, Verdict};
-
-use super::list::{Except, Known};
+use crate::report::Point;
 
 /// In rising order: a Rust kernel must not be below the C kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,30 +57,16 @@ impl Outcome {
     }
 }
 
-/// The test's point in the report. A known exception is shown as skipped, with
-/// the reason; one that did not come true is a failure, for it must go.
-pub fn judge(name: &str, outcome: &Outcome, exception: Option<&Except>) -> Point {
-    let expected = match exception.map(|e| e.known) {
-        None => End::Passed,
-        Some(Known::NotRun) => End::NotRun,
-        Some(Known::Fails) => End::Failed,
-    };
-    let text = format!("{}\n{}", outcome.detail, outcome.output);
-    match (exception, outcome.end == expected) {
-        (None, true) => Point::passed(name),
-        (Some(e), true) => Point {
-            name: name.to_owned(),
-            verdict: Verdict::Skipped(format!("{:?}, as known: {}", e.known, e.why)),
-            output: Vec::new(),
-        },
-        (Some(e), false) if outcome.end == End::Passed => Point::failed(
-            name,
-            &format!(
-                "it passes: remove the exception \"{}\" of this test from tools/src/public/list.rs",
-                e.why
-            ),
-        ),
-        (_, false) => Point::failed(name, text.trim_end()),
+/// The test's point in the report. Only what was not tried, for a reason that we
+/// know, may be skipped.
+pub fn judge(name: &str, outcome: &Outcome) -> Point {
+    match outcome.end {
+        End::Passed => Point::passed(name),
+        End::NotRun => Point::skipped(name, &outcome.detail),
+        End::Skipped | End::Failed => {
+            let text = format!("{}\n{}", outcome.detail, outcome.output);
+            Point::failed(name, text.trim_end())
+        }
     }
 }
 
@@ -100,26 +84,16 @@ pub fn judge_pair(name: &str, c: &Outcome, rust: &Outcome) -> Option<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Verdict;
 
     #[test]
-    fn exceptions_must_come_true() {
-        let fails = Except {
-            series: None,
-            imp: None,
-            known: Known::Fails,
-            why: "no such machine",
-        };
-        let verdict = |o: &Outcome, e| judge("t", o, e).verdict;
-        let (good, bad) = (Outcome::passed(""), Outcome::failed("x"));
-        assert_eq!(verdict(&good, None), Verdict::Passed);
-        assert_eq!(verdict(&bad, None), Verdict::Failed);
-        assert_eq!(verdict(&Outcome::skipped("no jq"), None), Verdict::Failed);
-        assert_eq!(verdict(&good, Some(&fails)), Verdict::Failed);
-        assert!(matches!(verdict(&bad, Some(&fails)), Verdict::Skipped(_)));
-        assert_eq!(
-            verdict(&Outcome::skipped(""), Some(&fails)),
-            Verdict::Failed
-        );
+    fn a_test_that_skips_itself_has_failed() {
+        let verdict = |o: &Outcome| judge("t", o).verdict;
+        assert_eq!(verdict(&Outcome::passed("")), Verdict::Passed);
+        assert_eq!(verdict(&Outcome::failed("x")), Verdict::Failed);
+        assert_eq!(verdict(&Outcome::skipped("no jq")), Verdict::Failed);
+        let why = "no such machine".to_owned();
+        assert_eq!(verdict(&Outcome::not_run(&*why)), Verdict::Skipped(why));
     }
 
     #[test]

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The module's KUnit suites in a kernel log.
+
+use crate::ktap;
+use crate::report::Point;
+
+/// Suites that the module must bring; one that is missing has failed.
+const SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];
+
+/// What a log says of the suites; the points' names begin with `name`.
+pub fn points(name: &str, log: &str) -> Vec<Point> {
+    let mut points = ktap::parse(name, log);
+    let there = ktap::suites(log);
+    for suite in SUITES {
+        if !there.iter().any(|there| there == suite) {
+            let why = "the suite did not report; is CONFIG_DEV_DAX_RUST_KUNIT_TEST on, and did the module load?";
+            points.push(Point::failed(format!("{name}: {suite}"), why));
+        }
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Verdict;
+
+    fn failed(log: &str) -> Vec<String> {
+        let points = points("kunit", log).into_iter();
+        points
+            .filter(|p| p.verdict == Verdict::Failed)
+            .map(|p| p.name)
+            .collect()
+    }
+
+    #[test]
+    fn a_missing_suite_has_failed() {
+        let suite = |name: &str, at: usize| {
+            format!(
+                "    KTAP version 1\n    # Subtest: {name}\n    1..1\n    ok 1 t\nok {at} {name}\n"
+            )
+        };
+        let log = |suites: &[&str]| -> String {
+            let suites = suites.iter().zip(1..).map(|(name, at)| suite(name, at));
+            format!("KTAP version 1\n{}", suites.collect::<String>())
+        };
+        assert_eq!(failed(&log(&SUITES)), [""; 0]);
+        assert_eq!(failed(&log(&SUITES[1..])), ["kunit: dax_range"]);
+        assert_eq!(failed("").len(), SUITES.len());
+    }
+}

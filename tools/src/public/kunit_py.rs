@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel's kunit.py on our folder: it configures a small kernel from our
+//! .kunitconfig, builds it, boots it in QEMU and reads what the suites say.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::cache::{self, Key, Lock};
+use crate::exec;
+use crate::kernel::{self, Builder};
+use crate::kunit;
+use crate::progress::Step;
+use crate::report::Verdict;
+use crate::root::Root;
+use crate::source::Source;
+use crate::spec::Spec;
+use crate::sync;
+
+use super::verdict::Outcome;
+
+/// The folder that kunit.py builds in, inside the build root.
+const BUILD: &str = "/usr/src/kunit";
+/// Where kunit.py leaves what the kernel printed.
+const CONSOLE: &str = "test.log";
+
+/// Seconds from the start of QEMU to its end; booting takes a few.
+const TIMEOUT: u32 = 600;
+
+/// kunit.py wants a source tree in which nothing was built, so it has its own.
+/// Tree and objects are kept: a second run builds what changed.
+pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
+    let builder = Builder::new(repo, base, spec)?;
+    let source = Source::ensure(base, &spec.series)?;
+    let patch = kernel::patch(repo, &spec.series)?;
+    let key = Key::new("kunit.py")
+        .text(&base.toolchain()?)
+        .text(&source.version)
+        .file(&patch)?
+        .finish();
+    let all = cache::dir().join("kunit");
+    let name = format!("{}-{key}", spec.series);
+    let dir = all.join(&name);
+    let _lock = Lock::take(&name)?;
+    if !dir.exists() {
+        let part = cache::part_of(&dir);
+        cache::remove(&part)?;
+        cache::mkdir(&part)?;
+        builder.unpack(&source, &part, &part.join("linux"))?;
+        builder.patch(&patch, &part)?;
+        cache::rename(&part, &dir)?;
+        cache::prune(&all, &spec.series)?;
+    }
+    sync::sync(repo, &dir.join("linux"))?;
+
+    let build = dir.join("build");
+    let (console, log) = (build.join(CONSOLE), dir.join("kunit.log"));
+    cache::mkdir(&build)?;
+    cache::remove(&console)?;
+    cache::remove(&log)?;
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let script = format!(
+        "tools/testing/kunit/kunit.py run --kunitconfig={} --arch=x86_64 --make_options {} \
+         --build_dir={BUILD} --jobs={jobs} --timeout={TIMEOUT}",
+        sync::IN_TREE,
+        spec.toolchain.make_variables(),
+    );
+    let mut command = builder.in_tree(&dir, &script).bind(&build, BUILD).build()?;
+    let step = Step::start(format!("kunit.py on {spec}"), 0);
+    exec::logged(&mut command, &log, &step)?;
+    step.done();
+    Ok(read(&cache::read_text(&console)?, &log))
+}
+
+/// kunit.py was content, and the kernel's own words must say so too.
+fn read(console: &str, log: &Path) -> Outcome {
+    let points = kunit::points("kunit", console);
+    let bad: Vec<&str> = points
+        .iter()
+        .filter(|p| p.verdict != Verdict::Passed)
+        .map(|p| p.name.as_str())
+        .collect();
+    let all = points.len();
+    let outcome = if bad.is_empty() {
+        Outcome::passed(format!("{all} of {all}"))
+    } else {
+        Outcome::failed(format!("these did not pass: {}", bad.join(", ")))
+    };
+    Outcome {
+        output: format!("all of it: {}", log.display()),
+        ..outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::public::verdict::End;
+
+    #[test]
+    fn a_suite_that_kunit_py_does_not_miss_is_missed() {
+        let console = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: dax_range\n    1..1\n    ok 1 t\nok 1 dax_range\n";
+        let outcome = read(console, Path::new("log"));
+        assert_eq!(outcome.end, End::Failed);
+        assert!(outcome.detail.contains("dax_space"), "{}", outcome.detail);
+        assert!(!outcome.detail.contains("dax_range"), "{}", outcome.detail);
+    }
+}
