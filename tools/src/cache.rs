@@ -122,15 +122,28 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits, and says so, while another process makes the artefact `name`.
+    /// Waits, and says so, while another process makes or uses the artefact `name`.
     pub fn take(name: &str) -> Result<Self> {
+        Self::wait(
+            name,
+            FlockArg::LockExclusiveNonblock,
+            FlockArg::LockExclusive,
+        )
+    }
+
+    /// The same for one that is only used: many can do that at once.
+    pub fn share(name: &str) -> Result<Self> {
+        Self::wait(name, FlockArg::LockSharedNonblock, FlockArg::LockShared)
+    }
+
+    fn wait(name: &str, at_once: FlockArg, waiting: FlockArg) -> Result<Self> {
         let path = dir().join("locks").join(name);
-        let file = match Self::attempt(&path)? {
+        let file = match Self::attempt(&path, at_once)? {
             Ok(lock) => return Ok(lock),
             Err(file) => file,
         };
         let step = progress::Step::start(format!("waiting for another run to finish {name}"), 0);
-        let file = Flock::lock(file, FlockArg::LockExclusive)
+        let file = Flock::lock(file, waiting)
             .map_err(|(_, e)| e)
             .with_context(|| format!("cannot lock {}", path.display()))?;
         step.done();
@@ -138,7 +151,7 @@ impl Lock {
     }
 
     /// The lock, or the open file of one that somebody else has.
-    fn attempt(path: &Path) -> Result<Result<Self, File>> {
+    fn attempt(path: &Path, how: FlockArg) -> Result<Result<Self, File>> {
         mkdir(path.parent().unwrap_or(Path::new("/")))?;
         let file = File::options()
             .create(true)
@@ -146,7 +159,7 @@ impl Lock {
             .write(true)
             .open(path)
             .with_context(|| format!("cannot open the lock {}", path.display()))?;
-        Ok(match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(match Flock::lock(file, how) {
             Ok(file) => Ok(Self { _file: file }),
             Err((file, _)) => Err(file),
         })
@@ -170,7 +183,8 @@ pub fn prune(folder: &Path, prefix: &str) -> Result<()> {
     found.reverse();
     for (_, path) in found.iter().skip(KEPT) {
         let name = path.file_name().unwrap_or_default();
-        if let Ok(_lock) = Lock::attempt(&dir().join("locks").join(name))? {
+        let lock = dir().join("locks").join(name);
+        if let Ok(_lock) = Lock::attempt(&lock, FlockArg::LockExclusiveNonblock)? {
             remove(path)?;
         }
     }

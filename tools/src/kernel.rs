@@ -102,6 +102,12 @@ impl<'a> Builder<'a> {
         let source = Source::ensure(self.base, &self.spec.series)?;
         let fragments = self.fragments();
         let key = self.c_key(&source)?;
+        // One that is there never changes.
+        let kernel = self.share(self.dir("c", &key))?;
+        if kernel.dir.exists() {
+            return Ok((kernel, key));
+        }
+        drop(kernel);
         let kernel = self.lock(self.dir("c", &key))?;
         if kernel.dir.exists() {
             return Ok((kernel, key));
@@ -163,7 +169,7 @@ impl<'a> Builder<'a> {
                 let debug = name.contains("-debug") == self.spec.debug;
                 (debug, name.starts_with(&own))
             });
-        best.map(|e| self.lock(e.path())).transpose()
+        best.map(|e| self.share(e.path())).transpose()
     }
 
     /// One mutable tree for each C kernel and patch; it follows the sources.
@@ -247,15 +253,13 @@ impl<'a> Builder<'a> {
     }
 
     fn lock(&self, dir: PathBuf) -> Result<Kernel> {
-        let name = dir
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(Kernel {
-            dir,
-            _lock: Lock::take(&name)?,
-        })
+        let _lock = Lock::take(&name(&dir))?;
+        Ok(Kernel { dir, _lock })
+    }
+
+    fn share(&self, dir: PathBuf) -> Result<Kernel> {
+        let _lock = Lock::share(&name(&dir))?;
+        Ok(Kernel { dir, _lock })
     }
 
     fn fragments(&self) -> Vec<String> {
@@ -304,8 +308,11 @@ impl<'a> Builder<'a> {
     /// Copies another kernel's tree, with all that was built in it.
     pub fn copy(&self, from: &Kernel, part: &Path) -> Result<()> {
         cache::mkdir(part)?;
-        let name = from.dir.file_name().unwrap_or_default().to_string_lossy();
-        let step = Step::start(format!("copying the tree of {name} for {}", self.spec), 0);
+        let from_name = name(&from.dir);
+        let step = Step::start(
+            format!("copying the tree of {from_name} for {}", self.spec),
+            0,
+        );
         let unfinished = part.join("linux.part");
         cache::remove(&unfinished)?;
         let mut copy = Command::new("cp");
@@ -362,6 +369,11 @@ impl<'a> Builder<'a> {
         step.done();
         Ok(())
     }
+}
+
+fn name(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// A command in a kernel tree, with the tree where it is always built.
