@@ -24,6 +24,8 @@ pub struct Group {
     #[serde(rename = "impl")]
     impls: Option<Vec<String>>,
     timeout: Option<u64>,
+    /// What is exercised, if the group is about a consumer of the driver.
+    pub consumer: Option<String>,
 }
 
 pub fn list(program: &Path) -> Result<Vec<Group>> {

@@ -19,6 +19,7 @@ mod kernel;
 mod ktap;
 mod kunit;
 mod libtest;
+mod matrix;
 mod module;
 mod modules;
 mod progress;
@@ -67,6 +68,8 @@ enum Command {
     Test,
     /// C and Rust side by side (KERNEL, DEBUG, SEED, SEQUENCES, REPLAY, ONLY)
     Compare,
+    /// The tests of all consumers on all kernels (KERNEL, IMPL, BUILTIN, ONLY)
+    Matrix,
     /// The tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
     Public,
     /// Build everything and show the Rust module at work in a guest
@@ -114,6 +117,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Check => return check::main(&repo()?),
         Command::Test => return testrun::main(&repo()?),
         Command::Compare => return compare::main(&repo()?),
+        Command::Matrix => return matrix::main(&repo()?),
         Command::Public => return public::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),

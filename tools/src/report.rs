@@ -100,7 +100,7 @@ impl Report {
 }
 
 /// `3 passed, 0 failed`, and `, 1 skipped` if any was.
-fn count(points: &[Point]) -> String {
+pub fn count(points: &[Point]) -> String {
     let of = |f: fn(&Verdict) -> bool| points.iter().filter(|p| f(&p.verdict)).count();
     let passed = of(|v| *v == Verdict::Passed);
     let failed = of(|v| *v == Verdict::Failed);

@@ -35,12 +35,25 @@ pub fn flag(name: &str) -> Result<bool> {
 
 pub fn spec() -> Result<Spec> {
     let spec = parse_spec(var("KERNEL")?.as_deref(), var("IMPL")?.as_deref())?;
+    spec_for(&spec.series, spec.imp)
+}
+
+/// The kernel of a series that the other variables ask for.
+pub fn spec_for(series: &str, imp: Impl) -> Result<Spec> {
     Ok(Spec {
         debug: flag("DEBUG")?,
         builtin: flag("BUILTIN")?,
         toolchain: parse_toolchain(var("TOOLCHAIN")?.as_deref())?,
-        ..spec
+        ..Spec::new(series, imp)
     })
+}
+
+fn implementation(name: Option<&str>) -> Result<Impl> {
+    match name {
+        None | Some("rust") => Ok(Impl::Rust),
+        Some("c") => Ok(Impl::C),
+        Some(other) => bail!("IMPL={other}: unknown implementation; there are rust and c"),
+    }
 }
 
 fn parse_toolchain(name: Option<&str>) -> Result<Toolchain> {
@@ -64,12 +77,27 @@ fn parse_spec(kernel: Option<&str>, imp: Option<&str>) -> Result<Spec> {
             SERIES.join(" and ")
         );
     }
-    let imp = match imp {
-        None | Some("rust") => Impl::Rust,
-        Some("c") => Impl::C,
-        Some(other) => bail!("IMPL={other}: unknown implementation; there are rust and c"),
-    };
-    Ok(Spec::new(series, imp))
+    Ok(Spec::new(series, implementation(imp)?))
+}
+
+/// The series that KERNEL names; `unset` if it names none.
+pub fn all_series(unset: &[&'static str]) -> Result<Vec<&'static str>> {
+    match var("KERNEL")?.as_deref() {
+        None => Ok(unset.to_vec()),
+        Some("all") => Ok(SERIES.to_vec()),
+        Some(one) => match SERIES.iter().find(|s| **s == one) {
+            Some(known) => Ok(vec![*known]),
+            None => bail!("KERNEL={one}: there are {} and all", SERIES.join(", ")),
+        },
+    }
+}
+
+/// The implementations that IMPL names, or both.
+pub fn all_impls() -> Result<Vec<Impl>> {
+    match var("IMPL")?.as_deref() {
+        None | Some("all") => Ok(vec![Impl::C, Impl::Rust]),
+        name => Ok(vec![implementation(name)?]),
+    }
 }
 
 /// What a guest is given, but for its kernel and its command.

@@ -65,6 +65,11 @@ impl Spec {
         }
     }
 
+    /// Whether nothing else is asked for than what every kernel of a series may have.
+    pub fn is_usual_but_for_builtin(&self) -> bool {
+        !self.debug && self.toolchain == Toolchain::Llvm
+    }
+
     /// What is not as usual, in words.
     fn traits(&self) -> Vec<&'static str> {
         let usual = self.toolchain == Toolchain::Llvm;

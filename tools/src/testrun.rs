@@ -45,18 +45,23 @@ type Run = fn(&Tests<'_>, &mut Report) -> Result<()>;
 /// How much longer a group may take on a debug kernel, as dax-guest has it too.
 const DEBUG_SLOWDOWN: u32 = 4;
 
-struct Tests<'a> {
-    repo: &'a Path,
-    spec: Spec,
-    cargo: Cargo,
+/// The point that is the guest's own.
+pub const QUIET: &str = "the guest ends well and its kernel is quiet";
+
+/// What tests are run with.
+pub struct Tests<'a> {
+    pub repo: &'a Path,
+    pub spec: Spec,
+    pub cargo: &'a Cargo,
 }
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let only = settings::var("ONLY")?;
+    let cargo = Cargo::find(repo)?;
     let tests = Tests {
         repo,
         spec: settings::spec()?,
-        cargo: Cargo::find(repo)?,
+        cargo: &cargo,
     };
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     let mut report = Report::default();
@@ -112,11 +117,11 @@ fn rules(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     if tests.spec.imp == Impl::Rust {
         drop(tests.kernel()?);
     }
-    check::rules_group(tests.repo, &tests.cargo, report)
+    check::rules_group(tests.repo, tests.cargo, report)
 }
 
 fn host(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
-    check::host_group(&tests.cargo, Depth::Full, report)
+    check::host_group(tests.cargo, Depth::Full, report)
 }
 
 fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
@@ -152,13 +157,14 @@ fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let points = compare::share(tests.repo, &tests.cargo, &tests.spec)?;
+    let points = compare::share(tests.repo, tests.cargo, &tests.spec)?;
     report.add("compare", &human(start.elapsed()), points);
     Ok(())
 }
 
 impl Tests<'_> {
-    fn kernel(&self) -> Result<(Root, Kernel)> {
+    /// The build root and the kernel, made if need be.
+    pub fn kernel(&self) -> Result<(Root, Kernel)> {
         let root = Root::ensure(self.repo)?;
         let kernel = Kernel::ensure(self.repo, &root, &self.spec)?;
         Ok((root, kernel))
@@ -192,7 +198,7 @@ impl Tests<'_> {
             .map(|series| Self {
                 repo: self.repo,
                 spec: Spec::new(series, Impl::Rust),
-                cargo: self.cargo.clone(),
+                cargo: self.cargo,
             })
             .collect()
     }
@@ -232,7 +238,8 @@ impl Tests<'_> {
         Ok(ran)
     }
 
-    fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<Point>> {
+    /// Runs a group of guest tests, under that name in the report. The last point is the guest's own.
+    pub fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<Point>> {
         let quoted = shlex::try_quote(&group.group)?;
         let load = Load {
             command: format!("/dax-guest test {quoted}"),
@@ -269,7 +276,7 @@ impl Tests<'_> {
 
 /// One point for the guest itself: it ended well, and its kernel was quiet.
 fn ended(name: &str, outcome: &Outcome, output: &str) -> Point {
-    let label = format!("{name}: the guest ends well and its kernel is quiet");
+    let label = format!("{name}: {QUIET}");
     let why = match (&outcome.splat, outcome.end) {
         (Some(splat), _) => format!("the kernel complained:\n{splat}"),
         (None, End::Exit(0)) => return Point::passed(label),

@@ -43,18 +43,8 @@ struct Row {
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let only = settings::var("ONLY")?;
-    let impls = match settings::var("IMPL")?.as_deref() {
-        None | Some("all") => vec![Impl::C, Impl::Rust],
-        Some(_) => vec![settings::spec()?.imp],
-    };
-    let series = match settings::var("KERNEL")?.as_deref() {
-        Some("all") => SERIES.to_vec(),
-        None => vec![SERIES[0]],
-        Some(one) => match SERIES.iter().find(|s| **s == one) {
-            Some(known) => vec![*known],
-            None => bail!("KERNEL={one}: there are {} and all", SERIES.join(", ")),
-        },
-    };
+    let impls = settings::all_impls()?;
+    let series = settings::all_series(&SERIES[..1])?;
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if !TESTS.iter().any(|t| wanted(t.name)) {
         let names: Vec<&str> = TESTS.iter().map(|t| t.name).collect();

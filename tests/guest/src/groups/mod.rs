@@ -119,7 +119,8 @@ const GROUPS: &[Group] = &[
 impl Group {
     /// All groups.
     pub fn all() -> impl Iterator<Item = &'static Group> {
-        GROUPS.iter().chain(consumers::GROUPS)
+        let consumers = consumers::GROUPS.iter().map(|consumer| &consumer.group);
+        GROUPS.iter().chain(consumers)
     }
 
     /// The group of that name.
@@ -127,11 +128,12 @@ impl Group {
         Group::all().find(|group| group.name == name)
     }
 
-    /// Whether the group is about a consumer of the driver.
-    fn is_consumer(&self) -> bool {
-        consumers::GROUPS
-            .iter()
-            .any(|group| group.name == self.name)
+    /// What is exercised, if the group is about a consumer of the driver.
+    fn about(&self) -> Option<&'static str> {
+        let mut consumers = consumers::GROUPS.iter();
+        consumers
+            .find(|consumer| consumer.group.name == self.name)
+            .map(|consumer| consumer.about)
     }
 
     /// Its tests whose names contain `filter`.
@@ -154,7 +156,7 @@ impl Group {
             "qemu": self.qemu,
             "impl": names,
             "timeout": self.timeout,
-            "consumer": self.is_consumer(),
+            "consumer": self.about(),
         })
     }
 }

@@ -38,6 +38,7 @@ pub const TESTS: &[Test] = &[
         regions_that_are_not_idle_become_memory_of_their_nodes,
         region::tear_down
     ),
+    test!(region_that_is_not_idle_can_be_divided, region::tear_down),
     test!(
         unload_with_every_region_in_use_leaves_nothing,
         region::tear_down
@@ -281,6 +282,40 @@ fn regions_that_are_not_idle_become_memory_of_their_nodes() -> Outcome {
     }
     let after: Vec<u64> = (0..3).map(memory::of_node).collect::<Result<_, _>>()?;
     check("memory of the nodes", after, before)
+}
+
+fn region_that_is_not_idle_can_be_divided() -> Outcome {
+    let regions = Region::fresh_all()?;
+    region::set_idle(false)?;
+    let region = &rebind(&regions[1..2])?[0];
+    let first = region.first_device()?;
+    let block = memory::block_size()?;
+    let shrunk = first.try_write("size", &block.to_string());
+    check("size while kmem has it", shrunk, Err(Errno::EBUSY))?;
+    first.unbind()?;
+    first.set_size(block)?;
+    let spans = [
+        region.units(block / UNIT, block / UNIT),
+        region.units(300, 1),
+    ];
+    let device = region.create_over(&spans)?;
+    check("driver before a bind", device.driver(), None)?;
+    // Like the first one it is kmem's by type, and anybody's by id.
+    device.bind(Driver::Kmem)?;
+    check("blocks", memory::blocks(region.span())?.len(), 1)?;
+    device.unbind()?;
+    device.bind_by_id(Driver::DeviceDax)?;
+    pattern::fill(&Map::whole(&device)?, &device.ranges()?, 8)?;
+    pattern::compare(&Map::whole(&device)?, &device.ranges()?, 8)?;
+    first.bind(Driver::Kmem)?;
+    check("owner", iomem::named(first.name())?, first.spans()?)?;
+    // Bound anew, it is one device again.
+    let region = &rebind(std::slice::from_ref(region))?[0];
+    check(
+        "spans",
+        region.first_device()?.spans()?,
+        vec![region.span()],
+    )
 }
 
 fn unload_with_every_region_in_use_leaves_nothing() -> Outcome {

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab matrix`: the tests of everybody who uses device-dax, on every kernel that there is: both
+//! series, C and Rust, as modules and built in. A run of all of them writes the tables of
+//! docs/consumers.md; KERNEL, IMPL, BUILTIN and ONLY pick some.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{bail, Result};
+
+use crate::cargo::Cargo;
+use crate::groups::{self, Group};
+use crate::progress::human;
+use crate::report::{count, Point, Report, Verdict};
+use crate::settings;
+use crate::spec::{Impl, SERIES};
+use crate::table::{self, Table};
+use crate::testrun::{Tests, QUIET};
+
+const DOCUMENT: &str = "docs/consumers.md";
+
+/// The columns of a series' table.
+const COLUMNS: [(Impl, bool); 4] = [
+    (Impl::C, false),
+    (Impl::Rust, false),
+    (Impl::C, true),
+    (Impl::Rust, true),
+];
+
+/// What became of a group on a kernel.
+struct Cell {
+    series: &'static str,
+    column: (Impl, bool),
+    group: String,
+    points: Vec<Point>,
+}
+
+/// What the variables ask for.
+struct Wanted {
+    series: Vec<&'static str>,
+    columns: Vec<(Impl, bool)>,
+    groups: Vec<Group>,
+    /// Nothing was left out but, perhaps, a series.
+    complete: bool,
+}
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let cargo = Cargo::find(repo)?;
+    let program = cargo.build_static("dax-guest")?;
+    let wanted = wanted(groups::list(&program)?)?;
+    let kernels = wanted.series.len() * wanted.columns.len();
+    let total = kernels * wanted.groups.len();
+    eprintln!(
+        "{} groups of consumers' tests on {kernels} kernels: {total} guests, about a minute each; \
+         a kernel that is not built yet costs 10 minutes",
+        wanted.groups.len()
+    );
+    let mut run = Run {
+        program,
+        total,
+        start: Instant::now(),
+        report: Report::default(),
+        cells: Vec::new(),
+    };
+    for &series in &wanted.series {
+        for &column in &wanted.columns {
+            let mut spec = settings::spec_for(series, column.0)?;
+            spec.builtin = column.1;
+            let tests = Tests {
+                repo,
+                spec,
+                cargo: &cargo,
+            };
+            run.kernel(&tests, series, column, &wanted.groups);
+        }
+    }
+    if wanted.complete {
+        for &series in &wanted.series {
+            let text = section(series, &wanted.groups, &run.cells);
+            table::replace(&repo.join(DOCUMENT), &format!("consumers {series}"), &text)?;
+            eprintln!("{DOCUMENT}: table of Linux {series} written");
+        }
+    } else {
+        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+    }
+    Ok(run.report.finish())
+}
+
+/// Reads the variables.
+fn wanted(groups: Vec<Group>) -> Result<Wanted> {
+    let only = settings::var("ONLY")?;
+    let builtin = match settings::var("BUILTIN")? {
+        None => None,
+        Some(_) => Some(settings::flag("BUILTIN")?),
+    };
+    let impls = settings::all_impls()?;
+    let asked = |(imp, built_in): &(Impl, bool)| {
+        impls.contains(imp) && builtin.is_none_or(|only| only == *built_in)
+    };
+    let columns: Vec<(Impl, bool)> = COLUMNS.into_iter().filter(asked).collect();
+    let consumers = || groups.iter().filter(|g| g.consumer.is_some());
+    if let Some(only) = &only {
+        if !consumers().any(|g| g.group == *only) {
+            let names: Vec<&str> = consumers().map(|g| g.group.as_str()).collect();
+            bail!(
+                "ONLY={only}: no such consumer; there are {}",
+                names.join(", ")
+            );
+        }
+    }
+    let usual = settings::spec_for(SERIES[0], Impl::Rust)?.is_usual_but_for_builtin();
+    Ok(Wanted {
+        series: settings::all_series(&SERIES)?,
+        complete: columns.len() == COLUMNS.len() && only.is_none() && usual,
+        columns,
+        groups: groups
+            .into_iter()
+            .filter(|g| g.consumer.is_some())
+            .filter(|g| only.as_ref().is_none_or(|only| *only == g.group))
+            .collect(),
+    })
+}
+
+/// A run, as far as it is.
+struct Run {
+    program: PathBuf,
+    /// How many guests there will be.
+    total: usize,
+    start: Instant,
+    report: Report,
+    cells: Vec<Cell>,
+}
+
+impl Run {
+    /// Runs all groups on one kernel.
+    fn kernel(
+        &mut self,
+        tests: &Tests<'_>,
+        series: &'static str,
+        column: (Impl, bool),
+        groups: &[Group],
+    ) {
+        // One that cannot be built is not tried again with each group.
+        let built = tests.kernel().map(drop).map_err(|e| format!("{e:#}"));
+        for group in groups.iter().filter(|g| g.is_for(column.0)) {
+            let name = format!("{} on {}", group.group, tests.spec);
+            let number = self.cells.len() + 1;
+            let so_far = human(self.start.elapsed());
+            eprintln!("{number} of {}, after {so_far}: {name}", self.total);
+            let began = Instant::now();
+            let points = match &built {
+                Ok(()) => points(tests, group, &self.program, &name),
+                Err(why) => vec![Point::failed(&*name, why)],
+            };
+            self.report
+                .add(&name, &human(began.elapsed()), points.clone());
+            self.cells.push(Cell {
+                series,
+                column,
+                group: group.group.clone(),
+                points,
+            });
+        }
+    }
+}
+
+/// Runs a group. Without a single test that ran it has not shown anything.
+fn points(tests: &Tests<'_>, group: &Group, program: &Path, name: &str) -> Vec<Point> {
+    let mut points = match tests.guest(group, &group.group, program) {
+        Ok(points) => points,
+        Err(error) => vec![Point::failed("guest", &format!("{error:#}"))],
+    };
+    let quiet = |p: &Point| p.name.ends_with(QUIET) && p.verdict == Verdict::Passed;
+    points.retain(|p| !quiet(p));
+    if !points.iter().any(ran) {
+        points.push(Point::failed("tests", "not one of them was run"));
+    }
+    let prefix = format!("{}: ", group.group);
+    for point in &mut points {
+        let own = point.name.strip_prefix(&prefix).unwrap_or(&point.name);
+        point.name = format!("{name}: {own}");
+    }
+    points
+}
+
+/// Was the test run, whatever came of it?
+fn ran(point: &Point) -> bool {
+    !matches!(point.verdict, Verdict::Skipped(_))
+}
+
+/// A series' table, and what was skipped.
+fn section(series: &str, groups: &[Group], cells: &[Cell]) -> String {
+    let cells: Vec<&Cell> = cells.iter().filter(|c| c.series == series).collect();
+    let mut text = results(groups, &cells).markdown();
+    let skips = skips(&cells);
+    if !skips.rows.is_empty() {
+        text += "\nSkipped:\n\n";
+        text += &skips.markdown();
+    }
+    text
+}
+
+/// The heading of a column.
+fn heading((imp, built_in): (Impl, bool)) -> String {
+    let imp = match imp {
+        Impl::C => "C",
+        Impl::Rust => "Rust",
+    };
+    let kind = if built_in { "built in" } else { "modules" };
+    format!("{imp}, {kind}")
+}
+
+fn results(groups: &[Group], cells: &[&Cell]) -> Table {
+    let head = ["group", "what is exercised"].map(str::to_owned);
+    let cell = |group: &str, column| {
+        let found = cells
+            .iter()
+            .find(|c| c.group == group && c.column == column);
+        found.map_or("-".to_owned(), |c| outcome(&c.points))
+    };
+    let row = |group: &Group| {
+        let about = group.consumer.clone().unwrap_or_default();
+        let outcomes = COLUMNS.map(|column| cell(&group.group, column));
+        [group.group.clone(), about]
+            .into_iter()
+            .chain(outcomes)
+            .collect()
+    };
+    Table {
+        head: head.into_iter().chain(COLUMNS.map(heading)).collect(),
+        rows: groups.iter().map(row).collect(),
+    }
+}
+
+/// `12 passed`; failures are not to be overlooked.
+fn outcome(points: &[Point]) -> String {
+    let counts = count(points);
+    let green = counts.replace(", 0 failed", "");
+    if green == counts {
+        format!("**{counts}**")
+    } else {
+        green
+    }
+}
+
+/// Every test that was skipped, where, and why; a line for each reason that it had.
+fn skips(cells: &[&Cell]) -> Table {
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    for cell in cells {
+        for point in &cell.points {
+            let Verdict::Skipped(why) = &point.verdict else {
+                continue;
+            };
+            let test = point.name.rsplit(": ").next().unwrap_or_default();
+            let test = format!("{}/{test}", cell.group);
+            let place = heading(cell.column);
+            match rows.iter_mut().find(|r| r[0] == test && r[2] == *why) {
+                Some(row) => row[1] += &format!("; {place}"),
+                None => rows.push([test, place, why.clone()]),
+            }
+        }
+    }
+    Table {
+        head: ["test", "on", "why"].map(str::to_owned).to_vec(),
+        rows: rows.into_iter().map(Vec::from).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(column: (Impl, bool), points: Vec<Point>) -> Cell {
+        Cell {
+            series: "7.3",
+            column,
+            group: "cxl".to_owned(),
+            points,
+        }
+    }
+
+    #[test]
+    fn a_failure_stands_out() {
+        let good = [Point::passed("a"), Point::skipped("b", "no")];
+        assert_eq!(outcome(&good), "1 passed, 1 skipped");
+        let bad = [Point::passed("a"), Point::failed("b", "x")];
+        assert_eq!(outcome(&bad), "**1 passed, 1 failed**");
+        let many: Vec<Point> = (0..10).map(|_| Point::failed("b", "x")).collect();
+        assert!(outcome(&many).starts_with("**"));
+    }
+
+    #[test]
+    fn a_skip_is_listed_once_with_all_its_places() {
+        let skipped = || vec![Point::skipped("cxl on Linux: unload", "built in")];
+        let cells = [
+            cell((Impl::C, true), skipped()),
+            cell((Impl::Rust, true), skipped()),
+            cell((Impl::C, false), vec![Point::passed("unload")]),
+        ];
+        let cells: Vec<&Cell> = cells.iter().collect();
+        let expected = ["cxl/unload", "C, built in; Rust, built in", "built in"];
+        assert_eq!(skips(&cells).rows, [expected.map(str::to_owned).to_vec()]);
+    }
+}
