@@ -36,6 +36,7 @@ mod sysfs;
 mod trap;
 mod uevents;
 mod units;
+mod uring;
 
 use groups::Group;
 use kernel::Impl;

@@ -3,7 +3,7 @@
 //! them, one JSON object a line. The host compares the transcripts of two kernels.
 
 mod generate;
-mod log;
+pub mod log;
 mod observe;
 mod operation;
 mod random;

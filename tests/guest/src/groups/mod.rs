@@ -9,6 +9,7 @@ mod errors;
 mod kmem;
 mod lifecycle;
 mod mmap;
+mod pins;
 mod races;
 mod resize;
 mod scenario;
@@ -104,6 +105,15 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 180,
         files: &[scenario::TESTS],
+    },
+    Group {
+        name: "pins",
+        append: consumers::hmem::APPEND,
+        mem: "6G",
+        qemu: consumers::hmem::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: pins::FILES,
     },
     Group {
         name: "races",

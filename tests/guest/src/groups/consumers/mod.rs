@@ -5,7 +5,7 @@
 
 mod cxl;
 mod fsdev;
-mod hmem;
+pub mod hmem;
 mod modules;
 mod nvdimm;
 mod pmem;

@@ -5,6 +5,7 @@
 
 mod devices;
 mod region;
+mod signals;
 
 use crate::device::Device;
 use crate::errno::Errno;
@@ -14,7 +15,7 @@ use crate::sysfs::Error;
 use crate::units::{in_order, Span};
 
 /// The tests, by file.
-pub const FILES: &[&[Test]] = &[devices::TESTS, region::TESTS];
+pub const FILES: &[&[Test]] = &[devices::TESTS, region::TESTS, signals::TESTS];
 
 /// What calls on a path may come to while the thing behind it goes away.
 const GONE: &[Errno] = &[Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];
