@@ -61,6 +61,21 @@ bool dax_glue_memmap_on_memory(void)
 	return mhp_supports_memmap_on_memory();
 }
 
+/* Without ZONE_DEVICE an inline that fails. */
+void *dax_glue_memremap_pages(struct device *dev, struct dev_pagemap *pgmap)
+{
+	return devm_memremap_pages(dev, pgmap);
+}
+
+bool dax_glue_pfn_is_of(unsigned long pfn, const struct dev_pagemap *pgmap)
+{
+	struct dev_pagemap *found = get_dev_pagemap(pfn);
+
+	if (found)
+		put_dev_pagemap(found);
+	return found == pgmap;
+}
+
 int dax_glue_dev_to_node(const struct device *dev)
 {
 	return dev_to_node((struct device *)dev);

@@ -36,6 +36,8 @@ phys_addr_t dax_rust_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
 bool dax_glue_align_valid(unsigned long align);
 unsigned long dax_glue_compat_align(void);
 bool dax_glue_memmap_on_memory(void);
+void *dax_glue_memremap_pages(struct device *dev, struct dev_pagemap *pgmap);
+bool dax_glue_pfn_is_of(unsigned long pfn, const struct dev_pagemap *pgmap);
 int dax_glue_dev_to_node(const struct device *dev);
 bool dax_glue_pfn_idle(unsigned long pfn);
 void dax_glue_pfn_set_mapping(unsigned long pfn, struct address_space *mapping,

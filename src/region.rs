@@ -98,6 +98,8 @@ pub(crate) struct Record {
     pub(crate) align: Align,
     /// The driver that is bound or being bound.
     pub(crate) driver: Option<DriverType>,
+    /// Whether a driver ever was bound: then it is no seed.
+    sprouted: bool,
     /// The device; `None` until it is registered.
     device: Option<Registered<DevDax>>,
 }
@@ -214,11 +216,7 @@ impl Region {
             }
         }
         let id = DevDax::create(self, Spec::empty())?.id();
-        let mut state = self.lock();
-        if state.devices.get(&id).is_some() {
-            state.seed.get_or_insert(id);
-            state.youngest = Some(id);
-        }
+        self.lock().set_youngest(id);
         Ok(())
     }
 
@@ -357,6 +355,7 @@ impl State {
             layout,
             align,
             driver: None,
+            sprouted: false,
             device: None,
         };
         self.devices.insert(node.into_node(id, record));
@@ -394,8 +393,21 @@ impl State {
         Some((id, self.remove(id)?))
     }
 
+    /// The user created device `id`. It may be bound already, or gone.
+    fn set_youngest(&mut self, id: i32) {
+        if let Some(record) = self.devices.get(&id) {
+            if !record.sprouted {
+                self.seed.get_or_insert(id);
+            }
+            self.youngest = Some(id);
+        }
+    }
+
     /// A driver was bound to `id`, which therefore is no seed any more.
     pub(crate) fn sprout(&mut self, id: i32) {
+        if let Some(record) = self.devices.get_mut(&id) {
+            record.sprouted = true;
+        }
         if self.seed == Some(id) {
             self.seed = None;
         }

@@ -59,7 +59,7 @@ impl Template {
 pub(crate) fn map(
     dev: &Device<Bound>,
     template: Option<&Template>,
-    entries: KVVec<Entry>,
+    mut entries: KVVec<Entry>,
     align: Align,
 ) -> Result<Mapped> {
     let extra = if template.is_some() {
@@ -104,7 +104,15 @@ pub(crate) fn map(
     devres::register(dev, Buffer { _memory: buffer }, GFP_KERNEL)?;
     let _expedited = Expedited::new();
     // SAFETY: The page map is complete, and outlives the mapping.
-    from_err_ptr(unsafe { bindings::devm_memremap_pages(as_raw(dev), raw) })?;
+    from_err_ptr(unsafe { bindings::dax_glue_memremap_pages(as_raw(dev), raw) })?;
+    // nfit_test replaces devm_memremap_pages() for memory that it only pretends
+    // to have: that has no struct pages, or somebody else's.
+    // SAFETY: May be asked of any page frame; the page map is valid.
+    let is_ours = |pfn| unsafe { bindings::dax_glue_pfn_is_of(pfn, raw) };
+    let first = entries.first().map_or(0, |entry| entry.start);
+    if !is_ours((first >> bindings::PAGE_SHIFT) as kernel::ffi::c_ulong) {
+        entries.clear();
+    }
     // INVARIANT: They exist from here on.
     Ok(Mapped { entries, align })
 }

@@ -118,8 +118,12 @@ pub const TESTS: [Test; 15] = [
         with: With::Mocks(Mocks::Cxl),
         mem: "4G",
         append: "",
-        minutes: 20,
-        command: "$DATA_PATH/daxctl-create.sh",
+        // cxl_test's devices are of the nodes 0 and 1, and ask for their memory.
+        qemu: "-object memory-backend-ram,id=ram0,size=2G \
+               -object memory-backend-ram,id=ram1,size=2G \
+               -numa node,nodeid=0,memdev=ram0,cpus=0-1 -numa node,nodeid=1,memdev=ram1",
+        minutes: 5,
+        command: "load cxl_mock_mem cxl_mem cxl_port dax_cxl && $DATA_PATH/daxctl-create.sh",
         ..HMEM
     },
     Test {

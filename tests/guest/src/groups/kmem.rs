@@ -4,6 +4,7 @@
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
+use crate::family;
 use crate::kernel;
 use crate::ktap::{check, skip, Failure, Outcome, Test};
 use crate::memory;
@@ -147,6 +148,7 @@ fn kmem_takes_a_region_that_is_not_idle(region: &Region) -> Outcome {
 }
 
 fn kmem_absent_leaves_a_region_that_is_not_idle_unbound(region: &Region) -> Outcome {
+    family::require_modules()?;
     region.unbind()?;
     kernel::modprobe_remove("kmem")?;
     region::set_idle(false)?;
