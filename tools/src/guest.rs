@@ -322,19 +322,18 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     command
 }
 
-/// /dev/kvm alone says little: it opens on machines whose CPU cannot do it.
-fn hardware_virtualisation() -> bool {
+/// Where the kernel offers it.
+pub const KVM: &str = "/dev/kvm";
+
+/// [`KVM`] alone says little: it opens on machines whose CPU cannot do it.
+pub fn hardware_virtualisation() -> bool {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = cpu
         .lines()
         .find(|l| l.starts_with("flags"))
         .unwrap_or_default();
     let able = flags.split_whitespace().any(|f| f == "vmx" || f == "svm");
-    able && File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .is_ok()
+    able && File::options().read(true).write(true).open(KVM).is_ok()
 }
 
 /// A new folder for one run; old ones go.
