@@ -99,13 +99,13 @@ impl Child {
     }
 
     /// Sends SIGKILL.
-    fn kill(&self) {
+    pub fn kill(&self) {
         // SAFETY: `pid` is an unreaped child of this process, so it names no other.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
     }
 
     /// Where the child's threads wait in the kernel, as diagnostics.
-    fn where_it_hangs(&self) -> String {
+    pub fn where_it_hangs(&self) -> String {
         let mut report = String::new();
         let tasks = format!("/proc/{}/task", self.pid);
         for task in fs::read_dir(tasks).into_iter().flatten().flatten() {

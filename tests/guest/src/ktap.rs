@@ -160,6 +160,12 @@ impl Test {
         }
     }
 
+    /// Gives it as much time as a test may have that does the same very often.
+    pub const fn slow(mut self) -> Test {
+        self.limit = Duration::from_secs(240);
+        self
+    }
+
     /// Keeps the C driver out.
     pub const fn not_on_c(mut self, reason: &'static str) -> Test {
         self.not_on_c = Some(reason);

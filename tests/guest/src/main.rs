@@ -3,12 +3,14 @@
 //!
 //! - `dax-guest list` prints the groups of tests and the guests that they need.
 //! - `dax-guest test GROUP [FILTER]` runs a group as root and reports in KTAP.
+//! - `dax-guest stress SEED SECONDS` does everything at once and checks the books.
 //! - `dax-guest sequences SEED FIRST COUNT` does things at random and writes a transcript.
 //! - `dax-guest replay FILE` does the things in a file and writes a transcript.
 //! - `dax-guest demo` shows the main job of the driver, for people.
 
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
+mod books;
 mod child;
 mod compare;
 mod cxl;
@@ -18,10 +20,12 @@ mod device;
 mod errno;
 mod family;
 mod groups;
+mod inject;
 mod iomem;
 mod json;
 mod kernel;
 mod ktap;
+mod leaks;
 mod memory;
 mod mmap;
 mod ndctl;
@@ -32,6 +36,7 @@ mod race;
 mod region;
 mod scenario;
 mod snapshot;
+mod stress;
 mod sysfs;
 mod trap;
 mod uevents;
@@ -40,11 +45,13 @@ mod uring;
 
 use groups::Group;
 use kernel::Impl;
+use ktap::{Failure, Outcome};
+use region::Region;
 use std::process::ExitCode;
 
 /// How the program is called.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
-     sequences SEED FIRST COUNT | replay FILE";
+     stress SEED SECONDS | sequences SEED FIRST COUNT | replay FILE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -63,6 +70,10 @@ fn main() -> ExitCode {
             _ => usage(USAGE),
         },
         ["replay", file] => transcript(compare::replay(file)),
+        ["stress", seed, seconds] => match (seed.parse(), seconds.parse()) {
+            (Ok(seed), Ok(seconds)) => stress(seed, seconds),
+            _ => usage(USAGE),
+        },
         ["demo"] if demo::run() => ExitCode::SUCCESS,
         ["demo"] => ExitCode::FAILURE,
         _ => usage(USAGE),
@@ -88,6 +99,22 @@ fn test(group: &str, filter: &str) -> ExitCode {
             }
         }
         Err(error) => usage(&error.to_string()),
+    }
+}
+
+/// Everything at once, for as long as was asked for.
+fn stress(seed: u64, seconds: u64) -> ExitCode {
+    let run = || -> Outcome {
+        Impl::detect()?;
+        trap::install().map_err(|errno| Failure::Fail(format!("sigaction: {errno}")))?;
+        stress::run(&Region::fresh()?, seed, seconds)
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Fail(why) | Failure::Skip(why)) => {
+            ktap::note(why);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -153,6 +153,20 @@ impl Map {
         }
     }
 
+    /// Puts nothing into the place of a part: unmapped as with [`Map::unmap`], yet no other
+    /// mapping of the process can come there.
+    pub fn blank(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        let part = self.pointer(offset, len as usize);
+        // SAFETY: The part is within the mapping, into which no Rust reference exists.
+        let addr = unsafe { libc::mmap(part, len as usize, libc::PROT_NONE, flags, -1, 0) };
+        if addr == libc::MAP_FAILED {
+            Err(Errno::last())
+        } else {
+            Ok(())
+        }
+    }
+
     /// `mprotect(2)` on a part.
     pub fn protect(&self, offset: u64, len: u64, prot: i32) -> Result<(), Errno> {
         // SAFETY: As for `unmap`.

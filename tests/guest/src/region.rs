@@ -24,6 +24,8 @@ pub struct Region {
     hmem: String,
     /// That one's folder, which holds `dax_region/` and the devices.
     dir: PathBuf,
+    /// R of daxR.N.
+    id: u64,
     /// The physical memory.
     span: Span,
 }
@@ -71,7 +73,17 @@ impl Region {
             return Err(Error::state(format!("{}: not fresh", first.name())));
         }
         let span = Span::at(first.resource()?, size);
-        Ok(Region { hmem, dir, span })
+        Ok(Region {
+            hmem,
+            dir,
+            id,
+            span,
+        })
+    }
+
+    /// R of daxR.N.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The physical memory that the region manages.
@@ -197,6 +209,11 @@ impl Region {
         bind(&self.hmem)
     }
 
+    /// `bind` or `unbind` of the driver of the platform device.
+    pub fn driver_attr(name: &str) -> PathBuf {
+        Path::new(HMEM_DRIVER).join(name)
+    }
+
     /// Whether the platform device is bound.
     pub fn is_bound(&self) -> bool {
         is_bound(&self.hmem)
@@ -283,10 +300,10 @@ fn is_bound(hmem: &str) -> bool {
 
 /// Unbinds a platform device from hmem.
 fn unbind(hmem: &str) -> Result<()> {
-    sysfs::write(&Path::new(HMEM_DRIVER).join("unbind"), hmem)
+    sysfs::write(&Region::driver_attr("unbind"), hmem)
 }
 
 /// Binds a platform device to hmem.
 fn bind(hmem: &str) -> Result<()> {
-    sysfs::write(&Path::new(HMEM_DRIVER).join("bind"), hmem)
+    sysfs::write(&Region::driver_attr("bind"), hmem)
 }

@@ -18,14 +18,25 @@ impl Snapshot {
     /// Reads it all.
     pub fn of(region: &Region) -> Result<Snapshot> {
         let mut state = BTreeMap::new();
-        read_dir(&mut state, "region", &region.attr("."))?;
-        for device in region.devices()? {
+        // While the region is not bound there is nothing of it but, perhaps, what should not be.
+        let devices = if region.is_bound() {
+            read_dir(&mut state, "region", &region.attr("."))?;
+            region.devices()?
+        } else {
+            Device::all()
+        };
+        for device in devices {
             read_device(&mut state, &device)?;
         }
         let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
         let ours = iomem.lines().filter(|line| line.contains(" : dax"));
         state.insert("iomem".into(), ours.collect::<Vec<_>>().join("; "));
         Ok(Snapshot(state))
+    }
+
+    /// Adds something else that was looked at.
+    pub fn add(&mut self, what: &str, value: String) {
+        self.0.insert(what.into(), value);
     }
 
     /// Fails with the differences, if there are any.

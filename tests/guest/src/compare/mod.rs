@@ -6,7 +6,7 @@ mod generate;
 pub mod log;
 mod observe;
 mod operation;
-mod random;
+pub mod random;
 pub mod transcribe;
 mod view;
 

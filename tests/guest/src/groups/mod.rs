@@ -6,6 +6,7 @@ mod consumers;
 mod create;
 mod daxctl;
 mod errors;
+mod inject;
 mod kmem;
 mod lifecycle;
 mod mmap;
@@ -13,6 +14,7 @@ mod pins;
 mod races;
 mod resize;
 mod scenario;
+mod stress;
 
 use crate::kernel::Impl;
 use crate::ktap::Test;
@@ -123,6 +125,24 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 600,
         files: races::FILES,
+    },
+    Group {
+        name: "inject",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 900,
+        files: inject::FILES,
+    },
+    Group {
+        name: "stress",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 900,
+        files: stress::FILES,
     },
 ];
 

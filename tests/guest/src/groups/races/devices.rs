@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices of one region against each other, and against their readers.
 
-use super::{check_books, errno, GONE};
+use super::{errno, GONE};
+use crate::books::check_books;
 use crate::device::{mapping_text, Driver};
 use crate::errno::Errno;
 use crate::ktap::{check, Outcome, Test};

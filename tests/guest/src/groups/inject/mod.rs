@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every operation with each of its allocations failing in turn.
+
+mod bindings;
+mod files;
+mod ranges;
+mod regions;
+
+use crate::ktap::Test;
+
+/// The tests, by file.
+pub const FILES: &[&[Test]] = &[ranges::TESTS, bindings::TESTS, files::TESTS, regions::TESTS];
+
+/// The kernel copies what is written to an attribute; nothing else of an operation that gives
+/// something back may need memory.
+const THE_COPY: u64 = 1;

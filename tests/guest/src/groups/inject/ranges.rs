@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Devices and their ranges.
+
+use super::THE_COPY;
+use crate::device::{mapping_text, Device};
+use crate::inject::{injector, Operation};
+use crate::ktap::{Outcome, Test};
+use crate::region::Region;
+use crate::test;
+use crate::units::{PAGE, UNIT};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(create_without_memory_changes_nothing)
+        .not_on_c("deadlocks")
+        .slow(),
+    test!(delete_without_memory_does_all_or_nothing).slow(),
+    test!(growth_over_holes_without_memory_changes_nothing).slow(),
+    test!(growth_of_last_range_without_memory_changes_nothing).slow(),
+    test!(shrink_without_memory_does_all_or_nothing).slow(),
+    test!(release_without_memory_does_all_or_nothing).slow(),
+    test!(mapping_without_memory_changes_nothing).slow(),
+    test!(align_without_memory_does_all_or_nothing).slow(),
+];
+
+/// A device of one unit; what is free is three holes of one and of two units, and the rest.
+fn in_holes(region: &Region) -> Result<Device, crate::ktap::Failure> {
+    let device = region.create_over(&[region.units(0, 1)])?;
+    region.create_over(&[1, 3, 6].map(|unit| region.units(unit, 1)))?;
+    Ok(device)
+}
+
+fn create_without_memory_changes_nothing(region: &Region) -> Outcome {
+    let created = Device::named("dax0.1");
+    Operation::write(region.attr("create"), "1", || region.delete(&created))
+        .walk(region, &injector()?)
+}
+
+fn delete_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
+    let device = region.create()?;
+    Operation::write(region.attr("delete"), device.name(), || {
+        region.create().map(drop)
+    })
+    .failing_at_most(THE_COPY)
+    .walk(region, &injector()?)
+}
+
+fn growth_over_holes_without_memory_changes_nothing(region: &Region) -> Outcome {
+    let device = in_holes(region)?;
+    Operation::write(device.attr("size"), (8 * UNIT).to_string(), || {
+        device.set_size(UNIT)
+    })
+    .walk(region, &injector()?)
+}
+
+fn growth_of_last_range_without_memory_changes_nothing(region: &Region) -> Outcome {
+    let device = region.create_sized(UNIT)?;
+    Operation::write(device.attr("size"), (3 * UNIT).to_string(), || {
+        device.set_size(UNIT)
+    })
+    .walk(region, &injector()?)
+}
+
+fn shrink_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
+    let device = in_holes(region)?;
+    device.set_size(8 * UNIT)?;
+    Operation::write(device.attr("size"), (3 * UNIT).to_string(), || {
+        device.set_size(8 * UNIT)
+    })
+    // A gap within what was a range is a new one, and needs a node.
+    .failing_at_most(THE_COPY + 1)
+    .walk(region, &injector()?)
+}
+
+fn release_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
+    let device = in_holes(region)?;
+    device.set_size(8 * UNIT)?;
+    Operation::write(device.attr("size"), "0", || device.set_size(8 * UNIT))
+        .failing_at_most(THE_COPY)
+        .walk(region, &injector()?)
+}
+
+fn mapping_without_memory_changes_nothing(region: &Region) -> Outcome {
+    let device = region.create_over(&[region.units(4, 1)])?;
+    let text = mapping_text(region.units(2, 1));
+    Operation::write(device.attr("mapping"), text, || device.set_size(UNIT))
+        .walk(region, &injector()?)
+}
+
+fn align_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
+    let device = region.create_sized(UNIT)?;
+    Operation::write(device.attr("align"), PAGE.to_string(), || {
+        device.set_align(UNIT)
+    })
+    .failing_at_most(THE_COPY)
+    .walk(region, &injector()?)
+}

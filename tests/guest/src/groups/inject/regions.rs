@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The region itself.
+
+use super::THE_COPY;
+use crate::inject::{injector, Operation};
+use crate::ktap::{Outcome, Test};
+use crate::region::{self, Region};
+use crate::test;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(region_bind_without_memory_changes_nothing)
+        .not_on_c("deadlocks")
+        .slow(),
+    test!(region_bind_with_device_without_memory_changes_nothing)
+        .not_on_c("deadlocks")
+        .slow(),
+    test!(region_unbind_without_memory_does_all_or_nothing).slow(),
+];
+
+fn region_bind_without_memory_changes_nothing(region: &Region) -> Outcome {
+    region.unbind()?;
+    Operation::write(Region::driver_attr("bind"), region.hmem(), || {
+        region.unbind()
+    })
+    .walk(region, &injector()?)?;
+    Ok(region.bind()?)
+}
+
+/// The first device has all of the region, and a mapping.
+fn region_bind_with_device_without_memory_changes_nothing(region: &Region) -> Outcome {
+    region.unbind()?;
+    region::set_idle(false)?;
+    Operation::write(Region::driver_attr("bind"), region.hmem(), || {
+        region.unbind()
+    })
+    .walk(region, &injector()?)?;
+    region::set_idle(true)?;
+    Ok(region.bind()?)
+}
+
+fn region_unbind_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
+    Operation::write(Region::driver_attr("unbind"), region.hmem(), || {
+        region.bind()
+    })
+    .failing_at_most(THE_COPY)
+    .walk(region, &injector()?)
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The same again and again: nothing is left behind.
+
+use crate::device::Driver;
+use crate::errno::Errno;
+use crate::ktap::{check, Outcome, Test};
+use crate::leaks::{self, Usage};
+use crate::mmap::{self, Map};
+use crate::region::Region;
+use crate::sysfs::{Error, Result};
+use crate::test;
+use crate::units::{PAGE, UNIT};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(life_of_a_device_leaves_nothing_behind).slow(),
+    test!(resizes_over_holes_leave_nothing_behind).slow(),
+    test!(binding_with_open_files_leaves_nothing_behind)
+        .not_on_c("an old file makes it oops")
+        .slow(),
+    test!(ids_leave_nothing_behind).slow(),
+    test!(refused_changes_leave_nothing_behind).slow(),
+    test!(region_rebinds_leave_nothing_behind).slow(),
+];
+
+/// Does a round so often, and looks at what it left.
+fn endure(region: &Region, rounds: u64, mut round: impl FnMut(u64) -> Result<()>) -> Outcome {
+    // What is allocated once, at the first time.
+    (0..10).try_for_each(&mut round)?;
+    let numbers = first_numbers(region)?;
+    let before = Usage::now()?;
+    (0..rounds).try_for_each(&mut round)?;
+    before.check_no_growth(&Usage::now()?, rounds)?;
+    check("first free numbers", first_numbers(region)?, numbers)?;
+    leaks::check_kmemleak()
+}
+
+/// The numbers that a new device gets: both are given away from the lowest on.
+fn first_numbers(region: &Region) -> Result<(String, String)> {
+    let device = region.create()?;
+    let numbers = (device.name().to_owned(), device.dev()?);
+    region.delete(&device)?;
+    Ok(numbers)
+}
+
+fn life_of_a_device_leaves_nothing_behind(region: &Region) -> Outcome {
+    endure(region, 1000, |_| {
+        let device = region.create_sized(2 * UNIT)?;
+        device.bind(Driver::DeviceDax)?;
+        device.unbind()?;
+        device.set_size(0)?;
+        region.delete(&device)
+    })
+}
+
+fn resizes_over_holes_leave_nothing_behind(region: &Region) -> Outcome {
+    region.first_device()?.add_mapping(region.units(1, 1))?;
+    let posts = [3, 5, 7].map(|unit| region.units(unit, 1));
+    posts
+        .iter()
+        .try_for_each(|&post| region.first_device()?.add_mapping(post))?;
+    endure(region, 1000, |round| {
+        let device = region.create()?;
+        device.set_size(6 * UNIT)?;
+        device.set_size((1 + round % 5) * UNIT)?;
+        device.add_mapping(region.units(100, 1))?;
+        device.set_size(0)?;
+        region.delete(&device)
+    })
+}
+
+fn binding_with_open_files_leaves_nothing_behind(region: &Region) -> Outcome {
+    endure(region, 500, |round| {
+        let device =
+            region.create_bound([PAGE, UNIT][round as usize % 2], &[region.units(3, 1)])?;
+        let failed = |what: &str, errno| Error::new(format!("{what} {}", device.name()), errno);
+        let file = mmap::open(&device.node()).map_err(|e| failed("open", e))?;
+        let map = Map::shared(&file, UNIT, 0).map_err(|e| failed("mmap", e))?;
+        map.store(0, round)
+            .map_err(|signal| Error::state(format!("store: {signal:?}")))?;
+        region.destroy(&device)
+    })
+}
+
+fn ids_leave_nothing_behind(region: &Region) -> Outcome {
+    endure(region, 1000, |round| {
+        let name = format!("dax{}.{}", 7 + round % 3, round);
+        for attr in ["new_id", "remove_id"] {
+            Driver::DeviceDax
+                .try_write(attr, &name)
+                .map_err(|errno| Error::new(format!("{attr} {name}"), errno))?;
+        }
+        Ok(())
+    })
+}
+
+/// Each is refused after something was allocated for it, or before.
+fn refused_changes_leave_nothing_behind(region: &Region) -> Outcome {
+    let too_much = (region.span().len() + UNIT).to_string();
+    endure(region, 1000, |_| {
+        let device = region.create_sized(UNIT)?;
+        let refused = |attr: &str, text: &str, errno| match device.try_write(attr, text) {
+            Err(actual) if actual == errno => Ok(()),
+            other => Err(Error::state(format!("{attr} {text}: {other:?}"))),
+        };
+        refused("size", &too_much, Errno::ENOSPC)?;
+        refused("size", "4097", Errno::EINVAL)?;
+        refused("align", "4097", Errno::EINVAL)?;
+        device.bind(Driver::DeviceDax)?;
+        refused("size", "0", Errno::EBUSY)?;
+        match region.try_write("delete", device.name()) {
+            Err(Errno::EBUSY) => {}
+            other => return Err(Error::state(format!("delete: {other:?}"))),
+        }
+        region.destroy(&device)
+    })
+}
+
+fn region_rebinds_leave_nothing_behind(region: &Region) -> Outcome {
+    endure(region, 300, |_| {
+        let device = region.create_sized(3 * UNIT)?;
+        device.bind(Driver::DeviceDax)?;
+        region.create_sized(UNIT)?;
+        region.unbind()?;
+        region.bind()
+    })
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Lets the nth allocation of an operation fail, for every n until the operation needs fewer.
+//!
+//! An operation that fails must leave everything as it was, and work when it is tried again; one
+//! that succeeds without the memory must have done all of its work. "Everything" is what
+//! [`Snapshot`] reads.
+
+use crate::errno::Errno;
+use crate::ktap::{check, note, skip, Failure, Outcome};
+use crate::region::Region;
+use crate::snapshot::Snapshot;
+use crate::sysfs::{self, Error};
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The calling thread's count of allocations until one fails.
+const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+/// Where allocations that may sleep, or are for one page, are usually spared.
+const SETTINGS: [(&str, &str); 4] = [
+    ("failslab/ignore-gfp-wait", "N"),
+    ("fail_page_alloc/ignore-gfp-wait", "N"),
+    ("fail_page_alloc/ignore-gfp-highmem", "N"),
+    ("fail_page_alloc/min-order", "0"),
+];
+/// Their folder.
+const DEBUGFS: &str = "/sys/kernel/debug";
+/// An operation that needs more than this is broken.
+const MOST: u64 = 20_000;
+
+/// Fails allocations of the thread that made it.
+#[derive(Debug)]
+pub struct Injector {
+    nth: File,
+}
+
+impl Injector {
+    /// An injector for this thread; none if the kernel cannot inject failures.
+    pub fn new() -> sysfs::Result<Option<Injector>> {
+        let Ok(nth) = OpenOptions::new().read(true).write(true).open(FAIL_NTH) else {
+            return Ok(None);
+        };
+        for (file, value) in SETTINGS {
+            sysfs::write(&Path::new(DEBUGFS).join(file), value)?;
+        }
+        Ok(Some(Injector { nth }))
+    }
+
+    /// Keeps the kernel from writing every failure to its log, with a stack.
+    pub fn quiet() -> sysfs::Result<()> {
+        for fault in ["failslab", "fail_page_alloc"] {
+            sysfs::write(&Path::new(DEBUGFS).join(fault).join("verbose"), "0")?;
+        }
+        Ok(())
+    }
+
+    /// From here on the `nth` allocation fails, that one only.
+    pub fn arm(&self, nth: u64) -> Result<(), Errno> {
+        self.nth.write_at(nth.to_string().as_bytes(), 0)?;
+        Ok(())
+    }
+
+    /// No allocation fails any more. Whether one has.
+    pub fn disarm(&self) -> Result<bool, Errno> {
+        let mut text = [0; 16];
+        let len = self.nth.read_at(&mut text, 0)?;
+        self.arm(0)?;
+        Ok(text[..len].trim_ascii() == b"0")
+    }
+}
+
+/// The injector of a test; skips the test if there is none.
+pub fn injector() -> Result<Injector, Failure> {
+    match Injector::new()? {
+        Some(injector) => Ok(injector),
+        None => skip("no fault injection in this kernel: make test DEBUG=1"),
+    }
+}
+
+/// What an operation does with what was prepared for it.
+type Act<'a, P> = dyn Fn(&mut P) -> Result<(), Errno> + 'a;
+
+/// Something that is done again and again, on something that was prepared for it.
+pub struct Operation<'a, P> {
+    name: String,
+    prepare: Box<dyn Fn() -> sysfs::Result<P> + 'a>,
+    act: Box<Act<'a, P>>,
+    undo: Box<dyn Fn() -> sysfs::Result<()> + 'a>,
+    look: Option<Box<dyn Fn() -> sysfs::Result<String> + 'a>>,
+    most_failures: u64,
+    may_do_nothing: bool,
+}
+
+impl<'a> Operation<'a, File> {
+    /// One write to an attribute, which is opened beforehand.
+    pub fn write(
+        path: impl Into<PathBuf>,
+        text: impl Into<String>,
+        undo: impl Fn() -> sysfs::Result<()> + 'a,
+    ) -> Self {
+        let (path, text) = (path.into(), text.into());
+        let failed = |path: &Path, e| Error::new(format!("open {}", path.display()), e);
+        Operation::new(
+            format!("write of {text:?} to {}", path.display()),
+            move || {
+                let file = OpenOptions::new().write(true).open(&path);
+                file.map_err(|e| failed(&path, Errno::from(e)))
+            },
+            move |file| match file.write(text.as_bytes())? {
+                count if count == text.len() => Ok(()),
+                _ => Err(Errno::EIO),
+            },
+            undo,
+        )
+    }
+}
+
+impl<'a, P> Operation<'a, P> {
+    /// An operation that may fail with `ENOMEM` only.
+    pub fn new(
+        name: impl Into<String>,
+        prepare: impl Fn() -> sysfs::Result<P> + 'a,
+        act: impl Fn(&mut P) -> Result<(), Errno> + 'a,
+        undo: impl Fn() -> sysfs::Result<()> + 'a,
+    ) -> Self {
+        Operation {
+            name: name.into(),
+            prepare: Box::new(prepare),
+            act: Box::new(act),
+            undo: Box::new(undo),
+            look: None,
+            most_failures: u64::MAX,
+            may_do_nothing: false,
+        }
+    }
+
+    /// It may fail for so many of its allocations at most.
+    pub fn failing_at_most(mut self, most: u64) -> Self {
+        self.most_failures = most;
+        self
+    }
+
+    /// It may succeed and leave everything as it was.
+    pub fn or_nothing(mut self) -> Self {
+        self.may_do_nothing = true;
+        self
+    }
+
+    /// Something else to look at, which a snapshot does not show.
+    pub fn looking_at(mut self, look: impl Fn() -> sysfs::Result<String> + 'a) -> Self {
+        self.look = Some(Box::new(look));
+        self
+    }
+
+    /// All there is to see.
+    fn state(&self, region: &Region) -> sysfs::Result<Snapshot> {
+        let mut state = Snapshot::of(region)?;
+        if let Some(look) = &self.look {
+            state.add("also", look()?);
+        }
+        Ok(state)
+    }
+
+    /// Does it with all the memory that it wants, and checks the state afterwards.
+    fn with_memory(&self, region: &Region, after: &Snapshot) -> Outcome {
+        let mut prepared = (self.prepare)()?;
+        check("with memory", (self.act)(&mut prepared), Ok(()))?;
+        drop(prepared);
+        after.check_same(&self.state(region)?)
+    }
+
+    /// Undoes it, and checks the state afterwards.
+    fn undone(&self, region: &Region, before: &Snapshot) -> Outcome {
+        (self.undo)()?;
+        before.check_same(&self.state(region)?)
+    }
+
+    /// Does it with one allocation after the other failing.
+    pub fn walk(self, region: &Region, injector: &Injector) -> Outcome {
+        let before = self.state(region)?;
+        let mut prepared = (self.prepare)()?;
+        check(&self.name, (self.act)(&mut prepared), Ok(()))?;
+        drop(prepared);
+        let after = self.state(region)?;
+        self.undone(region, &before)?;
+
+        let tally = RefCell::new((0, 0));
+        for nth in 1..=MOST {
+            let step = || -> Result<bool, Failure> {
+                let mut prepared = (self.prepare)()?;
+                let failed = |errno| Error::new("fail-nth", errno);
+                injector.arm(nth).map_err(failed)?;
+                let result = (self.act)(&mut prepared);
+                let injected = injector.disarm().map_err(failed)?;
+                drop(prepared);
+                let now = self.state(region)?;
+                let mut tally = tally.borrow_mut();
+                match result {
+                    Ok(()) => {
+                        tally.1 += u64::from(injected);
+                        if !(self.may_do_nothing && injected && now == before) {
+                            after.check_same(&now)?;
+                        }
+                    }
+                    Err(errno) => {
+                        tally.0 += 1;
+                        check("failed without reason", injected, true)?;
+                        check("error", errno, Errno::ENOMEM)?;
+                        before.check_same(&now)?;
+                        self.with_memory(region, &after)?;
+                    }
+                }
+                self.undone(region, &before)?;
+                Ok(injected)
+            };
+            let injected = step().map_err(|failure| match failure {
+                Failure::Fail(why) => {
+                    Failure::Fail(format!("{}, allocation {nth} fails: {why}", self.name))
+                }
+                skipped => skipped,
+            })?;
+            if !injected {
+                let (failed, absorbed) = *tally.borrow();
+                note(format!(
+                    "{}: {} allocations, failed without {failed} of them, succeeded without {absorbed}",
+                    self.name,
+                    nth - 1
+                ));
+                let few = failed <= self.most_failures;
+                return check(format!("{}: fails {failed} times", self.name), few, true);
+            }
+        }
+        check(format!("{} ends", self.name), false, true)
+    }
+}

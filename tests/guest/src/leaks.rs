@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is still allocated after something was done many times.
+
+use crate::errno::Errno;
+use crate::iomem::{self, Entry};
+use crate::kernel;
+use crate::ktap::{check, note, Failure, Outcome};
+use crate::sysfs::{self, Error, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// What there is to see of memory in use.
+pub struct Usage {
+    /// By cache: objects in use.
+    objects: BTreeMap<String, u64>,
+    /// By line of /proc/meminfo: kB.
+    memory: BTreeMap<String, u64>,
+    iomem: Vec<Entry>,
+}
+
+/// Lines of /proc/meminfo that grow when pages, page tables, per-CPU counters or stacks leak.
+const LINES: [&str; 4] = ["VmallocUsed", "Percpu", "PageTables", "KernelStack"];
+/// Pages that come and go on their own: lists of each CPU, and of each cache.
+const SLACK_KIB: u64 = 8 << 10;
+/// kmemleak's file, on a debug kernel.
+const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
+/// kmemleak does not report what is younger.
+const KMEMLEAK_AGE: Duration = Duration::from_secs(6);
+
+/// Reads a file of many pages.
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| Error::new(format!("read {path}"), Errno::from(e)))
+}
+
+impl Usage {
+    /// Drops what the kernel keeps only in case it is wanted again, then looks.
+    pub fn now() -> Result<Usage> {
+        sysfs::write(Path::new("/proc/sys/vm/drop_caches"), "3")?;
+        // What is freed after a grace period is freed after this.
+        thread::sleep(Duration::from_millis(500) * kernel::slowness());
+        let slab = Path::new("/sys/kernel/slab");
+        for cache in sysfs::names(slab)? {
+            // KASAN keeps freed objects for a while, as if in use. A cache may be going.
+            let _ = sysfs::try_write(&slab.join(cache).join("shrink"), b"1");
+        }
+        let objects = read("/proc/slabinfo")?
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+            })
+            .collect();
+        let memory = read("/proc/meminfo")?
+            .lines()
+            .filter_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                Some((name.into(), value.trim().strip_suffix(" kB")?.parse().ok()?))
+            })
+            .collect();
+        Ok(Usage {
+            objects,
+            memory,
+            iomem: iomem::read()?,
+        })
+    }
+
+    /// Fails if something grew as if each of `rounds` rounds had left one object or page behind.
+    pub fn check_no_growth(&self, later: &Usage, rounds: u64) -> Outcome {
+        check("/proc/iomem", &later.iomem, &self.iomem)?;
+        let mut grown = Vec::new();
+        let mut most = (0, "none");
+        for (cache, &after) in &later.objects {
+            let growth = after.saturating_sub(self.objects.get(cache).copied().unwrap_or(0));
+            most = most.max((growth, cache));
+            if growth > rounds / 2 {
+                grown.push(format!("{cache}: {growth} objects"));
+            }
+        }
+        note(format!(
+            "{rounds} rounds; most growth of a cache: {} objects, {}",
+            most.0, most.1
+        ));
+        let kib = |usage: &Usage, line: &str| usage.memory.get(line).copied().unwrap_or(0);
+        // A page a round is 4 KiB; half of that counts.
+        let limit = SLACK_KIB + rounds * 2;
+        let lost = kib(self, "MemFree").saturating_sub(kib(later, "MemFree"));
+        if lost > limit {
+            grown.push(format!("{lost} KiB less are free"));
+        }
+        for line in LINES {
+            let growth = kib(later, line).saturating_sub(kib(self, line));
+            if growth > limit / 2 {
+                grown.push(format!("{line}: {growth} KiB more"));
+            }
+        }
+        note(format!("{lost} KiB less are free than before"));
+        if grown.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Fail(format!(
+            "after {rounds} rounds: {}",
+            grown.join("; ")
+        )))
+    }
+}
+
+/// Where kmemleak is there: fails with what it finds that nothing points to any more.
+pub fn check_kmemleak() -> Outcome {
+    let path = Path::new(KMEMLEAK);
+    if !path.exists() {
+        return Ok(());
+    }
+    // What a first scan suspects may have been on its way from one place to another.
+    for _ in 0..2 {
+        thread::sleep(KMEMLEAK_AGE);
+        sysfs::write(path, "scan")?;
+    }
+    let report = read(KMEMLEAK)?;
+    note(format!(
+        "kmemleak: {} reports",
+        report.matches("unreferenced object").count()
+    ));
+    check("kmemleak", report, String::new())
+}

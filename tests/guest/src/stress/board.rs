@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the processes of a stress run share: who is doing what, and how often it was done.
+
+use super::operation::Kind;
+use crate::errno::Errno;
+use crate::mmap::Map;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+/// What everybody is to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Go on.
+    Run,
+    /// Wait between two operations.
+    Pause,
+    /// Go.
+    Stop,
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy)]
+pub enum End {
+    /// Well.
+    Done,
+    /// In an error that it may end in.
+    Refused,
+    /// In an error, with an allocation failing.
+    Starved,
+}
+
+/// Kinds of [`End`].
+const ENDS: usize = 3;
+/// Words in front of the threads' own.
+const HEAD: usize = 2;
+/// Words of a thread: what it does, and since when.
+const WORDS: usize = 2;
+/// What a thread does that is in no operation.
+const IDLE: u64 = u64::MAX;
+/// What a thread does that waits for the end of a pause, or has gone.
+const PARKED: u64 = u64::MAX - 1;
+
+/// The shared memory. It lives as long as its first process.
+pub struct Board {
+    map: Map,
+    threads: usize,
+}
+
+/// Milliseconds since some point in time, the same for all processes.
+pub fn now() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the result.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+impl Board {
+    /// A board for so many threads.
+    pub fn new(threads: usize) -> Result<Board, Errno> {
+        let words = HEAD + threads * WORDS + Kind::ALL.len() * ENDS;
+        let map = Map::anonymous(words as u64 * 8)?;
+        let board = Board { map, threads };
+        (0..threads).for_each(|thread| board.set_parked(thread));
+        Ok(board)
+    }
+
+    /// One word.
+    fn word(&self, index: usize) -> &AtomicU64 {
+        let addr = self.map.pointer(index as u64 * 8, 8).cast::<AtomicU64>();
+        // SAFETY: `pointer` checked that the word is within the mapping, which begins at a page
+        // and lives as long as `self`; zeroes are a valid `AtomicU64`, and nobody accesses the
+        // words but through here.
+        unsafe { &*addr }
+    }
+
+    /// What everybody is to do.
+    pub fn phase(&self) -> Phase {
+        match self.word(0).load(SeqCst) {
+            0 => Phase::Run,
+            1 => Phase::Pause,
+            _ => Phase::Stop,
+        }
+    }
+
+    /// Tells everybody what to do.
+    pub fn set_phase(&self, phase: Phase) {
+        self.word(0).store(phase as u64, SeqCst);
+    }
+
+    /// A rule was broken.
+    pub fn add_violation(&self) {
+        self.word(1).fetch_add(1, SeqCst);
+    }
+
+    /// How often a rule was broken.
+    pub fn violations(&self) -> u64 {
+        self.word(1).load(SeqCst)
+    }
+
+    /// A thread begins an operation.
+    pub fn begin(&self, thread: usize, kind: Kind) {
+        self.word(HEAD + thread * WORDS + 1).store(now(), SeqCst);
+        self.word(HEAD + thread * WORDS).store(kind as u64, SeqCst);
+    }
+
+    /// A thread ended an operation.
+    pub fn end(&self, thread: usize, kind: Kind, end: End) {
+        self.word(HEAD + thread * WORDS).store(IDLE, SeqCst);
+        self.count(kind, end).fetch_add(1, SeqCst);
+    }
+
+    /// A thread waits for the end of a pause, or is gone.
+    pub fn set_parked(&self, thread: usize) {
+        self.word(HEAD + thread * WORDS).store(PARKED, SeqCst);
+    }
+
+    /// A thread goes on after a pause.
+    pub fn set_idle(&self, thread: usize) {
+        self.word(HEAD + thread * WORDS).store(IDLE, SeqCst);
+    }
+
+    /// Whether every thread waits for the end of the pause.
+    pub fn all_parked(&self) -> bool {
+        (0..self.threads).all(|t| self.word(HEAD + t * WORDS).load(SeqCst) == PARKED)
+    }
+
+    /// The operations that threads are in, and for how many milliseconds.
+    pub fn under_way(&self) -> Vec<(usize, Kind, u64)> {
+        let now = now();
+        (0..self.threads)
+            .filter_map(|thread| {
+                let code = self.word(HEAD + thread * WORDS).load(SeqCst);
+                let kind = *Kind::ALL.get(usize::try_from(code).ok()?)?;
+                let since = self.word(HEAD + thread * WORDS + 1).load(SeqCst);
+                Some((thread, kind, now.saturating_sub(since)))
+            })
+            .collect()
+    }
+
+    /// How often an operation ended like this.
+    fn count(&self, kind: Kind, end: End) -> &AtomicU64 {
+        let index = kind as usize * ENDS + end as usize;
+        self.word(HEAD + self.threads * WORDS + index)
+    }
+
+    /// How often: well, in an error, without memory.
+    pub fn ends(&self, kind: Kind) -> [u64; ENDS] {
+        [End::Done, End::Refused, End::Starved].map(|end| self.count(kind, end).load(SeqCst))
+    }
+
+    /// The same for all operations.
+    pub fn all_ends(&self) -> [u64; ENDS] {
+        Kind::ALL.iter().fold([0; ENDS], |sum, kind| {
+            let ends = self.ends(*kind);
+            std::array::from_fn(|i| sum[i] + ends[i])
+        })
+    }
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The files and mappings of a thread, and what it finds behind them.
+//!
+//! A file belongs to the binding during which it was opened, and ranges do not change during a
+//! binding. So whoever opens the file first and reads the ranges then knows what is behind each
+//! offset for as long as accesses succeed: they would end in SIGBUS if the binding had ended
+//! before the ranges were read.
+
+use super::tags;
+use crate::compare::random::Random;
+use crate::device::Device;
+use crate::errno::Errno;
+use crate::mmap::{self, Map};
+use crate::pipe::Pipe;
+use crate::region::Region;
+use crate::sysfs;
+use crate::trap::Signal;
+use crate::units::{Range, PAGE, UNIT};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
+
+/// Mappings that a thread has at most.
+const KEPT: usize = 5;
+/// Accesses at a time.
+const ACCESSES: u64 = 40;
+
+/// Why an operation did not do what it was asked for.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The kernel said so.
+    Refused(Errno),
+    /// It broke a rule.
+    Violation(String),
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Trouble {
+        Trouble::Refused(errno)
+    }
+}
+
+impl From<sysfs::Error> for Trouble {
+    fn from(error: sysfs::Error) -> Trouble {
+        Trouble::Refused(error.errno)
+    }
+}
+
+/// A mapping, and what must be behind it.
+struct Kept {
+    map: Map,
+    /// Kept open as long as the mapping, or closed at once.
+    _file: Option<File>,
+    ranges: Vec<Range>,
+    /// Where in the device the mapping begins.
+    offset: u64,
+}
+
+impl Kept {
+    /// A place in the mapping that has a tag, and its physical address, if it is inside the device.
+    fn place(&self, random: &mut Random) -> (u64, Option<u64>) {
+        let page = random.below(self.map.len() / PAGE) * PAGE;
+        let at = tags::place(page, random.below(2));
+        (at, tags::address(&self.ranges, self.offset + at))
+    }
+
+    /// Reads one word and perhaps writes its tag. Whether there is memory.
+    fn access(&self, random: &mut Random) -> Result<bool, Trouble> {
+        let (at, address) = self.place(random);
+        let word = match self.map.load(at) {
+            Ok(word) => word,
+            Err(Signal::BUS | Signal::SEGV) => return Ok(false),
+            Err(signal) => return Err(Trouble::Violation(format!("load: {signal:?}"))),
+        };
+        let Some(address) = address else {
+            let what = format!("memory behind the device's end, {:?}", self.ranges);
+            return Err(Trouble::Violation(what));
+        };
+        if !tags::fits(word, address) {
+            return Err(Trouble::Violation(format!(
+                "{word:#x} at {address:#x}, where {:#x} belongs; {:?}",
+                tags::tag(address),
+                self.ranges
+            )));
+        }
+        if random.once_in(2) {
+            // It may be read-only by now, or gone.
+            let _ = self.map.store(at, tags::tag(address));
+        }
+        Ok(true)
+    }
+}
+
+/// Those of one thread.
+pub struct Files<'a> {
+    region: &'a Region,
+    kept: Vec<Kept>,
+}
+
+impl<'a> Files<'a> {
+    /// None yet.
+    pub fn new(region: &'a Region) -> Files<'a> {
+        Files {
+            region,
+            kept: Vec::new(),
+        }
+    }
+
+    /// Opens a device, maps it, and looks into it.
+    pub fn open(&mut self, device: &Device, random: &mut Random) -> Result<(), Trouble> {
+        let file = mmap::open(&device.node())?;
+        let ranges = device.ranges()?;
+        // The node may have been that of another device of that name, whose numbers now belong
+        // to yet another.
+        let rdev = file.metadata().map_err(Errno::from)?.rdev();
+        if device.dev()? != format!("{}:{}", libc::major(rdev), libc::minor(rdev)) {
+            return Err(Errno::ENXIO.into());
+        }
+        let size: u64 = ranges.iter().map(|range| range.span.len()).sum();
+        let units = size / UNIT;
+        if units == 0 {
+            return Ok(());
+        }
+        let all = random.once_in(2);
+        let first = if all { 0 } else { random.below(units) };
+        let count = if all {
+            units
+        } else {
+            random.between(1, units - first)
+        };
+        let map = Map::shared(&file, count * UNIT, first * UNIT)?;
+        let kept = Kept {
+            map,
+            _file: random.once_in(2).then_some(file),
+            ranges,
+            offset: first * UNIT,
+        };
+        for _ in 0..ACCESSES {
+            if !kept.access(random)? {
+                break;
+            }
+        }
+        if self.kept.len() >= KEPT {
+            self.kept.swap_remove(random.below(KEPT as u64) as usize);
+        }
+        self.kept.push(kept);
+        Ok(())
+    }
+
+    /// Uses one of the mappings again.
+    pub fn touch(&mut self, random: &mut Random) -> Result<(), Trouble> {
+        if let Some(kept) = random.pick(&self.kept) {
+            for _ in 0..ACCESSES {
+                kept.access(random)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a part out of a mapping, or changes what may be done with it.
+    pub fn split(&mut self, random: &mut Random) -> Result<(), Trouble> {
+        if let Some(kept) = random.pick(&self.kept) {
+            let units = kept.map.len() / UNIT;
+            let first = random.below(units);
+            let (at, len) = (first * UNIT, random.between(1, units - first) * UNIT);
+            match random.below(4) {
+                0 => kept.map.blank(at, len)?,
+                1 => kept.map.protect(at, len, libc::PROT_READ)?,
+                2 => kept.map.protect(at, len, mmap::RW)?,
+                _ => kept.map.advise(libc::MADV_DONTNEED)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a child use the mappings, which is killed sometimes.
+    pub fn fork(&mut self, random: &mut Random) -> Result<(), Trouble> {
+        // SAFETY: Other threads may hold locks, so the child allocates nothing: it reads through
+        // `trap` and leaves through `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let good = self.kept.iter().all(|kept| {
+                let (at, address) = kept.place(random);
+                match (kept.map.load(at), address) {
+                    (Ok(word), Some(address)) => tags::fits(word, address),
+                    (Ok(_), None) => false,
+                    (Err(_), _) => true,
+                }
+            });
+            // SAFETY: Ends the child at once.
+            unsafe { libc::_exit(if good { 0 } else { 1 }) };
+        }
+        if pid < 0 {
+            return Err(Errno::last().into());
+        }
+        if random.once_in(3) {
+            // SAFETY: The child was not waited for, so the number is still its own.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is a valid place.
+        while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 {
+            if Errno::last() != Errno::EINTR {
+                return Err(Errno::last().into());
+            }
+        }
+        if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != 0 {
+            return Err(Trouble::Violation(
+                "a child read a word that does not belong".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets a pipe hold a page for a moment; the device must not be unbound meanwhile.
+    pub fn pin(&mut self, random: &mut Random) -> Result<(), Trouble> {
+        let Some(kept) = random.pick(&self.kept) else {
+            return Ok(());
+        };
+        let (at, address) = kept.place(random);
+        let Some(address) = address else {
+            return Ok(());
+        };
+        let pipe = Pipe::new()?;
+        pipe.splice_from(&kept.map, at, 8)?;
+        thread::sleep(Duration::from_millis(random.below(30)));
+        let word = pipe.read_word()?;
+        if tags::fits(word, address) {
+            Ok(())
+        } else {
+            let region = self.region.span();
+            Err(Trouble::Violation(format!(
+                "{word:#x} through a pipe, from {address:#x} of {region:?}"
+            )))
+        }
+    }
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Everything at once, for as long as you like.
+//!
+//! Several processes of several threads each do one thing after the other to a region, its
+//! devices, their files and mappings; allocations fail, if the kernel can let them; a process is
+//! killed every now and then, and another takes its place. From time to time everybody waits
+//! while the books are checked, and the data. A seed says what each thread does, but not how
+//! that falls together in time.
+
+mod board;
+mod files;
+mod operation;
+mod tags;
+mod worker;
+
+use crate::books::check_books;
+use crate::child::{self, Child};
+use crate::compare::random::Random;
+use crate::device::{Device, Driver};
+use crate::inject::Injector;
+use crate::kernel::{self, Health};
+use crate::ktap::{check, note, Failure, Outcome};
+use crate::mmap::Map;
+use crate::region::{self, Region};
+use crate::sysfs::{self, Error};
+use crate::units::UNIT;
+use board::{Board, Phase};
+use operation::Kind;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Processes, and threads in each.
+const PROCESSES: usize = 4;
+const THREADS: usize = 2;
+/// How often the supervisor looks around.
+const TICK: Duration = Duration::from_millis(20);
+/// One process in so many ticks is killed.
+const KILL_ONCE_IN: u64 = 15;
+/// From one check to the next.
+const CHECK_EVERY: Duration = Duration::from_secs(4);
+/// From one line of progress to the next.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// The longest that an operation may take, on a kernel that is not slow.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Whether memory is put to use when kmem adds it. It must not be: it would lose its tags.
+const AUTO_ONLINE: &str = "/sys/devices/system/memory/auto_online_blocks";
+
+/// What a run came to.
+#[derive(Default)]
+struct Figures {
+    kills: u64,
+    checks: u64,
+    tags: u64,
+}
+
+/// Runs for so many seconds, on a fresh region. Fails if a rule was broken, and says which.
+pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
+    let health = Health::now();
+    sysfs::write(Path::new(AUTO_ONLINE), "offline")?;
+    let starving = Injector::new()?.is_some();
+    if starving {
+        Injector::quiet()?;
+    }
+    note(format!(
+        "seed {seed}, {seconds} seconds, {PROCESSES} processes of {THREADS} threads, allocations {}",
+        if starving { "fail" } else { "do not fail" }
+    ));
+    with_all(region, tags::clear)?;
+
+    let board = Board::new(PROCESSES * THREADS).map_err(|e| Error::new("shared memory", e))?;
+    let mut figures = Figures::default();
+    let mut run = Run {
+        region,
+        board: &board,
+        children: Vec::new(),
+        random: Random::new(seed, u64::MAX),
+        seed,
+        health,
+    };
+    let result = run.supervise(Duration::from_secs(seconds), &mut figures);
+    let ended = run.end();
+    report(&board, &figures);
+    result?;
+    ended?;
+    check("rules broken", board.violations(), 0)?;
+
+    region::tear_down()?;
+    check("kernel health", Health::now(), health)?;
+    figures.tags = with_all(region, tags::verify)?;
+    note(format!(
+        "{} tags in memory, all where they belong",
+        figures.tags
+    ));
+    let next = region.create()?;
+    let first = format!("dax{}.1", region.id());
+    check("first number that is free", next.name(), &first)?;
+    Ok(region.destroy(&next)?)
+}
+
+/// Calls `look` on a mapping of all the region's memory.
+fn with_all<T>(
+    region: &Region,
+    look: fn(&Map, &[crate::units::Range]) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let device = region.create_bound(UNIT, &[region.span()])?;
+    let found = look(&Map::whole(&device)?, &device.ranges()?)?;
+    region.destroy(&device)?;
+    Ok(found)
+}
+
+/// Prints how often each operation was done, and how it ended.
+fn report(board: &Board, figures: &Figures) {
+    for kind in Kind::ALL {
+        let [done, refused, starved] = board.ends(kind);
+        note(format!(
+            "{kind:?}: {done} done, {refused} refused, {starved} without memory"
+        ));
+    }
+    note(progress(board, figures));
+}
+
+/// The sums of it all.
+fn progress(board: &Board, figures: &Figures) -> String {
+    let [done, refused, starved] = board.all_ends();
+    format!(
+        "{} operations: {done} done, {refused} refused, {starved} without memory; {} kills, {} checks",
+        done + refused + starved,
+        figures.kills,
+        figures.checks
+    )
+}
+
+/// A run that is under way.
+struct Run<'a> {
+    region: &'a Region,
+    board: &'a Board,
+    children: Vec<Child>,
+    random: Random,
+    seed: u64,
+    health: Health,
+}
+
+impl Run<'_> {
+    /// Starts the process in `place`.
+    fn start(&mut self) -> Result<Child, Failure> {
+        let first = self.children.len() * THREADS;
+        self.start_at(first)
+    }
+
+    /// Starts a process with threads from `first` on.
+    fn start_at(&mut self, first: usize) -> Result<Child, Failure> {
+        let seed = self.seed ^ self.random.below(u64::MAX);
+        let (region, board) = (self.region, self.board);
+        Child::spawn(move || worker::process(region, board, first, THREADS, seed))
+            .map_err(|errno| Failure::Fail(format!("fork: {errno}")))
+    }
+
+    /// Lets them work, kills, checks.
+    fn supervise(&mut self, duration: Duration, figures: &mut Figures) -> Outcome {
+        let start = Instant::now();
+        while self.children.len() < PROCESSES {
+            let child = self.start()?;
+            self.children.push(child);
+        }
+        let (mut checked, mut told) = (start, start);
+        while start.elapsed() < duration {
+            thread::sleep(TICK);
+            self.look_for_stuck()?;
+            if self.random.once_in(KILL_ONCE_IN) {
+                self.replace()?;
+                figures.kills += 1;
+            }
+            if checked.elapsed() > CHECK_EVERY {
+                self.check_at_rest()?;
+                figures.checks += 1;
+                checked = Instant::now();
+            }
+            if told.elapsed() > TELL_EVERY {
+                let seconds = start.elapsed().as_secs();
+                note(format!("{seconds} s: {}", progress(self.board, figures)));
+                told = Instant::now();
+            }
+            check("rules broken", self.board.violations(), 0)?;
+        }
+        self.check_at_rest()?;
+        figures.checks += 1;
+        Ok(())
+    }
+
+    /// Kills a process, whatever it is doing, and starts another in its place.
+    fn replace(&mut self) -> Outcome {
+        let index = self.random.below(PROCESSES as u64) as usize;
+        let child = &mut self.children[index];
+        if let Some(end) = child.poll() {
+            return check(
+                "a process ended on its own",
+                end,
+                child::End::Signal(libc::SIGKILL),
+            );
+        }
+        child.kill();
+        if child.wait_for(patience()).is_none() {
+            note(child.where_it_hangs());
+            return check("a process that was killed is gone", false, true);
+        }
+        let first = index * THREADS;
+        (first..first + THREADS).for_each(|thread| self.board.set_parked(thread));
+        self.children[index] = self.start_at(first)?;
+        Ok(())
+    }
+
+    /// Fails if an operation takes too long.
+    fn look_for_stuck(&self) -> Outcome {
+        for (thread, kind, millis) in self.board.under_way() {
+            if millis > patience().as_millis() as u64 {
+                self.tell_where_all_are();
+                return check(format!("{kind:?} of thread {thread}, in ms"), millis, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what every thread is doing, and where it waits.
+    fn tell_where_all_are(&self) {
+        for (thread, kind, millis) in self.board.under_way() {
+            note(format!("thread {thread}: {kind:?} for {millis} ms"));
+        }
+        for child in &self.children {
+            note(child.where_it_hangs());
+        }
+    }
+
+    /// Lets everybody wait, and checks what there is.
+    fn check_at_rest(&mut self) -> Outcome {
+        self.board.set_phase(Phase::Pause);
+        while !self.board.all_parked() {
+            self.look_for_stuck()?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        let outcome = self.check_all();
+        self.board.set_phase(Phase::Run);
+        outcome
+    }
+
+    /// The books, the data of what is bound, and the kernel's health.
+    fn check_all(&self) -> Outcome {
+        if !self.region.is_bound() {
+            self.region.bind()?;
+        }
+        check_books(self.region)?;
+        for device in self.region.devices()? {
+            if device.driver().as_deref() == Some(Driver::DeviceDax.name()) {
+                verify(&device)?;
+            }
+        }
+        check("kernel health", Health::now(), self.health)
+    }
+
+    /// Ends all processes.
+    fn end(&mut self) -> Outcome {
+        self.board.set_phase(Phase::Stop);
+        for mut child in self.children.drain(..) {
+            if child.wait_for(patience()).is_none() {
+                note(child.where_it_hangs());
+                return check("a process ended", false, true);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks at a bound device's data.
+fn verify(device: &Device) -> Outcome {
+    let map = Map::whole(device)?;
+    tags::verify_some(&map, &device.ranges()?)
+}
+
+/// The longest that an operation may take on this kernel.
+fn patience() -> Duration {
+    PATIENCE * kernel::slowness()
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Words that say where in physical memory they belong.
+//!
+//! Two words of each page hold nothing or the tag of their own address. Whoever reads another
+//! value through a mapping sees memory that is not what the mapping says, or that was written
+//! through another mapping to the wrong place.
+
+use crate::ktap::{check, Failure, Outcome};
+use crate::mmap::Map;
+use crate::trap::Signal;
+use crate::units::{Range, PAGE, UNIT};
+
+/// Where in a page the words are.
+const PLACES: [u64; 2] = [0, PAGE - 8];
+
+/// The tag of a physical address; never 0.
+pub fn tag(address: u64) -> u64 {
+    // The finalizer of splitmix64, which is a bijection.
+    let mut z = address ^ 0x6461_7874_6167_7321;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)).max(1)
+}
+
+/// The physical address of an offset into a device.
+pub fn address(ranges: &[Range], offset: u64) -> Option<u64> {
+    let range = ranges
+        .iter()
+        .rfind(|range| range.page_offset * PAGE <= offset)?;
+    let address = range.span.start + (offset - range.page_offset * PAGE);
+    (address <= range.span.end).then_some(address)
+}
+
+/// A place that has a tag, in the page at `page` bytes.
+pub fn place(page: u64, random: u64) -> u64 {
+    page + PLACES[random as usize % PLACES.len()]
+}
+
+/// Whether `word` may be at that address.
+pub fn fits(word: u64, address: u64) -> bool {
+    word == 0 || word == tag(address)
+}
+
+/// The words of every `step`th page of a mapping of a whole device.
+fn places(ranges: &[Range], step: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+    ranges.iter().flat_map(move |range| {
+        let pages = (0..range.span.len() / PAGE).step_by(step as usize);
+        pages.flat_map(move |page| {
+            PLACES.map(|place| {
+                let offset = page * PAGE + place;
+                (range.page_offset * PAGE + offset, range.span.start + offset)
+            })
+        })
+    })
+}
+
+/// Wipes out the words of every page.
+pub fn clear(map: &Map, ranges: &[Range]) -> Outcome {
+    for (offset, _) in places(ranges, 1) {
+        must(map.store(offset, 0), offset)?;
+    }
+    Ok(())
+}
+
+/// Checks the words of every page, and how many there are that hold a tag.
+pub fn verify(map: &Map, ranges: &[Range]) -> Result<u64, Failure> {
+    let mut tags = 0;
+    for (offset, address) in places(ranges, 1) {
+        let word = must(map.load(offset), offset)?;
+        if !fits(word, address) {
+            wrong(word, offset, address)?;
+        }
+        tags += u64::from(word != 0);
+    }
+    Ok(tags)
+}
+
+/// Checks a few words of each unit and writes their tags, and compares the frame behind each unit.
+pub fn verify_some(map: &Map, ranges: &[Range]) -> Outcome {
+    for (offset, address) in places(ranges, 37) {
+        let word = must(map.load(offset), offset)?;
+        if !fits(word, address) {
+            wrong(word, offset, address)?;
+        }
+        must(map.store(offset, tag(address)), offset)?;
+    }
+    for range in ranges {
+        for unit in (0..range.span.len()).step_by(UNIT as usize) {
+            let offset = range.page_offset * PAGE + unit;
+            must(map.load(offset), offset)?;
+            let frame = map.frames(offset, 1)?;
+            let expected = vec![Some((range.span.start + unit) / PAGE)];
+            check(format!("frame at offset {offset:#x}"), frame, expected)?;
+        }
+    }
+    Ok(())
+}
+
+/// A word that does not belong there.
+fn wrong(word: u64, offset: u64, address: u64) -> Outcome {
+    let at = format!("word at offset {offset:#x}, address {address:#x}");
+    check(at, word, tag(address))
+}
+
+/// An access that must succeed.
+fn must<T>(result: Result<T, Signal>, offset: u64) -> Result<T, Failure> {
+    result.map_err(|signal| Failure::Fail(format!("access at offset {offset:#x}: {signal:?}")))
+}

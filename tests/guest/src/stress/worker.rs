@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A process of a stress run: a few threads that do one operation after the other.
+
+use super::board::{Board, End, Phase};
+use super::files::{Files, Trouble};
+use super::operation::Kind;
+use crate::compare::random::Random;
+use crate::device::{mapping_text, Device, Driver};
+use crate::errno::Errno;
+use crate::inject::Injector;
+use crate::race::write;
+use crate::region::Region;
+use crate::sysfs;
+use crate::units::{GIB, MIB, PAGE, UNIT};
+use std::thread;
+use std::time::Duration;
+
+/// Devices that there are at most, about.
+const DEVICES: u64 = 10;
+/// Units that ranges are asked for in by name: few, so that they meet.
+const WINDOW: u64 = 64;
+/// One operation in so many has an allocation fail, one of the first so many.
+const STARVED: (u64, u64) = (6, 60);
+
+/// Runs threads `first` to `first + count` of the board until told to stop.
+pub fn process(region: &Region, board: &Board, first: usize, count: usize, seed: u64) -> i32 {
+    // A worker must not outlive who would stop it.
+    // SAFETY: Sets a flag of this process; there are no pointers in it.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    thread::scope(|scope| {
+        for id in first..first + count {
+            scope.spawn(move || {
+                let mut worker = Worker {
+                    region,
+                    board,
+                    id,
+                    random: Random::new(seed, id as u64),
+                    injector: Injector::new().ok().flatten(),
+                    files: Files::new(region),
+                };
+                worker.run();
+            });
+        }
+    });
+    0
+}
+
+/// One thread.
+struct Worker<'a> {
+    region: &'a Region,
+    board: &'a Board,
+    id: usize,
+    random: Random,
+    injector: Option<Injector>,
+    files: Files<'a>,
+}
+
+impl Worker<'_> {
+    /// One operation after the other.
+    fn run(&mut self) {
+        let weights = Kind::ALL.map(Kind::weight);
+        self.board.set_idle(self.id);
+        loop {
+            match self.board.phase() {
+                Phase::Run => {
+                    let kind = Kind::ALL[self.random.weighted(&weights)];
+                    self.step(kind);
+                }
+                Phase::Pause => {
+                    self.board.set_parked(self.id);
+                    while self.board.phase() == Phase::Pause {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    self.board.set_idle(self.id);
+                }
+                Phase::Stop => break,
+            }
+        }
+        self.board.set_parked(self.id);
+    }
+
+    /// One operation.
+    fn step(&mut self, kind: Kind) {
+        let starve = kind.may_starve() && self.random.once_in(STARVED.0);
+        let nth = if starve {
+            1 + self.random.below(STARVED.1)
+        } else {
+            0
+        };
+        self.board.begin(self.id, kind);
+        let (result, starved) = self.perform(kind, nth);
+        let end = match result {
+            Ok(()) => End::Done,
+            Err(Trouble::Refused(Errno::ENOMEM)) if starved => End::Starved,
+            Err(Trouble::Refused(errno)) if kind.may_end_in(errno) => End::Refused,
+            Err(Trouble::Refused(errno)) => {
+                self.violation(&format!("{kind:?} ended in {errno}"));
+                End::Refused
+            }
+            Err(Trouble::Violation(what)) => {
+                self.violation(&format!("{kind:?}: {what}"));
+                End::Refused
+            }
+        };
+        self.board.end(self.id, kind, end);
+    }
+
+    /// Reports what must not be.
+    fn violation(&self, what: &str) {
+        println!("# thread {}: {what}", self.id);
+        self.board.add_violation();
+    }
+
+    /// Does an operation, with the `nth` allocation failing unless that is 0; whether it has.
+    fn perform(&mut self, kind: Kind, nth: u64) -> (Result<(), Trouble>, bool) {
+        match &self.injector {
+            Some(injector) if nth > 0 => {
+                if let Err(errno) = injector.arm(nth) {
+                    return (Err(Trouble::Refused(errno)), false);
+                }
+            }
+            _ => return (self.act(kind), false),
+        }
+        let result = self.act(kind);
+        let starved = self.injector.as_ref().map(|i| i.disarm() == Ok(true));
+        (result, starved.unwrap_or(false))
+    }
+
+    /// Does an operation.
+    fn act(&mut self, kind: Kind) -> Result<(), Trouble> {
+        let random = &mut self.random;
+        let region = self.region;
+        let device = Device::named(format!("dax{}.{}", region.id(), random.below(DEVICES)));
+        match kind {
+            Kind::Create => {
+                // The lowest free number is given away first.
+                let last = Device::named(format!("dax{}.{DEVICES}", region.id()));
+                if !last.exists() {
+                    write(&region.attr("create"), "1")?;
+                }
+            }
+            Kind::Delete => write(&region.attr("delete"), device.name())?,
+            Kind::Resize => {
+                let bytes = match random.below(8) {
+                    0 | 1 => 0,
+                    2 => 128 * MIB + random.below(64) * UNIT,
+                    3 => GIB,
+                    _ => random.below(16) * UNIT,
+                };
+                write(&device.attr("size"), &bytes.to_string())?;
+            }
+            Kind::Map => {
+                let span = region.units(random.below(WINDOW), random.between(1, 4));
+                write(&device.attr("mapping"), &mapping_text(span))?;
+            }
+            Kind::Align => {
+                let align = [PAGE, PAGE, UNIT, UNIT, UNIT, GIB][random.below(6) as usize];
+                write(&device.attr("align"), &align.to_string())?;
+            }
+            Kind::Bind => write(&Driver::DeviceDax.attr("bind"), device.name())?,
+            Kind::Unbind => write(&device.attr("driver/unbind"), device.name())?,
+            Kind::Rebind => {
+                let ended = write(&Region::driver_attr("unbind"), region.hmem());
+                write(&Region::driver_attr("bind"), region.hmem())?;
+                ended?;
+            }
+            Kind::NewId => write(&Driver::DeviceDax.attr("new_id"), device.name())?,
+            Kind::RemoveId => write(&Driver::DeviceDax.attr("remove_id"), device.name())?,
+            Kind::Kmem => {
+                // Binds it, if it has whole blocks of memory.
+                write(&Driver::Kmem.attr("new_id"), device.name())?;
+                write(&Driver::Kmem.attr("remove_id"), device.name())?;
+            }
+            Kind::Open => self.files.open(&device, random)?,
+            Kind::Touch => self.files.touch(random)?,
+            Kind::Split => self.files.split(random)?,
+            Kind::Fork => self.files.fork(random)?,
+            Kind::Pin => self.files.pin(random)?,
+            Kind::Look => look(region, &device)?,
+        }
+        Ok(())
+    }
+}
+
+/// Reads what there is to read, and checks what must be true of it at any time.
+fn look(region: &Region, device: &Device) -> Result<(), Trouble> {
+    let number = |result: sysfs::Result<u64>| result.map_err(|e| Trouble::Refused(e.errno));
+    let all = region.span();
+    let available = number(region.available())?;
+    if available > all.len() || available % UNIT != 0 {
+        return Err(Trouble::Violation(format!("available: {available:#x}")));
+    }
+    for attr in ["seed", "create", "size", "id"] {
+        sysfs::try_read(&region.attr(attr))?;
+    }
+    for attr in ["align", "modalias", "numa_node", "target_node", "uevent"] {
+        sysfs::try_read(&device.attr(attr))?;
+    }
+    let resource = number(device.resource())?;
+    if resource < all.start || resource > all.end || resource % UNIT != 0 {
+        return Err(Trouble::Violation(format!("resource: {resource:#x}")));
+    }
+    let size = number(device.size())?;
+    if size > all.len() || size % UNIT != 0 {
+        return Err(Trouble::Violation(format!("size: {size:#x}")));
+    }
+    for range in device.ranges().map_err(|e| Trouble::Refused(e.errno))? {
+        if range.span.start < all.start || range.span.end > all.end {
+            return Err(Trouble::Violation(format!("range: {range:?}")));
+        }
+    }
+    Ok(())
+}
