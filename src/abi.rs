@@ -21,6 +21,7 @@ use crate::mapping::{self, Mapping};
 use crate::range::{Align, PhysRange};
 use crate::region::{Config, Kind, Region, Registration};
 use crate::sys::bus::Driver;
+use crate::sys::dev_dax::CDevDax;
 use crate::sys::device::{DeviceType, FromDevice, Object, Ref};
 use crate::sys::pagemap::Template;
 use crate::sys::resource::Span;
@@ -321,14 +322,7 @@ pub(crate) unsafe extern "C" fn dax_rust_pgoff_to_phys(
     size: c_ulong,
 ) -> bindings::phys_addr_t {
     // SAFETY: By the contract; ranges do not change while a driver is bound.
-    let (ranges, count) = unsafe { ((*dev_dax).ranges, (*dev_dax).nr_range) };
-    let entries: &[Entry] = match (NonNull::new(ranges), usize::try_from(count)) {
-        // SAFETY: That many entries are there; their layout is asserted above.
-        (Some(ranges), Ok(count)) => unsafe {
-            core::slice::from_raw_parts(ranges.as_ptr().cast(), count)
-        },
-        _ => &[],
-    };
+    let entries = unsafe { CDevDax::entries(dev_dax) };
     layout::pgoff_to_phys(entries, pgoff as u64, size as u64).unwrap_or(bindings::phys_addr_t::MAX)
 }
 

@@ -11,13 +11,15 @@
 use kernel::device::{Bound, Device};
 use kernel::devres;
 use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Acquire, ordering::Release, Atomic};
 use kernel::sync::Arc;
 
+use crate::around::Window;
 use crate::device::DevDax;
+use crate::fault;
 use crate::range::Align;
 use crate::sys::bus::{Driver, Probe};
 use crate::sys::cdev::Cdev;
+use crate::sys::dax_core::Life;
 use crate::sys::device::{device, Ref};
 use crate::sys::pagemap::{self, ExpediteUnmap, Expedited, Mapped};
 use crate::sys::resource::request_mem_region;
@@ -34,8 +36,12 @@ pub(crate) struct Binding {
     device: Ref<DevDax>,
     /// The device's alignment, which is also the size of its pages.
     align: Align,
+    /// The order of these pages in pages of the machine.
+    order: u32,
+    /// How many of them a fault maps; `None` for the one.
+    window: Option<Window>,
     /// Until the device is unbound.
-    alive: Atomic<bool>,
+    life: Life,
 }
 
 impl Binding {
@@ -49,9 +55,19 @@ impl Binding {
         self.align
     }
 
-    /// Whether the device is still bound as it was when the file was opened.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.alive.load(Acquire)
+    /// Its order, in pages of the machine.
+    pub(crate) fn order(&self) -> u32 {
+        self.order
+    }
+
+    /// How many of them a fault maps; `None` for the one.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.window
+    }
+
+    /// How long the device is bound as it was when the file was opened.
+    pub(crate) fn life(&self) -> &Life {
+        &self.life
     }
 }
 
@@ -82,11 +98,14 @@ impl Probe for DeviceDax {
         }
         let mapped = pagemap::map(dev, dax.template(), entries, align)?;
 
+        let order = pagemap::page_order(align);
         let binding = Arc::new(
             Binding {
                 device: Ref::of(dax),
                 align,
-                alive: Atomic::new(true),
+                order,
+                window: fault::window(order),
+                life: Life::begin(dax.dax()),
             },
             GFP_KERNEL,
         )?;
@@ -116,7 +135,7 @@ impl Drop for Live {
     /// Sleeps until no page of the device is mapped or pinned.
     fn drop(&mut self) {
         let dax = self.binding.device();
-        self.binding.alive.store(false, Release);
+        self.binding.life.end();
         dax.set_binding(None);
         drop(self.cdev.take());
         {

@@ -16,12 +16,13 @@
 //! | `struct dax_mapping` | `mapping.rs` |
 //! | `dax_bus_type`, new_id | `bus.rs` |
 //! | `dev_dax_probe()` | `chardev.rs` |
-//! | `dax_fops`, `dax_vm_ops` | `fault.rs` |
+//! | `dax_fops`, `dax_vm_ops` | `fault.rs`, `around.rs` |
 //! | kstrtoull(), `range_parse()` | `parse.rs` |
 //! | exported symbols | `abi.rs`, `glue.c` |
 //!
-//! `range.rs`, `layout.rs`, `space.rs` and `parse.rs` are pure: they use nothing
-//! of the kernel but what `prelude.rs` names, and are tested on the host.
+//! `range.rs`, `layout.rs`, `space.rs`, `parse.rs` and `around.rs` are pure: they
+//! use nothing of the kernel but what `prelude.rs` names, and are tested on the
+//! host.
 //! `unsafe` is in `sys/` and `abi.rs` only.
 //!
 //! # Locks
@@ -41,9 +42,11 @@
 
 #![recursion_limit = "2048"]
 
+use core::borrow::Borrow;
 use kernel::prelude::*;
 
 mod abi;
+mod around;
 mod attrs;
 mod bus;
 mod chardev;
@@ -58,6 +61,8 @@ mod region;
 mod space;
 mod sys;
 
+use crate::around::Window;
+
 module! {
     type: DaxModule,
     name: "device_dax",
@@ -65,6 +70,18 @@ module! {
     description: "Device DAX: direct access device driver",
     license: "GPL v2",
     alias: ["dax:t0*"],
+    params: {
+        fault_around: u32 {
+            default: 16,
+            description: "Pages, of the device's alignment, that a page fault maps: a power of two, 1 for the page alone",
+        },
+    },
+}
+
+/// How many pages a fault maps.
+fn fault_around() -> Window {
+    // Linux 7.2 has a reference here, 7.3 the value: both can be borrowed as one.
+    Window::new(*module_parameters::fault_around.value().borrow())
 }
 
 /// The module. Fields are dropped in order: the driver goes before the bus.

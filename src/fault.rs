@@ -10,56 +10,33 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use crate::around::{Around, Window};
 use crate::chardev::Binding;
 use crate::device::DevDax;
 use crate::range::PAGE_SHIFT;
 use crate::sys::cdev::CharDev;
 use crate::sys::dax_core::{Alive, DaxDevice, ReadGuard};
+use crate::sys::dev_dax::Page;
 use crate::sys::vma::{
     reject, reject_unaligned, Answer, Area, Fault, VmaDesc, PMD_ORDER, PUD_ORDER,
 };
 
-/// The page sizes of the machine.
-#[derive(Clone, Copy)]
-enum FaultSize {
-    /// 4 KiB on x86.
-    Pte,
-    /// 2 MiB on x86.
-    Pmd,
-    /// 1 GiB on x86.
-    Pud,
+/// The name that messages give the handler of faults of 2^`order` pages: what C
+/// calls it.
+fn handler(order: u32) -> &'static CStr {
+    match order {
+        0 => c"__dev_dax_pte_fault",
+        PMD_ORDER => c"__dev_dax_pmd_fault",
+        _ => c"__dev_dax_pud_fault",
+    }
 }
 
-impl FaultSize {
-    fn from_order(order: u32) -> Option<Self> {
-        match order {
-            0 => Some(Self::Pte),
-            PMD_ORDER => Some(Self::Pmd),
-            PUD_ORDER => Some(Self::Pud),
-            _ => None,
-        }
-    }
-
-    fn order(self) -> u32 {
-        match self {
-            Self::Pte => 0,
-            Self::Pmd => PMD_ORDER,
-            Self::Pud => PUD_ORDER,
-        }
-    }
-
-    fn bytes(self) -> usize {
-        1 << (self.order().saturating_add(PAGE_SHIFT as u32))
-    }
-
-    /// The name that messages give the handler: what C calls it.
-    fn handler(self) -> &'static CStr {
-        match self {
-            Self::Pte => c"__dev_dax_pte_fault",
-            Self::Pmd => c"__dev_dax_pmd_fault",
-            Self::Pud => c"__dev_dax_pud_fault",
-        }
-    }
+/// How many pages of 2^`order` pages a fault maps; `None` for the one.
+///
+/// Of the largest there is one a table, as good as.
+pub(crate) fn window(order: u32) -> Option<Window> {
+    let window = crate::fault_around();
+    (order < PUD_ORDER && window.has_neighbours()).then_some(window)
 }
 
 impl Binding {
@@ -68,28 +45,21 @@ impl Binding {
     /// # Errors
     ///
     /// `ENXIO` if the device was unbound since the file was opened, `EINVAL` if
-    /// the area is private, not aligned, or of a file that is not the device's.
+    /// the area is private or not aligned.
     fn check<'a>(
         &'a self,
         area: &impl Area,
-        func: &CStr,
+        func: impl Fn() -> &'static CStr,
         guard: &'a ReadGuard,
     ) -> Result<Alive<'a>> {
-        if !self.is_alive() {
-            return Err(ENXIO);
-        }
-        let alive = self.device().dax().alive(guard).ok_or(ENXIO)?;
+        let alive = self.life().alive(guard).ok_or(ENXIO)?;
         if !area.is_shared() {
-            reject(self.device(), func, c"attempted private mapping");
+            reject(self.device(), func(), c"attempted private mapping");
             return Err(EINVAL);
         }
         let mask = self.mask();
         if (area.start() | area.end()) & mask != 0 {
-            reject_unaligned(self.device(), func, area, mask);
-            return Err(EINVAL);
-        }
-        if !area.is_dax() {
-            reject(self.device(), func, c"vma is not DAX capable");
+            reject_unaligned(self.device(), func(), area, mask);
             return Err(EINVAL);
         }
         Ok(alive)
@@ -97,31 +67,31 @@ impl Binding {
 
     /// The bits of an address within a page of the device.
     fn mask(&self) -> usize {
-        self.page_size().saturating_sub(1)
+        self.page_size().wrapping_sub(1)
     }
 
-    /// C: `__dev_dax_pte_fault()`, `__dev_dax_pmd_fault()`, `__dev_dax_pud_fault()`.
-    fn fault_of_size(&self, fault: &mut Fault, size: FaultSize) -> Answer {
-        let guard = ReadGuard::new();
-        let Ok(alive) = self.check(fault, size.handler(), &guard) else {
-            return Answer::SIGBUS;
+    /// Maps the neighbours of `page`, which was mapped at `start`. That one of them
+    /// cannot be mapped is the end of it and nobody's error.
+    fn map_around(&self, window: Window, fault: &Fault, start: usize, page: &Page<'_>) {
+        let table = match self.order() {
+            0 => 1 << PAGE_SHIFT << PMD_ORDER,
+            _ => 1 << PAGE_SHIFT << PUD_ORDER,
         };
-        let bytes = size.bytes();
-        if bytes < self.page_size() {
-            return Answer::SIGBUS;
-        }
-        if bytes > self.page_size() {
-            return Answer::FALLBACK;
-        }
-        let start = fault.address() & !self.mask();
-        match start.checked_add(bytes) {
-            Some(end) if start >= fault.start() && end <= fault.end() => {}
-            _ => return Answer::SIGBUS,
-        }
-        let pgoff = fault.pgoff(start);
-        match self.device().c().page_at(&alive, pgoff, self.align()) {
-            Some(page) => fault.insert(&page, size.order()),
-            None => Answer::SIGBUS,
+        let bytes = self.align().bytes();
+        // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
+        let (start, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
+        let around = window
+            .around(start, bytes, table)
+            .min(Around::within(start, bytes, first, end.saturating_sub(1)))
+            .min(page.around());
+        let mut at = fault.around(self.order());
+        for offset in around.offsets(bytes) {
+            let mapped = page
+                .neighbour(offset)
+                .is_some_and(|page| at.insert(&page, offset));
+            if !mapped {
+                break;
+            }
         }
     }
 }
@@ -133,7 +103,7 @@ impl CharDev for Binding {
     fn open(device: &DevDax) -> Result<Arc<Self>> {
         device
             .binding()
-            .filter(|binding| binding.is_alive())
+            .filter(|binding| binding.life().lasts())
             .ok_or(ENXIO)
     }
 
@@ -144,11 +114,17 @@ impl CharDev for Binding {
     /// C: `dax_mmap_prepare()`.
     fn mmap(&self, desc: &mut VmaDesc) -> Result {
         let guard = ReadGuard::new();
-        self.check(desc, c"dax_mmap_prepare", &guard)?;
+        let func = || c"dax_mmap_prepare";
+        self.check(desc, func, &guard)?;
+        // What a file is does not change, so no fault asks again.
+        if !desc.is_dax() {
+            reject(self.device(), func(), c"vma is not DAX capable");
+            return Err(EINVAL);
+        }
         // No page of the device could ever be put into such a mapping.
         let in_page = self.mask() >> PAGE_SHIFT;
         if desc.pgoff() & in_page != 0 {
-            reject(self.device(), c"dax_mmap_prepare", c"unaligned offset");
+            reject(self.device(), func(), c"unaligned offset");
             return Err(EINVAL);
         }
         desc.set_huge();
@@ -187,10 +163,33 @@ impl CharDev for Binding {
 
     /// C: `dev_dax_huge_fault()`.
     fn fault(&self, fault: &mut Fault, order: u32) -> Answer {
-        match FaultSize::from_order(order) {
-            Some(size) => self.fault_of_size(fault, size),
-            None => Answer::SIGBUS,
+        let guard = ReadGuard::new();
+        let Ok(alive) = self.check(fault, || handler(order), &guard) else {
+            return Answer::SIGBUS;
+        };
+        if order != self.order() {
+            return if order < self.order() {
+                Answer::SIGBUS
+            } else {
+                Answer::FALLBACK
+            };
         }
+        let start = fault.address() & !self.mask();
+        match start.checked_add(self.page_size()) {
+            Some(end) if start >= fault.start() && end <= fault.end() => {}
+            _ => return Answer::SIGBUS,
+        }
+        let device = self.device().c();
+        let Some(page) = device.page_at(&alive, fault.pgoff(start), self.align()) else {
+            return Answer::SIGBUS;
+        };
+        let answer = fault.insert(&page, order);
+        if let Some(window) = self.window() {
+            if answer.is_mapped() && page.around() != Around::NONE && !fault.wants_single() {
+                self.map_around(window, fault, start, &page);
+            }
+        }
+        answer
     }
 
     /// C: `dev_dax_may_split()`.
@@ -203,6 +202,6 @@ impl CharDev for Binding {
 
     /// C: `dev_dax_pagesize()`.
     fn page_size(&self) -> usize {
-        usize::try_from(self.align().bytes()).unwrap_or(usize::MAX)
+        1 << PAGE_SHIFT << self.order()
     }
 }

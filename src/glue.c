@@ -6,7 +6,9 @@
  */
 #include <linux/export.h>
 #include <linux/init.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/userfaultfd_k.h>
 #ifdef CONFIG_X86
 #include <asm/cpufeature.h>
 #endif
@@ -23,16 +25,25 @@ EXPORT_SYMBOL_GPL(dax_driver_unregister);
 EXPORT_SYMBOL_GPL(kill_dev_dax);
 EXPORT_SYMBOL_GPL(static_dev_dax);
 
-/*
- * Weak, as in bus.c: nfit_test links a strong definition into its own
- * device_dax. Rust cannot define weak symbols.
- */
-__weak phys_addr_t dax_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
+static phys_addr_t own_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
 				     unsigned long size)
 {
 	return dax_rust_pgoff_to_phys(dev_dax, pgoff, size);
 }
+
+/*
+ * Weak, as in bus.c: nfit_test links a strong definition into its own
+ * device_dax. Rust cannot define weak symbols.
+ */
+phys_addr_t dax_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
+			      unsigned long size)
+	__weak __alias(own_pgoff_to_phys);
 EXPORT_SYMBOL_GPL(dax_pgoff_to_phys);
+
+bool dax_glue_pgoff_to_phys_overridden(void)
+{
+	return dax_pgoff_to_phys != own_pgoff_to_phys;
+}
 
 /*
  * Built in, hmem's device_initcall runs before module init of this crate and
@@ -87,45 +98,38 @@ bool dax_glue_pfn_idle(unsigned long pfn)
 	return page_ref_count(pfn_to_page(pfn)) <= 1;
 }
 
-/* memory-failure finds the users of a page through these two. */
-void dax_glue_pfn_set_mapping(unsigned long pfn, struct address_space *mapping,
-			      pgoff_t pgoff)
-{
-	struct folio *folio = pfn_folio(pfn);
-
-	if (folio->mapping)
-		return;
-	folio->index = pgoff;
-	folio->mapping = mapping;
-}
-
 vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
-			       unsigned int order)
+			       pgoff_t pgoff, unsigned int order)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
 
+	/* memory-failure finds the users of a page through these two. */
+	if (!folio->mapping) {
+		folio->index = pgoff;
+		folio->mapping = vmf->vma->vm_file->f_mapping;
+	}
 	if (order == 0)
 		return vmf_insert_page_mkwrite(vmf, page, write);
 	if (order == PMD_ORDER)
-		return vmf_insert_folio_pmd(vmf, page_folio(page), write);
+		return vmf_insert_folio_pmd(vmf, folio, write);
 #ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
 	if (order == PUD_ORDER)
-		return vmf_insert_folio_pud(vmf, page_folio(page), write);
+		return vmf_insert_folio_pud(vmf, folio, write);
 #endif
 	return VM_FAULT_FALLBACK;
 }
 
-pgoff_t dax_glue_vma_pgoff(const struct vm_area_struct *vma, unsigned long addr)
+/* device-dax pages are marked on the head, see mf_generic_kill_procs(). */
+bool dax_glue_pfn_poisoned(unsigned long pfn)
 {
-	return linear_page_index((struct vm_area_struct *)vma, addr);
+	return folio_test_hwpoison(pfn_folio(pfn));
 }
 
-bool dax_glue_vma_shared(const struct vm_area_struct *vma)
+bool dax_glue_vma_has_uffd(struct vm_area_struct *vma)
 {
-	vma_flags_t flags = vma->flags;
-
-	return vma_flags_test_any(&flags, VMA_MAYSHARE_BIT);
+	return uffd_disable_fault_around(vma);
 }
 
 bool dax_glue_desc_shared(const struct vm_area_desc *desc)

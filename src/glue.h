@@ -25,6 +25,7 @@
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_STATIC = IORESOURCE_DAX_STATIC;
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_KMEM = IORESOURCE_DAX_KMEM;
 const unsigned int RUST_CONST_HELPER_FOP_MMAP_SYNC = (__force unsigned int)FOP_MMAP_SYNC;
+const vm_flags_t RUST_CONST_HELPER_DAX_VM_RAND_READ = VM_RAND_READ;
 #endif
 
 /* Implemented in Rust. */
@@ -33,6 +34,7 @@ phys_addr_t dax_rust_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
 				   unsigned long size);
 
 /* Implemented in glue.c. */
+bool dax_glue_pgoff_to_phys_overridden(void);
 bool dax_glue_align_valid(unsigned long align);
 unsigned long dax_glue_compat_align(void);
 bool dax_glue_memmap_on_memory(void);
@@ -40,12 +42,10 @@ void *dax_glue_memremap_pages(struct device *dev, struct dev_pagemap *pgmap);
 bool dax_glue_pfn_is_of(unsigned long pfn, const struct dev_pagemap *pgmap);
 int dax_glue_dev_to_node(const struct device *dev);
 bool dax_glue_pfn_idle(unsigned long pfn);
-void dax_glue_pfn_set_mapping(unsigned long pfn, struct address_space *mapping,
-			      pgoff_t pgoff);
 vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
-			       unsigned int order);
-pgoff_t dax_glue_vma_pgoff(const struct vm_area_struct *vma, unsigned long addr);
-bool dax_glue_vma_shared(const struct vm_area_struct *vma);
+			       pgoff_t pgoff, unsigned int order);
+bool dax_glue_pfn_poisoned(unsigned long pfn);
+bool dax_glue_vma_has_uffd(struct vm_area_struct *vma);
 bool dax_glue_desc_shared(const struct vm_area_desc *desc);
 void dax_glue_desc_set_huge(struct vm_area_desc *desc);
 bool dax_glue_file_is_dax(const struct file *file);

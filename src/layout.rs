@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::around::Around;
 use crate::prelude::{AllocError, KVVec, RBTreeNodeReservation, GFP_KERNEL};
 use crate::range::{Align, PgOff, PhysRange};
 
@@ -46,6 +47,22 @@ impl Entry {
         PhysRange::new(self.start, self.last)
     }
 
+    /// The physical address of the `size` bytes at page `pgoff` of the device, if
+    /// they are in the range.
+    #[inline]
+    pub(crate) fn phys(&self, pgoff: u64, size: u64) -> Option<u64> {
+        let offset = PgOff::new(pgoff).since(self.pgoff())?.bytes()?;
+        let phys = self.start.checked_add(offset)?;
+        let behind = self.last.checked_sub(phys)?;
+        (size.saturating_sub(1) <= behind).then_some(phys)
+    }
+
+    /// What of the range is before and behind the `size` bytes at `phys`.
+    #[inline]
+    pub(crate) fn around(&self, phys: u64, size: u64) -> Around {
+        Around::within(phys, size, self.start, self.last)
+    }
+
     /// Where the range begins in the device.
     #[inline]
     pub(crate) const fn pgoff(&self) -> PgOff {
@@ -57,11 +74,16 @@ impl Entry {
 /// The physical address of the `size` bytes at page `pgoff`, if they are within
 /// one range of `entries`, which are a [`Layout`]'s. C: `dax_pgoff_to_phys()`.
 pub(crate) fn pgoff_to_phys(entries: &[Entry], pgoff: u64, size: u64) -> Option<u64> {
+    entry_at(entries, pgoff)?.phys(pgoff, size)
+}
+
+/// The last of `entries`, which are a [`Layout`]'s, that does not begin behind
+/// page `pgoff`.
+#[inline]
+pub(crate) fn entry_at(entries: &[Entry], pgoff: u64) -> Option<&Entry> {
     let pgoff = PgOff::new(pgoff);
     let behind = entries.partition_point(|entry| entry.pgoff() <= pgoff);
-    let entry = entries.get(behind.checked_sub(1)?)?;
-    let offset = pgoff.since(entry.pgoff())?.bytes()?;
-    entry.range()?.address(offset, size)
+    entries.get(behind.checked_sub(1)?)
 }
 
 /// What of a [`Layout`] a plan was made for.
@@ -271,6 +293,22 @@ mod tests {
         assert_eq!(phys(6, 1), None);
         assert_eq!(phys(u64::MAX, 1), None);
         assert_eq!(pgoff_to_phys(&[], 0, 1), None);
+        Ok(())
+    }
+
+    #[test]
+    fn around_is_what_the_range_has_beside_the_page() -> Result<(), Error> {
+        let layout = layout(&[(8, 2), (2, 4)])?;
+        let around = |pgoff| {
+            let entry = entry_at(layout.entries(), pgoff)?;
+            let around = entry.around(entry.phys(pgoff, PAGE_SIZE)?, PAGE_SIZE);
+            Some((around.before / PAGE_SIZE, around.behind / PAGE_SIZE))
+        };
+        assert_eq!(around(0), Some((0, 1)));
+        assert_eq!(around(1), Some((1, 0)));
+        assert_eq!(around(2), Some((0, 3)));
+        assert_eq!(around(5), Some((3, 0)));
+        assert_eq!(around(6), None);
         Ok(())
     }
 

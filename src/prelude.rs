@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that `range.rs`, `layout.rs`, `space.rs` and `parse.rs` use of the kernel.
+//! All that the pure modules use of the kernel, see `dax.rs`.
 //!
 //! On the host `tests/host/src/shim.rs` takes the place of this file.
 

@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::error::from_err_ptr;
 use kernel::prelude::*;
+use kernel::sync::atomic::{ordering::Acquire, ordering::Release, Atomic};
 use kernel::types::{NotThreadSafe, Opaque};
 
 /// A dax device that is ours.
@@ -86,7 +87,7 @@ impl DaxDevice {
         unsafe { (*self.mapping()).a_ops = MAPPING_OPS.0.get().cast_const() };
     }
 
-    /// From now on the device is alive.
+    /// From now on the device is alive, for everyone who asks super.c.
     pub(crate) fn run(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::run_dax(self.as_ptr()) };
@@ -97,12 +98,6 @@ impl DaxDevice {
     pub(crate) fn kill(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::kill_dax(self.as_ptr()) };
-    }
-
-    /// Whether the device is alive, which it then is for as long as `guard` is.
-    pub(crate) fn alive<'a>(&'a self, _guard: &'a ReadGuard) -> Option<Alive<'a>> {
-        // SAFETY: By the type invariant; the guard is what it asserts.
-        unsafe { bindings::dax_alive(self.as_ptr()) }.then_some(Alive(self))
     }
 
     /// Removes every page of the device from every page table. Sleeps.
@@ -120,14 +115,65 @@ impl Drop for DaxDevice {
     }
 }
 
+/// One life of a dax device: from binding a driver, when its struct pages are in
+/// place, to unbinding it. A later binding is another life.
+///
+/// Unlike `dax_alive()` it tells these apart, and costs the fault path no call
+/// into super.c.
+pub(crate) struct Life {
+    dax: *mut bindings::dax_device,
+    /// See [`Alive::is_overridden`].
+    overridden: bool,
+    lasts: Atomic<bool>,
+}
+
+// SAFETY: The pointer is only compared.
+unsafe impl Send for Life {}
+// SAFETY: As above.
+unsafe impl Sync for Life {}
+
+impl Life {
+    /// A life of `dax` begins. Its struct pages are in place, and whoever takes
+    /// them away ends this life before, by [`Life::end`].
+    pub(crate) fn begin(dax: &DaxDevice) -> Self {
+        Self {
+            dax: dax.as_ptr(),
+            // SAFETY: Has no precondition.
+            overridden: unsafe { bindings::dax_glue_pgoff_to_phys_overridden() },
+            lasts: Atomic::new(true),
+        }
+    }
+
+    /// The end: the caller goes on with [`DaxDevice::kill`], which waits for those
+    /// who have an [`Alive`] of it.
+    pub(crate) fn end(&self) {
+        self.lasts.store(false, Release);
+    }
+
+    /// Whether it lasted just now.
+    pub(crate) fn lasts(&self) -> bool {
+        self.lasts.load(Acquire)
+    }
+
+    /// Whether it lasts, which it then does for as long as `guard` is there.
+    pub(crate) fn alive<'a>(&'a self, _guard: &'a ReadGuard) -> Option<Alive<'a>> {
+        self.lasts().then_some(Alive(self))
+    }
+}
+
 /// A device that is alive: bound to a driver, its struct pages in place, until
 /// the [`ReadGuard`] goes that this was made with.
-pub(crate) struct Alive<'a>(&'a DaxDevice);
+pub(crate) struct Alive<'a>(&'a Life);
 
 impl Alive<'_> {
-    /// The device.
-    pub(super) fn dax(&self) -> &DaxDevice {
-        self.0
+    /// The device, to compare it.
+    pub(super) fn dax(&self) -> *mut bindings::dax_device {
+        self.0.dax
+    }
+
+    /// Whether somebody else's `dax_pgoff_to_phys()` must be asked where a page is.
+    pub(super) fn is_overridden(&self) -> bool {
+        self.0.overridden
     }
 }
 

@@ -6,6 +6,7 @@
 //! shadow in the C layout. It is written only while no driver is bound or is
 //! being bound (see `bus::probe()`), and read by drivers only while they are.
 
+use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::types::Opaque;
@@ -13,7 +14,8 @@ use kernel::types::Opaque;
 use super::bus::Driver;
 use super::dax_core::{Alive, DaxDevice};
 use super::pagemap::Template;
-use crate::layout::Layout;
+use crate::around::Around;
+use crate::layout::{entry_at, Entry, Layout};
 use crate::range::{Align, PAGE_SHIFT};
 
 /// `struct dev_dax`, at the start of a `DevDax`.
@@ -129,10 +131,31 @@ impl CDevDax {
         driver.call_remove(self);
     }
 
+    /// The ranges that C sees.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is of a [`CDevDax`], and a driver is bound for `'a`, so that they do
+    /// not change.
+    #[inline]
+    pub(crate) unsafe fn entries<'a>(raw: *const bindings::dev_dax) -> &'a [Entry] {
+        // SAFETY: By the contract nobody writes them.
+        let (ranges, count) = unsafe { ((*raw).ranges, (*raw).nr_range) };
+        match (NonNull::new(ranges), usize::try_from(count)) {
+            // SAFETY: `set_layout` showed that many entries, whose layout abi.rs
+            // asserts; they stay where they are by the contract.
+            (Some(ranges), Ok(count)) => unsafe {
+                core::slice::from_raw_parts(ranges.as_ptr().cast(), count)
+            },
+            _ => &[],
+        }
+    }
+
     /// The page of `size` bytes that page offset `pgoff` of the device shows.
     /// `None` if it is not inside one range, or not aligned to its size.
     ///
-    /// Asks the C symbol, so that nfit_test can put its own in the way.
+    /// Where nfit_test put its own `dax_pgoff_to_phys()` in the way it is asked.
+    #[inline(always)]
     pub(crate) fn page_at<'a>(
         &self,
         alive: &'a Alive<'a>,
@@ -141,27 +164,29 @@ impl CDevDax {
     ) -> Option<Page<'a>> {
         let raw = self.0.get();
         // SAFETY: Set before the device was registered, and constant.
-        if unsafe { (*raw).dax_dev } != alive.dax().as_ptr() {
+        if unsafe { (*raw).dax_dev } != alive.dax() {
             return None;
         }
-        // SAFETY: The device is alive, so it is bound, so its ranges do not
-        // change.
-        let phys = unsafe {
-            bindings::dax_pgoff_to_phys(
-                raw,
-                pgoff as kernel::ffi::c_ulong,
-                size.bytes() as kernel::ffi::c_ulong,
-            )
+        let (entry, phys) = if !alive.is_overridden() {
+            // SAFETY: The device is alive, so it is bound.
+            let entry = entry_at(unsafe { Self::entries(raw) }, pgoff)?;
+            (Some(entry), entry.phys(pgoff, size.bytes())?)
+        } else {
+            // SAFETY: The device is alive, so it is bound, so its ranges do not
+            // change.
+            let phys = unsafe {
+                bindings::dax_pgoff_to_phys(
+                    raw,
+                    pgoff as kernel::ffi::c_ulong,
+                    size.bytes() as kernel::ffi::c_ulong,
+                )
+            };
+            if phys == bindings::phys_addr_t::MAX {
+                return None;
+            }
+            (None, phys)
         };
-        // A page table entry for an address that is not aligned would show the
-        // memory before it.
-        let found = phys != bindings::phys_addr_t::MAX && size.is_aligned(phys);
-        // INVARIANT: Within a range of the live device, and aligned.
-        found.then_some(Page {
-            alive,
-            pfn: phys >> PAGE_SHIFT,
-            pgoff,
-        })
+        Page::new(entry, phys, pgoff, size)
     }
 }
 
@@ -169,28 +194,58 @@ impl CDevDax {
 ///
 /// # Invariants
 ///
-/// The page frames from `pfn` on, as many as the size that it was looked up for,
-/// are the device's and begin at a multiple of that size.
+/// The `size` bytes at `phys` are the device's, `phys` is a multiple of `size`, and
+/// they are in the range of `entry`, if there is one.
 pub(crate) struct Page<'a> {
-    alive: &'a Alive<'a>,
-    pfn: u64,
+    /// The range; `None` if nobody knows what is contiguous.
+    entry: Option<&'a Entry>,
+    phys: u64,
     pgoff: u64,
+    size: Align,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// `None` if the page is not aligned: a page table entry for it would show the
+    /// memory before it.
+    #[inline]
+    fn new(entry: Option<&'a Entry>, phys: u64, pgoff: u64, size: Align) -> Option<Self> {
+        // INVARIANT: Just checked; the rest is the caller's.
+        size.is_aligned(phys).then_some(Self {
+            entry,
+            phys,
+            pgoff,
+            size,
+        })
+    }
+
     /// Its first page frame.
+    #[inline]
     pub(super) fn pfn(&self) -> kernel::ffi::c_ulong {
-        self.pfn as kernel::ffi::c_ulong
+        (self.phys >> PAGE_SHIFT) as kernel::ffi::c_ulong
     }
 
     /// Where in the device it is, in pages.
+    #[inline]
     pub(super) fn pgoff(&self) -> kernel::ffi::c_ulong {
         self.pgoff as kernel::ffi::c_ulong
     }
 
-    /// The address space that it is mapped through.
-    pub(super) fn mapping(&self) -> *mut bindings::address_space {
-        self.alive.dax().mapping()
+    /// What of its range is before and behind it.
+    #[inline]
+    pub(crate) fn around(&self) -> Around {
+        let around = |entry: &Entry| entry.around(self.phys, self.size.bytes());
+        self.entry.map_or(Around::NONE, around)
+    }
+
+    /// The page of the same size `bytes`, modulo 2^64, behind this one, if it is in
+    /// the same range.
+    pub(crate) fn neighbour(&self, bytes: u64) -> Option<Self> {
+        let phys = self.phys.wrapping_add(bytes);
+        // A range is contiguous in the device too.
+        let before = (self.phys >> PAGE_SHIFT).wrapping_sub(phys >> PAGE_SHIFT);
+        let pgoff = self.pgoff.wrapping_sub(before);
+        let found = self.entry?.phys(pgoff, self.size.bytes())?;
+        Self::new(self.entry, found, pgoff, self.size)
     }
 }
 

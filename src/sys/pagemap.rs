@@ -118,7 +118,7 @@ pub(crate) fn map(
 }
 
 /// The order of the compound pages that pages of `align` bytes are.
-fn page_order(align: Align) -> u32 {
+pub(crate) fn page_order(align: Align) -> u32 {
     align
         .bytes()
         .trailing_zeros()

@@ -3,6 +3,7 @@
 //! What the memory manager hands to a driver: a mapping to be made, a fault.
 
 use kernel::bindings;
+use kernel::mm::virt::{flags, VmaRef};
 use kernel::prelude::*;
 
 use super::dev_dax::Page;
@@ -21,8 +22,6 @@ pub(crate) trait Area {
     fn end(&self) -> usize;
     /// Whether stores reach the file (`VM_MAYSHARE`).
     fn is_shared(&self) -> bool;
-    /// Whether the file's pages are mapped without a page cache.
-    fn is_dax(&self) -> bool;
 }
 
 /// `struct vm_area_desc`: a mapping that is about to be made.
@@ -39,6 +38,12 @@ impl VmaDesc {
     /// The page of the file that the mapping begins with.
     pub(crate) fn pgoff(&self) -> usize {
         self.0.pgoff
+    }
+
+    /// Whether the file's pages are mapped without a page cache.
+    pub(crate) fn is_dax(&self) -> bool {
+        // SAFETY: The file is valid for the call of mmap_prepare.
+        unsafe { bindings::dax_glue_file_is_dax(self.0.file) }
     }
 
     /// The operations of the mapping.
@@ -65,11 +70,6 @@ impl Area for VmaDesc {
         // SAFETY: `self` is valid.
         unsafe { bindings::dax_glue_desc_shared(&raw const self.0) }
     }
-
-    fn is_dax(&self) -> bool {
-        // SAFETY: The file is valid for the call of mmap_prepare.
-        unsafe { bindings::dax_glue_file_is_dax(self.0.file) }
-    }
 }
 
 /// `struct vm_fault`: a page that is missing. The mmap or VMA lock is held.
@@ -85,17 +85,23 @@ impl Answer {
     pub(crate) const SIGBUS: Self = Self(bindings::vm_fault_reason_VM_FAULT_SIGBUS);
     /// Try again with smaller pages.
     pub(crate) const FALLBACK: Self = Self(bindings::vm_fault_reason_VM_FAULT_FALLBACK);
+
+    /// Whether the page is there now.
+    pub(crate) fn is_mapped(self) -> bool {
+        self.0 == bindings::vm_fault_reason_VM_FAULT_NOPAGE
+    }
 }
 
 impl Fault {
-    fn vma(&self) -> *mut bindings::vm_area_struct {
-        self.0.__bindgen_anon_1.vma
+    fn vma(&self) -> &VmaRef {
+        // SAFETY: The VMA is locked while the fault is handled.
+        unsafe { VmaRef::from_raw(self.0.__bindgen_anon_1.vma) }
     }
 
     /// The file that is mapped.
     pub(super) fn file(&self) -> *mut bindings::file {
         // SAFETY: The VMA is locked, so it and its file are valid.
-        unsafe { (*self.vma()).vm_file }
+        unsafe { (*self.vma().as_ptr()).vm_file }
     }
 
     /// The address that was accessed, a page's first.
@@ -103,43 +109,100 @@ impl Fault {
         self.0.__bindgen_anon_1.address
     }
 
-    /// Which page of the file `address`, inside the VMA, shows.
-    pub(crate) fn pgoff(&self, address: usize) -> u64 {
-        // SAFETY: The VMA is locked.
-        unsafe { bindings::dax_glue_vma_pgoff(self.vma(), address) as u64 }
+    /// Which page of the file `start`, inside the VMA and not above
+    /// [`Fault::address`], shows.
+    #[inline]
+    pub(crate) fn pgoff(&self, start: usize) -> u64 {
+        let behind = self.address().wrapping_sub(start) >> bindings::PAGE_SHIFT;
+        self.0.__bindgen_anon_1.pgoff.wrapping_sub(behind) as u64
     }
 
     /// Puts `page`, of 2^`order` pages, where the fault was.
     ///
     /// The memory manager checks that its compound pages have that order.
+    #[inline]
     pub(crate) fn insert(&mut self, page: &Page<'_>, order: u32) -> Answer {
-        // SAFETY: The struct page exists, because the device is alive; the
-        // address space lives as long as the device.
-        unsafe { bindings::dax_glue_pfn_set_mapping(page.pfn(), page.mapping(), page.pgoff()) };
-        // SAFETY: As above, and the fault is being handled.
-        Answer(unsafe { bindings::dax_glue_insert_pfn(&raw mut self.0, page.pfn(), order) })
+        insert(&mut self.0, page, order)
     }
+
+    /// Whether the user or userfaultfd wants a fault for each page.
+    #[inline]
+    pub(crate) fn wants_single(&self) -> bool {
+        if self.vma().flags() & bindings::DAX_VM_RAND_READ != 0 {
+            return true;
+        }
+        // SAFETY: The VMA is locked.
+        unsafe { bindings::dax_glue_vma_has_uffd(self.vma().as_ptr()) }
+    }
+
+    /// To put pages of 2^`order` pages around the one that faulted.
+    pub(crate) fn around(&self, order: u32) -> FaultAround {
+        let mut fault = self.0;
+        // A page that nobody wrote to is clean, so it is mapped as if read.
+        fault.flags &= !bindings::fault_flag_FAULT_FLAG_WRITE;
+        FaultAround {
+            fault,
+            start: self.address() & !((1 << order << bindings::PAGE_SHIFT) - 1),
+            pmd: fault.pmd,
+            order,
+        }
+    }
+}
+
+/// A fault, moved to pages that did not fault. It is handled at the same time.
+pub(crate) struct FaultAround {
+    fault: bindings::vm_fault,
+    /// The first address of the page that faulted.
+    start: usize,
+    /// Where its PMD is.
+    pmd: *mut bindings::pmd_t,
+    order: u32,
+}
+
+impl FaultAround {
+    /// Puts `page` into the page table `bytes`, modulo 2^64, behind the page that
+    /// faulted, unless something is there. It is of the same size, in the same VMA
+    /// and in the same page table. Whether there is a point in going on.
+    ///
+    /// Poisoned pages are left to those who touch them.
+    pub(crate) fn insert(&mut self, page: &Page<'_>, bytes: u64) -> bool {
+        // SAFETY: The struct page exists, because the device is alive.
+        if unsafe { bindings::dax_glue_pfn_poisoned(page.pfn()) } {
+            return true;
+        }
+        // CAST: Addresses are as wide as `u64` where there are such page sizes; the
+        // sign is meant.
+        let (bytes, signed) = (bytes as usize, bytes as isize);
+        let at = &mut self.fault.__bindgen_anon_1;
+        at.address = self.start.wrapping_add(bytes);
+        at.real_address = at.address;
+        at.pgoff = page.pgoff();
+        self.fault.pmd = self.pmd.wrapping_offset(signed >> bindings::PMD_SHIFT);
+        insert(&mut self.fault, page, self.order).is_mapped()
+    }
+}
+
+/// Puts `page` where `fault` was; what is there already stays.
+#[inline]
+fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>, order: u32) -> Answer {
+    // SAFETY: The struct page exists, because the device is alive, and the fault is
+    // being handled, so its VMA is locked.
+    Answer(unsafe {
+        bindings::dax_glue_insert_pfn(&raw mut *fault, page.pfn(), page.pgoff(), order)
+    })
 }
 
 impl Area for Fault {
     fn start(&self) -> usize {
-        // SAFETY: The VMA is locked.
-        unsafe { (*self.vma()).__bindgen_anon_1.__bindgen_anon_1.vm_start }
+        self.vma().start()
     }
 
     fn end(&self) -> usize {
-        // SAFETY: The VMA is locked.
-        unsafe { (*self.vma()).__bindgen_anon_1.__bindgen_anon_1.vm_end }
+        self.vma().end()
     }
 
     fn is_shared(&self) -> bool {
-        // SAFETY: The VMA is locked.
-        unsafe { bindings::dax_glue_vma_shared(self.vma()) }
-    }
-
-    fn is_dax(&self) -> bool {
-        // SAFETY: The VMA is locked, so its file is valid.
-        unsafe { bindings::dax_glue_file_is_dax(self.file()) }
+        self.vma().flags() & flags::MAYSHARE != 0
     }
 }
 

@@ -5,7 +5,13 @@ use crate::ktap;
 use crate::report::Point;
 
 /// Suites that the module must bring; one that is missing has failed.
-const SUITES: [&str; 4] = ["dax_range", "dax_layout", "dax_space", "dax_parse"];
+const SUITES: [&str; 5] = [
+    "dax_range",
+    "dax_layout",
+    "dax_space",
+    "dax_parse",
+    "dax_around",
+];
 
 /// What a log says of the suites; the points' names begin with `name`.
 pub fn points(name: &str, log: &str) -> Vec<Point> {

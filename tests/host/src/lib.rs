@@ -25,6 +25,8 @@
     allow(dead_code, unused_imports, reason = "it is used by the driver")
 )]
 
+#[path = "../../../src/around.rs"]
+pub(crate) mod around;
 #[path = "../../../src/layout.rs"]
 pub(crate) mod layout;
 #[path = "../../../src/parse.rs"]

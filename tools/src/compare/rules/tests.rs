@@ -131,6 +131,56 @@ fn aligns() {
 }
 
 #[test]
+fn fault_around_is_whole_pages_of_one_window() {
+    let mut state = state();
+    state.insert(format!("{DEVICE}/size"), r#"644 0:0 "67108864\n""#.into());
+    let touch = |c: &str, rust: &str| {
+        let step = |result: &str| Step {
+            op: json!({"touch": "dax0.1", "offset": 0, "len": 64 << 20}),
+            result: result.into(),
+            ..Step::default()
+        };
+        explain(&state, &step(c), &step(rust)).map(|rule| rule.name)
+    };
+    let one = "data same, frame [Some(7)], 2048 kB present";
+    let more = |kib: u64| format!("data same, frame [Some(7)], {kib} kB present");
+    for kib in [4096, 6144, 32768] {
+        assert_eq!(touch(one, &more(kib)), Some("fault-around"), "{kib}");
+    }
+    for kib in [0, 1024, 2048, 2052, 34816] {
+        assert_eq!(touch(one, &more(kib)), None, "{kib}");
+    }
+    assert_eq!(touch(&more(4096), &more(8192)), None);
+    assert_eq!(
+        touch(one, "data same, frame [Some(8)], 4096 kB present"),
+        None
+    );
+    assert_eq!(
+        touch(one, "data OTHER, frame [Some(7)], 4096 kB present"),
+        None
+    );
+    assert_eq!(touch("store: Signal(7)", &more(4096)), None);
+}
+
+#[test]
+fn fault_around_is_allowed_on_both_sides_of_an_unbind() {
+    let mut state = state();
+    state.insert(format!("{DEVICE}/size"), r#"644 0:0 "4194304\n""#.into());
+    let step = |first: u64, second: u64| Step {
+        op: json!({"touch_across_unbind": "dax0.1"}),
+        result: format!(
+            "data same, frame [Some(7)], {first} kB present; unbound: Err(BUS); wrote 7; \
+             data same, frame [Some(7)], {second} kB present"
+        ),
+        ..Step::default()
+    };
+    let name = |rust| explain(&state, &step(2048, 2048), &rust).map(|rule| rule.name);
+    assert_eq!(name(step(4096, 4096)), Some("fault-around"));
+    assert_eq!(name(step(4096, 2048)), Some("fault-around"));
+    assert_eq!(name(step(4096, 6144)), None, "more than is mapped");
+}
+
+#[test]
 fn numbers_are_read_as_the_kernel_does() {
     let texts = ["0x10", "020", "16", "+16", "0X10"];
     assert!(texts.iter().all(|text| parse(text) == Some(16)));

@@ -2,6 +2,7 @@
 //! Mapping devices: arguments, data, page faults, and what unbinding does to it all.
 
 mod arguments;
+mod around;
 mod data;
 mod giant;
 mod kernel_access;
@@ -19,6 +20,7 @@ use std::fs::File;
 pub const FILES: &[&[Test]] = &[
     arguments::TESTS,
     data::TESTS,
+    around::TESTS,
     kernel_access::TESTS,
     unbind::TESTS,
 ];
