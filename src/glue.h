@@ -25,6 +25,8 @@
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_STATIC = IORESOURCE_DAX_STATIC;
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_KMEM = IORESOURCE_DAX_KMEM;
 const unsigned int RUST_CONST_HELPER_FOP_MMAP_SYNC = (__force unsigned int)FOP_MMAP_SYNC;
+/* Linux 7.2 gives the kernel crate another bit under this name. */
+const vm_flags_t RUST_CONST_HELPER_DAX_VM_MAYSHARE = VM_MAYSHARE;
 const vm_flags_t RUST_CONST_HELPER_DAX_VM_RAND_READ = VM_RAND_READ;
 #endif
 

@@ -3,7 +3,7 @@
 //! What the memory manager hands to a driver: a mapping to be made, a fault.
 
 use kernel::bindings;
-use kernel::mm::virt::{flags, VmaRef};
+use kernel::mm::virt::VmaRef;
 use kernel::prelude::*;
 
 use super::dev_dax::Page;
@@ -202,7 +202,7 @@ impl Area for Fault {
     }
 
     fn is_shared(&self) -> bool {
-        self.vma().flags() & flags::MAYSHARE != 0
+        self.vma().flags() & bindings::DAX_VM_MAYSHARE != 0
     }
 }
 
