@@ -5,10 +5,12 @@
 //! - `dax-guest test GROUP [FILTER]` runs a group as root and reports in KTAP.
 //! - `dax-guest sequences SEED FIRST COUNT` does things at random and writes a transcript.
 //! - `dax-guest replay FILE` does the things in a file and writes a transcript.
+//! - `dax-guest bench MODE RANGES [ONLY]` measures, and prints JSON.
 //! - `dax-guest demo` shows the main job of the driver, for people.
 
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
+mod bench;
 mod child;
 mod compare;
 mod cxl;
@@ -43,7 +45,7 @@ use std::process::ExitCode;
 
 /// How the program is called.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
-     sequences SEED FIRST COUNT | replay FILE";
+     sequences SEED FIRST COUNT | replay FILE | bench count|wall|smoke RANGES [ONLY]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
             _ => usage(USAGE),
         },
         ["replay", file] => transcript(compare::replay(file)),
+        ["bench", mode, ranges] => measure(mode, ranges, None),
+        ["bench", mode, ranges, only] => measure(mode, ranges, Some(only)),
         ["demo"] if demo::run() => ExitCode::SUCCESS,
         ["demo"] => ExitCode::FAILURE,
         _ => usage(USAGE),
@@ -90,12 +94,20 @@ fn test(group: &str, filter: &str) -> ExitCode {
     }
 }
 
-/// The exit status of a run that writes a transcript.
+/// The exit status of a run that writes lines of JSON.
 fn transcript(outcome: sysfs::Result<bool>) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => usage(&error.to_string()),
+    }
+}
+
+/// Runs the benchmark.
+fn measure(mode: &str, ranges: &str, only: Option<&str>) -> ExitCode {
+    match bench::Mode::named(mode) {
+        Some(mode) => transcript(bench::run(mode, ranges, only)),
+        None => usage(USAGE),
     }
 }
 
