@@ -72,6 +72,7 @@ impl Group {
                 .timeout
                 .filter(|&n| n > 0)
                 .map_or(usual.timeout, Duration::from_secs),
+            counted: usual.counted,
         })
     }
 }

@@ -283,7 +283,13 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
         "-no-reboot",
     ]);
     command.args(["-machine", "q35"]);
-    if hardware_virtualisation() {
+    if machine.counted {
+        // Random numbers of the CPU decide about hash functions and addresses; they must be the
+        // same each time for counts to be.
+        command.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off"]);
+        command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
+        command.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
+    } else if hardware_virtualisation() {
         command.args(["-accel", "kvm", "-cpu", "host"]);
     } else {
         // With five page table levels KASAN looks for its shadow in the wrong

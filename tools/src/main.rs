@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The project's host tool, called by `make`: build root, kernels, guests, tests.
 
+mod bench;
 mod cache;
 mod cargo;
 mod check;
@@ -74,7 +75,7 @@ enum Command {
     Public,
     /// Build everything and show the Rust module at work in a guest
     Run,
-    /// The benchmark
+    /// The C and the Rust driver measured (ONLY, RANGES, KERNEL)
     Bench,
     /// Build the module in the kernel tree KDIR
     Module,
@@ -121,7 +122,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Public => return public::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
-        Command::Bench => bail!("there is no benchmark yet"),
+        Command::Bench => return bench::main(&repo()?),
         Command::Clean => clean()?,
         Command::Enter {
             root,

@@ -108,6 +108,8 @@ pub struct Machine {
     pub append: String,
     pub qemu: Vec<String>,
     pub timeout: Duration,
+    /// The guest's clock counts instructions: 1 ns each, whatever else this machine does.
+    pub counted: bool,
 }
 
 impl Default for Machine {
@@ -118,6 +120,7 @@ impl Default for Machine {
             append: DEFAULT_APPEND.to_owned(),
             qemu: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
+            counted: false,
         }
     }
 }
@@ -138,6 +141,11 @@ pub fn machine() -> Result<Machine> {
     }
     if let Some(timeout) = var("TIMEOUT")? {
         machine.timeout = Duration::from_secs(u64::from(number("TIMEOUT", &timeout)?));
+    }
+    machine.counted = flag("ICOUNT")?;
+    if machine.counted {
+        // There is one counter.
+        machine.cpus = 1;
     }
     Ok(machine)
 }

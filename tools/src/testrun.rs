@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{bail, Result};
 
+use crate::bench;
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::check::{self, Depth};
@@ -25,12 +26,13 @@ use crate::spec::{Impl, Spec, SERIES};
 use crate::vanilla;
 
 /// The groups before the guest tests, which bring a list of their own.
-const GROUPS: [(&str, Run); 5] = [
+const GROUPS: [(&str, Run); 6] = [
     ("rules", rules),
     ("host", host),
     ("vanilla", vanilla),
     ("kunit", kunit_suites),
     ("compare", side_by_side),
+    ("bench", bench_smoke),
 ];
 
 /// The guest tests that `make test` runs on the other series too, after KUnit;
@@ -159,6 +161,18 @@ fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let points = compare::share(tests.repo, tests.cargo, &tests.spec)?;
     report.add("compare", &human(start.elapsed()), points);
+    Ok(())
+}
+
+/// The benchmark, to see that it works. It boots both kernels, so it belongs to one of them; and
+/// what it is about is the usual ones.
+fn bench_smoke(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    if tests.spec != Spec::new(&tests.spec.series, Impl::Rust) {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let points = bench::smoke(tests.repo, tests.cargo, &tests.spec)?;
+    report.add("bench", &human(start.elapsed()), points);
     Ok(())
 }
 

@@ -6,10 +6,12 @@
 //! - `dax-guest stress SEED SECONDS` does everything at once and checks the books.
 //! - `dax-guest sequences SEED FIRST COUNT` does things at random and writes a transcript.
 //! - `dax-guest replay FILE` does the things in a file and writes a transcript.
+//! - `dax-guest bench MODE RANGES [ONLY]` measures, and prints JSON.
 //! - `dax-guest demo` shows the main job of the driver, for people.
 
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
+mod bench;
 mod books;
 mod child;
 mod compare;
@@ -51,7 +53,8 @@ use std::process::ExitCode;
 
 /// How the program is called.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
-     stress SEED SECONDS | sequences SEED FIRST COUNT | replay FILE";
+     bench count|wall|smoke RANGES [ONLY] | stress SEED SECONDS | \
+     sequences SEED FIRST COUNT | replay FILE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -70,6 +73,8 @@ fn main() -> ExitCode {
             _ => usage(USAGE),
         },
         ["replay", file] => transcript(compare::replay(file)),
+        ["bench", mode, ranges] => measure(mode, ranges, None),
+        ["bench", mode, ranges, only] => measure(mode, ranges, Some(only)),
         ["stress", seed, seconds] => match (seed.parse(), seconds.parse()) {
             (Ok(seed), Ok(seconds)) => stress(seed, seconds),
             _ => usage(USAGE),
@@ -118,12 +123,20 @@ fn stress(seed: u64, seconds: u64) -> ExitCode {
     }
 }
 
-/// The exit status of a run that writes a transcript.
+/// The exit status of a run that writes lines of JSON.
 fn transcript(outcome: sysfs::Result<bool>) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => usage(&error.to_string()),
+    }
+}
+
+/// Runs the benchmark.
+fn measure(mode: &str, ranges: &str, only: Option<&str>) -> ExitCode {
+    match bench::Mode::named(mode) {
+        Some(mode) => transcript(bench::run(mode, ranges, only)),
+        None => usage(USAGE),
     }
 }
 

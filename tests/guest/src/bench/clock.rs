@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Clocks, and measuring with them.
+
+use crate::sysfs::{Error, Result};
+use std::arch::asm;
+use std::mem::MaybeUninit;
+
+/// How often nothing is measured, to know what measuring costs.
+const EMPTY: usize = 33;
+
+/// What is read before and after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// The time stamp counter, which counts instructions where the emulator runs with
+    /// `-icount shift=0`. It also goes on while the CPU has nothing to do.
+    Counter,
+    /// The calling thread's own time, in nanoseconds: on such a machine its instructions, and
+    /// those of interrupts.
+    Thread,
+    /// Nanoseconds that pass.
+    Wall,
+}
+
+impl Clock {
+    /// What it counts.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Clock::Counter | Clock::Thread => "instructions",
+            Clock::Wall => "ns",
+        }
+    }
+
+    /// Reads it.
+    fn now(self) -> u64 {
+        match self {
+            // SAFETY: Every x86-64 CPU has the instruction, and Linux leaves it to user space.
+            Clock::Counter => unsafe { std::arch::x86_64::_rdtsc() },
+            Clock::Thread => clock(libc::CLOCK_THREAD_CPUTIME_ID),
+            Clock::Wall => clock(libc::CLOCK_MONOTONIC_RAW),
+        }
+    }
+}
+
+/// `clock_gettime(2)` in nanoseconds.
+fn clock(id: libc::clockid_t) -> u64 {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: `time` is a place for the result.
+    let rc = unsafe { libc::clock_gettime(id, time.as_mut_ptr()) };
+    assert_eq!(rc, 0, "clock {id}");
+    // SAFETY: All zeroes is a valid timespec, and the call may have overwritten it with another.
+    let time = unsafe { time.assume_init() };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A clock, and what it takes to use it.
+#[derive(Clone, Copy)]
+pub struct Meter {
+    clock: Clock,
+    empty: u64,
+}
+
+impl Meter {
+    /// Measures nothing.
+    pub fn new(clock: Clock) -> Meter {
+        Meter::against(clock, || ())
+    }
+
+    /// What is measured contains `empty`, which does not count.
+    pub fn against<T>(clock: Clock, mut empty: impl FnMut() -> T) -> Meter {
+        let raw = Meter { clock, empty: 0 };
+        let mut samples: Vec<u64> = (0..EMPTY).map(|_| raw.time(&mut empty).0).collect();
+        samples.sort_unstable();
+        Meter {
+            clock,
+            empty: samples[EMPTY / 2],
+        }
+    }
+
+    /// What it counts.
+    pub fn unit(&self) -> &'static str {
+        self.clock.unit()
+    }
+
+    /// Does `work`, and says what it cost.
+    pub fn time<T>(&self, work: impl FnOnce() -> T) -> (u64, T) {
+        let start = self.clock.now();
+        let result = work();
+        let end = self.clock.now();
+        (end.wrapping_sub(start).saturating_sub(self.empty), result)
+    }
+}
+
+/// Makes sure that the counter counts instructions: a loop of known length twice, and the
+/// difference must be exact.
+pub fn check_counter() -> Result<()> {
+    let meter = Meter {
+        clock: Clock::Counter,
+        empty: 0,
+    };
+    // Both through the same code, or their costs differ by how the compiler calls it.
+    let mut costs = [1000, 3000];
+    for cost in &mut costs {
+        let rounds = *cost;
+        *cost = (0..9)
+            .map(|_| meter.time(|| spin(rounds)).0)
+            .fold(u64::MAX, u64::min);
+    }
+    let counted = costs[1].wrapping_sub(costs[0]);
+    if counted == 2 * 2000 {
+        return Ok(());
+    }
+    Err(Error::state(format!(
+        "4000 instructions took {counted} ticks of the time stamp counter: \
+         boot with -icount shift=0,sleep=off and one CPU"
+    )))
+}
+
+/// A loop of two instructions.
+#[inline(never)]
+fn spin(rounds: u64) {
+    // SAFETY: Counts a register down to 0, which it is not at first, and changes nothing else.
+    unsafe {
+        asm!("2:", "dec {0}", "jnz 2b", inout(reg) rounds.max(1) => _, options(nomem, nostack));
+    }
+}

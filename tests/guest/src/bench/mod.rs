@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `dax-guest bench MODE RANGES [ONLY]`: what operations cost. One JSON line for each figure.
+//!
+//! - `count`: single operations on one CPU whose clock counts instructions. Nothing is printed
+//!   before all is measured: a device that works in the background would disturb the count.
+//! - `wall`: two CPUs and real time, for what waits and for what goes on at once.
+//! - `smoke`: everything once and briefly, on whatever machine, to see that it works.
+//!
+//! RANGES are numbers with commas between them, ONLY is one operation, or more in the same way.
+
+mod attribute;
+mod clock;
+mod fault;
+mod lifecycle;
+mod memory;
+mod ranges;
+mod record;
+mod threads;
+
+use crate::kernel::{self, Impl};
+use crate::region::{self, Region};
+use crate::sysfs::{self, Error, Result};
+use crate::trap;
+use clock::Clock;
+use record::Record;
+use serde_json::json;
+use std::path::Path;
+
+/// What kind of measurement a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Instructions.
+    Count,
+    /// Nanoseconds, two CPUs.
+    Wall,
+    /// All of both, in nanoseconds and few repetitions.
+    Smoke,
+}
+
+impl Mode {
+    /// By the name on the command line.
+    pub fn named(name: &str) -> Option<Mode> {
+        match name {
+            "count" => Some(Mode::Count),
+            "wall" => Some(Mode::Wall),
+            "smoke" => Some(Mode::Smoke),
+            _ => None,
+        }
+    }
+}
+
+/// A run: what is measured, how, and what came of it.
+pub struct Bench {
+    /// How to measure.
+    mode: Mode,
+    /// The operations that are asked for; all if there are none.
+    only: Vec<String>,
+    /// The figures.
+    record: Record,
+}
+
+impl Bench {
+    /// Whether an operation is asked for.
+    fn wants(&self, operation: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == operation)
+    }
+
+    /// Whether one of some operations is.
+    fn wants_any(&self, operations: &[&str]) -> bool {
+        operations.iter().any(|operation| self.wants(operation))
+    }
+
+    /// The clock for what never waits.
+    fn busy_clock(&self) -> Clock {
+        match self.mode {
+            Mode::Count => Clock::Counter,
+            Mode::Wall | Mode::Smoke => Clock::Wall,
+        }
+    }
+
+    /// The clock for what may wait for somebody else: waiting is not counted.
+    fn own_clock(&self) -> Clock {
+        match self.mode {
+            Mode::Count => Clock::Thread,
+            Mode::Wall | Mode::Smoke => Clock::Wall,
+        }
+    }
+
+    /// Whether there are enough ranges for what cannot be seen of few.
+    fn is_thorough(&self) -> bool {
+        self.mode != Mode::Smoke
+    }
+
+    /// How often something is repeated.
+    fn repetitions(&self, usual: usize) -> usize {
+        match self.mode {
+            Mode::Smoke => 2,
+            Mode::Count | Mode::Wall => usual,
+        }
+    }
+}
+
+/// Measures; whether nothing went wrong.
+pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
+    let ranges = parse(ranges)?;
+    let implementation = Impl::detect()?;
+    trap::install().map_err(|errno| Error::new("sigaction", errno))?;
+    if mode == Mode::Count {
+        clock::check_counter()?;
+    }
+    let regions = Region::fresh_all()?;
+    let Some(region) = regions.first() else {
+        return Err(Error::state("no region"));
+    };
+    let most = ranges.iter().copied().max().unwrap_or_default();
+    if region.unit_count() < 2 * most.max(2) {
+        return Err(Error::state(format!(
+            "{most} ranges with holes between them need a region of {} units; it has {}",
+            2 * most,
+            region.unit_count()
+        )));
+    }
+    let mut bench = Bench {
+        mode,
+        only: only.map_or(Vec::new(), |only| {
+            only.split(',').map(str::to_owned).collect()
+        }),
+        record: Record::new(mode != Mode::Count),
+    };
+    bench.record.line(&json!({
+        "driver": implementation.name(),
+        "kernel": sysfs::read("/proc/sys/kernel/osrelease".as_ref())?,
+        "mode": format!("{mode:?}").to_lowercase(),
+        "fault_around": fault_around()?,
+    }));
+    if mode != Mode::Wall {
+        // First: memory that others gave back would be taken again, and not be counted.
+        memory::per_range(&mut bench, region, most.max(2))?;
+        ranges::counted(&mut bench, region, &ranges)?;
+        fault::alignments(&mut bench, region)?;
+        lifecycle::create_and_delete(&mut bench, region)?;
+    }
+    if mode != Mode::Count {
+        ranges::timed(&mut bench, region, &ranges)?;
+        threads::two_regions(&mut bench, &regions)?;
+        threads::two_threads(&mut bench, region)?;
+    }
+    region::tear_down()?;
+    bench.record.line(&json!({"done": bench.record.figures()}));
+    bench.record.flush();
+    Ok(bench.record.figures() > 0)
+}
+
+/// The module's parameter, where it has one.
+fn fault_around() -> Result<Option<String>> {
+    let path = Path::new("/sys/module/device_dax/parameters/fault_around");
+    if !kernel::has_module("device_dax") || !path.exists() {
+        return Ok(None);
+    }
+    sysfs::read(path).map(Some)
+}
+
+/// Numbers with commas between them.
+fn parse(text: &str) -> Result<Vec<u64>> {
+    let numbers: std::result::Result<Vec<u64>, _> = text.split(',').map(str::parse).collect();
+    match numbers {
+        Ok(numbers) if !numbers.is_empty() && !numbers.contains(&0) => Ok(numbers),
+        _ => Err(Error::state(format!(
+            "{text}: write numbers from 1 on, like 1,16,256"
+        ))),
+    }
+}

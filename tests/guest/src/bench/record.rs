@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The figures of a run.
+
+use serde_json::{json, Value};
+use std::io::Write;
+
+/// Lines, printed at once or in the end.
+pub struct Record {
+    at_once: bool,
+    lines: Vec<String>,
+    figures: u64,
+}
+
+/// An operation on a device of some ranges.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    /// Its name.
+    pub operation: &'static str,
+    /// How many ranges there are.
+    pub ranges: u64,
+    /// What is counted.
+    pub unit: &'static str,
+}
+
+impl Record {
+    /// Nothing yet.
+    pub fn new(at_once: bool) -> Record {
+        Record {
+            at_once,
+            lines: Vec::new(),
+            figures: 0,
+        }
+    }
+
+    /// How many figures there are.
+    pub fn figures(&self) -> u64 {
+        self.figures
+    }
+
+    /// Adds a line.
+    pub fn line(&mut self, value: &Value) {
+        self.lines.push(value.to_string());
+        if self.at_once {
+            self.flush();
+        }
+    }
+
+    /// Prints what has not been printed.
+    pub fn flush(&mut self) {
+        for line in self.lines.drain(..) {
+            println!("{line}");
+        }
+        // If nobody listens there is nobody to tell.
+        let _ = std::io::stdout().flush();
+    }
+
+    /// Something that was done `count` times in one go, and cost `total`.
+    pub fn total(&mut self, subject: Subject, total: u64, count: u64) {
+        let each = total as f64 / count as f64;
+        self.figure(subject, each, count, (each, each));
+    }
+
+    /// Repetitions of one and the same, all in one cost each: the median counts.
+    pub fn median(&mut self, subject: Subject, mut samples: Vec<f64>) {
+        samples.sort_by(f64::total_cmp);
+        if let (Some(least), Some(most)) = (samples.first(), samples.last()) {
+            let value = samples[samples.len() / 2];
+            self.figure(subject, value, samples.len() as u64, (*least, *most));
+        }
+    }
+
+    /// Similar things that cost more and less: the average counts.
+    pub fn average(&mut self, subject: Subject, samples: &[u64]) {
+        let sum: u64 = samples.iter().sum();
+        let least = samples.iter().min().copied().unwrap_or_default();
+        let most = samples.iter().max().copied().unwrap_or_default();
+        let value = sum as f64 / samples.len() as f64;
+        let spread = (least as f64, most as f64);
+        self.figure(subject, value, samples.len() as u64, spread);
+    }
+
+    /// Adds a figure.
+    fn figure(&mut self, subject: Subject, value: f64, count: u64, spread: (f64, f64)) {
+        self.figures += 1;
+        self.line(&json!({
+            "operation": subject.operation,
+            "ranges": subject.ranges,
+            "unit": subject.unit,
+            "value": value,
+            "count": count,
+            "least": spread.0,
+            "most": spread.1,
+        }));
+    }
+}

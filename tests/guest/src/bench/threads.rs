@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Two CPUs at once.
+//!
+//! One thread does some work, then two threads do it at the same time, each on its own. The
+//! figure is how many times as much the two got done: 2 if neither was in the other's way.
+
+use super::attribute::Attribute;
+use super::clock::{Clock, Meter};
+use super::record::Subject;
+use super::Bench;
+use crate::device::Device;
+use crate::errno::Errno;
+use crate::mmap::Map;
+use crate::region::Region;
+use crate::sysfs::{Error, Result};
+use crate::units::{Span, MIB, PAGE, UNIT};
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Resizes of two regions' devices.
+const REGIONS: &str = "two-regions";
+/// Faults in one device.
+const THREADS: &str = "two-threads";
+/// Ranges that a resize adds and takes away, and resizes that are measured together.
+const RANGES: u64 = 16;
+const RESIZES: usize = 50;
+/// What each thread touches, in pages of 4 KiB.
+const SHARE: u64 = 16 * MIB;
+/// Comparisons of one thread and two.
+const ROUNDS: usize = 11;
+
+/// Two threads wait for each other without giving up their CPUs.
+struct Gate(AtomicUsize);
+
+impl Gate {
+    /// Waits until `threads` threads are here.
+    fn pass(&self, threads: usize) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        while self.0.load(Ordering::Acquire) < threads {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Keeps the calling thread on a CPU.
+fn stay_on(cpu: usize) -> Result<()> {
+    // SAFETY: All zeroes is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: `cpu` is 0 or 1, and a set has room for 1024.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: `set` is a set of that size; 0 is the calling thread.
+    let rc = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(Error::new(format!("stay on CPU {cpu}"), Errno::last()))
+    }
+}
+
+/// Does all work at once, one thread each: the longest that one took.
+fn at_once<W: FnMut() -> Result<()> + Send>(work: &mut [W]) -> Result<u64> {
+    let gate = Gate(AtomicUsize::new(0));
+    let threads = work.len();
+    let outcomes: Vec<Result<u64>> = thread::scope(|scope| {
+        let mut running = Vec::new();
+        for (cpu, work) in work.iter_mut().enumerate() {
+            let gate = &gate;
+            running.push(scope.spawn(move || {
+                let meter = Meter::new(Clock::Wall);
+                let pinned = stay_on(cpu);
+                gate.pass(threads);
+                let (cost, outcome) = meter.time(work);
+                pinned.and(outcome).map(|()| cost)
+            }));
+        }
+        let panicked = |_| Err(Error::state("a thread panicked"));
+        running
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(panicked))
+            .collect()
+    });
+    let costs: Result<Vec<u64>> = outcomes.into_iter().collect();
+    Ok(costs?.into_iter().max().unwrap_or_default().max(1))
+}
+
+/// How many times as much two get done as one alone, again and again.
+fn compare<W: FnMut() -> Result<()> + Send>(
+    bench: &mut Bench,
+    operation: &'static str,
+    mut work: [W; 2],
+    mut between: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let mut samples = Vec::new();
+    for round in 0..=bench.repetitions(ROUNDS) {
+        between()?;
+        let alone = at_once(&mut work[..1])?;
+        between()?;
+        let both = at_once(&mut work)?;
+        // The first is to warm up.
+        if round > 0 {
+            samples.push(2.0 * alone as f64 / both as f64);
+        }
+    }
+    let subject = Subject {
+        operation,
+        ranges: 1,
+        unit: "times",
+    };
+    bench.record.median(subject, samples);
+    Ok(())
+}
+
+/// Resizes in two regions.
+pub fn two_regions(bench: &mut Bench, regions: &[Region]) -> Result<()> {
+    if !bench.wants(REGIONS) {
+        return Ok(());
+    }
+    let [first, second, ..] = regions else {
+        return Err(Error::state(format!("{REGIONS}: there is one region only")));
+    };
+    let resizes = bench.repetitions(RESIZES);
+    let full = (RANGES * UNIT).to_string();
+    let prepare = |region: &Region| -> Result<(Device, Device, Attribute)> {
+        let posts = region.create()?;
+        for post in 0..RANGES {
+            posts.add_mapping(region.units(2 * post + 1, 1))?;
+        }
+        let device = region.create()?;
+        let size = Attribute::writable(&device.attr("size"))?;
+        Ok((posts, device, size))
+    };
+    let (one, two) = (prepare(first)?, prepare(second)?);
+    let work = [&one, &two].map(|(_, _, size)| {
+        let full = full.as_str();
+        move || -> Result<()> {
+            for _ in 0..resizes {
+                for text in [full, "0"] {
+                    size.check(size.write(text), text.len())?;
+                }
+            }
+            Ok(())
+        }
+    });
+    compare(bench, REGIONS, work, || Ok(()))?;
+    for (region, (posts, device, _)) in [(first, one), (second, two)] {
+        region.destroy(&device)?;
+        region.destroy(&posts)?;
+    }
+    Ok(())
+}
+
+/// First accesses in two halves of one mapping.
+pub fn two_threads(bench: &mut Bench, region: &Region) -> Result<()> {
+    if !bench.wants(THREADS) {
+        return Ok(());
+    }
+    let span = Span::at(region.span().start, 2 * SHARE);
+    let device = region.create_bound(PAGE, &[span])?;
+    let map = Map::whole(&device)?;
+    let work = [0, SHARE].map(|start| {
+        let map = &map;
+        move || -> Result<()> {
+            for offset in (start..start + SHARE).step_by(PAGE as usize) {
+                let loaded = map.load(offset);
+                loaded.map_err(|signal| Error::state(format!("load: {signal:?}")))?;
+            }
+            Ok(())
+        }
+    });
+    compare(bench, THREADS, work, || {
+        let advised = map.advise(libc::MADV_DONTNEED);
+        advised.map_err(|errno| Error::new("madvise(MADV_DONTNEED)", errno))
+    })?;
+    drop(map);
+    region.destroy(&device)
+}

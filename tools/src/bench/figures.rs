@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What guests measured.
+
+use anyhow::{bail, Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::operations::{named, Kind, Operation};
+
+/// Which driver, and how it was set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Driver {
+    C,
+    Rust,
+    /// With fault-around off.
+    RustPlain,
+}
+
+impl Driver {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::C => "C",
+            Self::Rust => "Rust",
+            Self::RustPlain => "Rust, no fault-around",
+        }
+    }
+}
+
+/// One line of a guest.
+#[derive(Debug, Deserialize)]
+struct Line {
+    operation: String,
+    ranges: u64,
+    unit: String,
+    value: f64,
+    count: u64,
+    least: f64,
+    most: f64,
+}
+
+/// What an operation on so many ranges costs a driver.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    #[serde(skip)]
+    pub operation: &'static Operation,
+    #[serde(rename = "operation")]
+    pub name: &'static str,
+    pub driver: Driver,
+    pub ranges: u64,
+    pub unit: String,
+    /// The median of what the guests said.
+    pub value: f64,
+    /// Of one guest: single things that were measured.
+    pub count: u64,
+    pub least: f64,
+    pub most: f64,
+    /// What each guest said.
+    pub guests: Vec<f64>,
+}
+
+/// All of a run.
+#[derive(Debug, Default, Serialize)]
+pub struct Figures {
+    pub all: Vec<Figure>,
+}
+
+/// What a guest says of itself.
+#[derive(Debug, Default)]
+pub struct About {
+    pub kernel: String,
+    /// The parameter of the driver; not every driver has it.
+    pub fault_around: Option<String>,
+}
+
+impl Figures {
+    /// Adds what a guest printed. It must have come to its end.
+    pub fn add(&mut self, driver: Driver, text: &str) -> Result<About> {
+        let mut about = About::default();
+        let mut lines = 0;
+        let mut done = None;
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let value: Value = serde_json::from_str(line)
+                .with_context(|| format!("dax-guest bench printed what is no figure: {line}"))?;
+            if value["operation"].is_string() {
+                lines += 1;
+                self.figure(driver, serde_json::from_value(value)?)?;
+            } else if let Some(kernel) = value["kernel"].as_str() {
+                about.kernel = kernel.to_owned();
+                about.fault_around = value["fault_around"].as_str().map(str::to_owned);
+            } else if value["done"].is_u64() {
+                done = value["done"].as_u64();
+            }
+        }
+        if done != Some(lines) || lines == 0 {
+            bail!("dax-guest bench ended early, after {lines} figures:\n{text}");
+        }
+        Ok(about)
+    }
+
+    fn figure(&mut self, driver: Driver, line: Line) -> Result<()> {
+        let Some(operation) = named(&line.operation) else {
+            bail!("{}: tools/src/bench has no such operation", line.operation);
+        };
+        let same = |f: &&mut Figure| {
+            f.name == operation.name && f.ranges == line.ranges && f.driver == driver
+        };
+        if let Some(figure) = self.all.iter_mut().find(same) {
+            figure.guests.push(line.value);
+            figure.value = median(&figure.guests);
+            figure.least = figure.least.min(line.least);
+            figure.most = figure.most.max(line.most);
+            return Ok(());
+        }
+        self.all.push(Figure {
+            operation,
+            name: operation.name,
+            driver,
+            ranges: line.ranges,
+            unit: line.unit,
+            value: line.value,
+            count: line.count,
+            least: line.least,
+            most: line.most,
+            guests: vec![line.value],
+        });
+        Ok(())
+    }
+
+    /// A driver's figure; of an operation that is not measured by ranges, the only one.
+    pub fn get(&self, operation: &str, driver: Driver, ranges: u64) -> Option<&Figure> {
+        self.all.iter().find(|f| {
+            let any = !f.operation.by_ranges;
+            f.name == operation && f.driver == driver && (any || f.ranges == ranges)
+        })
+    }
+
+    /// The same without fault-around, where the driver has none: nothing is different.
+    pub fn copy_plain(&mut self) {
+        let faults = |f: &&Figure| matches!(f.operation.kind, Kind::Fault | Kind::WallFault);
+        let rust = |f: &&Figure| f.driver == Driver::Rust;
+        let mut plain: Vec<Figure> = self
+            .all
+            .iter()
+            .filter(faults)
+            .filter(rust)
+            .cloned()
+            .collect();
+        for figure in &mut plain {
+            figure.driver = Driver::RustPlain;
+        }
+        self.all.extend(plain);
+    }
+
+    /// The numbers of ranges, in ascending order.
+    pub fn ranges(&self) -> Vec<u64> {
+        let by_ranges = self.all.iter().filter(|f| f.operation.by_ranges);
+        let mut ranges: Vec<u64> = by_ranges.map(|f| f.ranges).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        ranges
+    }
+}
+
+/// The middle one; of an even number the lower of the two.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len().saturating_sub(1) / 2;
+    sorted.get(middle).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn text(operation: &str, ranges: u64, value: f64) -> String {
+        format!(
+            "{{\"operation\":\"{operation}\",\"ranges\":{ranges},\"unit\":\"instructions\",\
+             \"value\":{value},\"count\":3,\"least\":{value},\"most\":{value}}}\n"
+        )
+    }
+
+    #[test]
+    fn guests_of_a_driver_come_to_their_median() {
+        let mut figures = Figures::default();
+        for value in [5.0, 1.0, 3.0] {
+            let text = text("bind", 16, value) + "{\"done\":1}\n";
+            figures.add(Driver::C, &text).unwrap();
+        }
+        let figure = figures.get("bind", Driver::C, 16).unwrap();
+        assert_eq!((figure.value, figure.least, figure.most), (3.0, 1.0, 5.0));
+        assert!(figures.get("bind", Driver::Rust, 16).is_none());
+        assert!(figures.get("bind", Driver::C, 1).is_none());
+    }
+
+    #[test]
+    fn a_guest_that_ended_early_does_not_count() {
+        let mut figures = Figures::default();
+        let one = text("bind", 16, 1.0);
+        assert!(figures.add(Driver::C, &one).is_err());
+        assert!(figures.add(Driver::C, "{\"done\":0}\n").is_err());
+        assert!(figures.add(Driver::C, &(one + "{\"done\":2}\n")).is_err());
+        assert!(figures.add(Driver::C, "oops\n").is_err());
+        let unknown = text("fly", 1, 1.0) + "{\"done\":1}\n";
+        assert!(figures.add(Driver::C, &unknown).is_err());
+    }
+}

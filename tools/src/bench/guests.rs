@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guests in which is measured.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+
+use super::figures::Driver;
+use crate::cargo::Cargo;
+use crate::guest::{End, Guest, Load};
+use crate::interactive::tail;
+use crate::kernel::Kernel;
+use crate::progress::Step;
+use crate::root::Root;
+use crate::settings::Machine;
+use crate::spec::{Impl, Spec};
+
+const GIB: u64 = 1 << 30;
+/// A range, and the hole behind it.
+const PIECE: u64 = 4 << 20;
+/// Where the machine has its upper memory, and where of it the first region begins.
+const UPPER: u64 = 4 * GIB;
+const REGION: u64 = 6 * GIB;
+/// The lower memory of a machine of that size.
+const LOWER: u64 = 2 * GIB;
+/// The second region, for what is done in two at once, and what lies between the two.
+const SECOND: u64 = GIB;
+/// The longest that a guest may take.
+const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// How it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Count,
+    Wall,
+    Smoke,
+}
+
+impl Mode {
+    /// On the command line of `dax-guest bench`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Wall => "wall",
+            Self::Smoke => "smoke",
+        }
+    }
+
+    /// What it measures, for people.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Count => "instructions",
+            Self::Wall => "time",
+            Self::Smoke => "a little of everything",
+        }
+    }
+}
+
+/// What a guest is to do.
+pub struct Task<'a> {
+    pub driver: Driver,
+    pub mode: Mode,
+    pub ranges: &'a [u64],
+    /// Names of operations; all if there are none.
+    pub only: Vec<&'static str>,
+}
+
+/// Both kernels of a series, and what runs on them.
+pub struct Guests<'a> {
+    repo: &'a Path,
+    root: Root,
+    program: PathBuf,
+    series: &'a str,
+}
+
+impl<'a> Guests<'a> {
+    pub fn new(repo: &'a Path, cargo: &Cargo, series: &'a str) -> Result<Self> {
+        Ok(Self {
+            repo,
+            root: Root::ensure(repo)?,
+            program: cargo.build_static("dax-guest")?,
+            series,
+        })
+    }
+
+    /// Builds what is not built, so that guests follow each other without a pause.
+    pub fn build(&self) -> Result<()> {
+        for imp in [Impl::C, Impl::Rust] {
+            Kernel::ensure(self.repo, &self.root, &Spec::new(self.series, imp))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a guest to its end: what it printed.
+    pub fn run(&self, task: &Task<'_>, label: &str) -> Result<String> {
+        let imp = match task.driver {
+            Driver::C => Impl::C,
+            Driver::Rust | Driver::RustPlain => Impl::Rust,
+        };
+        let kernel = Kernel::ensure(self.repo, &self.root, &Spec::new(self.series, imp))?;
+        let load = Load {
+            command: command(task),
+            files: vec![self.program.clone()],
+            ..Load::default()
+        };
+        let guest = Guest::new(&self.root, &kernel, &machine(task), &load)?;
+        drop(kernel);
+        let step = Step::start(label, 0);
+        let (sender, ended) = channel();
+        let (outcome, text) = thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut text = Vec::new();
+                let outcome = guest.run(&mut |bytes| {
+                    text.extend_from_slice(bytes);
+                    Ok(())
+                });
+                // The receiver waits for this and for nothing else.
+                let _ = sender.send(outcome.map(|outcome| (outcome, text)));
+            });
+            loop {
+                match ended.recv_timeout(Duration::from_secs(1)) {
+                    Ok(result) => return result,
+                    // A guest that counts is silent to its end.
+                    Err(RecvTimeoutError::Timeout) => step.advance(0),
+                    Err(RecvTimeoutError::Disconnected) => bail!("the guest's thread panicked"),
+                }
+            }
+        })?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let log = outcome.log.display();
+        match (&outcome.splat, outcome.end) {
+            (Some(splat), _) => bail!("{label}: the kernel complained:\n{splat}\nsee {log}"),
+            (None, End::Exit(0)) => {}
+            (None, End::Exit(status)) => bail!("{label}: exit status {status}:\n{text}\nsee {log}"),
+            (None, End::Timeout | End::Died) => bail!(
+                "{label}: it did not come to its end\n{}\n{}\nsee {log}",
+                outcome.qemu,
+                tail(&outcome.log)
+            ),
+        }
+        step.done();
+        Ok(text)
+    }
+}
+
+fn command(task: &Task<'_>) -> String {
+    let ranges: Vec<String> = task.ranges.iter().map(u64::to_string).collect();
+    let mode = task.mode.name();
+    let only = task.only.join(",");
+    format!("/dax-guest bench {mode} {} {only}", ranges.join(","))
+}
+
+/// A machine with a region that is large enough, and behind it a small one.
+fn machine(task: &Task<'_>) -> Machine {
+    let most = task.ranges.iter().copied().max().unwrap_or(1);
+    // One page of 1 GiB must fit.
+    let len = (most * PIECE).next_multiple_of(GIB).max(2 * GIB);
+    let second = REGION + len + SECOND;
+    let mem = LOWER + (second + SECOND - UPPER);
+    let mut append = format!(
+        "slab_nomerge norandmaps memmap={}G%{}G+0xefffffff memmap={}G%{}G+0xefffffff",
+        len / GIB,
+        REGION / GIB,
+        SECOND / GIB,
+        second / GIB
+    );
+    if task.driver == Driver::RustPlain {
+        append += " device_dax.fault_around=0";
+    }
+    let mem = format!("{}G", mem / GIB);
+    // Most of it is never touched, and this machine need not have it.
+    let backend = format!("memory-backend-ram,id=ram,size={mem},reserve=off");
+    let qemu = ["-object", &backend, "-machine", "memory-backend=ram"];
+    Machine {
+        mem,
+        cpus: if task.mode == Mode::Count { 1 } else { 2 },
+        append,
+        qemu: qemu.map(str::to_owned).to_vec(),
+        timeout: TIMEOUT,
+        counted: task.mode == Mode::Count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_as_large_as_its_regions_ask_for() {
+        let task = Task {
+            driver: Driver::RustPlain,
+            mode: Mode::Count,
+            ranges: &[1, 4096],
+            only: vec!["bind", "shrink"],
+        };
+        let machine = machine(&task);
+        assert_eq!((machine.mem.as_str(), machine.cpus), ("22G", 1));
+        assert!(machine.append.contains("memmap=16G%6G+"));
+        assert!(machine.append.contains("memmap=1G%23G+"));
+        assert!(machine.append.ends_with(" device_dax.fault_around=0"));
+        assert_eq!(command(&task), "/dax-guest bench count 1,4096 bind,shrink");
+    }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab bench`: the C and the Rust driver measured by one program, and the goals of the Rust
+//! driver judged. A run of all of it writes docs/performance.md, the JSON beside it and the
+//! charts; ONLY and RANGES pick some.
+
+mod chart;
+mod document;
+mod figures;
+mod goals;
+mod guests;
+mod operations;
+mod smoke;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{bail, Context, Result};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cache;
+use crate::cargo::Cargo;
+use crate::exec;
+use crate::progress::human;
+use crate::settings;
+use crate::spec::Spec;
+use crate::table;
+use figures::{Driver, Figures};
+use goals::Verdict;
+use guests::{Guests, Mode, Task};
+use operations::{Kind, OPERATIONS};
+
+pub use smoke::points as smoke;
+
+const DOCUMENT: &str = "docs/performance.md";
+const JSON: &str = "docs/performance.json";
+const CHARTS: &str = "docs/charts";
+
+/// The numbers of ranges, when RANGES= does not say otherwise.
+const RANGES: [u64; 5] = [1, 16, 256, 1024, 4096];
+/// How often C and Rust take turns where time is measured.
+const TURNS: usize = 3;
+
+/// Where figures come from.
+#[derive(Debug, Serialize)]
+pub struct Origin {
+    machine: String,
+    kernel: String,
+    commit: String,
+}
+
+impl Origin {
+    fn new(repo: &Path) -> Result<Self> {
+        Ok(Self {
+            machine: machine()?,
+            kernel: String::new(),
+            commit: commit(repo)?,
+        })
+    }
+
+    fn sentence(&self) -> String {
+        format!(
+            "Commit {}, Linux {}, on {}.",
+            self.commit, self.kernel, self.machine
+        )
+    }
+}
+
+/// What is asked for.
+struct Wanted {
+    ranges: Vec<u64>,
+    only: Option<String>,
+}
+
+impl Wanted {
+    fn read() -> Result<Self> {
+        let only = settings::var("ONLY")?;
+        if let Some(only) = &only {
+            if operations::named(only).is_none() {
+                let names = OPERATIONS.map(|operation| operation.name).join(", ");
+                bail!("ONLY={only}: no such operation; there are {names}");
+            }
+        }
+        let ranges = match settings::var("RANGES")? {
+            None => RANGES.to_vec(),
+            Some(text) => parse(&text)?,
+        };
+        Ok(Self { ranges, only })
+    }
+
+    /// Whether nothing was left out.
+    fn is_complete(&self) -> bool {
+        self.only.is_none() && RANGES.iter().all(|n| self.ranges.contains(n))
+    }
+
+    /// The wanted operations of some kinds.
+    fn of(&self, kinds: &[Kind]) -> Vec<&'static str> {
+        let kind = OPERATIONS.iter().filter(|o| kinds.contains(&o.kind));
+        let wanted = kind.filter(|o| self.only.as_ref().is_none_or(|only| only == o.name));
+        wanted.map(|o| o.name).collect()
+    }
+}
+
+/// Numbers with commas or spaces between them.
+fn parse(text: &str) -> Result<Vec<u64>> {
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    let numbers: Result<Vec<u64>, _> = words.map(str::parse).collect();
+    match numbers {
+        Ok(mut numbers) if !numbers.is_empty() && !numbers.contains(&0) => {
+            numbers.sort_unstable();
+            numbers.dedup();
+            Ok(numbers)
+        }
+        _ => bail!("RANGES={text}: write numbers from 1 on, as in RANGES=1,256"),
+    }
+}
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let start = Instant::now();
+    let wanted = Wanted::read()?;
+    let spec = settings::spec()?;
+    if spec != Spec::new(&spec.series, spec.imp) {
+        bail!("the benchmark is of the usual kernels: leave DEBUG, BUILTIN and TOOLCHAIN out");
+    }
+    let mut origin = Origin::new(repo)?;
+    let guests = Guests::new(repo, &Cargo::find(repo)?, &spec.series)?;
+    guests.build()?;
+    let tasks = tasks(&wanted);
+    let mut figures = Figures::default();
+    let mut fault_around = true;
+    eprintln!(
+        "{} guests, one after the other; 20 minutes on two idle cores",
+        tasks.len()
+    );
+    for (number, task) in (1..).zip(&tasks) {
+        let label = format!(
+            "{number} of {}, after {}: {}, {}",
+            tasks.len(),
+            human(start.elapsed()),
+            task.driver.name(),
+            task.mode.unit()
+        );
+        if task.driver == Driver::RustPlain && !fault_around {
+            eprintln!("{label}: left out, this driver has no fault-around");
+            continue;
+        }
+        let about = figures.add(task.driver, &guests.run(task, &label)?)?;
+        origin.kernel = about.kernel;
+        if task.driver == Driver::Rust {
+            fault_around = about.fault_around.is_some();
+        }
+    }
+    if !fault_around {
+        figures.copy_plain();
+    }
+    report(repo, &wanted, &origin, &figures)
+}
+
+/// The guests, in the order in which they run.
+fn tasks(wanted: &Wanted) -> Vec<Task<'_>> {
+    let mut tasks = Vec::new();
+    let mut add = |driver, mode, only: Vec<&'static str>| {
+        if !only.is_empty() {
+            tasks.push(Task {
+                driver,
+                mode,
+                ranges: &wanted.ranges,
+                only,
+            });
+        }
+    };
+    let counted = wanted.of(&[Kind::Count, Kind::Fault]);
+    add(Driver::C, Mode::Count, counted.clone());
+    add(Driver::Rust, Mode::Count, counted);
+    add(Driver::RustPlain, Mode::Count, wanted.of(&[Kind::Fault]));
+    for _ in 0..TURNS {
+        let timed = wanted.of(&[Kind::Wall, Kind::WallFault]);
+        add(Driver::C, Mode::Wall, timed.clone());
+        add(Driver::Rust, Mode::Wall, timed);
+        add(Driver::RustPlain, Mode::Wall, wanted.of(&[Kind::WallFault]));
+    }
+    tasks
+}
+
+/// Writes and prints it all. A goal that is missed is a failure, but only then.
+fn report(repo: &Path, wanted: &Wanted, origin: &Origin, figures: &Figures) -> Result<ExitCode> {
+    let rows = goals::judge(figures);
+    let section = document::section(origin, &rows, figures);
+    println!("{section}");
+    let all = json!({"origin": origin, "goals": rows, "figures": figures.all});
+    let all = serde_json::to_string_pretty(&all).context("cannot write JSON")? + "\n";
+    if wanted.is_complete() {
+        cache::write_whole(&repo.join(JSON), all.as_bytes())?;
+        let charts = repo.join(CHARTS);
+        cache::mkdir(&charts)?;
+        chart::write_all(&charts, figures)?;
+        table::replace(&repo.join(DOCUMENT), "figures", &section)?;
+        eprintln!("{DOCUMENT}, {JSON} and {CHARTS} written");
+    } else {
+        let dir = cache::dir().join("bench");
+        cache::mkdir(&dir)?;
+        let file = dir.join("figures.json");
+        fs::write(&file, all).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("JSON: {}", file.display());
+    }
+    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+    let missed = count(Verdict::Missed);
+    let open = count(Verdict::NotMeasured);
+    println!(
+        "{} goals met, {missed} missed, {open} not measured",
+        count(Verdict::Met)
+    );
+    let failed = missed > 0 || (open > 0 && wanted.is_complete());
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The checkout's commit, and whether something else than documents differs from it.
+fn commit(repo: &Path) -> Result<String> {
+    let git = |args: &[&str]| -> Result<String> {
+        let out = exec::output(Command::new("git").arg("-C").arg(repo).args(args))?;
+        Ok(String::from_utf8_lossy(&out).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&[
+        "status",
+        "--porcelain",
+        "--",
+        "src",
+        "patches",
+        "tests",
+        "tools",
+    ])?;
+    Ok(if changed.is_empty() {
+        commit
+    } else {
+        format!("{commit} with changes")
+    })
+}
+
+/// The processor and how many of it.
+fn machine() -> Result<String> {
+    let cpuinfo = cache::read_text(Path::new("/proc/cpuinfo"))?;
+    let models = cpuinfo
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name"));
+    let models: Vec<&str> = models
+        .map(|text| text.trim_matches([' ', '\t', ':']))
+        .collect();
+    let load = cache::read_text(Path::new("/proc/loadavg"))?;
+    let load = load.split(' ').next().unwrap_or_default();
+    let model = models.first().unwrap_or(&"an unknown processor");
+    Ok(format!(
+        "{} x {model}, load {load} at the start",
+        models.len()
+    ))
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is measured, as `dax-guest bench` names it.
+
+/// The kind of guest that an operation is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One CPU whose clock counts instructions.
+    Count,
+    /// The same, and once more without fault-around.
+    Fault,
+    /// Two CPUs and real time.
+    Wall,
+    /// The same, and once more without fault-around.
+    WallFault,
+}
+
+#[derive(Debug)]
+pub struct Operation {
+    pub name: &'static str,
+    /// In the tables.
+    pub title: &'static str,
+    pub kind: Kind,
+    /// Measured for each number of ranges.
+    pub by_ranges: bool,
+}
+
+const fn operation(name: &'static str, title: &'static str, kind: Kind) -> Operation {
+    Operation {
+        name,
+        title,
+        kind,
+        by_ranges: true,
+    }
+}
+
+const fn single(name: &'static str, title: &'static str, kind: Kind) -> Operation {
+    Operation {
+        by_ranges: false,
+        ..operation(name, title, kind)
+    }
+}
+
+pub const OPERATIONS: [Operation; 20] = [
+    operation(
+        "fault-2m",
+        "fault, 2 MiB, average of all ranges",
+        Kind::Fault,
+    ),
+    operation("fault-2m-last", "fault, 2 MiB, last range", Kind::Fault),
+    single("fault-4k", "fault, 4 KiB", Kind::Fault),
+    single("fault-1g", "fault, 1 GiB", Kind::Fault),
+    single(
+        "touch-2m",
+        "first touch of 1 GiB, per page of 2 MiB",
+        Kind::Fault,
+    ),
+    single(
+        "touch-4k",
+        "first touch of 64 MiB, per page of 4 KiB",
+        Kind::Fault,
+    ),
+    single(
+        "lone-2m",
+        "first touch of one page of 2 MiB amid 1 GiB",
+        Kind::Fault,
+    ),
+    single(
+        "lone-4k",
+        "first touch of one page of 4 KiB amid 64 MiB",
+        Kind::Fault,
+    ),
+    operation(
+        "resize-fill",
+        "resize that fills holes, per range",
+        Kind::Count,
+    ),
+    operation("shrink", "shrink to 0, per range", Kind::Count),
+    operation("mapping-write", "`mapping` write, per range", Kind::Count),
+    operation("size-read", "read of `size`", Kind::Count),
+    operation("available-read", "read of `available_size`", Kind::Count),
+    operation("bind", "bind, per range", Kind::Count),
+    operation("unbind", "unbind", Kind::Wall),
+    single(
+        "create-delete",
+        "create and delete of an empty device",
+        Kind::Count,
+    ),
+    single("memory", "memory per range", Kind::Count),
+    single(
+        "memory-own",
+        "memory per range beyond its `mappingN`",
+        Kind::Count,
+    ),
+    single(
+        "two-regions",
+        "resizes, two regions by two CPUs against one by one",
+        Kind::Wall,
+    ),
+    single(
+        "two-threads",
+        "faults, two threads against one",
+        Kind::WallFault,
+    ),
+];
+
+pub fn named(name: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.name == name)
+}

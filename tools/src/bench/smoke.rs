@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The benchmark in `make test`: every operation once on both drivers, to see that it works.
+//! What it costs is not looked at.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::figures::{Driver, Figures};
+use super::guests::{Guests, Mode, Task};
+use super::operations::OPERATIONS;
+use crate::cargo::Cargo;
+use crate::report::Point;
+use crate::spec::Spec;
+
+/// Few ranges, and as many as some goals compare with.
+const RANGES: [u64; 2] = [1, 16];
+/// What there is not with one range: there is no hole then.
+const NOT_WITH_ONE: &str = "resize-fill";
+
+/// A point for each driver.
+pub fn points(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
+    let guests = Guests::new(repo, cargo, &spec.series)?;
+    let drivers = [Driver::C, Driver::Rust];
+    Ok(drivers.map(|driver| point(&guests, driver)).into())
+}
+
+fn point(guests: &Guests<'_>, driver: Driver) -> Point {
+    let name = format!("bench: every operation gives a figure, {}", driver.name());
+    let task = Task {
+        driver,
+        mode: Mode::Smoke,
+        ranges: &RANGES,
+        only: Vec::new(),
+    };
+    let mut figures = Figures::default();
+    let ran = guests.run(&task, &format!("guest: bench, {}", driver.name()));
+    match ran.and_then(|text| figures.add(driver, &text)) {
+        Ok(_) => match missing(&figures, driver) {
+            missing if missing.is_empty() => Point::passed(name),
+            missing => Point::failed(name, &missing.join("\n")),
+        },
+        Err(error) => Point::failed(name, &format!("{error:#}")),
+    }
+}
+
+/// Figures that are not there, or are none.
+fn missing(figures: &Figures, driver: Driver) -> Vec<String> {
+    let mut missing = Vec::new();
+    for operation in &OPERATIONS {
+        let ranges: &[u64] = if operation.by_ranges { &RANGES } else { &[0] };
+        for &ranges in ranges {
+            if operation.name == NOT_WITH_ONE && ranges == 1 {
+                continue;
+            }
+            match figures.get(operation.name, driver, ranges) {
+                Some(f) if f.value.is_finite() && f.least <= f.value && f.value <= f.most => {}
+                found => missing.push(format!("{}, {ranges} ranges: {found:?}", operation.name)),
+            }
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::figures::tests::text;
+    use super::*;
+
+    #[test]
+    fn an_operation_that_was_not_run_is_missed() {
+        let mut all = String::new();
+        let mut lines = 0;
+        for operation in OPERATIONS.iter().filter(|o| o.name != "bind") {
+            for ranges in RANGES {
+                all += &text(operation.name, ranges, 1.0);
+                lines += 1;
+            }
+        }
+        let mut figures = Figures::default();
+        let text = all + &format!("{{\"done\":{lines}}}\n");
+        figures.add(Driver::C, &text).unwrap();
+        let found = missing(&figures, Driver::C);
+        assert_eq!(found, ["bind, 1 ranges: None", "bind, 16 ranges: None"]);
+    }
+}
