@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use crate::cargo::{Cargo, Output};
 use crate::clippy;
+use crate::fuzz;
 use crate::libtest;
 use crate::progress::human;
 use crate::report::{Point, Report};
@@ -65,7 +66,7 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// The tests of the pure modules and of this tool.
+/// The tests of the pure modules and of this tool, and the fuzzer's corpus.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for package in ["dax-host-tests", "lab"] {
         let start = Instant::now();
@@ -91,6 +92,9 @@ pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()
             libtest::parse(package, &out),
         );
     }
+    let start = Instant::now();
+    let point = fuzz::replay(cargo)?;
+    report.add("fuzzing corpus", &human(start.elapsed()), vec![point]);
     Ok(())
 }
 

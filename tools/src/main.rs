@@ -11,6 +11,7 @@ mod compare;
 mod cpio;
 mod endmark;
 mod exec;
+mod fuzz;
 mod groups;
 mod guest;
 mod initramfs;
@@ -33,6 +34,7 @@ mod settings;
 mod source;
 mod spec;
 mod splat;
+mod stress;
 mod sync;
 mod table;
 mod testrun;
@@ -73,6 +75,10 @@ enum Command {
     Matrix,
     /// The tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
     Public,
+    /// Fuzz what the driver reads from users (SECONDS, SEED)
+    Fuzz,
+    /// Everything at once in a guest, checked (SECONDS, SEED, IMPL, KERNEL, DEBUG)
+    Stress,
     /// Build everything and show the Rust module at work in a guest
     Run,
     /// The C and the Rust driver measured (ONLY, RANGES, KERNEL)
@@ -120,6 +126,8 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Compare => return compare::main(&repo()?),
         Command::Matrix => return matrix::main(&repo()?),
         Command::Public => return public::main(&repo()?),
+        Command::Fuzz => return fuzz::main(&repo()?),
+        Command::Stress => return stress::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),

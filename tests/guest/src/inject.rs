@@ -6,6 +6,7 @@
 //! [`Snapshot`] reads.
 
 use crate::errno::Errno;
+use crate::kernel;
 use crate::ktap::{check, note, skip, Failure, Outcome};
 use crate::region::Region;
 use crate::snapshot::Snapshot;
@@ -42,6 +43,8 @@ impl Injector {
         let Ok(nth) = OpenOptions::new().read(true).write(true).open(FAIL_NTH) else {
             return Ok(None);
         };
+        // The host knows what memory management itself has to say from here on.
+        kernel::log("allocations are made to fail from here on");
         for (file, value) in SETTINGS {
             sysfs::write(&Path::new(DEBUGFS).join(file), value)?;
         }
@@ -89,6 +92,7 @@ pub struct Operation<'a, P> {
     act: Box<Act<'a, P>>,
     undo: Box<dyn Fn() -> sysfs::Result<()> + 'a>,
     look: Option<Box<dyn Fn() -> sysfs::Result<String> + 'a>>,
+    errors: Vec<Errno>,
     most_failures: u64,
     may_do_nothing: bool,
 }
@@ -131,9 +135,16 @@ impl<'a, P> Operation<'a, P> {
             act: Box::new(act),
             undo: Box::new(undo),
             look: None,
+            errors: vec![Errno::ENOMEM],
             most_failures: u64::MAX,
             may_do_nothing: false,
         }
+    }
+
+    /// It may fail with this too.
+    pub fn or(mut self, error: Errno) -> Self {
+        self.errors.push(error);
+        self
     }
 
     /// It may fail for so many of its allocations at most.
@@ -157,6 +168,7 @@ impl<'a, P> Operation<'a, P> {
     /// All there is to see.
     fn state(&self, region: &Region) -> sysfs::Result<Snapshot> {
         let mut state = Snapshot::of(region)?;
+        state.forget_minors();
         if let Some(look) = &self.look {
             state.add("also", look()?);
         }
@@ -207,7 +219,7 @@ impl<'a, P> Operation<'a, P> {
                     Err(errno) => {
                         tally.0 += 1;
                         check("failed without reason", injected, true)?;
-                        check("error", errno, Errno::ENOMEM)?;
+                        check(errno, self.errors.contains(&errno), true)?;
                         before.check_same(&now)?;
                         self.with_memory(region, &after)?;
                     }

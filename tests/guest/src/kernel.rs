@@ -170,6 +170,13 @@ pub struct Health {
 }
 
 impl Health {
+    /// The same without warnings, which memory management prints of allocations that are made
+    /// to fail. (The host reads them.)
+    pub fn but_for_warnings(mut self) -> Health {
+        self.warnings = 0;
+        self
+    }
+
     /// Reads the counters.
     pub fn now() -> Health {
         let read = |path: &str| sysfs::read_number(Path::new(path)).unwrap_or(0);

@@ -132,6 +132,8 @@ pub struct Test {
     not_on_c: Option<&'static str>,
     /// How long it may take.
     limit: Duration,
+    /// Whether the kernel may warn meanwhile.
+    may_warn: bool,
 }
 
 impl Test {
@@ -157,12 +159,19 @@ impl Test {
             body,
             not_on_c: None,
             limit: Duration::from_secs(60),
+            may_warn: false,
         }
     }
 
     /// Gives it as much time as a test may have that does the same very often.
     pub const fn slow(mut self) -> Test {
         self.limit = Duration::from_secs(240);
+        self
+    }
+
+    /// Lets the kernel warn, of allocations that are made to fail.
+    pub const fn may_warn(mut self) -> Test {
+        self.may_warn = true;
         self
     }
 
@@ -233,7 +242,11 @@ fn one(test: &Test) -> Verdict {
         return Verdict::Skip(format!("C driver: {reason}"));
     }
     kernel::log(&format!("begin {}", test.name));
-    let health = Health::now();
+    let look = || match test.may_warn {
+        true => Health::now().but_for_warnings(),
+        false => Health::now(),
+    };
+    let health = look();
     let started = Instant::now();
     let reason = std::env::temp_dir().join("dax-guest.skip");
     let end = in_child(test.limit * kernel::slowness(), || {
@@ -270,7 +283,7 @@ fn one(test: &Test) -> Verdict {
             Verdict::NotOk
         }
     };
-    let after = Health::now();
+    let after = look();
     if after != health {
         note(format!("kernel health: {health:?} before, {after:?} after"));
     }

@@ -44,6 +44,8 @@ mod exhaustive;
 #[cfg(test)]
 mod interleaved;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod random;

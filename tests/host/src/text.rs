@@ -4,9 +4,8 @@
 
 use proptest::prelude::*;
 
-use crate::parse::{
-    parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName, ParseError,
-};
+use crate::model::{model_i32, model_name, model_range, model_u64, until_nul};
+use crate::parse::{parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName};
 
 /// Calls `check` with `prefix` followed by every text of at most `len` bytes.
 fn every_text(prefix: &[u8], alphabet: &[u8], len: usize, check: &mut impl FnMut(&[u8])) -> usize {
@@ -19,52 +18,6 @@ fn every_text(prefix: &[u8], alphabet: &[u8], len: usize, check: &mut impl FnMut
         }
     }
     count
-}
-
-fn until_nul(text: &[u8]) -> &str {
-    let end = text
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(text.len());
-    std::str::from_utf8(&text[..end]).unwrap()
-}
-
-/// A number without a sign, by way of numbers that are wide enough for all.
-fn model_magnitude(text: &str, base: Base) -> Result<u128, ParseError> {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let lower = text.to_ascii_lowercase();
-    let (radix, digits) = match (base, lower.strip_prefix("0x")) {
-        (Base::Hex, Some(rest)) => (16, rest),
-        (Base::Hex, None) => (16, &lower[..]),
-        (Base::Auto, Some(rest)) if rest.starts_with(|c: char| c.is_ascii_hexdigit()) => (16, rest),
-        (Base::Auto, _) if lower.starts_with('0') => (8, &lower[..]),
-        (Base::Auto, _) => (10, &lower[..]),
-    };
-    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return Err(ParseError::Invalid);
-    }
-    Ok(u128::from_str_radix(digits, radix).unwrap())
-}
-
-fn model_u64(text: &str, base: Base) -> Result<u64, ParseError> {
-    let value = model_magnitude(text.strip_prefix('+').unwrap_or(text), base)?;
-    u64::try_from(value).map_err(|_| ParseError::Overflow)
-}
-
-fn model_i32(text: &str) -> Result<i32, ParseError> {
-    let value = match text.strip_prefix('-') {
-        Some(text) => -(model_magnitude(text, Base::Auto)? as i128),
-        None => i128::from(model_u64(text, Base::Auto)?),
-    };
-    i32::try_from(value).map_err(|_| ParseError::Overflow)
-}
-
-fn model_name(text: &str) -> Option<DeviceName> {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let (region, id) = text.strip_prefix("dax")?.split_once('.')?;
-    let (region, id) = (region.parse().ok()?, id.parse().ok()?);
-    // What the kernel would print, and nothing else.
-    (format!("dax{region}.{id}") == text).then_some(DeviceName { region, id })
 }
 
 #[test]
@@ -82,11 +35,7 @@ fn every_short_number() {
 #[test]
 fn every_short_range() {
     let count = every_text(b"", b"019fx+-\n\0", 6, &mut |text| {
-        let model = until_nul(text).split_once('-').ok_or(ParseError::Invalid);
-        let model = model.and_then(|(start, last)| {
-            Ok((model_u64(start, Base::Hex)?, model_u64(last, Base::Hex)?))
-        });
-        assert_eq!(parse_range(text), model, "{text:?}");
+        assert_eq!(parse_range(text), model_range(until_nul(text)), "{text:?}");
     });
     println!("{count} texts");
 }

@@ -13,7 +13,8 @@ pub const FILES: &[&[Test]] = &[TESTS, endurance::TESTS];
 /// The tests of this file.
 const TESTS: &[Test] = &[test!(everything_at_once_keeps_the_books)
     .not_on_c("hangs or oopses")
-    .slow()];
+    .slow()
+    .may_warn()];
 
 /// The share of `make stress` that is a test.
 fn everything_at_once_keeps_the_books(region: &Region) -> Outcome {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab stress`: everything at once in a guest, for SECONDS, as SEED says.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+
+use crate::cargo::Cargo;
+use crate::guest::{Guest, Load};
+use crate::interactive;
+use crate::kernel::Kernel;
+use crate::root::Root;
+use crate::settings;
+
+const DEFAULT_SECONDS: u64 = 60;
+const DEFAULT_SEED: u64 = 1;
+/// For boot, for checks before and after, and for a hang to be reported.
+const SLACK: Duration = Duration::from_secs(600);
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let spec = settings::spec()?;
+    let seconds = settings::count("SECONDS")?.unwrap_or(DEFAULT_SECONDS);
+    let seed = settings::count("SEED")?.unwrap_or(DEFAULT_SEED);
+    if seconds == 0 {
+        bail!("SECONDS=0: write how long it is to run");
+    }
+    let mut machine = settings::machine()?;
+    if settings::var("TIMEOUT")?.is_none() {
+        machine.timeout = Duration::from_secs(seconds) + SLACK;
+    }
+    let load = Load {
+        command: format!("/dax-guest stress {seed} {seconds}"),
+        files: vec![Cargo::find(repo)?.build_static("dax-guest")?],
+        ..Load::default()
+    };
+    let guest = {
+        let root = Root::ensure(repo)?;
+        let kernel = Kernel::ensure(repo, &root, &spec)?;
+        Guest::new(&root, &kernel, &machine, &load)?
+    };
+    eprintln!("{spec}, kernel log: {}", guest.log().display());
+    let mut stdout = io::stdout();
+    let outcome = guest.run(&mut |bytes| {
+        stdout
+            .write_all(bytes)
+            .and_then(|()| stdout.flush())
+            .context("cannot write to stdout")
+    })?;
+    Ok(interactive::report(
+        &outcome,
+        settings::flag("ALLOW_SPLAT")?,
+    ))
+}
