@@ -37,6 +37,10 @@ const GROUPS: [(&str, Run); 5] = [
 /// with KERNEL= all of them run there.
 const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
 
+/// The groups that are about what only a debug kernel can do or see. They are
+/// run on one whatever kernel is tested, if it is one of the primary series.
+const CHECKED: [&str; 2] = ["inject", "stress"];
+
 /// ONLY=guest stands for all groups of guest tests.
 const GUEST: &str = "guest";
 
@@ -49,6 +53,7 @@ const DEBUG_SLOWDOWN: u32 = 4;
 pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 
 /// What tests are run with.
+#[derive(Clone)]
 pub struct Tests<'a> {
     pub repo: &'a Path,
     pub spec: Spec,
@@ -170,6 +175,15 @@ impl Tests<'_> {
         Ok((root, kernel))
     }
 
+    /// The same with a debug kernel, if the kernel is a usual one of the primary
+    /// series: of others, one is made only if it is asked for.
+    fn debug(&self) -> Self {
+        let usual = self.spec == Spec::new(SERIES[0], self.spec.imp);
+        let mut tests = self.clone();
+        tests.spec.debug |= usual;
+        tests
+    }
+
     /// Boots a guest and gives how it ended and all of its command's output.
     fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
         let guest = {
@@ -230,7 +244,14 @@ impl Tests<'_> {
             ran = true;
             let start = Instant::now();
             let name = self.name(&group.group);
-            let points = self
+            let checked = CHECKED.contains(&group.group.as_str());
+            let tests = if checked { self.debug() } else { self.clone() };
+            if checked && !tests.spec.debug {
+                let why = format!("there is no debug kernel for {}", self.spec);
+                report.add(&name, "not run", vec![Point::skipped(name.as_str(), why)]);
+                continue;
+            }
+            let points = tests
                 .guest(&group, &name, &program)
                 .unwrap_or_else(|error| vec![Point::failed(name.as_str(), &format!("{error:#}"))]);
             report.add(&name, &human(start.elapsed()), points);
