@@ -71,6 +71,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
                 repo,
                 spec,
                 cargo: &cargo,
+                began: run.start,
             };
             run.kernel(&tests, series, column, &wanted.groups);
         }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
@@ -39,6 +39,14 @@ const GROUPS: [(&str, Run); 6] = [
 /// with KERNEL= all of them run there.
 const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
 
+/// The groups that are about what only a debug kernel can do or see. They are
+/// run on one whatever kernel is tested, if it is one of the primary series.
+const CHECKED: [&str; 2] = ["inject", "stress"];
+
+/// From here on a run does not begin to build a debug kernel: a first run, which
+/// builds all the others, has to end within the time that CI has, 90 minutes.
+const LATE: Duration = Duration::from_secs(35 * 60);
+
 /// ONLY=guest stands for all groups of guest tests.
 const GUEST: &str = "guest";
 
@@ -51,10 +59,13 @@ const DEBUG_SLOWDOWN: u32 = 4;
 pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 
 /// What tests are run with.
+#[derive(Clone)]
 pub struct Tests<'a> {
     pub repo: &'a Path,
     pub spec: Spec,
     pub cargo: &'a Cargo,
+    /// When it all began.
+    pub began: Instant,
 }
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
@@ -64,6 +75,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         repo,
         spec: settings::spec()?,
         cargo: &cargo,
+        began: Instant::now(),
     };
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     let mut report = Report::default();
@@ -184,6 +196,34 @@ impl Tests<'_> {
         Ok((root, kernel))
     }
 
+    /// The same with a debug kernel, if the kernel is a usual one of the primary
+    /// series: of others, one is made only if it is asked for.
+    fn debug(&self) -> Self {
+        let usual = self.spec == Spec::new(SERIES[0], self.spec.imp);
+        let mut tests = self.clone();
+        tests.spec.debug |= usual;
+        tests
+    }
+
+    /// Why a group that needs a debug kernel has to be left out, if it does.
+    fn hindrance(&self, checked: bool) -> Result<Option<String>> {
+        if !checked {
+            return Ok(None);
+        }
+        if !self.spec.debug {
+            return Ok(Some(format!("there is no debug kernel for {}", self.spec)));
+        }
+        let late = self.began.elapsed() > LATE && self.spec.imp == Impl::Rust;
+        let missing = late && Kernel::existing(self.repo, &self.spec)?.is_none();
+        let took = human(self.began.elapsed());
+        Ok(missing.then(|| {
+            format!(
+                "{took} went into other kernels, and the debug kernel takes 20 minutes more: \
+                 run make test once more"
+            )
+        }))
+    }
+
     /// Boots a guest and gives how it ended and all of its command's output.
     fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
         let guest = {
@@ -213,6 +253,7 @@ impl Tests<'_> {
                 repo: self.repo,
                 spec: Spec::new(series, Impl::Rust),
                 cargo: self.cargo,
+                began: self.began,
             })
             .collect()
     }
@@ -244,7 +285,13 @@ impl Tests<'_> {
             ran = true;
             let start = Instant::now();
             let name = self.name(&group.group);
-            let points = self
+            let checked = CHECKED.contains(&group.group.as_str());
+            let tests = if checked { self.debug() } else { self.clone() };
+            if let Some(why) = tests.hindrance(checked)? {
+                report.add(&name, "not run", vec![Point::skipped(name.as_str(), why)]);
+                continue;
+            }
+            let points = tests
                 .guest(&group, &name, &program)
                 .unwrap_or_else(|error| vec![Point::failed(name.as_str(), &format!("{error:#}"))]);
             report.add(&name, &human(start.elapsed()), points);

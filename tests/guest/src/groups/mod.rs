@@ -137,8 +137,8 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "stress",
-        append: SMALL,
-        mem: "6G",
+        append: "memmap=1G%4G+0xefffffff",
+        mem: "5G",
         qemu: "",
         implementations: BOTH,
         timeout: 900,
