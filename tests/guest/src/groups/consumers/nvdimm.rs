@@ -310,7 +310,7 @@ fn modules_come_by_modalias_and_find_every_namespace() -> Outcome {
     drop(mark(&namespaces)?);
     family::unload()?;
     check("devices", Device::all(), vec![])?;
-    load_by_modalias(Path::new(NFIT))?;
+    load_by_modalias(Path::new(NFIT), namespaces.len())?;
     for module in ["nfit", "dax_pmem", "device_dax"] {
         check(module, has_module(module), true)?;
     }

@@ -7,7 +7,7 @@ use crate::device::{Device, Driver};
 use crate::family;
 use crate::iomem;
 use crate::json;
-use crate::kernel::{has_module, modprobe};
+use crate::kernel::{eventually, has_module, modprobe};
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
@@ -205,10 +205,11 @@ fn fsdev_and_back_to_device_dax_works() -> Outcome {
     Ok(())
 }
 
-/// Loads what the aliases of everything that ndctl knows ask for, until nothing new comes.
-pub fn load_by_modalias(first: &Path) -> Outcome {
+/// Loads what the aliases of everything that ndctl knows ask for, until so many devices are bound.
+/// The NVDIMM bus finds things in its own time.
+pub fn load_by_modalias(first: &Path, devices: usize) -> Outcome {
     modprobe(&[&sysfs::read(&first.join("modalias"))?])?;
-    for _ in 0..4 {
+    let bound = eventually(&format!("{devices} bound devices"), || {
         for name in ndctl::names("")? {
             // Not all have an alias, and not every alias is claimed by a module; what matters is
             // what is there in the end.
@@ -216,11 +217,14 @@ pub fn load_by_modalias(first: &Path) -> Outcome {
                 let _ = modprobe(&["-a", "-q", &alias]);
             }
         }
-        for device in Device::all() {
+        let all = Device::all();
+        for device in &all {
             modprobe(&["-a", &sysfs::read(&device.attr("modalias"))?])?;
         }
-    }
-    Ok(())
+        let bound = all.iter().filter(|device| device.driver().is_some());
+        Ok(Some(bound.count()).filter(|count| *count >= devices))
+    });
+    check("bound devices", bound?, devices)
 }
 
 fn modules_come_by_modalias_and_find_the_namespace() -> Outcome {
@@ -230,7 +234,7 @@ fn modules_come_by_modalias_and_find_the_namespace() -> Outcome {
     let ranges = device.ranges()?;
     family::unload()?;
     check("device", device.exists(), false)?;
-    load_by_modalias(Path::new(PLATFORM))?;
+    load_by_modalias(Path::new(PLATFORM), 1)?;
     for module in ["nd_e820", "dax_pmem", "device_dax"] {
         check(module, has_module(module), true)?;
     }
