@@ -16,7 +16,7 @@ use kernel::sync::Arc;
 use crate::around::Window;
 use crate::device::DevDax;
 use crate::fault;
-use crate::range::Align;
+use crate::range::{Align, PAGE_SHIFT};
 use crate::sys::bus::{Driver, Probe};
 use crate::sys::cdev::Cdev;
 use crate::sys::dax_core::Life;
@@ -38,6 +38,8 @@ pub(crate) struct Binding {
     align: Align,
     /// The order of these pages in pages of the machine.
     order: u32,
+    /// Their size in bytes.
+    page_size: usize,
     /// How many of them a fault maps; `None` for the one.
     window: Option<Window>,
     /// Until the device is unbound.
@@ -53,6 +55,11 @@ impl Binding {
     /// The size of the device's pages.
     pub(crate) fn align(&self) -> Align {
         self.align
+    }
+
+    /// That in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.page_size
     }
 
     /// Its order, in pages of the machine.
@@ -104,6 +111,7 @@ impl Probe for DeviceDax {
                 device: Ref::of(dax),
                 align,
                 order,
+                page_size: 1_usize.wrapping_shl(order.saturating_add(PAGE_SHIFT as u32)),
                 window: fault::window(order),
                 life: Life::begin(dax.dax()),
             },
