@@ -16,6 +16,7 @@ use kernel::sync::Arc;
 use crate::around::Window;
 use crate::device::DevDax;
 use crate::fault;
+use crate::layout::Entry;
 use crate::range::{Align, PAGE_SHIFT};
 use crate::sys::bus::{Driver, Probe};
 use crate::sys::cdev::Cdev;
@@ -91,18 +92,7 @@ impl Probe for DeviceDax {
         let (entries, align) = dax.snapshot()?;
         // Registered first, so it is what unbinding drops last.
         let expedite = ExpediteUnmap::register(dev)?;
-        for (index, entry) in entries.iter().enumerate() {
-            let range = entry.range().ok_or(EINVAL)?;
-            request_mem_region(dev, dax, range).inspect_err(|_| {
-                dev_warn!(
-                    dev,
-                    "mapping{}: {:#x}-{:#x} could not reserve range\n",
-                    index,
-                    range.start(),
-                    range.last()
-                );
-            })?;
-        }
+        reserve(dax, dev, &entries)?;
         let mapped = pagemap::map(dev, dax.template(), entries, align)?;
 
         let order = pagemap::page_order(align);
@@ -128,6 +118,31 @@ impl Probe for DeviceDax {
         live.cdev = Some(Cdev::add::<Binding>(dax, dax.dax())?);
         devres::register(dev, live, GFP_KERNEL)
     }
+}
+
+/// Marks the ranges as in use in `/proc/iomem`, until the device is unbound.
+///
+/// Last range first: they mostly ascend, so each goes to the front of the tree's
+/// list, and so it leaves it. The other way round each walks past all others.
+fn reserve(dax: &DevDax, dev: &Device<Bound>, entries: &[Entry]) -> Result {
+    let mut failed = Ok(());
+    for (index, entry) in entries.iter().enumerate().rev() {
+        let range = entry.range().ok_or(EINVAL)?;
+        if let Err(e) = request_mem_region(dev, dax, range) {
+            failed = Err((index, range, e));
+        }
+    }
+    // The first of those that are taken.
+    failed.map_err(|(index, range, e)| {
+        dev_warn!(
+            dev,
+            "mapping{}: {:#x}-{:#x} could not reserve range\n",
+            index,
+            range.start(),
+            range.last()
+        );
+        e
+    })
 }
 
 /// A device that can be opened and mapped; dropping it ends that.
