@@ -16,7 +16,8 @@ use kernel::sync::Arc;
 use crate::around::Window;
 use crate::device::DevDax;
 use crate::fault;
-use crate::range::Align;
+use crate::layout::Entry;
+use crate::range::{Align, PAGE_SHIFT};
 use crate::sys::bus::{Driver, Probe};
 use crate::sys::cdev::Cdev;
 use crate::sys::dax_core::Life;
@@ -38,6 +39,8 @@ pub(crate) struct Binding {
     align: Align,
     /// The order of these pages in pages of the machine.
     order: u32,
+    /// Their size in bytes.
+    page_size: usize,
     /// How many of them a fault maps; `None` for the one.
     window: Option<Window>,
     /// Until the device is unbound.
@@ -53,6 +56,11 @@ impl Binding {
     /// The size of the device's pages.
     pub(crate) fn align(&self) -> Align {
         self.align
+    }
+
+    /// That in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.page_size
     }
 
     /// Its order, in pages of the machine.
@@ -84,18 +92,7 @@ impl Probe for DeviceDax {
         let (entries, align) = dax.snapshot()?;
         // Registered first, so it is what unbinding drops last.
         let expedite = ExpediteUnmap::register(dev)?;
-        for (index, entry) in entries.iter().enumerate() {
-            let range = entry.range().ok_or(EINVAL)?;
-            request_mem_region(dev, dax, range).inspect_err(|_| {
-                dev_warn!(
-                    dev,
-                    "mapping{}: {:#x}-{:#x} could not reserve range\n",
-                    index,
-                    range.start(),
-                    range.last()
-                );
-            })?;
-        }
+        reserve(dax, dev, &entries)?;
         let mapped = pagemap::map(dev, dax.template(), entries, align)?;
 
         let order = pagemap::page_order(align);
@@ -104,6 +101,7 @@ impl Probe for DeviceDax {
                 device: Ref::of(dax),
                 align,
                 order,
+                page_size: 1_usize.wrapping_shl(order.saturating_add(PAGE_SHIFT as u32)),
                 window: fault::window(order),
                 life: Life::begin(dax.dax()),
             },
@@ -120,6 +118,31 @@ impl Probe for DeviceDax {
         live.cdev = Some(Cdev::add::<Binding>(dax, dax.dax())?);
         devres::register(dev, live, GFP_KERNEL)
     }
+}
+
+/// Marks the ranges as in use in `/proc/iomem`, until the device is unbound.
+///
+/// Last range first: they mostly ascend, so each goes to the front of the tree's
+/// list, and so it leaves it. The other way round each walks past all others.
+fn reserve(dax: &DevDax, dev: &Device<Bound>, entries: &[Entry]) -> Result {
+    let mut failed = Ok(());
+    for (index, entry) in entries.iter().enumerate().rev() {
+        let range = entry.range().ok_or(EINVAL)?;
+        if let Err(e) = request_mem_region(dev, dax, range) {
+            failed = Err((index, range, e));
+        }
+    }
+    // The first of those that are taken.
+    failed.map_err(|(index, range, e)| {
+        dev_warn!(
+            dev,
+            "mapping{}: {:#x}-{:#x} could not reserve range\n",
+            index,
+            range.start(),
+            range.last()
+        );
+        e
+    })
 }
 
 /// A device that can be opened and mapped; dropping it ends that.

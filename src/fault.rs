@@ -72,7 +72,10 @@ impl Binding {
 
     /// Maps the neighbours of `page`, which was mapped at `start`. That one of them
     /// cannot be mapped is the end of it and nobody's error.
-    fn map_around(&self, window: Window, fault: &Fault, start: usize, page: &Page<'_>) {
+    fn map_around(&self, window: Window, fault: &Fault, start: usize, page: Page<'_>) {
+        if fault.is_watched() {
+            return;
+        }
         let table = match self.order() {
             0 => 1 << PAGE_SHIFT << PMD_ORDER,
             _ => 1 << PAGE_SHIFT << PUD_ORDER,
@@ -174,19 +177,16 @@ impl CharDev for Binding {
                 Answer::FALLBACK
             };
         }
+        // All of the page is in the area, whose ends are multiples of its size.
         let start = fault.address() & !self.mask();
-        match start.checked_add(self.page_size()) {
-            Some(end) if start >= fault.start() && end <= fault.end() => {}
-            _ => return Answer::SIGBUS,
-        }
         let device = self.device().c();
         let Some(page) = device.page_at(&alive, fault.pgoff(start), self.align()) else {
             return Answer::SIGBUS;
         };
         let answer = fault.insert(&page, order);
         if let Some(window) = self.window() {
-            if answer.is_mapped() && page.around() != Around::NONE && !fault.wants_single() {
-                self.map_around(window, fault, start, &page);
+            if answer.is_mapped() && !fault.is_random() && page.around() != Around::NONE {
+                self.map_around(window, fault, start, page);
             }
         }
         answer
@@ -202,6 +202,6 @@ impl CharDev for Binding {
 
     /// C: `dev_dax_pagesize()`.
     fn page_size(&self) -> usize {
-        1 << PAGE_SHIFT << self.order()
+        self.bytes()
     }
 }

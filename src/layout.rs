@@ -49,7 +49,7 @@ impl Entry {
 
     /// The physical address of the `size` bytes at page `pgoff` of the device, if
     /// they are in the range.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn phys(&self, pgoff: u64, size: u64) -> Option<u64> {
         let offset = PgOff::new(pgoff).since(self.pgoff())?.bytes()?;
         let phys = self.start.checked_add(offset)?;
@@ -77,10 +77,14 @@ pub(crate) fn pgoff_to_phys(entries: &[Entry], pgoff: u64, size: u64) -> Option<
     entry_at(entries, pgoff)?.phys(pgoff, size)
 }
 
-/// The last of `entries`, which are a [`Layout`]'s, that does not begin behind
-/// page `pgoff`.
+/// The only one of `entries`, which are a [`Layout`]'s, that page `pgoff` may be in:
+/// the last that does not begin behind it.
 #[inline]
 pub(crate) fn entry_at(entries: &[Entry], pgoff: u64) -> Option<&Entry> {
+    // Most devices have one range, and need no search.
+    if let [only] = entries {
+        return Some(only);
+    }
     let pgoff = PgOff::new(pgoff);
     let behind = entries.partition_point(|entry| entry.pgoff() <= pgoff);
     entries.get(behind.checked_sub(1)?)

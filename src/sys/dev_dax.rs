@@ -141,13 +141,14 @@ impl CDevDax {
     pub(crate) unsafe fn entries<'a>(raw: *const bindings::dev_dax) -> &'a [Entry] {
         // SAFETY: By the contract nobody writes them.
         let (ranges, count) = unsafe { ((*raw).ranges, (*raw).nr_range) };
-        match (NonNull::new(ranges), usize::try_from(count)) {
+        match NonNull::new(ranges) {
             // SAFETY: `set_layout` showed that many entries, whose layout abi.rs
             // asserts; they stay where they are by the contract.
-            (Some(ranges), Ok(count)) => unsafe {
-                core::slice::from_raw_parts(ranges.as_ptr().cast(), count)
+            // CAST: It was a `usize` there.
+            Some(ranges) => unsafe {
+                core::slice::from_raw_parts(ranges.as_ptr().cast(), count as usize)
             },
-            _ => &[],
+            None => &[],
         }
     }
 
@@ -196,6 +197,7 @@ impl CDevDax {
 ///
 /// The `size` bytes at `phys` are the device's, `phys` is a multiple of `size`, and
 /// they are in the range of `entry`, if there is one.
+#[derive(Clone, Copy)]
 pub(crate) struct Page<'a> {
     /// The range; `None` if nobody knows what is contiguous.
     entry: Option<&'a Entry>,

@@ -125,12 +125,14 @@ impl Fault {
         insert(&mut self.0, page, order)
     }
 
-    /// Whether the user or userfaultfd wants a fault for each page.
+    /// Whether the user wants a fault for each page.
     #[inline]
-    pub(crate) fn wants_single(&self) -> bool {
-        if self.vma().flags() & bindings::DAX_VM_RAND_READ != 0 {
-            return true;
-        }
+    pub(crate) fn is_random(&self) -> bool {
+        self.vma().flags() & bindings::DAX_VM_RAND_READ != 0
+    }
+
+    /// Whether userfaultfd wants that.
+    pub(crate) fn is_watched(&self) -> bool {
         // SAFETY: The VMA is locked.
         unsafe { bindings::dax_glue_vma_has_uffd(self.vma().as_ptr()) }
     }
