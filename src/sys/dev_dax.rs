@@ -144,7 +144,7 @@ impl CDevDax {
         match NonNull::new(ranges) {
             // SAFETY: `set_layout` showed that many entries, whose layout abi.rs
             // asserts; they stay where they are by the contract.
-            // CAST: It was a `usize` there.
+            // CAST: `set_layout` shows no negative number.
             Some(ranges) => unsafe {
                 core::slice::from_raw_parts(ranges.as_ptr().cast(), count as usize)
             },
