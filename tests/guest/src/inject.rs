@@ -59,6 +59,12 @@ impl Injector {
         Ok(())
     }
 
+    /// Lets single pages be: x86's `phys_pud_init()` uses a page table of the kernel's own mapping
+    /// without looking whether it got one, so hotplug of a GiB that is new oopses.
+    pub fn spare_page_tables(&self) -> sysfs::Result<()> {
+        sysfs::write(&Path::new(DEBUGFS).join("fail_page_alloc/min-order"), "1")
+    }
+
     /// From here on the `nth` allocation fails, that one only.
     pub fn arm(&self, nth: u64) -> Result<(), Errno> {
         self.nth.write_at(nth.to_string().as_bytes(), 0)?;
