@@ -311,8 +311,10 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     // A busy machine starves an emulated timer for long enough that the kernel
     // takes it for broken and panics. Under KVM it does not check either.
     let append = &machine.append;
+    // A CPU that the host did not run for a minute is no stall of the guest.
+    let stall = "rcupdate.rcu_cpu_stall_timeout=300";
     command.arg("-append").arg(format!(
-        "console=ttyS0 ignore_loglevel nokaslr panic=-1 no_timer_check {kunit}{append}"
+        "console=ttyS0 ignore_loglevel nokaslr panic=-1 no_timer_check {stall} {kunit}{append}"
     ));
     // A comma in a path has to be doubled for QEMU.
     let log = dir

@@ -107,6 +107,12 @@ impl Usage {
     }
 }
 
+/// Keeps kmemleak from scanning all memory when it likes: that takes a slow guest a minute.
+pub fn scan_on_demand() {
+    // Most kernels do not have it.
+    let _ = sysfs::try_write(Path::new(KMEMLEAK), b"scan=off");
+}
+
 /// Where kmemleak is there: fails with what it finds that nothing points to any more.
 pub fn check_kmemleak() -> Outcome {
     let path = Path::new(KMEMLEAK);

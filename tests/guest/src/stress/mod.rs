@@ -20,6 +20,7 @@ use crate::device::{Device, Driver};
 use crate::inject::Injector;
 use crate::kernel::{self, Health};
 use crate::ktap::{check, note, Failure, Outcome};
+use crate::leaks;
 use crate::mmap::Map;
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error};
@@ -58,6 +59,7 @@ struct Figures {
 pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
     let health = Health::now().but_for_warnings();
     sysfs::write(Path::new(AUTO_ONLINE), "offline")?;
+    leaks::scan_on_demand();
     let starving = Injector::new()?.is_some();
     if starving {
         Injector::quiet()?;
