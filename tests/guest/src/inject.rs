@@ -19,13 +19,17 @@ use std::path::{Path, PathBuf};
 
 /// The calling thread's count of allocations until one fails.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
-/// Where allocations that may sleep, or are for one page, are usually spared.
+/// Where allocations that may sleep are usually spared.
 const SETTINGS: [(&str, &str); 4] = [
     ("failslab/ignore-gfp-wait", "N"),
     ("fail_page_alloc/ignore-gfp-wait", "N"),
     ("fail_page_alloc/ignore-gfp-highmem", "N"),
-    ("fail_page_alloc/min-order", "0"),
+    (SMALLEST, "1"),
 ];
+/// The order from which on pages are made to fail. Not single ones where memory is plugged in:
+/// x86's `phys_pud_init()` uses a page table for the kernel's own mapping without looking whether
+/// it got one, and oopses.
+const SMALLEST: &str = "fail_page_alloc/min-order";
 /// Their folder.
 const DEBUGFS: &str = "/sys/kernel/debug";
 /// An operation that needs more than this is broken.
@@ -59,12 +63,6 @@ impl Injector {
         Ok(())
     }
 
-    /// Lets single pages be: x86's `phys_pud_init()` uses a page table of the kernel's own mapping
-    /// without looking whether it got one, so hotplug of a GiB that is new oopses.
-    pub fn spare_page_tables(&self) -> sysfs::Result<()> {
-        sysfs::write(&Path::new(DEBUGFS).join("fail_page_alloc/min-order"), "1")
-    }
-
     /// From here on the `nth` allocation fails, that one only.
     pub fn arm(&self, nth: u64) -> Result<(), Errno> {
         self.nth.write_at(nth.to_string().as_bytes(), 0)?;
@@ -86,6 +84,13 @@ pub fn injector() -> Result<Injector, Failure> {
         Some(injector) => Ok(injector),
         None => skip("no fault injection in this kernel: make test DEBUG=1"),
     }
+}
+
+/// The same for an operation that plugs in no memory: single pages fail too.
+pub fn injector_of_pages() -> Result<Injector, Failure> {
+    let injector = injector()?;
+    sysfs::write(&Path::new(DEBUGFS).join(SMALLEST), "0")?;
+    Ok(injector)
 }
 
 /// What an operation does with what was prepared for it.

@@ -67,15 +67,13 @@ fn bind_to_kmem_without_memory_changes_nothing(region: &Region) -> Outcome {
     let device = region.create_over(&[Span::at(start, block)])?;
     sysfs::write(&Driver::Kmem.attr("new_id"), device.name())?;
     device.disable()?;
-    let injector = injector()?;
-    injector.spare_page_tables()?;
     Operation::write(Driver::Kmem.attr("bind"), device.name(), || {
         device.disable()
     })
     // What kmem and memory hotplug say if they cannot reserve the memory, for whatever reason.
     .or(Errno::EBUSY)
     .or(Errno::EEXIST)
-    .walk(region, &injector)
+    .walk(region, &injector()?)
 }
 
 /// A device that is bound to `device_dax`, and a look at whether another driver knows it.

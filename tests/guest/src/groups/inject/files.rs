@@ -3,7 +3,7 @@
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
-use crate::inject::{injector, Operation};
+use crate::inject::{injector_of_pages, Operation};
 use crate::ktap::{Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::region::Region;
@@ -48,7 +48,7 @@ fn open_without_memory_changes_nothing(region: &Region) -> Outcome {
         },
         nothing,
     )
-    .walk(region, &injector()?)
+    .walk(region, &injector_of_pages()?)
 }
 
 fn mmap_without_memory_changes_nothing(region: &Region) -> Outcome {
@@ -62,7 +62,7 @@ fn mmap_without_memory_changes_nothing(region: &Region) -> Outcome {
         },
         nothing,
     )
-    .walk(region, &injector()?)
+    .walk(region, &injector_of_pages()?)
 }
 
 /// The first store to a mapping; the kernel tries a fault again for which it had no memory.
@@ -78,7 +78,7 @@ fn first_touch(region: &Region, align: u64) -> Outcome {
         nothing,
     )
     .failing_at_most(0)
-    .walk(region, &injector()?)?;
+    .walk(region, &injector_of_pages()?)?;
     Ok(device
         .unbind()
         .and_then(|()| device.bind(Driver::DeviceDax))?)
@@ -107,5 +107,5 @@ fn munmap_of_a_part_without_memory_changes_nothing(region: &Region) -> Outcome {
         |map| map.unmap(UNIT, UNIT),
         nothing,
     )
-    .walk(region, &injector()?)
+    .walk(region, &injector_of_pages()?)
 }
