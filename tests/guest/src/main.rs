@@ -45,7 +45,7 @@ use std::process::ExitCode;
 
 /// How the program is called.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
-     sequences SEED FIRST COUNT | replay FILE | bench count|wall|smoke RANGES [ONLY]";
+     sequences SEED FIRST COUNT | replay FILE | bench count|wall|turns|smoke RANGES [ONLY]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
