@@ -143,10 +143,6 @@ pub fn machine() -> Result<Machine> {
         machine.timeout = Duration::from_secs(u64::from(number("TIMEOUT", &timeout)?));
     }
     machine.counted = flag("ICOUNT")?;
-    if machine.counted {
-        // There is one counter.
-        machine.cpus = 1;
-    }
     Ok(machine)
 }
 

@@ -53,7 +53,7 @@ use std::process::ExitCode;
 
 /// How the program is called.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
-     bench count|wall|smoke RANGES [ONLY] | stress SEED SECONDS | \
+     bench count|wall|turns|smoke RANGES [ONLY] | stress SEED SECONDS | \
      sequences SEED FIRST COUNT | replay FILE";
 
 fn main() -> ExitCode {

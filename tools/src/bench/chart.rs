@@ -102,8 +102,8 @@ const CHARTS: [Chart; 6] = [
         scale: 1e6,
         axis: "milliseconds",
         lines: &[
-            line("unbind", Driver::C, "C"),
-            line("unbind", Driver::Rust, "Rust"),
+            line("unbind-turns", Driver::C, "C"),
+            line("unbind-turns", Driver::Rust, "Rust"),
         ],
     },
 ];

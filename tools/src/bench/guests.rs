@@ -35,6 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Count,
+    Turns,
     Wall,
     Smoke,
 }
@@ -44,6 +45,7 @@ impl Mode {
     fn name(self) -> &'static str {
         match self {
             Self::Count => "count",
+            Self::Turns => "turns",
             Self::Wall => "wall",
             Self::Smoke => "smoke",
         }
@@ -53,7 +55,8 @@ impl Mode {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Count => "instructions",
-            Self::Wall => "time",
+            Self::Turns => "the emulator's time",
+            Self::Wall => "real time",
             Self::Smoke => "a little of everything",
         }
     }
@@ -180,7 +183,7 @@ fn machine(task: &Task<'_>) -> Machine {
         append,
         qemu: qemu.map(str::to_owned).to_vec(),
         timeout: TIMEOUT,
-        counted: task.mode == Mode::Count,
+        counted: matches!(task.mode, Mode::Count | Mode::Turns),
     }
 }
 

@@ -40,8 +40,8 @@ const CHARTS: &str = "docs/charts";
 
 /// The numbers of ranges, when RANGES= does not say otherwise.
 const RANGES: [u64; 5] = [1, 16, 256, 1024, 4096];
-/// How often C and Rust take turns where time is measured.
-const TURNS: usize = 3;
+/// How often C and Rust follow each other where real time is measured.
+const ALTERNATIONS: usize = 3;
 
 /// Where figures come from.
 #[derive(Debug, Serialize)]
@@ -131,7 +131,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let mut figures = Figures::default();
     let mut fault_around = true;
     eprintln!(
-        "{} guests, one after the other; 20 minutes on two idle cores",
+        "{} guests, one after the other; 15 minutes on two idle cores",
         tasks.len()
     );
     for (number, task) in (1..).zip(&tasks) {
@@ -175,7 +175,10 @@ fn tasks(wanted: &Wanted) -> Vec<Task<'_>> {
     add(Driver::C, Mode::Count, counted.clone());
     add(Driver::Rust, Mode::Count, counted);
     add(Driver::RustPlain, Mode::Count, wanted.of(&[Kind::Fault]));
-    for _ in 0..TURNS {
+    let waiting = wanted.of(&[Kind::Turns]);
+    add(Driver::C, Mode::Turns, waiting.clone());
+    add(Driver::Rust, Mode::Turns, waiting);
+    for _ in 0..ALTERNATIONS {
         let timed = wanted.of(&[Kind::Wall, Kind::WallFault]);
         add(Driver::C, Mode::Wall, timed.clone());
         add(Driver::Rust, Mode::Wall, timed);

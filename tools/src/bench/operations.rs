@@ -8,6 +8,8 @@ pub enum Kind {
     Count,
     /// The same, and once more without fault-around.
     Fault,
+    /// Two CPUs that the emulator runs in turns, and its time.
+    Turns,
     /// Two CPUs and real time.
     Wall,
     /// The same, and once more without fault-around.
@@ -40,7 +42,7 @@ const fn single(name: &'static str, title: &'static str, kind: Kind) -> Operatio
     }
 }
 
-pub const OPERATIONS: [Operation; 20] = [
+pub const OPERATIONS: [Operation; 21] = [
     operation(
         "fault-2m",
         "fault, 2 MiB, average of all ranges",
@@ -79,7 +81,8 @@ pub const OPERATIONS: [Operation; 20] = [
     operation("size-read", "read of `size`", Kind::Count),
     operation("available-read", "read of `available_size`", Kind::Count),
     operation("bind", "bind, per range", Kind::Count),
-    operation("unbind", "unbind", Kind::Wall),
+    operation("unbind-turns", "unbind, the emulator's time", Kind::Turns),
+    operation("unbind", "unbind, real time", Kind::Wall),
     single(
         "create-delete",
         "create and delete of an empty device",

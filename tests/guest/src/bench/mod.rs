@@ -4,6 +4,7 @@
 //! - `count`: single operations on one CPU whose clock counts instructions. Nothing is printed
 //!   before all is measured: a device that works in the background would disturb the count.
 //! - `wall`: two CPUs and real time, for what waits and for what goes on at once.
+//! - `turns`: two CPUs that the emulator runs in turns, and its own time, for what waits.
 //! - `smoke`: everything once and briefly, on whatever machine, to see that it works.
 //!
 //! RANGES are numbers with commas between them, ONLY is one operation, or more in the same way.
@@ -33,6 +34,8 @@ pub enum Mode {
     Count,
     /// Nanoseconds, two CPUs.
     Wall,
+    /// The emulator's nanoseconds, two CPUs in turns.
+    Turns,
     /// All of both, in nanoseconds and few repetitions.
     Smoke,
 }
@@ -43,6 +46,7 @@ impl Mode {
         match name {
             "count" => Some(Mode::Count),
             "wall" => Some(Mode::Wall),
+            "turns" => Some(Mode::Turns),
             "smoke" => Some(Mode::Smoke),
             _ => None,
         }
@@ -74,7 +78,7 @@ impl Bench {
     fn busy_clock(&self) -> Clock {
         match self.mode {
             Mode::Count => Clock::Counter,
-            Mode::Wall | Mode::Smoke => Clock::Wall,
+            Mode::Wall | Mode::Turns | Mode::Smoke => Clock::Wall,
         }
     }
 
@@ -82,7 +86,7 @@ impl Bench {
     fn own_clock(&self) -> Clock {
         match self.mode {
             Mode::Count => Clock::Thread,
-            Mode::Wall | Mode::Smoke => Clock::Wall,
+            Mode::Wall | Mode::Turns | Mode::Smoke => Clock::Wall,
         }
     }
 
@@ -95,7 +99,7 @@ impl Bench {
     fn repetitions(&self, usual: usize) -> usize {
         match self.mode {
             Mode::Smoke => 2,
-            Mode::Count | Mode::Wall => usual,
+            Mode::Count | Mode::Wall | Mode::Turns => usual,
         }
     }
 }
@@ -125,7 +129,7 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
         only: only.map_or(Vec::new(), |only| {
             only.split(',').map(str::to_owned).collect()
         }),
-        record: Record::new(mode != Mode::Count),
+        record: Record::new(matches!(mode, Mode::Wall | Mode::Smoke)),
     };
     bench.record.line(&json!({
         "driver": implementation.name(),
@@ -133,7 +137,7 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
         "mode": format!("{mode:?}").to_lowercase(),
         "fault_around": fault_around()?,
     }));
-    if mode != Mode::Wall {
+    if matches!(mode, Mode::Count | Mode::Smoke) {
         // First: memory that others gave back would be taken again, and not be counted.
         memory::per_range(&mut bench, region, most.max(2))?;
         ranges::counted(&mut bench, region, &ranges)?;
@@ -142,6 +146,8 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
     }
     if mode != Mode::Count {
         ranges::timed(&mut bench, region, &ranges)?;
+    }
+    if matches!(mode, Mode::Wall | Mode::Smoke) {
         threads::two_regions(&mut bench, &regions)?;
         threads::two_threads(&mut bench, region)?;
     }

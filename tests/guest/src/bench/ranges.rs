@@ -7,7 +7,7 @@
 use super::attribute::Attribute;
 use super::clock::Meter;
 use super::record::Subject;
-use super::{fault, Bench};
+use super::{fault, Bench, Mode};
 use crate::device::{mapping_text, Device, Driver};
 use crate::region::Region;
 use crate::sysfs::{Error, Result};
@@ -52,7 +52,11 @@ pub fn counted(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()>
 
 /// How long it takes to unbind.
 pub fn timed(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
-    if !bench.wants("unbind") {
+    let operation = match bench.mode {
+        Mode::Turns => "unbind-turns",
+        Mode::Count | Mode::Wall | Mode::Smoke => "unbind",
+    };
+    if !bench.wants(operation) {
         return Ok(());
     }
     for &count in ranges {
@@ -65,7 +69,7 @@ pub fn timed(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
         unbind.check(outcome, name.len())?;
         bench
             .record
-            .total(subject("unbind", count, &meter), cost, 1);
+            .total(subject(operation, count, &meter), cost, 1);
         device.unmake(bench, false)?;
     }
     Ok(())
