@@ -58,6 +58,9 @@ type Run = fn(&Tests<'_>, &mut Report) -> Result<()>;
 /// How much longer a group may take on a debug kernel, as dax-guest has it too.
 const DEBUG_SLOWDOWN: u32 = 4;
 
+/// What the kernel says when it starts the first process.
+const USER_SPACE: &str = "as init process";
+
 /// The point that is the guest's own.
 pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 
@@ -231,7 +234,24 @@ impl Tests<'_> {
     }
 
     /// Boots a guest and gives how it ended and all of its command's output.
+    ///
+    /// An emulated CPU that a busy host does not run may miss the kernel's first
+    /// timer interrupts, and the kernel then waits for ever, before it has started
+    /// anything of what is tested: such a guest is booted once more.
     fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
+        let (outcome, output) = self.boot_once(label, machine, load)?;
+        let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
+        if outcome.end != End::Timeout || outcome.splat.is_some() || log.contains(USER_SPACE) {
+            return Ok((outcome, output));
+        }
+        eprintln!(
+            "guest: {label} did not get as far as user space; once more. Its log: {}",
+            outcome.log.display()
+        );
+        self.boot_once(label, machine, load)
+    }
+
+    fn boot_once(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
         let guest = {
             let (root, kernel) = self.kernel()?;
             Guest::new(&root, &kernel, machine, load)?
