@@ -61,7 +61,8 @@ fi
 if [ ${#packages[@]} -gt 0 ]; then install "${packages[@]}"; fi
 
 if [ -n "${host_cargo:-}" ]; then
-	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+	# In the checkout: cargo takes what another checkout built for its own.
+	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$repo/target}
 	cargo build --quiet --locked --package lab >&2
 	echo "$CARGO_TARGET_DIR/debug/lab"
 	exit
@@ -92,7 +93,7 @@ fi
 # Static, for this machine's C library is not the root's. With --target, build
 # scripts and macros stay dynamic, as they must.
 target=x86_64-unknown-linux-gnu
-in_root "$settings CARGO_TARGET_DIR=/usr/src/cache/target-root
+in_root "$settings CARGO_TARGET_DIR=/usr/src/device-dax/target/root
 	export RUSTFLAGS=-Ctarget-feature=+crt-static
 	cargo build --quiet --locked --offline --package lab --target $target" >&2
-echo "$cache/target-root/$target/debug/lab"
+echo "$repo/target/root/$target/debug/lab"

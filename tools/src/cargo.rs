@@ -54,7 +54,7 @@ impl Cargo {
                 .cwd(REPO)
                 .env("CARGO_HOME", format!("{CACHE}/cargo"))
                 .env("CARGO_NET_OFFLINE", "true")
-                .env("CARGO_TARGET_DIR", format!("{CACHE}/target-root"));
+                .env("CARGO_TARGET_DIR", format!("{REPO}/target/root"));
             for (name, value) in envs {
                 command = command.env(name, value);
             }
@@ -62,7 +62,7 @@ impl Cargo {
         }
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.repo);
-        command.env("CARGO_TARGET_DIR", target_dir());
+        command.env("CARGO_TARGET_DIR", self.target_dir());
         command.envs(envs.iter().copied());
         Ok(command)
     }
@@ -103,19 +103,18 @@ impl Cargo {
         if !out.success {
             bail!("cannot build {package}:\n{}", out.text.trim_end());
         }
-        let target = match self.root {
-            Some(_) => cache::dir().join("target-root"),
-            None => target_dir(),
-        };
-        Ok(target.join(TARGET).join("debug").join(package))
+        Ok(self.target_dir().join(TARGET).join("debug").join(package))
     }
-}
 
-/// Where the host's cargo builds, as in the bootstrap script.
-fn target_dir() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty()) {
-        Some(dir) => dir.into(),
-        None => cache::dir().join("target"),
+    /// Where cargo builds, as in the bootstrap script: in the checkout. Two that
+    /// share a folder take what the other one built for their own.
+    fn target_dir(&self) -> PathBuf {
+        let given = std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty());
+        match given {
+            _ if self.root.is_some() => self.repo.join("target/root"),
+            Some(dir) => dir.into(),
+            None => self.repo.join("target"),
+        }
     }
 }
 
