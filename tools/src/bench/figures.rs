@@ -5,7 +5,7 @@ use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::operations::{named, Kind, Operation};
+use super::operations::{named, Operation};
 
 /// Which driver, and how it was set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,18 +65,10 @@ pub struct Figures {
     pub all: Vec<Figure>,
 }
 
-/// What a guest says of itself.
-#[derive(Debug, Default)]
-pub struct About {
-    pub kernel: String,
-    /// The parameter of the driver; not every driver has it.
-    pub fault_around: Option<String>,
-}
-
 impl Figures {
-    /// Adds what a guest printed. It must have come to its end.
-    pub fn add(&mut self, driver: Driver, text: &str) -> Result<About> {
-        let mut about = About::default();
+    /// Adds what a guest printed, and returns its kernel. It must have come to its end.
+    pub fn add(&mut self, driver: Driver, text: &str) -> Result<String> {
+        let mut release = String::new();
         let mut lines = 0;
         let mut done = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -86,8 +78,7 @@ impl Figures {
                 lines += 1;
                 self.figure(driver, serde_json::from_value(value)?)?;
             } else if let Some(kernel) = value["kernel"].as_str() {
-                about.kernel = kernel.to_owned();
-                about.fault_around = value["fault_around"].as_str().map(str::to_owned);
+                release = kernel.to_owned();
             } else if value["done"].is_u64() {
                 done = value["done"].as_u64();
             }
@@ -95,7 +86,7 @@ impl Figures {
         if done != Some(lines) || lines == 0 {
             bail!("dax-guest bench ended early, after {lines} figures:\n{text}");
         }
-        Ok(about)
+        Ok(release)
     }
 
     fn figure(&mut self, driver: Driver, line: Line) -> Result<()> {
@@ -133,23 +124,6 @@ impl Figures {
             let any = !f.operation.by_ranges;
             f.name == operation && f.driver == driver && (any || f.ranges == ranges)
         })
-    }
-
-    /// The same without fault-around, where the driver has none: nothing is different.
-    pub fn copy_plain(&mut self) {
-        let faults = |f: &&Figure| matches!(f.operation.kind, Kind::Fault | Kind::WallFault);
-        let rust = |f: &&Figure| f.driver == Driver::Rust;
-        let mut plain: Vec<Figure> = self
-            .all
-            .iter()
-            .filter(faults)
-            .filter(rust)
-            .cloned()
-            .collect();
-        for figure in &mut plain {
-            figure.driver = Driver::RustPlain;
-        }
-        self.all.extend(plain);
     }
 
     /// The numbers of ranges, in ascending order.

@@ -18,14 +18,13 @@ mod ranges;
 mod record;
 mod threads;
 
-use crate::kernel::{self, Impl};
+use crate::kernel::Impl;
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error, Result};
 use crate::trap;
 use clock::Clock;
 use record::Record;
 use serde_json::json;
-use std::path::Path;
 
 /// What kind of measurement a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,7 +134,6 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
         "driver": implementation.name(),
         "kernel": sysfs::read("/proc/sys/kernel/osrelease".as_ref())?,
         "mode": format!("{mode:?}").to_lowercase(),
-        "fault_around": fault_around()?,
     }));
     if matches!(mode, Mode::Count | Mode::Smoke) {
         // First: memory that others gave back would be taken again, and not be counted.
@@ -155,15 +153,6 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
     bench.record.line(&json!({"done": bench.record.figures()}));
     bench.record.flush();
     Ok(bench.record.figures() > 0)
-}
-
-/// The module's parameter, where it has one.
-fn fault_around() -> Result<Option<String>> {
-    let path = Path::new("/sys/module/device_dax/parameters/fault_around");
-    if !kernel::has_module("device_dax") || !path.exists() {
-        return Ok(None);
-    }
-    sysfs::read(path).map(Some)
 }
 
 /// Numbers with commas between them.
