@@ -82,16 +82,16 @@ impl Binding {
         };
         let bytes = self.align().bytes();
         // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
-        let (start, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
+        let (at, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
         let around = window
-            .around(start, bytes, table)
-            .min(Around::within(start, bytes, first, end.saturating_sub(1)))
+            .around(at, bytes, table)
+            .min(Around::within(at, bytes, first, end.saturating_sub(1)))
             .min(page.around());
-        let mut at = fault.around(self.order());
+        let mut faults = fault.around(start, self.order());
         for offset in around.offsets(bytes) {
             let mapped = page
                 .neighbour(offset)
-                .is_some_and(|page| at.insert(&page, offset));
+                .is_some_and(|page| faults.insert(&page, offset));
             if !mapped {
                 break;
             }
@@ -185,7 +185,10 @@ impl CharDev for Binding {
         };
         let answer = fault.insert(&page, order);
         if let Some(window) = self.window() {
-            if answer.is_mapped() && !fault.is_random() && page.around() != Around::NONE {
+            // Of what has no neighbours this is all, and soon known.
+            let alone = fault.end().wrapping_sub(fault.start()) == self.page_size()
+                || page.around() == Around::NONE;
+            if answer.is_mapped() && !alone && !fault.is_random() {
                 self.map_around(window, fault, start, page);
             }
         }

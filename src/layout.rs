@@ -81,11 +81,21 @@ pub(crate) fn pgoff_to_phys(entries: &[Entry], pgoff: u64, size: u64) -> Option<
 /// the last that does not begin behind it.
 #[inline]
 pub(crate) fn entry_at(entries: &[Entry], pgoff: u64) -> Option<&Entry> {
-    // Most devices have one range, and need no search.
-    if let [only] = entries {
-        return Some(only);
-    }
     let pgoff = PgOff::new(pgoff);
+    // The only one of most devices.
+    let last = entries.last()?;
+    if last.pgoff() <= pgoff {
+        return Some(last);
+    }
+    // Where it is if all before the last are of one size, as they mostly are.
+    let before = entries.len().saturating_sub(1) as u64;
+    let product = pgoff.pages().saturating_mul(before);
+    let guess = usize::try_from(product.checked_div(last.pgoff().pages())?).ok()?;
+    if let Some([entry, next]) = entries.get(guess..guess.saturating_add(2)) {
+        if entry.pgoff() <= pgoff && pgoff < next.pgoff() {
+            return Some(entry);
+        }
+    }
     let behind = entries.partition_point(|entry| entry.pgoff() <= pgoff);
     entries.get(behind.checked_sub(1)?)
 }
@@ -297,6 +307,30 @@ mod tests {
         assert_eq!(phys(6, 1), None);
         assert_eq!(phys(u64::MAX, 1), None);
         assert_eq!(pgoff_to_phys(&[], 0, 1), None);
+        Ok(())
+    }
+
+    #[test]
+    fn entry_at_finds_what_a_walk_finds() -> Result<(), Error> {
+        let even = [(0, 2), (10, 2), (20, 2), (30, 2), (40, 5)];
+        let uneven = [(0, 1), (10, 6), (20, 1), (30, 1), (40, 3)];
+        for ranges in [
+            &even[..],
+            &even[..2],
+            &uneven[..],
+            &uneven[1..3],
+            &uneven[1..],
+        ] {
+            let layout = layout(ranges)?;
+            for pgoff in 0..16 {
+                let walk = layout
+                    .entries()
+                    .iter()
+                    .rfind(|entry| entry.pgoff().pages() <= pgoff);
+                assert_eq!(entry_at(layout.entries(), pgoff), walk);
+            }
+        }
+        assert_eq!(entry_at(&[], 0), None);
         Ok(())
     }
 

@@ -137,14 +137,15 @@ impl Fault {
         unsafe { bindings::dax_glue_vma_has_uffd(self.vma().as_ptr()) }
     }
 
-    /// To put pages of 2^`order` pages around the one that faulted.
-    pub(crate) fn around(&self, order: u32) -> FaultAround {
+    /// To put pages of 2^`order` pages around the one that faulted, which begins at
+    /// `start`.
+    pub(crate) fn around(&self, start: usize, order: u32) -> FaultAround {
         let mut fault = self.0;
         // A page that nobody wrote to is clean, so it is mapped as if read.
         fault.flags &= !bindings::fault_flag_FAULT_FLAG_WRITE;
         FaultAround {
             fault,
-            start: self.address() & !((1 << order << bindings::PAGE_SHIFT) - 1),
+            start,
             pmd: fault.pmd,
             order,
         }
