@@ -29,6 +29,11 @@ pub fn create(args: &[&str]) -> Result<Device> {
     Ok(Device::named(json::text(&created, "chardev")?))
 }
 
+/// `reconfigure-device`, which must succeed; its standard output.
+pub fn reconfigure(device: &Device, args: &[&str]) -> Result<String> {
+    run(&[&["reconfigure-device"], args, &[device.name()]].concat())
+}
+
 /// What `list` says about a device, mappings included.
 pub fn list(device: &Device) -> Result<Value> {
     json::one("daxctl", &["list", "-d", device.name(), "-M"])

@@ -252,7 +252,7 @@ fn read_physical(
 /// Gives a device another size, which needs it disabled.
 fn resize(device: &Device, size: u64) -> Outcome {
     daxctl::run(&["disable-device", device.name()])?;
-    daxctl::run(&["reconfigure-device", "-s", &size.to_string(), device.name()])?;
+    daxctl::reconfigure(device, &["-s", &size.to_string()])?;
     daxctl::run(&["enable-device", device.name()])?;
     check("size", device.size()?, size)
 }

@@ -209,7 +209,7 @@ fn reconfigure_size_shrinks_and_grows(region: &Region) -> Outcome {
         (384, vec![region.units(0, 128), block(region, 3)]),
     ] {
         daxctl::run(&["disable-device", device.name()])?;
-        daxctl::run(&["reconfigure-device", "-s", &mib(size), device.name()])?;
+        daxctl::reconfigure(&device, &["-s", &mib(size)])?;
         daxctl::run(&["enable-device", device.name()])?;
         let listed = daxctl::list(&device)?;
         json::check_members(&listed, &[("size", json!(size * MIB))])?;
@@ -255,7 +255,7 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
     check("store", map.store(0, 1), Ok(()))?;
     drop(map);
     for _ in 0..2 {
-        daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
+        daxctl::reconfigure(&device, &["-m", "system-ram"])?;
         json::check_members(
             &daxctl::list(&device)?,
             &[
@@ -270,7 +270,7 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
         check("System RAM", system_ram()?, vec![both])?;
         daxctl::run(&["offline-memory", device.name()])?;
         json::check_members(&daxctl::list(&device)?, &[("online_memblocks", json!(0))])?;
-        daxctl::run(&["reconfigure-device", "-m", "devdax", device.name()])?;
+        daxctl::reconfigure(&device, &["-m", "devdax"])?;
         json::check_members(&daxctl::list(&device)?, &[("mode", json!("devdax"))])?;
         check("System RAM", system_ram()?, vec![])?;
         check("store", Map::whole(&device)?.store(0, 2), Ok(()))?;
@@ -283,7 +283,7 @@ fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
     let device = daxctl::create(&["-s", &mib(384)])?;
     let ranges = device.ranges()?;
     check("ranges", ranges.len(), 2)?;
-    daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
+    daxctl::reconfigure(&device, &["-m", "system-ram"])?;
     let expected: Vec<Span> = ranges.iter().map(|r| r.span).collect();
     check("System RAM", system_ram()?, expected)?;
     // libdaxctl takes a device for one range and onlines the blocks of the first one only.
@@ -292,7 +292,7 @@ fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
         blocks += memory::blocks(range.span)?.len() as u64;
     }
     check("blocks", blocks, 384 * MIB / memory::block_size()?)?;
-    daxctl::run(&["reconfigure-device", "-f", "-m", "devdax", device.name()])?;
+    daxctl::reconfigure(&device, &["-f", "-m", "devdax"])?;
     check("System RAM", system_ram()?, vec![])?;
     check("ranges", device.ranges()?, ranges)?;
     region.destroy(&device).map_err(Failure::from)
@@ -300,13 +300,7 @@ fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
 
 fn system_ram_without_onlining_stays_offline(_: &Region) -> Outcome {
     let device = daxctl::create(&["-s", &mib(128)])?;
-    daxctl::run(&[
-        "reconfigure-device",
-        "-N",
-        "-m",
-        "system-ram",
-        device.name(),
-    ])?;
+    daxctl::reconfigure(&device, &["-N", "-m", "system-ram"])?;
     json::check_members(
         &daxctl::list(&device)?,
         &[
@@ -314,6 +308,6 @@ fn system_ram_without_onlining_stays_offline(_: &Region) -> Outcome {
             ("online_memblocks", json!(0)),
         ],
     )?;
-    daxctl::run(&["reconfigure-device", "-m", "devdax", device.name()])?;
+    daxctl::reconfigure(&device, &["-m", "devdax"])?;
     check("driver", device.driver(), Some("device_dax".into()))
 }

@@ -178,13 +178,7 @@ fn daxctl_loads_the_driver_that_a_mode_needs() -> Outcome {
     check("device_dax", has_module("device_dax"), true)?;
     check("driver", device.driver(), Some("device_dax".into()))?;
     check("kmem", has_module("kmem"), false)?;
-    daxctl::run(&[
-        "reconfigure-device",
-        "-N",
-        "-m",
-        "system-ram",
-        device.name(),
-    ])?;
+    daxctl::reconfigure(&device, &["-N", "-m", "system-ram"])?;
     check("kmem", has_module("kmem"), true)?;
     let mode = ("mode", json!("system-ram"));
     json::check_members(&daxctl::list(&device)?, &[mode])

@@ -267,7 +267,7 @@ fn system_ram_and_back_is_memory_of_the_node() -> Outcome {
     let device = namespace.device()?;
     let all = span(&device)?;
     let before = memory::of_node(NODE)?;
-    daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
+    daxctl::reconfigure(&device, &["-m", "system-ram"])?;
     check("driver", device.driver(), Some("kmem".into()))?;
     // Blocks that are not all of the device's stay out.
     let block = memory::block_size()?;
@@ -290,7 +290,7 @@ fn system_ram_and_back_is_memory_of_the_node() -> Outcome {
         let link = block.join(format!("node{NODE}"));
         check(link.display(), link.exists(), true)?;
     }
-    daxctl::run(&["reconfigure-device", "-f", "-m", "devdax", device.name()])?;
+    daxctl::reconfigure(&device, &["-f", "-m", "devdax"])?;
     check("memory of the node", memory::of_node(NODE)?, before)?;
     check("blocks", memory::blocks(all)?.len(), 0)?;
     check("store", Map::whole(&device)?.store(200 * MIB, 1), Ok(()))?;

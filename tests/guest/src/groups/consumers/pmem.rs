@@ -186,13 +186,13 @@ fn system_ram_and_back_to_devdax_works() -> Outcome {
     let start = all.start.next_multiple_of(block);
     let blocks = Span::at(start, (all.end + 1 - start) / block * block);
     check("blocks", blocks.len(), 3 * block)?;
-    daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
+    daxctl::reconfigure(&device, &["-m", "system-ram"])?;
     check("driver", device.driver(), Some("kmem".into()))?;
     let owners = [OWNER, device.name(), "System RAM (kmem)"].map(str::to_owned);
     check("owners", iomem::owners(blocks)?, owners.to_vec())?;
     let states = memory::states(blocks)?;
     check("states", states, vec!["online".to_owned(); 3])?;
-    daxctl::run(&["reconfigure-device", "-f", "-m", "devdax", device.name()])?;
+    daxctl::reconfigure(&device, &["-f", "-m", "devdax"])?;
     check("blocks", memory::blocks(all)?.len(), 0)?;
     check("owners", iomem::named("System RAM (kmem)")?, vec![])?;
     check("store", Map::whole(&device)?.store(200 * MIB, 1), Ok(()))

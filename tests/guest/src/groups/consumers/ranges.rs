@@ -199,13 +199,7 @@ fn daxctl_makes_memory_of_every_range_and_back(region: &Region) -> Outcome {
     on_each_shape(region, |region, device, on_memory| {
         let before = memory::of_node(NODE)?;
         let ranges = device.ranges()?;
-        daxctl::run(&[
-            "reconfigure-device",
-            "-N",
-            "-m",
-            "system-ram",
-            device.name(),
-        ])?;
+        daxctl::reconfigure(device, &["-N", "-m", "system-ram"])?;
         check("driver", device.driver(), Some("kmem".into()))?;
         check_present(region, device, "offline")?;
         // What daxctl itself brings online is the first range.
@@ -225,7 +219,7 @@ fn daxctl_makes_memory_of_every_range_and_back(region: &Region) -> Outcome {
         for range in &ranges[1..] {
             memory::offline(range.span)?;
         }
-        daxctl::run(&["reconfigure-device", "-f", "-m", "devdax", device.name()])?;
+        daxctl::reconfigure(device, &["-f", "-m", "devdax"])?;
         check("driver", device.driver(), Some("device_dax".into()))?;
         check("ranges", device.ranges()?, ranges)?;
         check("memory of the node", memory::of_node(NODE)?, before)?;

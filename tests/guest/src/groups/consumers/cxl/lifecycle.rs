@@ -67,7 +67,7 @@ fn system_ram_and_back_is_memory_of_the_node() -> Outcome {
             grown,
             before + SIZE - page_structures(SIZE),
         )?;
-        daxctl::run(&["reconfigure-device", "-f", "-m", "devdax", device.name()])?;
+        daxctl::reconfigure(&device, &["-f", "-m", "devdax"])?;
         check("driver", device.driver(), Some("device_dax".into()))?;
         check("memory of the node", memory::of_node(NODE)?, before)?;
         check("blocks", memory::blocks(dax.span())?.len(), 0)?;
@@ -76,13 +76,7 @@ fn system_ram_and_back_is_memory_of_the_node() -> Outcome {
         check("store", map.store(SIZE - 8, round), Ok(()))?;
         check("load", map.load(SIZE - 8), Ok(round))?;
         drop(map);
-        daxctl::run(&[
-            "reconfigure-device",
-            "-N",
-            "-m",
-            "system-ram",
-            device.name(),
-        ])?;
+        daxctl::reconfigure(&device, &["-N", "-m", "system-ram"])?;
     }
     Ok(())
 }
@@ -93,7 +87,7 @@ fn page_structures_can_be_kept_elsewhere() -> Outcome {
     let before = memory::of_node(NODE)?;
     device.disable()?;
     sysfs::write(&device.attr("memmap_on_memory"), "0")?;
-    daxctl::run(&["reconfigure-device", "-m", "system-ram", device.name()])?;
+    daxctl::reconfigure(&device, &["-m", "system-ram"])?;
     let grown = memory::of_node(NODE)?;
     check("memory of the node", grown, before + SIZE)?;
     memory::offline(dax.span())?;
