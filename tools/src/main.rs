@@ -9,6 +9,7 @@ mod clippy;
 mod code;
 mod compare;
 mod cpio;
+mod defects;
 mod endmark;
 mod exec;
 mod fuzz;
@@ -73,6 +74,8 @@ enum Command {
     Compare,
     /// The tests of all consumers on all kernels (KERNEL, IMPL, BUILTIN, ONLY)
     Matrix,
+    /// What the C driver does in the tests of its defects (ONLY, KERNEL, DEBUG)
+    Defects,
     /// The tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
     Public,
     /// Fuzz what the driver reads from users (SECONDS, SEED)
@@ -125,6 +128,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Test => return testrun::main(&repo()?),
         Command::Compare => return compare::main(&repo()?),
         Command::Matrix => return matrix::main(&repo()?),
+        Command::Defects => return defects::main(&repo()?),
         Command::Public => return public::main(&repo()?),
         Command::Fuzz => return fuzz::main(&repo()?),
         Command::Stress => return stress::main(&repo()?),

@@ -70,6 +70,11 @@ impl Spec {
         !self.debug && self.toolchain == Toolchain::Llvm
     }
 
+    /// Whether it is the kernel that one gets who asks for nothing.
+    pub fn is_usual(&self) -> bool {
+        self.is_usual_but_for_builtin() && !self.builtin
+    }
+
     /// What is not as usual, in words.
     fn traits(&self) -> Vec<&'static str> {
         let usual = self.toolchain == Toolchain::Llvm;

@@ -30,7 +30,7 @@ const COMPLAINTS: [&str; 24] = [
     r"^refcount_t: ",
     r"^INFO: trying to register non-static key",
     r"^sysfs: cannot create duplicate filename",
-    r"^kobject(_add_internal failed|: .* tried to init an initialized)",
+    r"^kobject: (kobject_add_internal failed for .* with -EEXIST|.* tried to init an initialized)",
     r"Trying to free nonexistent resource",
     r"^kmemleak: [1-9]\d* new suspected memory leaks",
 ];
@@ -111,6 +111,8 @@ mod tests {
             "[    1.0] sysfs: cannot create duplicate filename '/devices/dax0.0'",
             "[    1.0] resource: Trying to free nonexistent resource <0x1-0x2>",
             "[    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+            "[    1.0] kobject: kobject_add_internal failed for a with -EEXIST, don't try to register",
+            "[    1.0] kobject: 'a' (0000): tried to init an initialized object, something is wrong.",
         ] {
             assert!(find(line).is_some(), "{line}");
         }
@@ -132,6 +134,7 @@ mod tests {
 [    0.060000]     # Subtest: panic
 [    0.070000] mce: CPU supports 10 MCE banks
 [    0.080000] Spectre V2 : WARNING is a word
+[    0.090000] kobject: kobject_add_internal failed for a (error: -12 parent: b)
 ";
         assert_eq!(find(log), None);
     }

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab defects`: what the C driver does in the tests of its defects, and the Rust driver. Each
+//! test has a guest of its own, for the C driver may take it down. A run of all of them writes
+//! the table of docs/reliability.md; ONLY=A7 picks one.
+
+mod list;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{bail, Context, Result};
+
+use crate::cargo::Cargo;
+use crate::groups::{self, Group};
+use crate::guest::End;
+use crate::progress::human;
+use crate::report::{Point, Report, Verdict};
+use crate::settings;
+use crate::spec::Impl;
+use crate::table::{self, Table};
+use crate::testrun::{Ran, Tests};
+use list::{Defect, DEFECTS};
+
+const DOCUMENT: &str = "docs/reliability.md";
+
+/// A test of a defect, as `group/test`.
+#[derive(Clone, Copy)]
+pub enum Show {
+    /// It knows what the C driver does, and passes on it if it does just that.
+    Knows(&'static str),
+    /// It is the same for both; the C driver is kept out of it otherwise.
+    Breaks(&'static str),
+}
+
+impl Show {
+    fn path(self) -> &'static str {
+        match self {
+            Show::Knows(path) | Show::Breaks(path) => path,
+        }
+    }
+
+    fn split(self) -> Result<(&'static str, &'static str)> {
+        let path = self.path();
+        path.split_once('/')
+            .with_context(|| format!("{path}: not a group and a test"))
+    }
+}
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let only = settings::var("ONLY")?;
+    let wanted = |defect: &&Defect| only.as_ref().is_none_or(|only| only == defect.id);
+    let defects: Vec<&Defect> = DEFECTS.iter().filter(wanted).collect();
+    if defects.is_empty() {
+        bail!(
+            "ONLY={}: there are A1 to A{}",
+            only.unwrap_or_default(),
+            DEFECTS.len()
+        );
+    }
+    let cargo = Cargo::find(repo)?;
+    let program = cargo.build_static("dax-guest")?;
+    let mut run = Run {
+        repo,
+        groups: groups::list(&program)?,
+        cargo,
+        program,
+        total: 2 * defects.iter().map(|d| d.tests.len()).sum::<usize>(),
+        start: Instant::now(),
+        done: 0,
+        report: Report::default(),
+    };
+    eprintln!(
+        "{} guests; one in which the C driver hangs takes a minute or two, a debug kernel that is \
+         not built yet 20",
+        run.total
+    );
+    let mut rows = Vec::new();
+    for defect in &defects {
+        for &show in defect.tests {
+            rows.push(run.row(defect, show)?);
+        }
+    }
+    let table = Table {
+        head: ["", "what", "test", "C", "Rust"]
+            .map(str::to_owned)
+            .to_vec(),
+        rows,
+    };
+    println!("{}", table.markdown());
+    if only.is_none() && settings::spec()?.is_usual() {
+        table::replace(&repo.join(DOCUMENT), "defects", &table.markdown())?;
+        eprintln!("{DOCUMENT}: table written");
+    } else {
+        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+    }
+    Ok(run.report.finish())
+}
+
+struct Run<'a> {
+    repo: &'a Path,
+    cargo: Cargo,
+    program: PathBuf,
+    groups: Vec<Group>,
+    /// How many guests there will be.
+    total: usize,
+    done: usize,
+    start: Instant,
+    report: Report,
+}
+
+impl Run<'_> {
+    /// A test on both drivers: a line of the table.
+    fn row(&mut self, defect: &Defect, show: Show) -> Result<Vec<String>> {
+        let c = self.guest(defect, show, Impl::C)?;
+        let rust = self.guest(defect, show, Impl::Rust)?;
+        Ok(vec![
+            defect.id.to_owned(),
+            defect.what.to_owned(),
+            show.path().to_owned(),
+            of_c(show, &c),
+            match trouble(&rust) {
+                Some(why) => format!("**{why}**"),
+                None => "passed".to_owned(),
+            },
+        ])
+    }
+
+    /// A test in a guest. That the Rust driver does not pass it is a failure; what the C driver
+    /// does is only reported, unless the test knows that.
+    fn guest(&mut self, defect: &Defect, show: Show, imp: Impl) -> Result<Ran> {
+        let (group, test) = show.split()?;
+        let mut spec = settings::spec()?;
+        spec.imp = imp;
+        spec.debug |= defect.debug;
+        self.done += 1;
+        let name = format!("{}: {} on {spec}", defect.id, show.path());
+        let so_far = human(self.start.elapsed());
+        eprintln!("{} of {}, after {so_far}: {name}", self.done, self.total);
+        let Some(group) = self.groups.iter().find(|g| g.group == group) else {
+            bail!("{}: no such group", show.path());
+        };
+        let tests = Tests {
+            repo: self.repo,
+            spec,
+            cargo: &self.cargo,
+            began: self.start,
+        };
+        let began = Instant::now();
+        let ran = tests.one(group, test, &self.program)?;
+        let judged = imp == Impl::Rust || matches!(show, Show::Knows(_));
+        let point = match trouble(&ran).filter(|_| judged) {
+            Some(why) => Point::failed(&*name, &format!("{why}\n{}", ran.output)),
+            None => Point::passed(&*name),
+        };
+        self.report.add(&name, &human(began.elapsed()), vec![point]);
+        Ok(ran)
+    }
+}
+
+/// What is said of the C driver.
+fn of_c(show: Show, ran: &Ran) -> String {
+    match (show, trouble(ran)) {
+        (Show::Knows(_), None) => "does as deviations.md says".to_owned(),
+        (Show::Breaks(_), None) => "not seen in this run".to_owned(),
+        (_, Some(why)) => why,
+    }
+}
+
+/// What went wrong in a guest, in a line, if something did.
+fn trouble(ran: &Ran) -> Option<String> {
+    if let Some(splat) = &ran.outcome.splat {
+        return Some(first_words(splat));
+    }
+    if ran.outcome.end == End::Timeout || ran.output.contains("hangs in the kernel") {
+        return Some("hangs".to_owned());
+    }
+    if ran.outcome.end == End::Died {
+        return Some("the guest dies".to_owned());
+    }
+    let point = ran.points.first()?;
+    match &point.verdict {
+        Verdict::Passed => None,
+        Verdict::Skipped(why) => Some(format!("skipped: {why}")),
+        Verdict::Failed => Some(
+            point
+                .output
+                .iter()
+                .map(|l| note(l))
+                .collect::<Vec<_>>()
+                .join("; "),
+        ),
+    }
+}
+
+/// A test's note without what is not about the driver.
+fn note(line: &str) -> String {
+    line.trim_start_matches("# ").trim().to_owned()
+}
+
+/// What a complaint is about: its first line that says so, without time and addresses.
+fn first_words(splat: &str) -> String {
+    let stamp = |line: &str| match line.split_once("] ") {
+        Some((stamp, rest)) if stamp.trim_start().starts_with('[') => rest.trim().to_owned(),
+        _ => line.trim().to_owned(),
+    };
+    let mut lines = splat.lines().map(stamp);
+    let line = lines
+        .find(|line| !line.is_empty() && !line.contains("[ cut here ]"))
+        .unwrap_or_default();
+    format!("`{}`", line.replace('`', "'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_of_the_review_has_a_test() {
+        let ids: Vec<String> = (1..=29).map(|n| format!("A{n}")).collect();
+        let listed: Vec<&str> = DEFECTS.iter().map(|d| d.id).collect();
+        assert_eq!(listed, ids);
+        assert!(DEFECTS.iter().all(|d| !d.tests.is_empty()));
+    }
+
+    #[test]
+    fn every_test_is_one_of_the_guest() {
+        let groups = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guest/src/groups");
+        let mut text = String::new();
+        for entry in walkdir::WalkDir::new(groups) {
+            let entry = entry.unwrap();
+            if entry.file_type().is_file() {
+                text += &std::fs::read_to_string(entry.path()).unwrap();
+            }
+        }
+        for show in DEFECTS.iter().flat_map(|d| d.tests) {
+            let (_, test) = show.split().unwrap();
+            assert!(text.contains(&format!("test!({test}")), "{test}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_is_named_by_what_it_says() {
+        let splat = "[    3.0] ------------[ cut here ]------------\n\
+                     [    3.0] WARNING: drivers/dax/bus.c:1 at f+0x1, CPU#0: a/1\n[    3.0] x";
+        assert_eq!(
+            first_words(splat),
+            "`WARNING: drivers/dax/bus.c:1 at f+0x1, CPU#0: a/1`"
+        );
+    }
+}
