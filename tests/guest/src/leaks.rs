@@ -25,6 +25,9 @@ pub struct Usage {
 const LINES: [&str; 4] = ["VmallocUsed", "Percpu", "PageTables", "KernelStack"];
 /// Pages that come and go on their own: lists of each CPU, and of each cache.
 const SLACK_KIB: u64 = 8 << 10;
+/// What a debug kernel knows of objects that it tracked once. Without DEBUG_OBJECTS_FREE it forgets
+/// none of them, whichever driver had it: this cache grows on C as it does on Rust.
+const NOTES: &str = "debug_objects_cache";
 /// kmemleak's file, on a debug kernel.
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 /// kmemleak does not report what is younger.
@@ -52,6 +55,7 @@ impl Usage {
                 let mut words = line.split_whitespace();
                 Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
             })
+            .filter(|(cache, _): &(String, u64)| cache != NOTES)
             .collect();
         let memory = read("/proc/meminfo")?
             .lines()

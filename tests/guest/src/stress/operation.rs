@@ -101,8 +101,23 @@ impl Kind {
         !matches!(self, Kind::Touch | Kind::Split | Kind::Fork | Kind::Pin)
     }
 
-    /// Whether its allocations may be made to fail: it is a write to sysfs.
-    pub fn may_starve(self) -> bool {
-        (self as usize) <= (Kind::Kmem as usize)
+    /// How many of its allocations may be made to fail, the first ones; none unless it is a write
+    /// to sysfs.
+    ///
+    /// Of those that may plug memory in only what comes before that: if `__add_pages()` fails in
+    /// the middle of it, sections and the kernel's own mapping stay, whichever driver asked, and
+    /// that memory can never be bound again.
+    pub fn may_starve(self) -> Option<u64> {
+        match self {
+            Kind::Create
+            | Kind::Delete
+            | Kind::Resize
+            | Kind::Map
+            | Kind::Align
+            | Kind::Unbind
+            | Kind::RemoveId => Some(60),
+            Kind::Bind | Kind::Rebind | Kind::NewId | Kind::Kmem => Some(10),
+            Kind::Open | Kind::Touch | Kind::Split | Kind::Fork | Kind::Pin | Kind::Look => None,
+        }
     }
 }

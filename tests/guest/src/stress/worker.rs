@@ -19,8 +19,8 @@ use std::time::Duration;
 const DEVICES: u64 = 10;
 /// Units that ranges are asked for in by name: few, so that they meet.
 const WINDOW: u64 = 64;
-/// One operation in so many has an allocation fail, one of the first so many.
-const STARVED: (u64, u64) = (6, 60);
+/// One operation in so many has an allocation fail.
+const STARVED_ONCE_IN: u64 = 6;
 
 /// Runs threads `first` to `first + count` of the board until told to stop.
 pub fn process(region: &Region, board: &Board, first: usize, count: usize, seed: u64) -> i32 {
@@ -81,11 +81,9 @@ impl Worker<'_> {
 
     /// One operation.
     fn step(&mut self, kind: Kind) {
-        let starve = kind.may_starve() && self.random.once_in(STARVED.0);
-        let nth = if starve {
-            1 + self.random.below(STARVED.1)
-        } else {
-            0
+        let nth = match kind.may_starve() {
+            Some(first) if self.random.once_in(STARVED_ONCE_IN) => 1 + self.random.below(first),
+            _ => 0,
         };
         self.board.begin(self.id, kind);
         let (result, starved) = self.perform(kind, nth);
