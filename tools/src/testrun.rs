@@ -43,9 +43,6 @@ const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
 /// run on one whatever kernel is tested, if it is one of the primary series.
 const CHECKED: [&str; 2] = ["inject", "stress"];
 
-/// Those of them that take so long that they are run only when asked for.
-const LONG: [&str; 1] = ["stress"];
-
 /// From here on a run does not begin to build a debug kernel: a first run, which
 /// builds all the others, has to end within the time that CI has, 90 minutes.
 const LATE: Duration = Duration::from_secs(35 * 60);
@@ -107,7 +104,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     }
     if only.is_none() || !known {
         let group = |name: &str| match only.as_deref() {
-            None | Some(GUEST) => !LONG.contains(&name),
+            None | Some(GUEST) => true,
             Some(only) => only == name,
         };
         match tests.guests(group, &mut report) {

@@ -5,6 +5,7 @@ mod attributes;
 mod consumers;
 mod create;
 mod daxctl;
+mod endurance;
 mod errors;
 mod inject;
 mod kmem;
@@ -141,8 +142,17 @@ const GROUPS: &[Group] = &[
         mem: "5G",
         qemu: "",
         implementations: BOTH,
+        timeout: 300,
+        files: &[stress::TESTS],
+    },
+    Group {
+        name: "endurance",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
         timeout: 900,
-        files: stress::FILES,
+        files: &[endurance::TESTS],
     },
 ];
 

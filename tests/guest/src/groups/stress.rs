@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything at once, and the same again and again.
-
-mod endurance;
+//! Everything at once.
 
 use crate::ktap::{Outcome, Test};
 use crate::region::Region;
 use crate::{stress, test};
 
-/// The tests, by file.
-pub const FILES: &[&[Test]] = &[TESTS, endurance::TESTS];
-
 /// The tests of this file.
-const TESTS: &[Test] = &[test!(everything_at_once_keeps_the_books)
+pub const TESTS: &[Test] = &[test!(everything_at_once_keeps_the_books)
     .not_on_c("hangs or oopses")
     .slow()
     .may_warn()];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The same again and again: nothing is left behind.
 
-use crate::device::Driver;
+use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::ktap::{check, Outcome, Test};
 use crate::leaks::{self, Usage};
@@ -27,20 +27,31 @@ pub const TESTS: &[Test] = &[
 fn endure(region: &Region, rounds: u64, mut round: impl FnMut(u64) -> Result<()>) -> Outcome {
     // What is allocated once, at the first time.
     (0..10).try_for_each(&mut round)?;
-    let numbers = first_numbers(region)?;
     let before = Usage::now()?;
     (0..rounds).try_for_each(&mut round)?;
     before.check_no_growth(&Usage::now()?, rounds)?;
-    check("first free numbers", first_numbers(region)?, numbers)?;
+    check_numbers(region)?;
     leaks::check_kmemleak()
 }
 
-/// The numbers that a new device gets: both are given away from the lowest on.
-fn first_numbers(region: &Region) -> Result<(String, String)> {
+/// Both numbers of a device are given away from the lowest on: those of a new one cannot be above
+/// the number of others, unless some are lost. Those of devices that are gone had time to return.
+fn check_numbers(region: &Region) -> Outcome {
+    let others = Device::all().len() as u64;
     let device = region.create()?;
-    let numbers = (device.name().to_owned(), device.dev()?);
-    region.delete(&device)?;
-    Ok(numbers)
+    let dev = device.dev()?;
+    let minor = dev
+        .split_once(':')
+        .and_then(|(_, minor)| minor.parse().ok());
+    let minor: u64 = minor.ok_or_else(|| Error::state(format!("dev: {dev}")))?;
+    let name = format!("dax{}.{others}", region.id());
+    check("first free id", device.name(), &name)?;
+    check(
+        format!("minor {minor} is at most {others}"),
+        minor <= others,
+        true,
+    )?;
+    Ok(region.delete(&device)?)
 }
 
 fn life_of_a_device_leaves_nothing_behind(region: &Region) -> Outcome {
