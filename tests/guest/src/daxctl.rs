@@ -3,9 +3,10 @@
 
 use crate::device::Device;
 use crate::json;
+use crate::ktap::Outcome;
 use crate::sysfs::{Error, Result};
 use crate::units::{Range, Span};
-use serde_json::Value;
+use serde_json::{json, Value};
 use std::process::Output;
 
 /// Runs daxctl; its output, whether it succeeded or not.
@@ -37,6 +38,18 @@ pub fn reconfigure(device: &Device, args: &[&str]) -> Result<String> {
 /// What `list` says about a device, mappings included.
 pub fn list(device: &Device) -> Result<Value> {
     json::one("daxctl", &["list", "-d", device.name(), "-M"])
+}
+
+/// Fails unless a device is listed as system RAM of so many blocks, all online.
+pub fn check_online(device: &Device, blocks: u64) -> Outcome {
+    json::check_members(
+        &list(device)?,
+        &[
+            ("mode", json!("system-ram")),
+            ("online_memblocks", json!(blocks)),
+            ("total_memblocks", json!(blocks)),
+        ],
+    )
 }
 
 /// The mappings of a listed device by page offset. daxctl lists them the other way round.

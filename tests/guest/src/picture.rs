@@ -3,7 +3,7 @@
 
 use crate::region::Region;
 use crate::sysfs::Result;
-use crate::units::{counted, human, Span, GIB, PAGE};
+use crate::units::{counted, holes, human, Span, GIB, PAGE};
 
 /// Cells of the bar.
 const WIDTH: u64 = 64;
@@ -125,29 +125,6 @@ fn letter(name: &str) -> char {
     let id = name.rsplit_once('.').and_then(|(_, id)| id.parse().ok());
     let index = id.unwrap_or(0) + LETTERS.len() - 1;
     char::from(LETTERS[index % LETTERS.len()])
-}
-
-/// What is not taken.
-fn holes(all: Span, mut taken: Vec<Span>) -> Vec<Span> {
-    taken.sort();
-    let mut holes = Vec::new();
-    let mut next = all.start;
-    for span in taken {
-        if span.start > next {
-            holes.push(Span {
-                start: next,
-                end: span.start - 1,
-            });
-        }
-        next = span.end + 1;
-    }
-    if next <= all.end {
-        holes.push(Span {
-            start: next,
-            end: all.end,
-        });
-    }
-    holes
 }
 
 /// One line per range, in the order of page offsets.

@@ -75,6 +75,29 @@ pub fn in_order(spans: &[Span]) -> Vec<Range> {
         .collect()
 }
 
+/// What of `all` is not taken.
+pub fn holes(all: Span, mut taken: Vec<Span>) -> Vec<Span> {
+    taken.sort();
+    let mut holes = Vec::new();
+    let mut next = all.start;
+    for span in taken {
+        if span.start > next {
+            holes.push(Span {
+                start: next,
+                end: span.start - 1,
+            });
+        }
+        next = next.max(span.end + 1);
+    }
+    if next <= all.end {
+        holes.push(Span {
+            start: next,
+            end: all.end,
+        });
+    }
+    holes
+}
+
 /// A size for people: `6 MiB`, `2 GiB`, `4096 B`.
 pub fn human(bytes: u64) -> String {
     match bytes {

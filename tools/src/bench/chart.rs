@@ -41,61 +41,60 @@ const fn dashed(operation: &'static str, driver: Driver, name: &'static str) -> 
     }
 }
 
-const INSTRUCTIONS: &str = "instructions";
+/// A chart of what single operations cost.
+const fn instructions(file: &'static str, title: &'static str, lines: &'static [Line]) -> Chart {
+    Chart {
+        file,
+        title,
+        scale: 1.0,
+        axis: "instructions",
+        lines,
+    }
+}
 
 const CHARTS: [Chart; 6] = [
-    Chart {
-        file: "fault.svg",
-        title: "Page fault, 2 MiB",
-        scale: 1.0,
-        axis: INSTRUCTIONS,
-        lines: &[
+    instructions(
+        "fault.svg",
+        "Page fault, 2 MiB",
+        &[
             dashed("fault-2m-last", Driver::C, "C, last range"),
             line("fault-2m", Driver::C, "C, average"),
             dashed("fault-2m-last", Driver::Rust, "Rust, last range"),
             line("fault-2m", Driver::Rust, "Rust, average"),
         ],
-    },
-    Chart {
-        file: "resize.svg",
-        title: "Resize that fills holes, per range",
-        scale: 1.0,
-        axis: INSTRUCTIONS,
-        lines: &[
+    ),
+    instructions(
+        "resize.svg",
+        "Resize that fills holes, per range",
+        &[
             line("resize-fill", Driver::C, "C"),
             line("resize-fill", Driver::Rust, "Rust"),
         ],
-    },
-    Chart {
-        file: "shrink.svg",
-        title: "Shrink to 0, per range",
-        scale: 1.0,
-        axis: INSTRUCTIONS,
-        lines: &[
+    ),
+    instructions(
+        "shrink.svg",
+        "Shrink to 0, per range",
+        &[
             line("shrink", Driver::C, "C"),
             line("shrink", Driver::Rust, "Rust"),
         ],
-    },
-    Chart {
-        file: "mapping.svg",
-        title: "Write of mapping, per range",
-        scale: 1.0,
-        axis: INSTRUCTIONS,
-        lines: &[
+    ),
+    instructions(
+        "mapping.svg",
+        "Write of mapping, per range",
+        &[
             line("mapping-write", Driver::C, "C"),
             line("mapping-write", Driver::Rust, "Rust"),
         ],
-    },
-    Chart {
-        file: "bind.svg",
-        title: "Bind, per range",
-        scale: 1.0,
-        axis: INSTRUCTIONS,
-        lines: &[
+    ),
+    instructions(
+        "bind.svg",
+        "Bind, per range",
+        &[
             line("bind", Driver::C, "C"),
             line("bind", Driver::Rust, "Rust"),
         ],
-    },
+    ),
     Chart {
         file: "unbind.svg",
         title: "Unbind, two CPUs",

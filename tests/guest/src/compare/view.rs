@@ -2,7 +2,7 @@
 //! What the choice of the next operation needs to know of a state.
 
 use super::observe::State;
-use crate::units::{Span, UNIT};
+use crate::units::{holes, Span, UNIT};
 use std::path::Path;
 
 /// A device, as the state has it.
@@ -125,27 +125,4 @@ fn number(state: &State, key: &str) -> Option<u64> {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),
     }
-}
-
-/// What is not taken.
-pub fn holes(all: Span, mut taken: Vec<Span>) -> Vec<Span> {
-    taken.sort();
-    let mut holes = Vec::new();
-    let mut next = all.start;
-    for span in taken {
-        if span.start > next {
-            holes.push(Span {
-                start: next,
-                end: span.start - 1,
-            });
-        }
-        next = next.max(span.end + 1);
-    }
-    if next <= all.end {
-        holes.push(Span {
-            start: next,
-            end: all.end,
-        });
-    }
-    holes
 }

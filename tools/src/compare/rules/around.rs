@@ -5,7 +5,7 @@ use super::text::number;
 use super::Case;
 
 /// What a fault of the Rust driver maps at most, in pages of the device: its default.
-const WINDOW: u64 = 16;
+pub const WINDOW: u64 = 16;
 /// Of these there is but one in each fault.
 const LARGEST_KIB: u64 = 1 << 20;
 

@@ -4,6 +4,8 @@
 use super::*;
 use serde_json::json;
 use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
 
 const DEVICE: &str = "/sys/devices/x/hmem.0/dax0.1";
 
@@ -128,6 +130,14 @@ fn aligns() {
     let text = Some("align of text that is no number");
     assert_eq!(name("align", "2M", "ENXIO", "EINVAL"), text);
     assert_eq!(name("align", "2097152", "ENXIO", "EINVAL"), None);
+}
+
+#[test]
+fn the_window_of_fault_around_is_the_driver_s() {
+    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/dax.rs");
+    let text = fs::read_to_string(driver).unwrap();
+    let default = format!("default: {},", super::around::WINDOW);
+    assert!(text.contains(&default));
 }
 
 #[test]

@@ -8,7 +8,6 @@ use crate::daxctl;
 use crate::device::Device;
 use crate::family;
 use crate::iomem;
-use crate::json;
 use crate::kernel::{has_module, modprobe};
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
@@ -18,7 +17,6 @@ use crate::sysfs;
 use crate::test;
 use crate::trap::Signal;
 use crate::units::{Span, GIB, MIB, PAGE, UNIT};
-use serde_json::json;
 use std::path::Path;
 
 /// The tests of this file.
@@ -276,14 +274,7 @@ fn system_ram_and_back_is_memory_of_the_node() -> Outcome {
     let owners = [OWNER, device.name(), "System RAM (kmem)"].map(str::to_owned);
     check("owners", iomem::owners(blocks)?, owners.to_vec())?;
     let count = blocks.len() / block;
-    json::check_members(
-        &daxctl::list(&device)?,
-        &[
-            ("mode", json!("system-ram")),
-            ("online_memblocks", json!(count)),
-            ("total_memblocks", json!(count)),
-        ],
-    )?;
+    daxctl::check_online(&device, count)?;
     let grown = memory::of_node(NODE)?;
     check("memory of the node", grown, before + blocks.len())?;
     for block in memory::blocks(blocks)? {

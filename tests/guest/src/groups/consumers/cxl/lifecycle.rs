@@ -7,7 +7,6 @@ use crate::daxctl;
 use crate::device::Device;
 use crate::family;
 use crate::iomem;
-use crate::json;
 use crate::kernel::{eventually, has_module, modprobe, modprobe_remove};
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
@@ -16,7 +15,6 @@ use crate::sysfs;
 use crate::test;
 use crate::trap::Signal;
 use crate::units::{PAGE, UNIT};
-use serde_json::json;
 use std::path::Path;
 
 /// The tests of this file.
@@ -53,14 +51,7 @@ fn system_ram_and_back_is_memory_of_the_node() -> Outcome {
         check("online", memory::of_node(NODE)?, before)?;
         daxctl::run(&["online-memory", device.name()])?;
         let count = SIZE / memory::block_size()?;
-        json::check_members(
-            &daxctl::list(&device)?,
-            &[
-                ("mode", json!("system-ram")),
-                ("online_memblocks", json!(count)),
-                ("total_memblocks", json!(count)),
-            ],
-        )?;
+        daxctl::check_online(&device, count)?;
         let grown = memory::of_node(NODE)?;
         check(
             format!("memory of the node in round {round}"),
