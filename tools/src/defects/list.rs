@@ -37,6 +37,7 @@ pub const DEFECTS: &[Defect] = &[
             Knows("errors/grow_with_one_gib_align_skips_misaligned_gap"),
             Knows("errors/align_of_misplaced_range_gives_einval"),
             Knows("mmap-1g/grow_with_one_gib_align_takes_aligned_gaps_only"),
+            Breaks("mmap-1g/one_gib_page_shows_no_memory_of_others"),
         ],
     ),
     defect(

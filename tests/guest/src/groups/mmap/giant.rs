@@ -2,6 +2,7 @@
 //! Devices of 1 GiB pages. The region is 3 GiB and aligned to 1 GiB.
 
 use super::{data, map, open};
+use crate::device::{mapping_text, Driver};
 use crate::errno::Errno;
 use crate::kernel::Impl;
 use crate::ktap::{check, Outcome, Test};
@@ -22,7 +23,11 @@ pub const TESTS: &[Test] = &[
     test!(smaps_page_size_is_one_gib),
     test!(access_to_one_gib_mapping_after_unbind_gives_sigbus),
     test!(grow_with_one_gib_align_takes_aligned_gaps_only),
+    test!(one_gib_page_shows_no_memory_of_others).not_on_c("shows it"),
 ];
+
+/// What nobody but its device may see.
+const SECRET: u64 = 0x5ec2_e75e_c2e7;
 
 /// The GiB of that number in the region.
 fn gib(region: &Region, number: u64) -> Span {
@@ -120,6 +125,23 @@ fn grow_with_one_gib_align_takes_aligned_gaps_only(region: &Region) -> Outcome {
     let more = device.try_write("size", &(2 * GIB).to_string());
     check("growing further", more, Err(Errno::ENOSPC))?;
     check("ranges", device.ranges()?, in_order(&[gib(region, 2)]))?;
-    device.bind(crate::device::Driver::DeviceDax)?;
+    device.bind(Driver::DeviceDax)?;
     data::prove(region, device, 13)
+}
+
+/// A page of 1 GiB whose range begins one unit behind a GiB that begins with somebody else's unit.
+fn one_gib_page_shows_no_memory_of_others(region: &Region) -> Outcome {
+    let start = gib(region, 1).start;
+    let other = Map::whole(&region.create_bound(UNIT, &[Span::at(start, UNIT)])?)?;
+    check("store", other.store(0, SECRET), Ok(()))?;
+    let device = region.create()?;
+    device.set_align(GIB)?;
+    let misplaced = mapping_text(Span::at(start + UNIT, GIB));
+    match device.try_write("mapping", &misplaced) {
+        Err(errno) => return check("mapping", errno, Errno::EINVAL),
+        Ok(_) => device.bind(Driver::DeviceDax)?,
+    }
+    let map = Map::whole(&device)?;
+    let shown = map.load(0) == Ok(SECRET);
+    check("what another device has is shown", shown, false)
 }
