@@ -171,7 +171,7 @@ impl Apt {
     fn sources(root: &Root) -> Result<Self> {
         let binary = cache::read_text(&root.path.join("etc/apt/sources.list"))?;
         let lines = binary.lines().filter_map(|l| l.strip_prefix("deb "));
-        let text: String = lines.map(|l| format!("deb-src {l}\n")).collect();
+        let text: String = lines.flat_map(|l| ["deb-src ", l, "\n"]).collect();
         let list = cache::dir().join("apt-source/sources.list");
         cache::mkdir(&cache::dir().join("apt-source"))?;
         cache::write_whole(&list, text.as_bytes())?;

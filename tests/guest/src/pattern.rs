@@ -102,7 +102,7 @@ pub fn fill_across(map: &Map, ranges: &[Range], seed: u64) -> Result<u64, Failur
         for (offset, value) in spoil {
             expect(map.store(offset, value), Ok(()), "store", offset)?;
         }
-        let across = before >> 32 | after << 32;
+        let across = (before >> 32) | (after << 32);
         let offset = boundary - WORD / 2;
         expect(map.store(offset, across), Ok(()), "store across", offset)?;
         for (offset, value) in [(boundary - WORD, before), (boundary, after)] {
