@@ -130,7 +130,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let tasks = tasks(&wanted);
     let mut figures = Figures::default();
     eprintln!(
-        "{} guests, one after the other; 15 minutes on two idle cores",
+        "{} guests, one after the other; 6 minutes on two idle cores",
         tasks.len()
     );
     for (number, task) in (1..).zip(&tasks) {
