@@ -26,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// Logs of so many guests are kept.
 const KEPT_RUNS: usize = 60;
+/// A guest that runs longer may lose its log to others.
+const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -354,7 +356,12 @@ fn run_dir() -> Result<PathBuf> {
         .map(|e| e.path())
         .collect();
     old.sort_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
-    for path in old.iter().rev().skip(KEPT_RUNS) {
+    for path in old
+        .iter()
+        .rev()
+        .skip(KEPT_RUNS)
+        .filter(|path| !in_use(path))
+    {
         // Another run may be cleaning as well.
         let _ = fs::remove_dir_all(path);
     }
@@ -364,6 +371,13 @@ fn run_dir() -> Result<PathBuf> {
     let dir = runs.join(format!("{}-{}", now.as_millis(), std::process::id()));
     cache::mkdir(&dir)?;
     Ok(dir)
+}
+
+/// Whether a guest may be running there: its kernel goes when it ends, unless that was sudden.
+fn in_use(dir: &Path) -> bool {
+    let began = fs::metadata(dir).and_then(|m| m.modified());
+    let age = began.map(|began| began.elapsed().unwrap_or_default());
+    dir.join("bzImage").exists() && age.is_ok_and(|age| age < LONGEST_RUN)
 }
 
 /// The kernel and the initrd: base image, the kernel's modules, what else there
