@@ -54,7 +54,8 @@ impl Entry {
         let offset = PgOff::new(pgoff).since(self.pgoff())?.bytes()?;
         let phys = self.start.checked_add(offset)?;
         let behind = self.last.checked_sub(phys)?;
-        (size.saturating_sub(1) <= behind).then_some(phys)
+        // No range has all 2^64 bytes, so this does not wrap around.
+        (size <= behind.wrapping_add(1)).then_some(phys)
     }
 
     /// What of the range is before and behind the `size` bytes at `phys`.
