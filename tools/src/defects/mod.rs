@@ -24,6 +24,9 @@ use list::{Defect, DEFECTS};
 
 const DOCUMENT: &str = "docs/reliability.md";
 
+/// Characters of a test's notes that the table has room for.
+const LONGEST: usize = 200;
+
 /// A test of a defect, as `group/test`.
 #[derive(Clone, Copy)]
 pub enum Show {
@@ -182,20 +185,23 @@ fn trouble(ran: &Ran) -> Option<String> {
     match &point.verdict {
         Verdict::Passed => None,
         Verdict::Skipped(why) => Some(format!("skipped: {why}")),
-        Verdict::Failed => Some(
-            point
-                .output
-                .iter()
-                .map(|l| note(l))
-                .collect::<Vec<_>>()
-                .join("; "),
-        ),
+        Verdict::Failed => Some(notes(&point.output)),
     }
 }
 
-/// A test's note without what is not about the driver.
-fn note(line: &str) -> String {
-    line.trim_start_matches("# ").trim().to_owned()
+/// What a test says of its failure, shortened; its first line names group and driver.
+fn notes(output: &[String]) -> String {
+    let lines = output
+        .iter()
+        .map(|line| line.trim_start_matches("# ").trim());
+    let text = lines
+        .filter(|line| !line.starts_with("group "))
+        .collect::<Vec<_>>()
+        .join("; ");
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text,
+    }
 }
 
 /// What a complaint is about: its first line that says so, without time and addresses.
@@ -237,6 +243,19 @@ mod tests {
             let (_, test) = show.split().unwrap();
             assert!(text.contains(&format!("test!({test}")), "{test}");
         }
+    }
+
+    #[test]
+    fn notes_are_short_and_about_the_test() {
+        let output = [
+            "# group races, c driver",
+            "# open: x",
+            "#   actual   Ok(())",
+        ];
+        let output = output.map(str::to_owned);
+        assert_eq!(notes(&output), "open: x; actual   Ok(())");
+        let long = ["# ".to_owned() + &"é".repeat(300)];
+        assert_eq!(notes(&long), "é".repeat(LONGEST) + " ...");
     }
 
     #[test]
