@@ -29,7 +29,7 @@ const RESIZES: usize = 10;
 /// What each thread touches, in pages of 4 KiB.
 const SHARE: u64 = 8 * MIB;
 /// Comparisons of one thread and two.
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 151;
 
 /// Two threads wait for each other without giving up their CPUs.
 struct Gate(AtomicUsize);
