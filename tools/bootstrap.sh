@@ -93,7 +93,7 @@ fi
 # Static, for this machine's C library is not the root's. With --target, build
 # scripts and macros stay dynamic, as they must.
 target=x86_64-unknown-linux-gnu
-in_root "$settings CARGO_TARGET_DIR=/usr/src/device-dax/target/root
+in_root "$settings CARGO_TARGET_DIR=/usr/src/device-dax/target/build-root
 	export RUSTFLAGS=-Ctarget-feature=+crt-static
 	cargo build --quiet --locked --offline --package lab --target $target" >&2
-echo "$repo/target/root/$target/debug/lab"
+echo "$repo/target/build-root/$target/debug/lab"

@@ -54,7 +54,7 @@ impl Cargo {
                 .cwd(REPO)
                 .env("CARGO_HOME", format!("{CACHE}/cargo"))
                 .env("CARGO_NET_OFFLINE", "true")
-                .env("CARGO_TARGET_DIR", format!("{REPO}/target/root"));
+                .env("CARGO_TARGET_DIR", format!("{REPO}/target/build-root"));
             for (name, value) in envs {
                 command = command.env(name, value);
             }
@@ -111,7 +111,7 @@ impl Cargo {
     fn target_dir(&self) -> PathBuf {
         let given = std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty());
         match given {
-            _ if self.root.is_some() => self.repo.join("target/root"),
+            _ if self.root.is_some() => self.repo.join("target/build-root"),
             Some(dir) => dir.into(),
             None => self.repo.join("target"),
         }
