@@ -152,7 +152,8 @@ impl Run<'_> {
         let began = Instant::now();
         let ran = tests.one(group, test, &self.program)?;
         let judged = imp == Impl::Rust || matches!(show, Show::Knows(_));
-        let point = match trouble(&ran).filter(|_| judged) {
+        let point = match trouble(&ran) {
+            _ if !judged => Point::skipped(&*name, format!("only shown: {}", of_c(show, &ran))),
             Some(why) => Point::failed(&*name, &format!("{why}\n{}", ran.output)),
             None => Point::passed(&*name),
         };
@@ -181,7 +182,9 @@ fn trouble(ran: &Ran) -> Option<String> {
     if ran.outcome.end == End::Died {
         return Some("the guest dies".to_owned());
     }
-    let point = ran.points.first()?;
+    let Some(point) = ran.points.first() else {
+        return Some("no test reported a result".to_owned());
+    };
     match &point.verdict {
         Verdict::Passed => None,
         Verdict::Skipped(why) => Some(format!("skipped: {why}")),
