@@ -24,6 +24,7 @@ pub fn goals(rows: &[Row]) -> Table {
         let text = |value: Option<f64>| value.map_or("-".to_owned(), number);
         let verdict = match row.verdict {
             Verdict::Met => "met",
+            Verdict::Level => "level",
             Verdict::Missed => "**missed**",
             Verdict::NotMeasured => "not measured",
         };

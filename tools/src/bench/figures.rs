@@ -65,6 +65,17 @@ pub struct Figures {
     pub all: Vec<Figure>,
 }
 
+impl Figure {
+    /// The second least of what the guests said. Of eleven guests each of two drivers that are
+    /// the same, the median of one is below this of the other in 3 runs of 100.
+    pub fn low(&self) -> f64 {
+        let mut sorted = self.guests.clone();
+        sorted.sort_by(f64::total_cmp);
+        let low = sorted.get(1).or(sorted.first());
+        low.copied().unwrap_or(self.value)
+    }
+}
+
 impl Figures {
     /// Adds what a guest printed, and returns its kernel. It must have come to its end.
     pub fn add(&mut self, driver: Driver, text: &str) -> Result<String> {
@@ -164,6 +175,7 @@ pub mod tests {
         }
         let figure = figures.get("bind", Driver::C, 16).unwrap();
         assert_eq!((figure.value, figure.least, figure.most), (3.0, 1.0, 5.0));
+        assert_eq!(figure.low(), 3.0);
         assert!(figures.get("bind", Driver::Rust, 16).is_none());
         assert!(figures.get("bind", Driver::C, 1).is_none());
     }

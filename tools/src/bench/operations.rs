@@ -12,8 +12,10 @@ pub enum Kind {
     Turns,
     /// Two CPUs and real time.
     Wall,
+    /// The same, for what two do at once: short, and done in many guests.
+    Pair,
     /// The same, and once more without fault-around.
-    WallFault,
+    PairFault,
 }
 
 #[derive(Debug)]
@@ -97,12 +99,12 @@ pub const OPERATIONS: [Operation; 21] = [
     single(
         "two-regions",
         "resizes, two regions by two CPUs against one by one",
-        Kind::Wall,
+        Kind::Pair,
     ),
     single(
         "two-threads",
         "faults, two threads against one",
-        Kind::WallFault,
+        Kind::PairFault,
     ),
 ];
 
