@@ -235,10 +235,14 @@ pub fn run(tests: &[&Test]) -> bool {
     failed == 0
 }
 
+/// Whether the C driver is put through everything.
+pub fn is_forced() -> bool {
+    std::env::var_os(FORCE).is_some()
+}
+
 /// Runs one test and cleans up after it.
 fn one(test: &Test) -> Verdict {
-    let forced = std::env::var_os(FORCE).is_some();
-    if let (Impl::C, Some(reason), false) = (Impl::running(), test.not_on_c, forced) {
+    if let (Impl::C, Some(reason), false) = (Impl::running(), test.not_on_c, is_forced()) {
         return Verdict::Skip(format!("C driver: {reason}"));
     }
     kernel::log(&format!("begin {}", test.name));

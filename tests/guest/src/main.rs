@@ -15,6 +15,7 @@ mod bench;
 mod books;
 mod child;
 mod compare;
+mod cpu;
 mod cxl;
 mod daxctl;
 mod demo;

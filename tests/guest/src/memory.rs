@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 const MEMORY: &str = "/sys/devices/system/memory";
 /// The folder of NUMA nodes.
 const NODES: &str = "/sys/devices/system/node";
+/// What becomes of blocks when they appear.
+const POLICY: &str = "/sys/devices/system/memory/auto_online_blocks";
 
 /// The size of a memory block in bytes.
 pub fn block_size() -> Result<u64> {
@@ -52,6 +54,21 @@ pub fn states(span: Span) -> Result<Vec<String>> {
         .iter()
         .map(|block| sysfs::read(&block.join("state")))
         .collect()
+}
+
+/// Chooses what becomes of blocks when they appear: `offline`, or as [`online`].
+pub fn set_policy(how: &str) -> Result<()> {
+    sysfs::write(Path::new(POLICY), how)
+}
+
+/// Does something while blocks come online as movable when they appear. Whatever came of it, the
+/// policy is then as it was.
+pub fn with_online_movable<T>(work: impl FnOnce() -> T) -> Result<T> {
+    let policy = sysfs::read(Path::new(POLICY))?;
+    set_policy("online_movable")?;
+    let done = work();
+    set_policy(&policy)?;
+    Ok(done)
 }
 
 /// The folder of a NUMA node.

@@ -5,7 +5,8 @@
 //! here waits with a limit.
 
 use crate::errno::Errno;
-use crate::ktap::{note, Failure, Outcome};
+use crate::kernel::Impl;
+use crate::ktap::{self, note, Failure, Outcome};
 use crate::sysfs;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the threads run.
+/// How long the threads run; longer where it is to be seen what they come to.
 const DURATION: Duration = Duration::from_secs(3);
+const TO_SHOW: Duration = Duration::from_secs(30);
 
 /// What the calls of one thread came to, by kind.
 type Tally = BTreeMap<String, u64>;
@@ -69,7 +71,8 @@ pub fn run(racers: Vec<Racer>) -> Outcome {
             .into_iter()
             .map(|racer| scope.spawn(|| racer.run(&stop)))
             .collect();
-        let end = Instant::now() + DURATION;
+        let shown = Impl::running() == Impl::C && ktap::is_forced();
+        let end = Instant::now() + if shown { TO_SHOW } else { DURATION };
         while Instant::now() < end {
             thread::sleep(Duration::from_millis(50));
         }

@@ -174,7 +174,9 @@ fn of_c(show: Show, ran: &Ran) -> String {
 /// What went wrong in a guest, in a line, if something did.
 fn trouble(ran: &Ran) -> Option<String> {
     if let Some(splat) = &ran.outcome.splat {
-        return Some(first_words(splat));
+        let failed = ran.points.first().filter(|p| p.verdict == Verdict::Failed);
+        let more = failed.map_or(String::new(), |p| format!(", and {}", notes(&p.output)));
+        return Some(first_words(splat) + &more);
     }
     if ran.outcome.end == End::Timeout || ran.output.contains("hangs in the kernel") {
         return Some("hangs".to_owned());

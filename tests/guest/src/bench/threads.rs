@@ -9,13 +9,12 @@ use super::attribute::Attribute;
 use super::clock::{Clock, Meter};
 use super::record::Subject;
 use super::Bench;
+use crate::cpu;
 use crate::device::Device;
-use crate::errno::Errno;
 use crate::mmap::Map;
 use crate::region::Region;
 use crate::sysfs::{Error, Result};
 use crate::units::{Span, MIB, PAGE, UNIT};
-use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -44,21 +43,6 @@ impl Gate {
     }
 }
 
-/// Keeps the calling thread on a CPU.
-fn stay_on(cpu: usize) -> Result<()> {
-    // SAFETY: All zeroes is an empty set.
-    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: `cpu` is 0 or 1, and a set has room for 1024.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: `set` is a set of that size; 0 is the calling thread.
-    let rc = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
-    if rc == 0 {
-        Ok(())
-    } else {
-        Err(Error::new(format!("stay on CPU {cpu}"), Errno::last()))
-    }
-}
-
 /// Does all work at once, one thread each: the longest that one took.
 fn at_once<W: FnMut() -> Result<()> + Send>(work: &mut [W]) -> Result<u64> {
     let gate = Gate(AtomicUsize::new(0));
@@ -69,7 +53,8 @@ fn at_once<W: FnMut() -> Result<()> + Send>(work: &mut [W]) -> Result<u64> {
             let gate = &gate;
             running.push(scope.spawn(move || {
                 let meter = Meter::new(Clock::Wall);
-                let pinned = stay_on(cpu);
+                let pinned = cpu::stay_on(cpu)
+                    .map_err(|errno| Error::new(format!("stay on CPU {cpu}"), errno));
                 gate.pass(threads);
                 let (cost, outcome) = meter.time(work);
                 pinned.and(outcome).map(|()| cost)

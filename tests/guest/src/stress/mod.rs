@@ -21,13 +21,13 @@ use crate::inject::Injector;
 use crate::kernel::{self, Health};
 use crate::ktap::{check, note, Failure, Outcome};
 use crate::leaks;
+use crate::memory;
 use crate::mmap::Map;
 use crate::region::{self, Region};
-use crate::sysfs::{self, Error};
+use crate::sysfs::Error;
 use crate::units::UNIT;
 use board::{Board, Phase};
 use operation::Kind;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(4);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The longest that an operation may take, on a kernel that is not slow.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Whether memory is put to use when kmem adds it. It must not be: it would lose its tags.
-const AUTO_ONLINE: &str = "/sys/devices/system/memory/auto_online_blocks";
 
 /// What a run came to.
 #[derive(Default)]
@@ -58,7 +56,8 @@ struct Figures {
 /// Runs for so many seconds, on a fresh region. Fails if a rule was broken, and says which.
 pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
     let health = Health::now().but_for_warnings();
-    sysfs::write(Path::new(AUTO_ONLINE), "offline")?;
+    // Memory that is put to use when kmem adds it would lose its tags.
+    memory::set_policy("offline")?;
     leaks::scan_on_demand();
     let starving = Injector::new()?.is_some();
     if starving {

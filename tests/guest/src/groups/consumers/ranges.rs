@@ -15,7 +15,6 @@ use crate::sysfs;
 use crate::test;
 use crate::units::{Span, PAGE};
 use serde_json::json;
-use std::path::Path;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -30,8 +29,6 @@ pub const TESTS: &[Test] = &[
 
 /// What kmem is called in /proc/iomem.
 const SYSTEM_RAM: &str = "System RAM (kmem)";
-/// What becomes of blocks when they are added.
-const POLICY: &str = "/sys/devices/system/memory/auto_online_blocks";
 /// The node that all of the region's memory belongs to.
 const NODE: u64 = 1;
 
@@ -310,12 +307,7 @@ fn state_does_not_mind_blocks_that_are_offline(region: &Region) -> Outcome {
 fn bind_follows_the_policy_of_the_machine(region: &Region) -> Outcome {
     on_each_shape(region, |region, device, on_memory| {
         let before = memory::of_node(NODE)?;
-        let policy = sysfs::read(Path::new(POLICY))?;
-        sysfs::write(Path::new(POLICY), "online_movable")?;
-        let bound = device.bind_by_id(Driver::Kmem);
-        // Whatever came of it, the next test gets the policy back.
-        sysfs::write(Path::new(POLICY), &policy)?;
-        bound?;
+        memory::with_online_movable(|| device.bind_by_id(Driver::Kmem))??;
         check_present(region, device, "online")?;
         let grown = memory::of_node(NODE)? - before;
         check("growth of the node", grown, growth(device, on_memory)?)?;

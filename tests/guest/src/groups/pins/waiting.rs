@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Work in one region stalls no other, nor other devices of that region (A17).
 //!
-//! A device that is being unbound waits for as long as somebody holds one of its pages, so nothing
-//! here depends on time: whoever had to wait for it would wait for ever.
+//! A device that is being unbound waits for as long as somebody holds one of its pages, and a task
+//! that has no CPU for as long as that is so: whoever had to wait for either would wait for ever.
 
-use super::{check_ends, check_waits, device, failed, hold, start, C};
+use super::{check_ends, check_waits, device, failed, hold, start, C, SOON, WHILE};
+use crate::child::End;
+use crate::cpu::{self, Hog};
 use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
+use crate::kernel;
 use crate::ktap::{check, Failure, Outcome, Test};
+use crate::memory;
 use crate::mmap::{self, Map};
 use crate::region::{self, Region};
-use crate::sysfs;
+use crate::sysfs::{self, Error};
 use crate::test;
 use crate::units::{PAGE, UNIT};
+use std::time::Duration;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     test!(devices_go_on_while_another_waits, region::tear_down).not_on_c(C),
     test!(regions_go_on_while_another_waits, region::tear_down).not_on_c(C),
+    test!(regions_answer_while_another_is_bound, region::tear_down)
+        .not_on_c("one lock for all regions, held while a driver takes memory"),
     test!(region_that_waits_is_out_of_service, region::tear_down).not_on_c(C),
 ];
 
@@ -91,6 +98,42 @@ fn regions_go_on_while_another_waits() -> Outcome {
     check_ends(&mut unbinding)?;
     region.bind()?;
     use_region(&region)
+}
+
+/// kmem takes a while to make a region of 1 GiB ordinary memory when the region is bound. Its task
+/// loses the CPU meanwhile.
+fn regions_answer_while_another_is_bound() -> Outcome {
+    let regions = Region::fresh_all()?;
+    let [other, region, ..] = &regions[..] else {
+        return Err(Failure::Fail("no second region".into()));
+    };
+    let driver = region.first_device()?.dir().join("driver");
+    region.unbind()?;
+    region::set_idle(false)?;
+    let answer = memory::with_online_movable(|| -> Result<Option<End>, Failure> {
+        let mut binding = start(|| {
+            let slow = cpu::yield_to_all_on(1);
+            slow.map_err(|errno| Error::new("sched_setscheduler", errno))?;
+            region.bind()
+        })?;
+        // It is there once the driver is asked.
+        while !driver.exists() {
+            check("the bind", binding.poll(), None)?;
+        }
+        let hog = Hog::start(1, WHILE, Duration::ZERO).map_err(failed("hog"))?;
+        let mut reader = start(|| {
+            cpu::stay_on(0).map_err(|errno| Error::new("sched_setaffinity", errno))?;
+            other.available()?;
+            other.seed()
+        })?;
+        let answer = reader.wait_for(SOON * kernel::slowness());
+        check_waits(&mut binding)?;
+        drop(hog);
+        check_ends(&mut binding)?;
+        Ok(answer)
+    });
+    region::set_idle(true)?;
+    check("another region's files", answer??, Some(End::Exit(0)))
 }
 
 fn region_that_waits_is_out_of_service() -> Outcome {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices of one region against each other, and against their readers.
 
-use super::{errno, GONE};
+use super::{errno, slow_down, GONE, SLOW};
 use crate::books::check_books;
+use crate::cpu::Hog;
 use crate::device::{mapping_text, Driver};
 use crate::errno::Errno;
 use crate::ktap::{check, Outcome, Test};
@@ -60,7 +61,10 @@ fn resource_readers_against_resize_see_an_address(region: &Region) -> Outcome {
     let device = region.create()?;
     let (size, resource) = (device.attr("size"), device.attr("resource"));
     let all = region.span();
-    let look = |_| {
+    // A reader that loses its CPU in the middle goes on when the range has gone.
+    let hog = Hog::in_turns(SLOW)?;
+    let look = |round| {
+        slow_down(round)?;
         let start = crate::sysfs::read_number(&resource).map_err(errno)?;
         let inside = all.start <= start && start <= all.end && start % UNIT == 0;
         if inside {
@@ -76,6 +80,7 @@ fn resource_readers_against_resize_see_an_address(region: &Region) -> Outcome {
         Racer::new("resource", &[], look),
         Racer::new("resource", &[], look),
     ])?;
+    drop(hog);
     check_books(region)
 }
 

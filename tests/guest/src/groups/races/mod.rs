@@ -19,6 +19,17 @@ pub const FILES: &[&[Test]] = &[devices::TESTS, region::TESTS, signals::TESTS];
 /// What calls on a path may come to while the thing behind it goes away.
 const GONE: &[Errno] = &[Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];
 
+/// The CPU where a hog and what it is to disturb take turns.
+const SLOW: usize = 1;
+
+/// Lets a racer run there, with its first step.
+fn slow_down(round: u64) -> Result<(), Errno> {
+    match round {
+        0 => crate::cpu::yield_to_all_on(SLOW),
+        _ => Ok(()),
+    }
+}
+
 /// Brings the region to life whatever the race left, and checks that it works.
 fn check_alive(region: &Region) -> Outcome {
     if !region.is_bound() {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tasks that are killed in the middle, and drivers that come and go.
 
-use super::{check_books, errno, GONE};
+use super::{check_books, errno, slow_down, GONE, SLOW};
 use crate::child::Child;
+use crate::cpu::{self, Hog};
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::kernel::{modprobe, modprobe_remove};
 use crate::ktap::{check, Failure, Outcome, Test};
+use crate::leaks;
 use crate::race::{self, read, write, Racer};
 use crate::region::Region;
 use crate::test;
@@ -25,11 +27,9 @@ pub const TESTS: &[Test] = &[
     test!(new_id_against_driver_unload_leaves_no_id).not_on_c("may leave an id in a freed list"),
 ];
 
-/// How many processes are killed in a test.
-const KILLS: u64 = 150;
-
-/// Starts `count` processes of `work` again and again, and kills each after some milliseconds.
-fn kill_again_and_again(count: usize, work: impl Fn(usize) + Copy) -> Outcome {
+/// Starts `count` processes of `work` again and again, and kills each after some milliseconds,
+/// `kills` in all.
+fn kill_again_and_again(kills: u64, count: usize, work: impl Fn(usize) + Copy) -> Outcome {
     let start = |number: usize| {
         Child::spawn(move || loop {
             work(number);
@@ -41,7 +41,7 @@ fn kill_again_and_again(count: usize, work: impl Fn(usize) + Copy) -> Outcome {
         children.push(start(number)?);
     }
     let random = Cell::new(1u64);
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         random.set(random.get().wrapping_mul(6_364_136_223_846_793_005) + 1);
         std::thread::sleep(Duration::from_micros(500 + (random.get() >> 40) % 6000));
         let number = kill as usize % count;
@@ -53,16 +53,19 @@ fn kill_again_and_again(count: usize, work: impl Fn(usize) + Copy) -> Outcome {
 
 fn killed_writers_leave_the_region_usable(region: &Region) -> Outcome {
     let devices = [region.create()?, region.create()?];
-    kill_again_and_again(6, |number| {
+    // A reader that loses its CPU in the middle lets writers wait, and die waiting.
+    let hog = Hog::in_turns(SLOW)?;
+    kill_again_and_again(200, 6, |number| {
         let device = &devices[number % 2];
         // Whatever comes of it: the process may be killed at any point.
         let _ = match number {
             0 | 1 => write(&device.attr("size"), &(3 * UNIT).to_string()),
-            2 | 3 => write(&device.attr("size"), "0"),
-            4 => read(&device.attr("size")),
-            _ => write(&device.attr("memmap_on_memory"), "0"),
+            2 => write(&device.attr("size"), "0"),
+            3 => write(&device.attr("memmap_on_memory"), "0"),
+            _ => cpu::yield_to_all_on(SLOW).and_then(|()| read(&device.attr("size"))),
         };
     })?;
+    drop(hog);
     for device in &devices {
         device.set_size(2 * UNIT)?;
     }
@@ -70,7 +73,7 @@ fn killed_writers_leave_the_region_usable(region: &Region) -> Outcome {
 }
 
 fn killed_creators_leave_no_number_behind(region: &Region) -> Outcome {
-    kill_again_and_again(4, |number| {
+    kill_again_and_again(150, 4, |number| {
         let _ = match number {
             0 => write(&region.attr("create"), "1"),
             1 => read(&region.attr("create")),
@@ -152,14 +155,21 @@ fn new_id_against_driver_unload_leaves_no_id(region: &Region) -> Outcome {
     let device = region.create()?;
     let driver = Driver::FsdevDax;
     let (name, new_id) = (device.name(), driver.attr("new_id"));
-    race::run(vec![
-        Racer::new("module", &[], |_| {
-            modprobe(&[driver.name()]).map_err(errno)?;
-            modprobe_remove(driver.name()).map_err(errno)
-        }),
-        Racer::new("new_id", GONE, |_| write(&new_id, name)),
-        Racer::new("new_id", GONE, |_| write(&new_id, name)),
-    ])?;
+    // A writer that loses its CPU in the middle goes on when the driver has almost gone.
+    let hog = Hog::in_turns(SLOW)?;
+    let tell = || {
+        Racer::new("new_id", GONE, |round| {
+            slow_down(round)?;
+            write(&new_id, name)
+        })
+    };
+    let mut racers = vec![Racer::new("module", &[], |_| {
+        modprobe(&[driver.name()]).map_err(errno)?;
+        modprobe_remove(driver.name()).map_err(errno)
+    })];
+    racers.extend((0..12).map(|_| tell()));
+    race::run(racers)?;
+    drop(hog);
     modprobe(&[driver.name()])?;
     device.set_size(UNIT)?;
     // It takes what it was told about, and it was not told since it was loaded.
@@ -169,5 +179,7 @@ fn new_id_against_driver_unload_leaves_no_id(region: &Region) -> Outcome {
         bound,
         Err(Errno::ENODEV),
     )?;
+    // What was told to a driver that went then is nobody's.
+    leaks::check_kmemleak()?;
     check_books(region)
 }

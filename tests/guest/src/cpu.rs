@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which CPU runs a task, and when.
+//!
+//! A task that sleeps or is preempted while it holds a lock makes everybody else wait. Tests that
+//! want to see who waits bring that about here, and need no luck for it.
+
+use crate::child::Child;
+use crate::errno::Errno;
+use crate::kernel;
+use crate::ktap::Failure;
+use crate::sysfs;
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Keeps the calling thread on a CPU.
+pub fn stay_on(cpu: usize) -> Result<(), Errno> {
+    // SAFETY: All zeroes is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: There is room for that many, as was just checked.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: `set` is a set of that size; 0 is the calling thread.
+    result(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
+}
+
+/// Lets the calling thread run only when no other wants to, and only on a CPU.
+pub fn yield_to_all_on(cpu: usize) -> Result<(), Errno> {
+    stay_on(cpu)?;
+    schedule(libc::SCHED_IDLE, 0)
+}
+
+/// Sets the policy of the calling thread.
+fn schedule(policy: i32, sched_priority: i32) -> Result<(), Errno> {
+    let param = libc::sched_param { sched_priority };
+    // SAFETY: `param` is valid for the call; 0 is the calling thread.
+    result(unsafe { libc::sched_setscheduler(0, policy, &param) })
+}
+
+fn result(rc: i32) -> Result<(), Errno> {
+    match rc {
+        0 => Ok(()),
+        _ => Err(Errno::last()),
+    }
+}
+
+/// A process that takes a CPU away from all ordinary tasks until it is dropped.
+pub struct Hog {
+    cpu: usize,
+    _child: Child,
+}
+
+impl Hog {
+    /// Takes the CPU in turns with the others there, so that each of them loses it in the middle
+    /// of something again and again.
+    pub fn in_turns(cpu: usize) -> Result<Hog, Failure> {
+        let turn = Duration::from_micros(300) * kernel::slowness();
+        Hog::start(cpu, turn, turn / 3).map_err(|errno| Failure::Fail(format!("hog: {errno}")))
+    }
+
+    /// Takes the CPU for `busy` at a time, and leaves it to others for `pause`.
+    pub fn start(cpu: usize, busy: Duration, pause: Duration) -> Result<Hog, Errno> {
+        fair_server(cpu, "0");
+        let child = Child::spawn(|| {
+            let prepared = stay_on(cpu).and_then(|()| schedule(libc::SCHED_FIFO, 1));
+            if prepared.is_err() {
+                return 1;
+            }
+            loop {
+                let start = Instant::now();
+                while start.elapsed() < busy {
+                    std::hint::spin_loop();
+                }
+                if !pause.is_zero() {
+                    thread::sleep(pause);
+                }
+            }
+        })?;
+        Ok(Hog { cpu, _child: child })
+    }
+}
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        fair_server(self.cpu, "50000000");
+    }
+}
+
+/// What of each second the scheduler keeps for tasks that others starve, in nanoseconds.
+fn fair_server(cpu: usize, nanoseconds: &str) {
+    let file = format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime");
+    // A kernel that does not have it keeps nothing.
+    let _ = sysfs::try_write(&PathBuf::from(file), nanoseconds.as_bytes());
+}
