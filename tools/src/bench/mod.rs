@@ -73,17 +73,18 @@ impl Origin {
 /// What is asked for.
 struct Wanted {
     ranges: Vec<u64>,
-    only: Option<String>,
+    /// Names of operations; all if there are none.
+    only: Vec<String>,
 }
 
 impl Wanted {
     fn read() -> Result<Self> {
-        let only = settings::var("ONLY")?;
-        if let Some(only) = &only {
-            if operations::named(only).is_none() {
-                let names = OPERATIONS.map(|operation| operation.name).join(", ");
-                bail!("ONLY={only}: no such operation; there are {names}");
-            }
+        let only: Vec<String> = words(&settings::var("ONLY")?.unwrap_or_default())
+            .map(str::to_owned)
+            .collect();
+        if let Some(name) = only.iter().find(|name| operations::named(name).is_none()) {
+            let names = OPERATIONS.map(|operation| operation.name).join(", ");
+            bail!("ONLY={name}: no such operation; there are {names}");
         }
         let ranges = match settings::var("RANGES")? {
             None => RANGES.to_vec(),
@@ -94,21 +95,24 @@ impl Wanted {
 
     /// Whether nothing was left out.
     fn is_complete(&self) -> bool {
-        self.only.is_none() && RANGES.iter().all(|n| self.ranges.contains(n))
+        self.only.is_empty() && RANGES.iter().all(|n| self.ranges.contains(n))
     }
 
     /// The wanted operations of some kinds.
     fn of(&self, kinds: &[Kind]) -> Vec<&'static str> {
         let kind = OPERATIONS.iter().filter(|o| kinds.contains(&o.kind));
-        let wanted = kind.filter(|o| self.only.as_ref().is_none_or(|only| only == o.name));
+        let wanted = kind.filter(|o| self.only.is_empty() || self.only.iter().any(|n| n == o.name));
         wanted.map(|o| o.name).collect()
     }
 }
 
-/// Numbers with commas or spaces between them.
+/// What has commas or spaces between.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|word| !word.is_empty())
+}
+
 fn parse(text: &str) -> Result<Vec<u64>> {
-    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
-    let numbers: Result<Vec<u64>, _> = words.map(str::parse).collect();
+    let numbers: Result<Vec<u64>, _> = words(text).map(str::parse).collect();
     match numbers {
         Ok(mut numbers) if !numbers.is_empty() && !numbers.contains(&0) => {
             numbers.sort_unstable();
