@@ -49,8 +49,8 @@ fn result(rc: i32) -> Result<(), Errno> {
 
 /// A process that takes a CPU away from all ordinary tasks until it is dropped.
 pub struct Hog {
-    cpu: usize,
     _child: Child,
+    _unfair: Unfair,
 }
 
 impl Hog {
@@ -63,7 +63,7 @@ impl Hog {
 
     /// Takes the CPU for `busy` at a time, and leaves it to others for `pause`.
     pub fn start(cpu: usize, busy: Duration, pause: Duration) -> Result<Hog, Errno> {
-        fair_server(cpu, "0");
+        let unfair = Unfair::new(cpu);
         let child = Child::spawn(|| {
             let prepared = stay_on(cpu).and_then(|()| schedule(libc::SCHED_FIFO, 1));
             if prepared.is_err() {
@@ -79,19 +79,35 @@ impl Hog {
                 }
             }
         })?;
-        Ok(Hog { cpu, _child: child })
+        Ok(Hog {
+            _child: child,
+            _unfair: unfair,
+        })
     }
 }
 
-impl Drop for Hog {
+/// A CPU of which the scheduler keeps nothing for tasks that others starve.
+struct Unfair {
+    /// Where it is said how many nanoseconds of a second that is, and what was said before.
+    file: PathBuf,
+    before: Option<String>,
+}
+
+impl Unfair {
+    fn new(cpu: usize) -> Unfair {
+        let file = format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime");
+        let file = PathBuf::from(file);
+        // A kernel that does not have the file keeps nothing.
+        let before = sysfs::read(&file).ok();
+        let _ = sysfs::try_write(&file, b"0");
+        Unfair { file, before }
+    }
+}
+
+impl Drop for Unfair {
     fn drop(&mut self) {
-        fair_server(self.cpu, "50000000");
+        if let Some(before) = &self.before {
+            let _ = sysfs::try_write(&self.file, before.as_bytes());
+        }
     }
-}
-
-/// What of each second the scheduler keeps for tasks that others starve, in nanoseconds.
-fn fair_server(cpu: usize, nanoseconds: &str) {
-    let file = format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime");
-    // A kernel that does not have it keeps nothing.
-    let _ = sysfs::try_write(&PathBuf::from(file), nanoseconds.as_bytes());
 }
