@@ -175,8 +175,9 @@ fn of_c(show: Show, ran: &Ran) -> String {
 fn trouble(ran: &Ran) -> Option<String> {
     if let Some(splat) = &ran.outcome.splat {
         let failed = ran.points.first().filter(|p| p.verdict == Verdict::Failed);
-        let more = failed.map_or(String::new(), |p| format!(", and {}", notes(&p.output)));
-        return Some(first_words(splat) + &more);
+        let more = failed.map_or(String::new(), |p| notes(&p.output));
+        let and = if more.is_empty() { "" } else { ", and " };
+        return Some(first_words(splat) + and + &more);
     }
     if ran.outcome.end == End::Timeout || ran.output.contains("hangs in the kernel") {
         return Some("hangs".to_owned());
@@ -194,13 +195,14 @@ fn trouble(ran: &Ran) -> Option<String> {
     }
 }
 
-/// What a test says of its failure, shortened; its first line names group and driver.
+/// What a test says of its failure, shortened. Its first line names group and driver; that the
+/// kernel complained, it says too.
 fn notes(output: &[String]) -> String {
     let lines = output
         .iter()
         .map(|line| line.trim_start_matches("# ").trim());
     let text = lines
-        .filter(|line| !line.starts_with("group "))
+        .filter(|line| !line.starts_with("group ") && !line.starts_with("kernel health"))
         .collect::<Vec<_>>()
         .join("; ");
     match text.char_indices().nth(LONGEST) {
@@ -255,6 +257,7 @@ mod tests {
         let output = [
             "# group races, c driver",
             "# open: x",
+            "# kernel health: Health { warnings: 0 } before, Health { warnings: 1 } after",
             "#   actual   Ok(())",
         ];
         let output = output.map(str::to_owned);
