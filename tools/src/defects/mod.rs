@@ -74,8 +74,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         report: Report::default(),
     };
     eprintln!(
-        "{} guests; one in which the C driver hangs takes a minute or two, a debug kernel that is \
-         not built yet 20",
+        "{} guests, about an hour; one in which the C driver hangs takes up to ten minutes, a debug \
+         kernel that is not built yet 20",
         run.total
     );
     let mut rows = Vec::new();

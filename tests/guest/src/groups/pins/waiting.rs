@@ -128,6 +128,11 @@ fn regions_answer_while_another_is_bound() -> Outcome {
         })?;
         let answer = reader.wait_for(SOON * kernel::slowness());
         check_waits(&mut binding)?;
+        // That its process lives says little: without a CPU it could not even end.
+        let states = memory::states(region.span())?;
+        let done = states.iter().filter(|state| *state == "online").count() as u64;
+        let all = region.span().len() / memory::block_size()?;
+        check("kmem is not done yet", done < all, true)?;
         drop(hog);
         check_ends(&mut binding)?;
         Ok(answer)
