@@ -111,6 +111,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|word| !word.is_empty())
 }
 
+/// Numbers of ranges, each once, in ascending order.
 fn parse(text: &str) -> Result<Vec<u64>> {
     let numbers: Result<Vec<u64>, _> = words(text).map(str::parse).collect();
     match numbers {
