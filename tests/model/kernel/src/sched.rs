@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who runs: tasks, the places where another task may go on, and what the model
+//! keeps for the length of one execution.
+//!
+//! `shuttle` gives each task a stack and switches between them. All tasks of an
+//! execution run on one thread of the host, one at a time, so what is here needs
+//! no locks. A task gives way only in [`wait_until`]; the model calls it before
+//! each access that another task can see. A task whose condition is false is not
+//! offered to the scheduler, so a schedule never wakes somebody in vain.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+
+use crate::lockdep::Held;
+
+/// Number of a task within its execution.
+pub type TaskId = usize;
+
+/// What a task waits for.
+struct Wait {
+    what: String,
+    /// Valid while the task is in [`wait_until`], which removes it on its way out.
+    cond: *const dyn Fn() -> bool,
+}
+
+/// One task.
+pub(crate) struct Task {
+    pub(crate) name: String,
+    pub(crate) held: Vec<Held>,
+    wait: Option<Wait>,
+    done: bool,
+    killed: bool,
+    /// How many fallible steps it took so far.
+    fallible: usize,
+}
+
+/// One of the steps that may fail does so.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The task.
+    pub task: String,
+    /// Which of the steps of this task, from 0.
+    pub nth: usize,
+}
+
+/// All that lasts for one execution.
+#[derive(Default)]
+struct World {
+    violation: Option<String>,
+    tasks: BTreeMap<TaskId, Task>,
+    exploring: bool,
+    failure: Option<Failure>,
+    failure_hit: bool,
+    chance: Option<(u64, u64)>,
+    trace: Option<Vec<String>>,
+    /// How many steps all tasks made.
+    steps: u64,
+    parts: HashMap<TypeId, Box<dyn Any>>,
+}
+
+thread_local! {
+    static WORLD: RefCell<World> = RefCell::new(World::default());
+}
+
+fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
+    WORLD.with(|world| f(&mut world.borrow_mut()))
+}
+
+/// Starts an execution: everything of the one before is forgotten.
+///
+/// What the last execution left is dropped outside of the borrow, since it may
+/// contain objects whose destructors come back here.
+pub fn begin(trace: bool) {
+    let old = with(|world| {
+        if world.violation.is_none() {
+            world.violation = Some("a new execution begins".to_owned());
+        }
+        std::mem::take(&mut world.parts)
+    });
+    drop(old);
+    let me = current();
+    let old = with(|world| std::mem::take(world));
+    drop(old);
+    with(|world| {
+        world.trace = trace.then(Vec::new);
+        world.tasks.insert(me, Task::new("main"));
+    });
+}
+
+impl Task {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            held: Vec::new(),
+            wait: None,
+            done: false,
+            killed: false,
+            fallible: 0,
+        }
+    }
+}
+
+/// The task that runs.
+pub fn current() -> TaskId {
+    shuttle::current::get_current_task().map_or(0, usize::from)
+}
+
+/// The name of the task that runs.
+pub fn name() -> String {
+    let me = current();
+    with(|world| world.tasks.get(&me).map_or(String::new(), |t| t.name.clone()))
+}
+
+/// State of a part of the model, fresh in each execution. Not reentrant.
+pub fn part<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) -> R {
+    let mut state: Box<dyn Any> = with(|world| world.parts.remove(&TypeId::of::<S>()))
+        .unwrap_or_else(|| Box::<S>::default());
+    let result = f(state.downcast_mut::<S>().expect("the key is the type"));
+    let nested = with(|world| world.parts.insert(TypeId::of::<S>(), state));
+    assert!(nested.is_none(), "a part of the model is used within itself");
+    result
+}
+
+/// Whether the execution has failed: tasks are being unwound, and nothing of the
+/// model means anything any more.
+pub fn inert() -> bool {
+    with(|world| world.violation.is_some())
+}
+
+/// The driver did what it must not do.
+pub fn violation(what: impl Display) -> ! {
+    let what = what.to_string();
+    let me = name();
+    if !inert() {
+        trace(|| format!("VIOLATION: {what}"));
+        with(|world| world.violation = Some(format!("{what} (in task {me})")));
+    }
+    stop();
+}
+
+/// Ends the execution. The task goes no further, and is not unwound either, since
+/// there may be functions of C's calling convention on its stack: the scheduler gives
+/// up, and leaves the stacks of all tasks as they are.
+fn stop() -> ! {
+    loop {
+        shuttle::thread::yield_now();
+    }
+}
+
+/// Unless `ok`, the driver did what it must not do.
+pub fn require(ok: bool, what: impl Display) {
+    if !ok && !inert() {
+        violation(what);
+    }
+}
+
+/// What went wrong, if anything did.
+pub fn what_went_wrong() -> Option<String> {
+    with(|world| world.violation.clone())
+}
+
+/// Adds a line to the trace, if there is one.
+pub fn trace(line: impl FnOnce() -> String) {
+    if with(|world| world.trace.is_some()) {
+        let line = format!("{:>12}: {}", name(), line());
+        with(|world| world.trace.as_mut().map(|trace| trace.push(line)));
+    }
+}
+
+/// The trace of the execution.
+pub fn take_trace() -> Vec<String> {
+    with(|world| world.trace.take().unwrap_or_default())
+}
+
+/// Waits until `cond` holds. Other tasks may run first in any case.
+///
+/// When it returns, `cond` holds and nobody runs until the next call, so what the
+/// caller does then is one atomic step.
+pub fn wait_until(what: impl Fn() -> String, cond: &dyn Fn() -> bool) {
+    if inert() {
+        stop();
+    }
+    let me = current();
+    // SAFETY: The entry is removed before this function returns or unwinds, so the
+    // closure outlives it.
+    let forever: &'static dyn Fn() -> bool = unsafe { std::mem::transmute(cond) };
+    struct Done(TaskId);
+    impl Drop for Done {
+        fn drop(&mut self) {
+            with(|world| world.tasks.get_mut(&self.0).map(|task| task.wait.take()));
+        }
+    }
+    let done = Done(me);
+    let named = with(|world| world.trace.is_some()) || !cond();
+    with(|world| {
+        let task = world.tasks.get_mut(&me).expect("every task is known");
+        task.wait = Some(Wait {
+            what: if named { what() } else { String::new() },
+            cond: forever,
+        });
+    });
+    shuttle::thread::yield_now();
+    drop(done);
+    with(|world| world.steps += 1);
+    if named {
+        trace(what);
+    }
+    assert!(cond(), "a task went on whose condition does not hold");
+}
+
+/// Others may run here, before the caller does `what`.
+pub fn point(what: impl Fn() -> String) {
+    wait_until(what, &|| true);
+}
+
+/// Sleeps for a while: another task makes a step first.
+pub fn yield_to_others(what: &str) {
+    let before = with(|world| world.steps);
+    wait_until(|| what.to_owned(), &|| with(|world| world.steps) != before);
+}
+
+/// Whether the task may go on.
+pub(crate) fn is_enabled(task: TaskId) -> bool {
+    let cond = with(|world| {
+        let wait = world.tasks.get(&task).and_then(|task| task.wait.as_ref());
+        wait.map(|wait| wait.cond)
+    });
+    // SAFETY: A condition that is registered is valid, see `wait_until`.
+    cond.is_none_or(|cond| unsafe { &*cond }())
+}
+
+/// Whether schedules branch: not before all tasks are there.
+pub(crate) fn is_exploring() -> bool {
+    with(|world| world.exploring && world.violation.is_none())
+}
+
+/// Nobody can go on. Says who waits for what.
+pub(crate) fn dead_lock() -> String {
+    let tasks = with(|world| {
+        let waiting = world.tasks.values().filter(|task| !task.done);
+        let lines = waiting.map(|task| {
+            let what = task.wait.as_ref().map_or("?", |wait| wait.what.as_str());
+            let held: Vec<String> = task.held.iter().map(Held::to_string).collect();
+            format!("{} waits for {what}, holds [{}]", task.name, held.join(", "))
+        });
+        lines.collect::<Vec<_>>().join("; ")
+    });
+    let what = format!("dead lock: {tasks}");
+    trace(|| format!("VIOLATION: {what}"));
+    with(|world| world.violation = Some(what.clone()));
+    what
+}
+
+/// Starts a task.
+pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) {
+    let name = name.to_owned();
+    let exploring = with(|world| std::mem::replace(&mut world.exploring, false));
+    // The new task may be asked about before it ever ran.
+    let count = with(|world| world.tasks.len());
+    let mut task = Task::new(&name);
+    task.killed = false;
+    with(|world| world.tasks.insert(count, task));
+    shuttle::thread::spawn(move || {
+        f();
+        let me = current();
+        let held = with(|world| {
+            let task = world.tasks.get_mut(&me).expect("every task is known");
+            task.done = true;
+            task.held.len()
+        });
+        require(held == 0, "a task ended with a lock held");
+    });
+    with(|world| world.exploring = exploring);
+}
+
+/// Lets all tasks run, in all orders that the strategy tries, until `done`.
+pub fn explore(done: impl Fn() -> bool) {
+    with(|world| world.exploring = true);
+    wait_until(|| "the end of all tasks".to_owned(), &done);
+    with(|world| world.exploring = false);
+}
+
+/// Whether the tasks of those names have ended; any name but the caller's own.
+pub fn are_done(names: &[&str]) -> bool {
+    with(|world| {
+        let mut tasks = world.tasks.values();
+        !tasks.any(|task| names.contains(&task.name.as_str()) && !task.done)
+    })
+}
+
+/// Which step fails in this execution.
+pub fn fail_at(failure: Option<Failure>) {
+    with(|world| world.failure = failure);
+}
+
+/// Each step of any task fails with a chance of one in `one_in`.
+pub fn fail_at_random(seed: u64, one_in: u64) {
+    with(|world| world.chance = (one_in > 0).then_some((seed | 1, one_in)));
+}
+
+/// Whether a step that may fail does so now.
+pub fn fails(what: &'static str) -> bool {
+    let me = current();
+    let hit = with(|world| {
+        if !world.exploring {
+            return false;
+        }
+        let Some(task) = world.tasks.get_mut(&me) else {
+            return false;
+        };
+        let nth = task.fallible;
+        task.fallible += 1;
+        let planned = world
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.task == task.name && failure.nth == nth);
+        world.failure_hit |= planned;
+        let by_chance = world.chance.as_mut().is_some_and(|(state, one_in)| {
+            *state ^= *state << 13;
+            *state ^= *state >> 7;
+            *state ^= *state << 17;
+            *state % *one_in == 0
+        });
+        planned || by_chance
+    });
+    if hit {
+        trace(|| format!("{what} fails"));
+    }
+    hit
+}
+
+/// Whether the step that was to fail was reached.
+pub fn failure_was_hit() -> bool {
+    with(|world| world.failure_hit)
+}
+
+/// How many steps of a task might have failed.
+pub fn fallible_steps(name: &str) -> usize {
+    with(|world| {
+        let mut tasks = world.tasks.values();
+        tasks.find(|task| task.name == name).map_or(0, |task| task.fallible)
+    })
+}
+
+/// A fatal signal for the task of that name.
+pub fn kill(name: &str) {
+    with(|world| {
+        for task in world.tasks.values_mut() {
+            task.killed |= task.name == name;
+        }
+    });
+}
+
+/// Whether the task has a fatal signal.
+pub(crate) fn was_killed(task: TaskId) -> bool {
+    with(|world| world.tasks.get(&task).is_some_and(|task| task.killed))
+}
+
+/// What the current task holds.
+pub(crate) fn with_held<R>(f: impl FnOnce(&mut Vec<Held>) -> R) -> R {
+    let me = current();
+    with(|world| f(&mut world.tasks.get_mut(&me).expect("every task is known").held))
+}
