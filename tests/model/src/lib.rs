@@ -18,3 +18,8 @@ include!(concat!(env!("OUT_DIR"), "/driver.rs"));
 fn fault_around_bytes() -> u64 {
     4096
 }
+
+mod books;
+pub mod machine;
+pub mod operations;
+pub mod scenario;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
-use shuttle::{Config, FailurePersistence, Runner};
+use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use crate::sched;
 
@@ -45,6 +45,8 @@ struct State {
     path: Vec<Branch>,
     /// Branches of the path that this execution has passed.
     depth: usize,
+    /// Which of the tasks that could go on did so, wherever there was more than one.
+    taken: Vec<usize>,
     preemptions: usize,
     executions: u64,
     random: u64,
@@ -56,9 +58,20 @@ struct Explorer {
     state: Rc<RefCell<State>>,
 }
 
-/// Ends the execution, without the noise of a panic.
-fn give_up(what: String) -> ! {
-    std::panic::resume_unwind(Box::new(what));
+/// More steps than any execution needs. One that goes wrong takes the rest of them.
+const MAX_STEPS: usize = 20_000;
+
+/// Keeps shuttle from printing what is known already.
+fn be_quiet() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if sched::what_went_wrong().is_none() {
+                hook(info);
+            }
+        }));
+    });
 }
 
 /// A small generator of numbers, splitmix64.
@@ -84,7 +97,10 @@ impl State {
     }
 
     /// Takes the choice that the path has here, or the first.
-    fn choose(&mut self, choices: Vec<TaskId>) -> TaskId {
+    fn choose(&mut self, choices: &[TaskId]) -> TaskId {
+        if choices.len() == 1 {
+            return choices[0];
+        }
         let depth = self.depth;
         self.depth += 1;
         if let Some(branch) = self.path.get(depth) {
@@ -92,9 +108,15 @@ impl State {
             return branch.choices[branch.taken];
         }
         let first = choices[0];
-        self.path.push(Branch { choices, taken: 0 });
+        self.path.push(Branch { choices: choices.to_vec(), taken: 0 });
         first
     }
+}
+
+/// The tasks that could go on.
+fn enabled(runnable: &[&Task]) -> Vec<TaskId> {
+    let all = runnable.iter().map(|task| task.id());
+    all.filter(|task| sched::is_enabled((*task).into())).collect()
 }
 
 impl Scheduler for Explorer {
@@ -104,7 +126,6 @@ impl Scheduler for Explorer {
             Strategy::Exhaustive { .. } => state.executions == 0 || state.next_path(),
             Strategy::Replay(_) => state.executions == 0,
             Strategy::Random { seed, count } => {
-                state.path.clear();
                 state.random = seed.wrapping_add(state.executions);
                 // A preemption at every second, fourth, ... place.
                 state.stickiness = 1 + mix(&mut state.random) % 5;
@@ -113,6 +134,7 @@ impl Scheduler for Explorer {
         };
         state.executions += 1;
         state.depth = 0;
+        state.taken.clear();
         state.preemptions = 0;
         go_on.then(|| Schedule::new(0))
     }
@@ -123,16 +145,19 @@ impl Scheduler for Explorer {
         current: Option<TaskId>,
         _is_yielding: bool,
     ) -> Option<TaskId> {
-        if let Some(what) = sched::what_went_wrong() {
-            give_up(what);
+        if sched::inert() {
+            return current;
         }
         let state = &mut *self.state.borrow_mut();
-        let mut enabled: Vec<TaskId> = runnable.iter().map(|task| task.id()).collect();
-        enabled.retain(|task| sched::is_enabled((*task).into()));
-        let can_go_on = current.filter(|current| enabled.contains(current));
-        if enabled.is_empty() {
-            give_up(sched::dead_lock());
+        let mut enabled = enabled(runnable);
+        while enabled.is_empty() {
+            if !sched::let_time_pass() {
+                sched::dead_lock();
+                return current;
+            }
+            enabled = self::enabled(runnable);
         }
+        let can_go_on = current.filter(|current| enabled.contains(current));
         if !sched::is_exploring() {
             return can_go_on.or(enabled.first().copied());
         }
@@ -146,32 +171,27 @@ impl Scheduler for Explorer {
         }
         let next = match &self.strategy {
             Strategy::Exhaustive { preemptions } => {
-                if can_go_on.is_some() && state.preemptions >= *preemptions {
-                    enabled.truncate(1);
-                }
-                match enabled.len() {
-                    1 => enabled[0],
-                    _ => state.choose(enabled),
-                }
+                let choices = match can_go_on {
+                    Some(_) if state.preemptions >= *preemptions => &enabled[..1],
+                    _ => &enabled[..],
+                };
+                state.choose(choices)
             }
             Strategy::Replay(path) => {
-                let index = path.get(state.depth).copied().unwrap_or(0);
-                state.depth += 1;
+                let index = path.get(state.taken.len()).copied().unwrap_or(0);
                 enabled[index.min(enabled.len() - 1)]
             }
             Strategy::Random { .. } => {
                 let sticky = can_go_on.is_some()
                     && mix(&mut state.random) % (1 << state.stickiness) != 0;
-                let taken = match sticky {
-                    true => 0,
-                    false => mix(&mut state.random) as usize % enabled.len(),
-                };
-                let next = enabled[taken];
-                state.path.push(Branch { choices: enabled, taken });
-                state.depth += 1;
-                next
+                match sticky {
+                    true => enabled[0],
+                    false => enabled[mix(&mut state.random) as usize % enabled.len()],
+                }
             }
         };
+        let taken = enabled.iter().position(|task| *task == next);
+        state.taken.push(taken.expect("it was chosen from these"));
         if can_go_on.is_some_and(|current| current != next) {
             state.preemptions += 1;
         }
@@ -227,6 +247,7 @@ type Test = Arc<dyn Fn(u64, bool) + Send + Sync>;
 
 /// How many schedules were run; what went wrong in the last, and how to get there.
 fn run(strategy: Strategy, trace: bool, test: Test) -> (u64, Option<(String, Vec<usize>)>) {
+    sched::forget();
     let state = Rc::new(RefCell::new(State::default()));
     let explorer = Explorer {
         strategy: strategy.clone(),
@@ -235,10 +256,12 @@ fn run(strategy: Strategy, trace: bool, test: Test) -> (u64, Option<(String, Vec
     let mut config = Config::new();
     config.failure_persistence = FailurePersistence::None;
     config.stack_size = 0x4_0000;
+    config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
     let runner = Runner::new(explorer, config);
     let counter = std::sync::atomic::AtomicU64::new(0);
     let result = catch_unwind(AssertUnwindSafe(move || {
         runner.run(move || {
+            be_quiet();
             let nth = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             test(nth, trace);
         })
@@ -252,7 +275,7 @@ fn run(strategy: Strategy, trace: bool, test: Test) -> (u64, Option<(String, Vec
             let what = sched::what_went_wrong().or(text).unwrap_or_default();
             let path = match strategy {
                 Strategy::Replay(path) => path,
-                _ => state.path.iter().map(|branch| branch.taken).collect(),
+                _ => state.taken.clone(),
             };
             (state.executions, Some((what, path)))
         }

@@ -20,9 +20,11 @@ use crate::lockdep::Held;
 pub type TaskId = usize;
 
 /// What a task waits for.
+#[derive(Clone, Copy)]
 struct Wait {
-    what: String,
-    /// Valid while the task is in [`wait_until`], which removes it on its way out.
+    /// Both are valid while the task is in [`wait_until`], which removes them on its
+    /// way out.
+    what: *const dyn Fn() -> String,
     cond: *const dyn Fn() -> bool,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Task {
     wait: Option<Wait>,
     done: bool,
     killed: bool,
+    /// It does what was to be done later.
+    timer: bool,
     /// How many fallible steps it took so far.
     fallible: usize,
 }
@@ -58,6 +62,9 @@ struct World {
     trace: Option<Vec<String>>,
     /// How many steps all tasks made.
     steps: u64,
+    /// How often time passed while everybody waited, and how often in a row.
+    time: u64,
+    idle: u32,
     parts: HashMap<TypeId, Box<dyn Any>>,
 }
 
@@ -69,11 +76,11 @@ fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
     WORLD.with(|world| f(&mut world.borrow_mut()))
 }
 
-/// Starts an execution: everything of the one before is forgotten.
+/// Forgets the last execution.
 ///
-/// What the last execution left is dropped outside of the borrow, since it may
-/// contain objects whose destructors come back here.
-pub fn begin(trace: bool) {
+/// What it left is dropped outside of the borrow, since it may contain objects whose
+/// destructors come back here.
+pub(crate) fn forget() {
     let old = with(|world| {
         if world.violation.is_none() {
             world.violation = Some("a new execution begins".to_owned());
@@ -81,9 +88,14 @@ pub fn begin(trace: bool) {
         std::mem::take(&mut world.parts)
     });
     drop(old);
-    let me = current();
     let old = with(|world| std::mem::take(world));
     drop(old);
+}
+
+/// Starts an execution: everything of the one before is forgotten.
+pub fn begin(trace: bool) {
+    forget();
+    let me = current();
     with(|world| {
         world.trace = trace.then(Vec::new);
         world.tasks.insert(me, Task::new("main"));
@@ -98,6 +110,7 @@ impl Task {
             wait: None,
             done: false,
             killed: false,
+            timer: false,
             fallible: 0,
         }
     }
@@ -142,8 +155,8 @@ pub fn violation(what: impl Display) -> ! {
 }
 
 /// Ends the execution. The task goes no further, and is not unwound either, since
-/// there may be functions of C's calling convention on its stack: the scheduler gives
-/// up, and leaves the stacks of all tasks as they are.
+/// there may be functions of C's calling convention on its stack: it takes steps until
+/// shuttle's bound on them is reached, which leaves the stacks of all tasks as they are.
 fn stop() -> ! {
     loop {
         shuttle::thread::yield_now();
@@ -165,7 +178,12 @@ pub fn what_went_wrong() -> Option<String> {
 /// Adds a line to the trace, if there is one.
 pub fn trace(line: impl FnOnce() -> String) {
     if with(|world| world.trace.is_some()) {
-        let line = format!("{:>12}: {}", name(), line());
+        let who = shuttle::current::try_get_current_task().map(usize::from);
+        let who = with(|world| {
+            let task = who.and_then(|id| world.tasks.get(&id));
+            task.map_or(String::new(), |task| task.name.clone())
+        });
+        let line = format!("{who:>12}: {}", line());
         with(|world| world.trace.as_mut().map(|trace| trace.push(line)));
     }
 }
@@ -180,34 +198,42 @@ pub fn take_trace() -> Vec<String> {
 /// When it returns, `cond` holds and nobody runs until the next call, so what the
 /// caller does then is one atomic step.
 pub fn wait_until(what: impl Fn() -> String, cond: &dyn Fn() -> bool) {
-    if inert() {
-        stop();
-    }
-    let me = current();
-    // SAFETY: The entry is removed before this function returns or unwinds, so the
-    // closure outlives it.
-    let forever: &'static dyn Fn() -> bool = unsafe { std::mem::transmute(cond) };
     struct Done(TaskId);
     impl Drop for Done {
         fn drop(&mut self) {
             with(|world| world.tasks.get_mut(&self.0).map(|task| task.wait.take()));
         }
     }
-    let done = Done(me);
-    let named = with(|world| world.trace.is_some()) || !cond();
+    if inert() {
+        stop();
+    }
+    let me = current();
+    let describe: &dyn Fn() -> String = &what;
+    // SAFETY: The entry is removed before this function returns or unwinds, so both
+    // closures outlive it.
+    let wait = unsafe {
+        Wait {
+            what: std::mem::transmute::<&dyn Fn() -> String, &'static dyn Fn() -> String>(describe),
+            cond: std::mem::transmute::<&dyn Fn() -> bool, &'static dyn Fn() -> bool>(cond),
+        }
+    };
     with(|world| {
         let task = world.tasks.get_mut(&me).expect("every task is known");
-        task.wait = Some(Wait {
-            what: if named { what() } else { String::new() },
-            cond: forever,
-        });
+        task.wait = Some(wait);
     });
+    let done = Done(me);
     shuttle::thread::yield_now();
     drop(done);
-    with(|world| world.steps += 1);
-    if named {
-        trace(what);
+    if inert() {
+        stop();
     }
+    with(|world| {
+        world.steps += 1;
+        if !world.tasks.get(&me).is_some_and(|task| task.timer) {
+            world.idle = 0;
+        }
+    });
+    trace(what);
     assert!(cond(), "a task went on whose condition does not hold");
 }
 
@@ -222,11 +248,39 @@ pub fn yield_to_others(what: &str) {
     wait_until(|| what.to_owned(), &|| with(|world| world.steps) != before);
 }
 
+/// How often time passed while everybody waited: what is done at some later time is due
+/// when this has grown.
+pub fn time() -> u64 {
+    with(|world| world.time)
+}
+
+/// How often in a row time passes without anybody but timers doing anything. Then nobody
+/// ever will.
+const PATIENCE: u32 = 3;
+
+/// Everybody waits: time passes, unless that did not help before.
+pub(crate) fn let_time_pass() -> bool {
+    with(|world| {
+        world.time += 1;
+        world.idle += 1;
+        world.idle <= PATIENCE
+    })
+}
+
+/// The task was woken by time: what it does now is no progress yet.
+pub(crate) fn woken_by_time() {
+    let me = current();
+    with(|world| {
+        if let Some(task) = world.tasks.get_mut(&me) {
+            task.timer = true;
+        }
+    });
+}
+
 /// Whether the task may go on.
 pub(crate) fn is_enabled(task: TaskId) -> bool {
     let cond = with(|world| {
-        let wait = world.tasks.get(&task).and_then(|task| task.wait.as_ref());
-        wait.map(|wait| wait.cond)
+        world.tasks.get(&task).and_then(|task| task.wait).map(|wait| wait.cond)
     });
     // SAFETY: A condition that is registered is valid, see `wait_until`.
     cond.is_none_or(|cond| unsafe { &*cond }())
@@ -238,20 +292,23 @@ pub(crate) fn is_exploring() -> bool {
 }
 
 /// Nobody can go on. Says who waits for what.
-pub(crate) fn dead_lock() -> String {
-    let tasks = with(|world| {
-        let waiting = world.tasks.values().filter(|task| !task.done);
-        let lines = waiting.map(|task| {
-            let what = task.wait.as_ref().map_or("?", |wait| wait.what.as_str());
+pub(crate) fn dead_lock() {
+    let waiting: Vec<(String, Option<Wait>, String)> = with(|world| {
+        let tasks = world.tasks.values().filter(|task| !task.done);
+        let lines = tasks.map(|task| {
             let held: Vec<String> = task.held.iter().map(Held::to_string).collect();
-            format!("{} waits for {what}, holds [{}]", task.name, held.join(", "))
+            (task.name.clone(), task.wait, held.join(", "))
         });
-        lines.collect::<Vec<_>>().join("; ")
+        lines.collect()
     });
-    let what = format!("dead lock: {tasks}");
+    let lines = waiting.into_iter().map(|(name, wait, held)| {
+        // SAFETY: A description that is registered is valid, see `wait_until`.
+        let what = wait.map_or("?".to_owned(), |wait| unsafe { &*wait.what }());
+        format!("{name} waits for {what}, holds [{held}]")
+    });
+    let what = format!("dead lock: {}", lines.collect::<Vec<_>>().join("; "));
     trace(|| format!("VIOLATION: {what}"));
-    with(|world| world.violation = Some(what.clone()));
-    what
+    with(|world| world.violation = Some(what));
 }
 
 /// Starts a task.
@@ -260,9 +317,7 @@ pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) {
     let exploring = with(|world| std::mem::replace(&mut world.exploring, false));
     // The new task may be asked about before it ever ran.
     let count = with(|world| world.tasks.len());
-    let mut task = Task::new(&name);
-    task.killed = false;
-    with(|world| world.tasks.insert(count, task));
+    with(|world| world.tasks.insert(count, Task::new(&name)));
     shuttle::thread::spawn(move || {
         f();
         let me = current();

@@ -2,10 +2,10 @@
 
 //! Work that is done later, by a task of its own.
 //!
-//! There is no time in the model. Work that was queued with a delay is done at any
-//! moment after something happened that it could see, see [`bindings`], and as often
-//! as [`Impatience`] says without that. So looking again and again at what does not
-//! change costs no steps.
+//! There is no clock in the model. Work that was queued with a delay is done at any
+//! moment after something happened that it could see, see [`bindings`], or when everybody
+//! waits; and as often as [`Impatience`] says without either. So looking again and again
+//! at what does not change costs no steps.
 
 use std::cell::Cell;
 
@@ -65,12 +65,12 @@ pub trait HasDelayedWork<T> {
 }
 
 /// How often work is done although nothing happened since it was done last.
-pub struct Impatience(pub u32);
+#[derive(Default)]
+pub struct Impatience(u32);
 
-impl Default for Impatience {
-    fn default() -> Self {
-        Self(1)
-    }
+/// From now on work is done so many times although nothing happened.
+pub fn set_impatience(times: u32) {
+    sched::part(|left: &mut Impatience| left.0 = times);
 }
 
 /// How many work items are being done, or are about to be.
@@ -104,15 +104,16 @@ impl Queue {
         if item.delayed_work().pending.replace(true) {
             return Err(item);
         }
-        let (looked, _) = bindings::changes_since_look();
+        let seen = bindings::changes_seen();
+        let queued = sched::time();
         sched::part(|pending: &mut Pending| pending.0 += 1);
         sched::spawn("work", move || {
+            sched::woken_by_time();
+            let due = || bindings::changes() != seen || sched::time() != queued;
             sched::wait_until(|| "the time of the work".to_owned(), &|| {
-                let (_, now) = bindings::changes_since_look();
-                now != looked || sched::part(|left: &mut Impatience| left.0 > 0)
+                due() || sched::part(|left: &mut Impatience| left.0 > 0)
             });
-            let (_, now) = bindings::changes_since_look();
-            if now == looked {
+            if !due() {
                 sched::part(|left: &mut Impatience| left.0 -= 1);
             }
             item.delayed_work().pending.set(false);

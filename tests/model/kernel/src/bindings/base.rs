@@ -455,3 +455,12 @@ pub unsafe extern "C" fn dax_glue_copy_node(dev: *mut device, from: *const devic
     let node = core(from, "dev_to_node()").node.get();
     core(dev, "set_dev_node()").node.set(node);
 }
+
+/// The children of a device, in the order in which they came: name and device.
+pub fn children(parent: *mut device) -> Vec<(String, *mut device)> {
+    let of = |core: &Rc<Core>| {
+        // SAFETY: The device is initialised and not released.
+        core.registered.get() && unsafe { (*core.dev).parent } == parent
+    };
+    all().iter().filter(|core| of(core)).map(|core| (core.name(), core.dev)).collect()
+}

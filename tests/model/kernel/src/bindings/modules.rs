@@ -72,3 +72,7 @@ pub fn module_is_gone() {
 pub(crate) fn is_module_gone() -> bool {
     sched::part(|module: &mut Module| module.gone)
 }
+
+/// `__this_module`, which the linker finds for a driver that is a module.
+#[no_mangle]
+pub static __this_module: u8 = 0;

@@ -67,6 +67,14 @@ impl Mm {
     }
 }
 
+impl Mm {
+    fn unmap(&mut self, gone: impl Fn(&Entry) -> bool) {
+        let before = self.entries.len();
+        self.entries.retain(|entry| !gone(entry));
+        self.changes += u64::from(self.entries.len() != before);
+    }
+}
+
 /// Nobody may have a page of that memory: it is about to get or lose its struct pages,
 /// or another owner.
 pub(crate) fn require_unused(start: u64, last: u64, what: &str) {
@@ -185,12 +193,17 @@ pub(crate) fn changed() {
     mm(|mm| mm.changes += 1);
 }
 
-/// How often that happened until the task looked last, and until now.
-pub(crate) fn changes_since_look() -> (u64, u64) {
+/// How often that happened until now.
+pub(crate) fn changes() -> u64 {
+    mm(|mm| mm.changes)
+}
+
+/// How often that had happened when this task looked last.
+pub(crate) fn changes_seen() -> u64 {
     let me = sched::current();
     mm(|mm| {
         let looked = mm.looks.iter().find(|(task, _)| *task == me);
-        (looked.map_or(mm.changes, |(_, changes)| *changes), mm.changes)
+        looked.map_or(mm.changes, |(_, changes)| *changes)
     })
 }
 
@@ -261,10 +274,7 @@ pub unsafe extern "C" fn unmap_mapping_range(
     if is_anything_mapped(mapping) {
         sched::point(|| "unmap_mapping_range()".to_owned());
     }
-    mm(|mm| {
-        mm.entries.retain(|entry| entry.mapping != mapping);
-        mm.changes += 1;
-    });
+    mm(|mm| mm.unmap(|entry| entry.mapping == mapping));
 }
 
 /// Whether a page table has a page of that address space.
@@ -381,9 +391,8 @@ impl Drop for Area<'_> {
         }
         let area = self.raw as usize;
         mm(|mm| {
-            mm.entries.retain(|entry| entry.area != area);
+            mm.unmap(|entry| entry.area == area);
             mm.areas -= 1;
-            mm.changes += 1;
         });
         // SAFETY: It came from `Box::into_raw`, and is no longer used.
         unsafe { memory::free(self.raw.cast(), std::alloc::Layout::new::<vm_area_struct>()) };

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What users do, each in a task of its own.
+
+use kernel::bindings::{self, OpenFile};
+use kernel::error::code::*;
+use kernel::error::{Error, Result};
+use kernel::sched;
+
+use crate::machine::{Machine, BASE, GRANULE, ORDER};
+
+/// The device that most operations are about.
+pub const DEVICE: &str = "dax0.1";
+
+/// One thing that a user does.
+pub struct Operation {
+    /// Its name, and that of its task.
+    pub name: &'static str,
+    /// Does it.
+    pub run: fn(&Machine) -> Result,
+    /// What it may fail with, whatever else goes on, beside `ENOMEM` where steps fail.
+    pub errors: &'static [Error],
+    /// Whether it may have to wait until all pins are gone.
+    pub waits_for_pins: bool,
+}
+
+/// What a user gets from a device that somebody deletes, binds, unbinds meanwhile.
+const GONE: &[Error] = &[ENOENT, ENODEV, ENXIO];
+const CHANGED: &[Error] = &[ENOENT, ENODEV, ENXIO, EBUSY, EINVAL, ENOSPC, ERANGE];
+
+/// The file `name` of the device.
+fn write(name: &str, text: &str) -> Result {
+    let dev = bindings::find_device(DEVICE).ok_or(ENOENT)?;
+    bindings::write_attribute(dev.raw(), name, text)
+}
+
+fn size(granules: u64) -> Result {
+    write("size", &(granules * GRANULE).to_string())
+}
+
+fn read(_: &Machine) -> Result {
+    let dev = bindings::find_device(DEVICE).ok_or(ENOENT)?;
+    for name in ["size", "align", "resource"] {
+        bindings::read_attribute(dev.raw(), name)?;
+    }
+    Ok(())
+}
+
+/// Opens the device, maps its first page and touches it.
+fn with_page(
+    machine: &Machine,
+    f: impl FnOnce(&Machine, &bindings::Area<'_>) -> Result,
+) -> Result {
+    let file = OpenFile::open(DEVICE)?;
+    let area = file.mmap(0, GRANULE as usize)?;
+    area.touch(0, ORDER)?;
+    f(machine, &area)
+}
+
+fn pin(machine: &Machine) -> Result {
+    with_page(machine, |machine, area| {
+        let pin = area.pin(0, ORDER)?;
+        machine.pins.lock().expect("no task panics").push(pin);
+        Ok(())
+    })
+}
+
+fn open(machine: &Machine) -> Result {
+    let file = OpenFile::open(DEVICE)?;
+    machine.files.lock().expect("no task panics").push(file);
+    Ok(())
+}
+
+fn close(machine: &Machine) -> Result {
+    let files = std::mem::take(&mut *machine.files.lock().expect("no task panics"));
+    drop(files);
+    Ok(())
+}
+
+macro_rules! operations {
+    ($($name:literal $run:expr, $errors:expr, $waits:literal;)*) => {
+        /// All operations.
+        pub static OPERATIONS: &[Operation] = &[$(Operation {
+            name: $name,
+            run: $run,
+            errors: $errors,
+            waits_for_pins: $waits,
+        }),*];
+    };
+}
+
+operations! {
+    "create" |m| m.write_region("create", "1"), &[ENOENT, ENODEV, ENXIO, ENOSPC], false;
+    "delete" |m| m.write_region("delete", DEVICE), &[ENOENT, ENODEV, ENXIO, EBUSY], false;
+    "grow" |_| size(3), CHANGED, false;
+    "shrink" |_| size(1), CHANGED, false;
+    "empty" |_| size(0), CHANGED, false;
+    "mapping" |_| write("mapping", &format!("{:#x}-{:#x}", BASE + 6 * GRANULE, BASE + 7 * GRANULE - 1)), CHANGED, false;
+    "align" |_| write("align", "4096"), CHANGED, false;
+    "memmap" |_| write("memmap_on_memory", "1"), CHANGED, false;
+    "read" read, GONE, false;
+    "bind" |_| bindings::bind("device_dax", DEVICE), &[ENOENT, ENODEV, ENXIO, EBUSY], false;
+    "unbind" |_| bindings::unbind("device_dax", DEVICE), &[ENOENT, ENODEV], false;
+    "new_id" |_| bindings::write_driver_attribute("kmem", "new_id", DEVICE), &[ENOENT, ENODEV], false;
+    "kmem bind" |_| bindings::bind("kmem", DEVICE), &[ENOENT, ENODEV, ENXIO, EBUSY], false;
+    "kmem unbind" |_| bindings::unbind("kmem", DEVICE), &[ENOENT, ENODEV], false;
+    "kmem unload" |m| { m.unload_kmem(); Ok(()) }, &[], false;
+    "open" open, &[ENOENT, ENODEV, ENXIO], false;
+    "close" close, &[], false;
+    "touch" |m| with_page(m, |_, _| Ok(())), &[ENOENT, ENODEV, ENXIO, EFAULT], false;
+    "pin" pin, &[ENOENT, ENODEV, ENXIO, EFAULT], false;
+    "unpin" |m| { m.unpin(); Ok(()) }, &[], false;
+    "region unbind" |m| { m.unbind_region(); Ok(()) }, &[], true;
+    "region rebind" |m| { m.unbind_region(); m.bind_region() }, &[EBUSY], true;
+    "shutdown" |_| { bindings::shut_down(); Ok(()) }, &[], false;
+}
+
+/// The operation of that name.
+pub fn operation(name: &str) -> &'static Operation {
+    let found = OPERATIONS.iter().find(|operation| operation.name == name);
+    found.unwrap_or_else(|| panic!("there is no operation {name}"))
+}
+
+impl Operation {
+    /// Does it, and looks at what it says.
+    pub fn perform(&self, machine: &Machine, may_fail: bool) {
+        let result = (self.run)(machine);
+        sched::trace(|| format!("{} says {result:?}", self.name));
+        if let Err(e) = result {
+            let expected = self.errors.contains(&e) || (may_fail && e == ENOMEM);
+            sched::require(expected, format!("{} says {e:?}", self.name));
+        }
+    }
+}
