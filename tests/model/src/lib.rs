@@ -20,6 +20,8 @@ fn fault_around_bytes() -> u64 {
 }
 
 mod books;
+mod laws;
 pub mod machine;
 pub mod operations;
 pub mod scenario;
+pub mod search;

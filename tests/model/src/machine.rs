@@ -42,8 +42,18 @@ impl Module {
     }
 }
 
+/// Which region a machine has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// As hmem makes it: users say which devices there are.
+    Dynamic,
+    /// As pmem makes it: one device over all of it, whose page map it brings along.
+    Static,
+}
+
 /// The machine.
 pub struct Machine {
+    kind: Kind,
     module: Mutex<Option<Module>>,
     kmem: Mutex<bool>,
     parent: Parent,
@@ -63,9 +73,10 @@ pub fn must<T>(result: Result<T>) -> T {
 
 impl Machine {
     /// Loads the modules, and makes the region with its first device, dax0.0, which is
-    /// empty.
-    pub fn start() -> Self {
+    /// empty in a dynamic one.
+    pub fn start(kind: Kind) -> Self {
         let this = Self {
+            kind,
             module: Mutex::new(Some(must(Module::load()))),
             kmem: Mutex::new(true),
             parent: Parent::new("hmem.0"),
@@ -77,30 +88,64 @@ impl Machine {
         this
     }
 
-    /// Binds the region's parent: what hmem's probe does with `region_idle`.
+    /// The device that most operations are about.
+    pub fn device(&self) -> &'static str {
+        match self.kind {
+            Kind::Dynamic => "dax0.1",
+            Kind::Static => "dax0.0",
+        }
+    }
+
+    /// Whether the region is static.
+    pub fn is_static(&self) -> bool {
+        self.kind == Kind::Static
+    }
+
+    /// Binds the region's parent: what hmem's probe does with `region_idle`, or that of
+    /// pmem.
     ///
     /// # Errors
     ///
     /// What that fails with.
     pub fn bind_region(&self) -> Result {
         self.parent.bind(|dev| {
-            let mut range = bindings::range {
-                start: BASE,
-                end: BASE + GRANULES * GRANULE - 1,
+            let size = GRANULES * GRANULE;
+            let range = || bindings::range { start: BASE, end: BASE + size - 1 };
+            let flags = match self.kind {
+                Kind::Dynamic => 0,
+                Kind::Static => bindings::IORESOURCE_DAX_STATIC,
             };
+            let align = GRANULE as u32;
             // SAFETY: The parent is being probed.
-            let region = unsafe {
-                abi::alloc_dax_region(dev, 0, &raw mut range, -1, GRANULE as u32, 0)
-            };
+            let region =
+                unsafe { abi::alloc_dax_region(dev, 0, &mut range(), -1, align, flags) };
             if region.is_null() {
                 return Err(ENOMEM);
             }
-            let mut data = bindings::dev_dax_data {
-                dax_region: region,
-                pgmap: core::ptr::null_mut(),
-                size: 0,
-                id: -1,
-                memmap_on_memory: false,
+            let mut pgmap = bindings::dev_pagemap {
+                type_: 0,
+                flags: 0,
+                vmemmap_shift: 0,
+                nr_range: 1,
+                __bindgen_anon_1: bindings::dev_pagemap_ranges {
+                    range: core::mem::ManuallyDrop::new(range()),
+                },
+            };
+            let mut data = match self.kind {
+                Kind::Dynamic => bindings::dev_dax_data {
+                    dax_region: region,
+                    pgmap: core::ptr::null_mut(),
+                    size: 0,
+                    id: -1,
+                    memmap_on_memory: false,
+                },
+                Kind::Static => bindings::dev_dax_data {
+                    dax_region: region,
+                    pgmap: &raw mut pgmap,
+                    size,
+                    id: 0,
+                    memmap_on_memory: false,
+                },
             };
             // SAFETY: As above.
             from_err_ptr(unsafe { abi::devm_create_dev_dax(&raw mut data) })?;

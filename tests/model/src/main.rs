@@ -1,50 +1,82 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tries scenarios.
+//! Tries scenarios: `dax-model random SEED SECONDS`, or `dax-model pairs BOUND`.
 
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use dax_model::operations::OPERATIONS;
-use dax_model::scenario::{Scenario, STATES};
-use kernel::explore::Strategy;
+use dax_model::scenario::STATES;
+use dax_model::search::{self, Found};
 
-fn main() {
-    let bound = std::env::args().nth(1).map_or(1, |text| text.parse().unwrap());
-    let only = std::env::args().nth(2);
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let start = Instant::now();
-    let mut total = 0;
-    let mut wrongs = 0;
+    let number = |text: &str| text.parse::<u64>().ok();
+    let found = match words[..] {
+        ["random", seed, seconds] => match (number(seed), number(seconds)) {
+            (Some(seed), Some(seconds)) => search::random_for(seed, Duration::from_secs(seconds)),
+            _ => return usage(),
+        },
+        ["pairs", bound] => each_state(bound, |state, bound| {
+            search::exhaust(&search::scenarios(&[state], &search::pairs()), bound)
+        }),
+        ["triples", bound] => each_state(bound, |state, bound| {
+            search::exhaust(&search::scenarios(&[state], &search::triples()), bound)
+        }),
+        ["failing", bound] => each_state(bound, |state, bound| {
+            search::fail_each_step(&search::scenarios(&[state], &search::pairs()), bound)
+        }),
+        _ => return usage(),
+    };
+    report(&found, start.elapsed())
+}
+
+fn usage() -> ExitCode {
+    eprintln!("dax-model random SEED SECONDS | pairs BOUND | triples BOUND | failing BOUND");
+    ExitCode::FAILURE
+}
+
+fn each_state(bound: &str, f: impl Fn(dax_model::scenario::State, usize) -> Found) -> Found {
+    let bound = bound.parse().unwrap_or(1);
+    let mut all = Found::default();
     for state in STATES {
-        let begin = Instant::now();
-        let mut count = 0;
-        let mut most = (0, String::new());
-        for (i, first) in OPERATIONS.iter().enumerate() {
-            for second in &OPERATIONS[i..] {
-                let scenario = Scenario::new(state, &[first.name, second.name]);
-                if only.as_ref().is_some_and(|only| !scenario.name().contains(only)) {
-                    continue;
-                }
-                let tried = scenario.explore(&Strategy::Exhaustive { preemptions: bound });
-                count += tried.schedules;
-                if tried.schedules > most.0 {
-                    most = (tried.schedules, scenario.name());
-                }
-                if let Some(wrong) = tried.wrong {
-                    wrongs += 1;
-                    println!("WRONG {}: {}", scenario.name(), wrong.what);
-                    if only.is_some() {
-                        for line in &wrong.trace {
-                            println!("    {line}");
-                        }
-                    }
-                }
-            }
-        }
-        total += count;
-        println!("{state:?}: {count} schedules in {:?}; most {most:?}", begin.elapsed());
+        let start = Instant::now();
+        let found = f(state, bound);
+        println!(
+            "{state:?}: {} scenarios, {} schedules, {} wrong, {:.1} s",
+            found.scenarios,
+            found.schedules,
+            found.wrong.len(),
+            start.elapsed().as_secs_f32()
+        );
+        all.scenarios += found.scenarios;
+        all.schedules += found.schedules;
+        all.wrong.extend(found.wrong);
     }
-    println!("{total} schedules in {:?}, {wrongs} wrong", start.elapsed());
-    for (outer, inner) in dax_model::scenario::lock_order() {
-        println!("  {outer} > {inner}");
+    all
+}
+
+fn report(found: &Found, took: Duration) -> ExitCode {
+    for (name, wrong) in found.wrong.iter().take(5) {
+        println!("WRONG {name}: {}", wrong.what);
+        for line in &wrong.trace {
+            println!("    {line}");
+        }
+    }
+    for (name, wrong) in &found.wrong {
+        println!("WRONG {name}: {}", wrong.what);
+    }
+    println!(
+        "{} schedules of {} scenarios, {} wrong, {:.1} s",
+        found.schedules,
+        found.scenarios,
+        found.wrong.len(),
+        took.as_secs_f32()
+    );
+    if found.wrong.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

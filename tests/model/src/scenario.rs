@@ -2,16 +2,19 @@
 
 //! A scenario: a machine in some state, and what users do with it at once.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use kernel::bindings;
 use kernel::explore::{explore, Strategy, Tried};
 use kernel::lockdep;
 use kernel::sched::{self, Failure};
+use kernel::workqueue;
 
 use crate::books;
-use crate::machine::{must, Machine, GRANULE};
-use crate::operations::{operation, Operation, DEVICE};
+use crate::machine::{must, Kind, Machine, GRANULE};
+use crate::laws;
+use crate::operations::{operation, successes, Operation};
 
 /// How the machine is when the operations begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,10 +33,12 @@ pub enum State {
     Draining,
     /// It is bound to kmem.
     Kmem,
+    /// It is all of a static region, bound, and a file of it is open.
+    Static,
 }
 
 /// All states.
-pub const STATES: [State; 7] = [
+pub const STATES: [State; 8] = [
     State::Empty,
     State::Sized,
     State::Holes,
@@ -41,12 +46,25 @@ pub const STATES: [State; 7] = [
     State::Pinned,
     State::Draining,
     State::Kmem,
+    State::Static,
 ];
 
 impl State {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Static => Kind::Static,
+            _ => Kind::Dynamic,
+        }
+    }
+
     fn prepare(self, machine: &Machine) {
+        let device = machine.device();
+        if self == Self::Static {
+            // The driver took it at once.
+            return must((operation("open").run)(machine));
+        }
         must(machine.write_region("create", "1"));
-        let dev = bindings::find_device(DEVICE);
+        let dev = bindings::find_device(device);
         let Some(dev) = dev else {
             sched::violation("the device was not created");
         };
@@ -69,17 +87,17 @@ impl State {
             size(2);
         }
         if matches!(self, Self::Bound | Self::Pinned | Self::Draining) {
-            must(bindings::bind("device_dax", DEVICE));
-            (operation("open").run)(machine).unwrap_or_else(|e| must(Err(e)));
+            must(bindings::bind("device_dax", device));
+            must((operation("open").run)(machine));
         }
         if matches!(self, Self::Pinned | Self::Draining) {
             must((operation("pin").run)(machine));
         }
         if self == Self::Draining {
-            must(bindings::unbind("device_dax", DEVICE));
+            must(bindings::unbind("device_dax", device));
         }
         if self == Self::Kmem {
-            must(bindings::write_driver_attribute("kmem", "new_id", DEVICE));
+            must(bindings::write_driver_attribute("kmem", "new_id", device));
         }
     }
 
@@ -102,6 +120,17 @@ pub struct Scenario {
     pub failure: Option<Failure>,
     /// Of how many steps one fails, at random; 0 for none.
     pub one_in: u64,
+    /// How often work is done although nothing happened.
+    pub impatience: u32,
+}
+
+thread_local! {
+    static FAILURES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// In how many executions of this thread the step was reached that was to fail.
+pub fn failures() -> u64 {
+    FAILURES.get()
 }
 
 impl Scenario {
@@ -112,6 +141,7 @@ impl Scenario {
             operations: operations.iter().map(|name| operation(name)).collect(),
             failure: None,
             one_in: 0,
+            impatience: 0,
         }
     }
 
@@ -119,6 +149,9 @@ impl Scenario {
     pub fn name(&self) -> String {
         let names: Vec<&str> = self.operations.iter().map(|o| o.name).collect();
         let mut name = format!("{:?}: {}", self.state, names.join(" | "));
+        if self.one_in > 0 {
+            name += &format!(", one step in {} fails", self.one_in);
+        }
         if let Some(failure) = &self.failure {
             name += &format!(", step {} of {} fails", failure.nth, failure.task);
         }
@@ -141,12 +174,14 @@ impl Scenario {
     /// Runs it once, from the beginning to the end. In an execution of shuttle.
     pub fn run(&self, seed: u64, trace: bool) {
         sched::begin(trace);
-        let machine = Arc::new(Machine::start());
+        let machine = Arc::new(Machine::start(self.state.kind()));
         self.state.prepare(&machine);
         books::check(&machine);
+        let before = bindings::devices_on_bus().len();
         let may_fail = self.failure.is_some() || self.one_in > 0;
         sched::fail_at(self.failure.clone());
         sched::fail_at_random(seed, self.one_in);
+        workqueue::set_impatience(self.impatience);
         let names = self.tasks();
         for (name, operation) in names.iter().zip(&self.operations) {
             let (machine, operation) = (machine.clone(), *operation);
@@ -155,13 +190,36 @@ impl Scenario {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.let_go(&machine, &names);
         sched::explore(|| sched::are_done(&names) && sched::are_done(&[LET_GO]));
+        if sched::failure_was_hit() {
+            FAILURES.set(FAILURES.get() + 1);
+        }
         sched::fail_at(None);
         sched::fail_at_random(0, 0);
+        let rest = || {
+            workqueue::running() == 0 && (workqueue::pending() == 0 || bindings::pins() > 0)
+        };
+        sched::wait_until(|| "the end of what drains".to_owned(), &rest);
         books::check(&machine);
+        self.nothing_came_or_went_by_itself(before);
+        laws::check(&machine);
         let Ok(machine) = Arc::try_unwrap(machine) else {
             sched::violation("a task still uses the machine");
         };
         machine.stop();
+    }
+
+    /// Every device was created by who says so, and deleted by who says so.
+    fn nothing_came_or_went_by_itself(&self, before: usize) {
+        if self.operations.iter().any(|operation| operation.waits_for_pins) {
+            return;
+        }
+        let created = successes(&["create"]);
+        let deleted = successes(&["delete", "delete next"]);
+        let now = bindings::devices_on_bus();
+        sched::require(
+            now.len() + deleted == before + created,
+            format!("of {before} devices, {created} created, {deleted} deleted: {now:?}"),
+        );
     }
 
     /// Whoever waits until pages are not pinned any more gets what it waits for, once

@@ -235,11 +235,13 @@ pub fn explore(strategy: &Strategy, test: impl Fn(u64, bool) + Send + Sync + 'st
         let test = move |_, trace| again(nth, trace);
         let (_, same) = run(Strategy::Replay(path.clone()), true, Arc::new(test));
         let trace = sched::take_trace();
+        sched::forget();
         match same {
             Some((same, _)) if same == what => Wrong { what, path, trace },
             other => panic!("{what}: went differently when it was replayed: {other:?}"),
         }
     });
+    sched::forget();
     Tried { schedules, wrong }
 }
 

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::rc::Rc;
 
 use super::*;
-use crate::error::code::{EBUSY, EINVAL, ENODEV, ENOMEM, EPROBE_DEFER};
+use crate::error::code::{EAGAIN, EBUSY, EINVAL, ENODEV, ENOMEM, EPROBE_DEFER};
 use crate::error::{Error, Result};
 use crate::ffi::{c_char, c_int};
 use crate::sched;
@@ -466,6 +466,10 @@ pub fn bind(driver: &str, device: &str) -> Result {
     // SAFETY: The lock is held.
     let result = unsafe { probe(dev.raw(), &driver) };
     this.unlock();
+    let result = match result {
+        Err(EPROBE_DEFER) => Err(EAGAIN),
+        other => other,
+    };
     sched::trace(|| format!("{}/bind: {result:?}", driver.name));
     result
 }

@@ -415,6 +415,29 @@ impl Drop for Pin {
     }
 }
 
+/// Whether a page of a device is pinned, or with the page allocator: its ranges cannot
+/// change.
+pub fn is_held(dev: *mut device) -> bool {
+    let dev_dax = dev
+        .wrapping_byte_sub(core::mem::offset_of!(dev_dax, dev))
+        .cast::<dev_dax>();
+    // SAFETY: The caller holds a reference of a device that is inside of one.
+    let ranges: Vec<(u64, u64)> = unsafe {
+        let (count, first) = ((*dev_dax).nr_range, (*dev_dax).ranges);
+        (0..count as usize)
+            .map(|i| ((*first.add(i)).range.start, (*first.add(i)).range.end))
+            .collect()
+    };
+    let ram = system_ram();
+    mm(|mm| {
+        let mapped = |range: &(u64, u64)| {
+            mm.maps.iter().any(|map| map.ranges.iter().any(|other| overlaps(*other, *range)))
+        };
+        let online = |range: &(u64, u64)| ram.iter().any(|other| overlaps(*other, *range));
+        ranges.iter().any(|range| mapped(range) || online(range))
+    })
+}
+
 /// How many pins there are.
 pub fn pins() -> usize {
     mm(|mm| mm.pins.len())
