@@ -34,6 +34,7 @@ mod mmap;
 mod ndctl;
 mod pattern;
 mod picture;
+mod pin;
 mod pipe;
 mod race;
 mod region;
