@@ -10,6 +10,7 @@ mod errors;
 mod inject;
 mod kmem;
 mod lifecycle;
+pub mod lifetimes;
 mod mmap;
 mod pins;
 mod races;
@@ -160,7 +161,7 @@ impl Group {
     /// All groups.
     pub fn all() -> impl Iterator<Item = &'static Group> {
         let consumers = consumers::GROUPS.iter().map(|consumer| &consumer.group);
-        GROUPS.iter().chain(consumers)
+        GROUPS.iter().chain(lifetimes::GROUPS).chain(consumers)
     }
 
     /// The group of that name.

@@ -8,12 +8,14 @@ use super::{device, C};
 use crate::child::End;
 use crate::cpu::{self, Hog};
 use crate::daxctl;
-use crate::device::Device;
+use crate::device::{Device, Driver};
 use crate::kernel;
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
-use crate::pin::{self, check_draining, check_ends, check_waits, drained, failed, hold, start};
+use crate::pin::{
+    self, at_once, check_draining, check_ends, check_waits, drained, failed, hold, start,
+};
 use crate::pin::{use_region, WHILE};
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error};
@@ -67,6 +69,9 @@ fn regions_go_on_while_another_waits() -> Outcome {
     for other in others {
         let other = other?;
         use_region(&other)?;
+        // It asks every device on the bus, of whichever region (L4b).
+        let new_id = Driver::DeviceDax.attr("new_id");
+        at_once("new_id", || sysfs::write(&new_id, "dax7.7"))?;
         other.unbind()?;
         other.bind()?;
         use_region(&other)?;
