@@ -75,6 +75,15 @@ const GROUPS: &[Group] = &[
         files: mmap::FILES,
     },
     Group {
+        name: "fault-around",
+        append: mmap::AROUND_APPEND,
+        mem: "6G",
+        qemu: "",
+        implementations: &[Impl::Rust],
+        timeout: 300,
+        files: mmap::AROUND_FILES,
+    },
+    Group {
         name: "mmap-1g",
         append: "memmap=3G%4G+0xefffffff",
         mem: "8G",
