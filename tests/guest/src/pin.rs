@@ -7,6 +7,7 @@
 
 use crate::books::check_books;
 use crate::child::{Child, End};
+use crate::compare::log::Log;
 use crate::device::{mapping_text, Device, Driver};
 use crate::errno::Errno;
 use crate::kernel;
@@ -160,6 +161,15 @@ pub fn bound_again(device: &Device) -> sysfs::Result<()> {
     kernel::eventually(&what, || match device.bind(Driver::DeviceDax) {
         Err(error) if error.errno == Errno::EBUSY => Ok(None),
         bound => bound.map(Some),
+    })
+}
+
+/// Waits until the log says that a device has drained: the one way to know once its region is gone.
+pub fn said_drained(log: &mut Log) -> sysfs::Result<()> {
+    kernel::eventually("a line that it has drained", || {
+        let lines = log.lines()?;
+        let said = lines.iter().any(|line| line.contains(": drained after "));
+        Ok(said.then_some(()))
     })
 }
 

@@ -4,6 +4,7 @@
 
 use super::PINNED_C;
 use crate::child::{Child, End};
+use crate::compare::log::Log;
 use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -152,6 +153,7 @@ fn l4c_process_that_unbinds_what_it_holds_goes_on(region: &Region) -> Outcome {
 fn l4c_process_that_waits_for_itself_can_be_killed(region: &Region) -> Outcome {
     let device = region.create_bound(UNIT, &[region.units(2, 2)])?;
     let unbind = Region::driver_attr("unbind");
+    let mut log = Log::open()?;
     let mut waiting = holder(&device, || write(&unbind, region.hmem()))?;
     check("waits", waiting.wait_for(WHILE), None)?;
     check("its state", waiting.state(), Some('D'))?;
@@ -160,10 +162,8 @@ fn l4c_process_that_waits_for_itself_can_be_killed(region: &Region) -> Outcome {
     check("killed", waiting.wait_for(SOON * slowness()), killed)?;
     // What it held went with it.
     check("bound", region.is_bound(), false)?;
-    crate::kernel::eventually("a region to bind", || match region.bind() {
-        Err(error) if error.errno == Errno::EBUSY => Ok(None),
-        bound => bound.map(Some),
-    })?;
+    pin::said_drained(&mut log)?;
+    region.bind()?;
     pin::use_region(region)
 }
 

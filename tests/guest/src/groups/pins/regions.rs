@@ -109,13 +109,7 @@ fn region_waits_for_no_process_that_is_killed() -> Outcome {
     // It drains on its own.
     check("data", pipe.read_word(), Ok(0))?;
     drop(pipe);
-    kernel::eventually("a line that it is over", || {
-        let lines = log.lines()?;
-        Ok(lines
-            .iter()
-            .any(|line| line.contains("drained after "))
-            .then_some(()))
-    })?;
+    pin::said_drained(&mut log)?;
     region.bind()?;
     use_region(&region)
 }
