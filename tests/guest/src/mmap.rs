@@ -7,6 +7,7 @@ use crate::sysfs::{self, Error};
 use crate::trap::{self, Signal};
 use crate::units::PAGE;
 use std::fs::{self, File, OpenOptions};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -197,6 +198,17 @@ impl Map {
         // Unmapping it would unmap what is there now.
         std::mem::forget(room);
         Ok(())
+    }
+
+    /// `mremap(2)` from an old length of 0: the same pages once more, where the kernel likes.
+    pub fn duplicate(&self) -> Result<Map, Errno> {
+        // Until it is somewhere else it is nothing that could be unmapped.
+        let mut twin = ManuallyDrop::new(Map {
+            addr: self.addr,
+            len: 0,
+        });
+        twin.remap(self.len as u64, libc::MREMAP_MAYMOVE, 0)?;
+        Ok(ManuallyDrop::into_inner(twin))
     }
 
     /// `mremap(2)`.

@@ -75,13 +75,20 @@ fn m4_area_of_huge_pages_does_not_grow(region: &Region) -> Outcome {
             check_filled(&map, UNIT, 4 * UNIT)?;
         }
     }
-    // An old length of 0 asks for the same pages once more, which is growth too.
-    Ok(())
+    // To ask for the same pages once more is to grow.
+    let map = filled(&file, UNIT, 4 * UNIT)?;
+    let twin = map.duplicate();
+    let answer = twin.as_ref().map(|twin| twin.load(UNIT));
+    let expected = deviates(Err(&Errno::EFAULT), Ok(Ok(UNIT + 1)));
+    check("duplicate", answer, expected)?;
+    check_filled(&map, UNIT, 4 * UNIT)
 }
 
 fn m4_area_of_small_pages_grows(region: &Region) -> Outcome {
     let (_, file) = opened(region, PAGE)?;
     let mut map = filled(&file, PAGE, 4 * UNIT)?;
+    let twin = map.duplicate().map_err(failed("mremap"))?;
+    check_filled(&twin, PAGE, 4 * UNIT)?;
     for len in [4 * UNIT + PAGE, 5 * UNIT - PAGE, 8 * UNIT] {
         check(format!("mremap to {len:#x}"), map.resize(len), Ok(()))?;
         check_filled(&map, PAGE, 4 * UNIT)?;
