@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 /// The calling thread's count of allocations until one fails.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+/// Whether allocations of this process are among those that fail.
+const SELF: &str = "/proc/self/make-it-fail";
 /// Where allocations that may sleep are usually spared.
 const SETTINGS: [(&str, &str); 4] = [
     ("failslab/ignore-gfp-wait", "N"),
@@ -91,6 +93,39 @@ pub fn injector_of_pages() -> Result<Injector, Failure> {
     let injector = injector()?;
     sysfs::write(&Path::new(DEBUGFS).join(SMALLEST), "0")?;
     Ok(injector)
+}
+
+/// A process that gets no large pieces of memory, until it ends.
+pub struct Starved;
+
+impl Starved {
+    /// The calling process gets pages one by one.
+    pub fn of_more_than_a_page() -> sysfs::Result<()> {
+        sysfs::write(Path::new(SELF), "1")?;
+        let attr = Path::new(DEBUGFS).join("fail_page_alloc");
+        for (file, value) in [
+            ("min-order", "1"),
+            ("task-filter", "Y"),
+            ("times", "-1"),
+            ("interval", "1"),
+            ("probability", "100"),
+        ] {
+            sysfs::write(&attr.join(file), value)?;
+        }
+        Ok(())
+    }
+
+    /// Every process gets what there is; fine if there was none that did not.
+    pub fn end() -> sysfs::Result<()> {
+        let attr = Path::new(DEBUGFS).join("fail_page_alloc");
+        if !attr.exists() {
+            return Ok(());
+        }
+        for (file, value) in [("probability", "0"), ("times", "1"), ("task-filter", "N")] {
+            sysfs::write(&attr.join(file), value)?;
+        }
+        Ok(())
+    }
 }
 
 /// What an operation does with what was prepared for it.

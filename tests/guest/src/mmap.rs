@@ -7,6 +7,7 @@ use crate::sysfs::{self, Error};
 use crate::trap::{self, Signal};
 use crate::units::PAGE;
 use std::fs::{self, File, OpenOptions};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -60,6 +61,23 @@ impl Map {
     pub fn at(file: &File, addr: usize, len: u64, offset: u64) -> Result<Map, Errno> {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
         Map::raw(addr, len, RW, flags, file.as_raw_fd(), offset)
+    }
+
+    /// Maps shared where the kernel likes, preferably at an address.
+    pub fn hinted(file: &File, hint: usize, len: u64, offset: u64) -> Result<Map, Errno> {
+        Map::raw(hint, len, RW, libc::MAP_SHARED, file.as_raw_fd(), offset)
+    }
+
+    /// Address space without memory, which nothing else of the process comes into.
+    pub fn room(len: u64) -> Result<Map, Errno> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        Map::raw(0, len, libc::PROT_NONE, flags, -1, 0)
+    }
+
+    /// How far into it the first multiple of `align` is.
+    pub fn first_multiple(&self, align: u64) -> u64 {
+        let addr = self.addr as u64;
+        addr.next_multiple_of(align) - addr
     }
 
     /// `mmap(2)`.
@@ -167,6 +185,46 @@ impl Map {
         }
     }
 
+    /// `mremap(2)` to another length, where it is or where the kernel likes.
+    pub fn resize(&mut self, len: u64) -> Result<(), Errno> {
+        self.remap(len, libc::MREMAP_MAYMOVE, 0)
+    }
+
+    /// `mremap(2)` to an address `offset` bytes into `room`, the rest of which stays reserved.
+    pub fn move_into(&mut self, room: Map, offset: u64) -> Result<(), Errno> {
+        let to = room.pointer(offset, self.len).addr();
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        self.remap(self.len as u64, flags, to)?;
+        // Unmapping it would unmap what is there now.
+        std::mem::forget(room);
+        Ok(())
+    }
+
+    /// `mremap(2)` from an old length of 0: the same pages once more, where the kernel likes.
+    pub fn duplicate(&self) -> Result<Map, Errno> {
+        // Until it is somewhere else it is nothing that could be unmapped.
+        let mut twin = ManuallyDrop::new(Map {
+            addr: self.addr,
+            len: 0,
+        });
+        twin.remap(self.len as u64, libc::MREMAP_MAYMOVE, 0)?;
+        Ok(ManuallyDrop::into_inner(twin))
+    }
+
+    /// `mremap(2)`.
+    fn remap(&mut self, len: u64, flags: i32, to: usize) -> Result<(), Errno> {
+        let to = ptr::without_provenance_mut::<libc::c_void>(to);
+        // SAFETY: Of this mapping, into which no Rust reference exists, to address space that is
+        // free or was given up for it.
+        let addr = unsafe { libc::mremap(self.addr as *mut _, self.len, len as usize, flags, to) };
+        if addr == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        self.addr = addr as usize;
+        self.len = len as usize;
+        Ok(())
+    }
+
     /// `mprotect(2)` on a part.
     pub fn protect(&self, offset: u64, len: u64, prot: i32) -> Result<(), Errno> {
         // SAFETY: As for `unmap`.
@@ -180,8 +238,14 @@ impl Map {
 
     /// `madvise(2)` on all of it.
     pub fn advise(&self, advice: i32) -> Result<(), Errno> {
+        self.advise_part(0, self.len(), advice)
+    }
+
+    /// `madvise(2)` on a part.
+    pub fn advise_part(&self, offset: u64, len: u64, advice: i32) -> Result<(), Errno> {
+        let part = self.pointer(offset, len as usize);
         // SAFETY: As for `unmap`.
-        let rc = unsafe { libc::madvise(self.addr as *mut _, self.len, advice) };
+        let rc = unsafe { libc::madvise(part, len as usize, advice) };
         if rc == 0 {
             Ok(())
         } else {

@@ -10,6 +10,7 @@ mod errors;
 mod inject;
 mod kmem;
 mod lifecycle;
+pub mod lifetimes;
 mod mmap;
 mod pins;
 mod races;
@@ -72,6 +73,15 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: mmap::FILES,
+    },
+    Group {
+        name: "fault-around",
+        append: mmap::AROUND_APPEND,
+        mem: "6G",
+        qemu: "",
+        implementations: &[Impl::Rust],
+        timeout: 300,
+        files: mmap::AROUND_FILES,
     },
     Group {
         name: "mmap-1g",
@@ -160,7 +170,7 @@ impl Group {
     /// All groups.
     pub fn all() -> impl Iterator<Item = &'static Group> {
         let consumers = consumers::GROUPS.iter().map(|consumer| &consumer.group);
-        GROUPS.iter().chain(consumers)
+        GROUPS.iter().chain(lifetimes::GROUPS).chain(consumers)
     }
 
     /// The group of that name.

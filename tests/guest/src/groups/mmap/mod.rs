@@ -24,6 +24,9 @@ pub const FILES: &[&[Test]] = &[
     kernel_access::TESTS,
     unbind::TESTS,
 ];
+/// The tests of fault-around where it is asked for.
+pub const AROUND_FILES: &[&[Test]] = &[around::ASKED_FOR];
+pub use around::APPEND as AROUND_APPEND;
 /// The tests at 1 GiB.
 pub const GIANT_FILES: &[&[Test]] = &[giant::TESTS];
 
