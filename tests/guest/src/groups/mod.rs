@@ -41,6 +41,8 @@ pub struct Group {
 
 /// 2 GiB at 4 GiB: what most groups need.
 const SMALL: &str = "memmap=2G%4G+0xefffffff";
+/// 3 GiB at 4 GiB: pages of 1 GiB.
+const GIANT: &str = "memmap=3G%4G+0xefffffff";
 /// Both drivers.
 const BOTH: &[Impl] = &[Impl::Rust, Impl::C];
 
@@ -75,7 +77,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "mmap-1g",
-        append: "memmap=3G%4G+0xefffffff",
+        append: GIANT,
         mem: "8G",
         qemu: "",
         implementations: BOTH,

@@ -6,10 +6,17 @@ mod ids;
 mod modules;
 mod refused;
 mod region;
+mod traces;
 
 use crate::ktap::Test;
 
 /// The tests on a region that is not really there, by file.
 pub const REFUSED_FILES: &[&[Test]] = &[refused::TESTS];
 /// The other tests, by file.
-pub const FILES: &[&[Test]] = &[bind::TESTS, region::TESTS, ids::TESTS, modules::TESTS];
+pub const FILES: &[&[Test]] = &[
+    bind::TESTS,
+    region::TESTS,
+    ids::TESTS,
+    modules::TESTS,
+    traces::TESTS,
+];
