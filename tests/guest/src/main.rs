@@ -44,6 +44,7 @@ mod scenario;
 mod snapshot;
 mod stress;
 mod sysfs;
+mod told;
 mod trap;
 mod uevents;
 mod units;

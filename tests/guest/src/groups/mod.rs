@@ -12,6 +12,7 @@ mod kmem;
 mod lifecycle;
 mod mmap;
 mod pins;
+mod poison;
 mod races;
 mod resize;
 mod scenario;
@@ -83,6 +84,24 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: mmap::GIANT_FILES,
+    },
+    Group {
+        name: "poison",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: poison::FILES,
+    },
+    Group {
+        name: "poison-1g",
+        append: GIANT,
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[poison::GIANT],
     },
     Group {
         name: "lifecycle",
