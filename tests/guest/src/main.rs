@@ -21,6 +21,7 @@ mod daxctl;
 mod demo;
 mod device;
 mod draining;
+mod elfcore;
 mod errno;
 mod family;
 mod grace;
@@ -47,6 +48,7 @@ mod sysfs;
 mod told;
 mod trap;
 mod uevents;
+mod uffd;
 mod units;
 mod uring;
 

@@ -10,6 +10,7 @@ mod errors;
 mod inject;
 mod kmem;
 mod lifecycle;
+mod mm;
 mod mmap;
 mod pins;
 mod poison;
@@ -84,6 +85,24 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: mmap::GIANT_FILES,
+    },
+    Group {
+        name: "mm",
+        append: consumers::hmem::APPEND,
+        mem: "6G",
+        qemu: consumers::hmem::QEMU,
+        implementations: BOTH,
+        timeout: 600,
+        files: mm::FILES,
+    },
+    Group {
+        name: "mm-1g",
+        append: GIANT,
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[mm::GIANT],
     },
     Group {
         name: "poison",
