@@ -39,6 +39,7 @@ mod pagemap;
 mod pattern;
 mod picture;
 mod pipe;
+mod power;
 mod race;
 mod region;
 mod scenario;

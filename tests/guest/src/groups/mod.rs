@@ -18,6 +18,7 @@ mod races;
 mod resize;
 mod scenario;
 mod stress;
+mod suspend;
 
 use crate::kernel::Impl;
 use crate::ktap::Test;
@@ -121,6 +122,15 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[poison::GIANT],
+    },
+    Group {
+        name: "suspend",
+        append: SMALL,
+        mem: "6G",
+        qemu: suspend::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[suspend::TESTS],
     },
     Group {
         name: "lifecycle",
