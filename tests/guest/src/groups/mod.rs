@@ -12,6 +12,7 @@ mod kmem;
 mod lifecycle;
 mod mm;
 mod mmap;
+mod overlap;
 mod pins;
 mod poison;
 mod races;
@@ -122,6 +123,15 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[poison::GIANT],
+    },
+    Group {
+        name: "overlap",
+        append: overlap::APPEND,
+        mem: consumers::nvdimm::MEM,
+        qemu: consumers::nvdimm::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[overlap::TESTS],
     },
     Group {
         name: "suspend",
