@@ -138,6 +138,7 @@ pub struct Operation<'a, P> {
     act: Box<Act<'a, P>>,
     undo: Box<dyn Fn() -> sysfs::Result<()> + 'a>,
     look: Option<Box<dyn Fn() -> sysfs::Result<String> + 'a>>,
+    try_out: Option<Box<dyn Fn() -> Outcome + 'a>>,
     errors: Vec<Errno>,
     most_failures: u64,
     may_do_nothing: bool,
@@ -181,6 +182,7 @@ impl<'a, P> Operation<'a, P> {
             act: Box::new(act),
             undo: Box::new(undo),
             look: None,
+            try_out: None,
             errors: vec![Errno::ENOMEM],
             most_failures: u64::MAX,
             may_do_nothing: false,
@@ -208,6 +210,13 @@ impl<'a, P> Operation<'a, P> {
     /// Something else to look at, which a snapshot does not show.
     pub fn looking_at(mut self, look: impl Fn() -> sysfs::Result<String> + 'a) -> Self {
         self.look = Some(Box::new(look));
+        self
+    }
+
+    /// What is done with what it leaves, with all memory, each time it has failed. Nothing that is
+    /// looked at changes by that.
+    pub fn trying_out(mut self, try_out: impl Fn() -> Outcome + 'a) -> Self {
+        self.try_out = Some(Box::new(try_out));
         self
     }
 
@@ -269,6 +278,10 @@ impl<'a, P> Operation<'a, P> {
                         let named = deviates(self.errors.contains(&errno), true);
                         check(errno, named, true)?;
                         before.check_same(&now)?;
+                        if let Some(try_out) = &self.try_out {
+                            try_out()?;
+                            before.check_same(&self.state(region)?)?;
+                        }
                         self.with_memory(region, &after)?;
                     }
                 }

@@ -3,16 +3,18 @@
 
 use crate::device::Device;
 use crate::errno::Errno;
+use crate::pagemap::{self, Entry};
 use crate::sysfs::{self, Error};
 use crate::trap::{self, Signal};
 use crate::units::PAGE;
 use std::fs::{self, File, OpenOptions};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr;
 
+/// What there is to know of mappings.
+const SMAPS: &str = "/proc/self/smaps";
 /// Read and write.
 pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
@@ -156,7 +158,8 @@ impl Map {
             offset + pages * PAGE <= self.len(),
             "{offset:#x}: outside the mapping"
         );
-        frames(self.addr + offset as usize, pages)
+        let entries = pagemap::entries(self.addr + offset as usize, pages)?;
+        Ok(entries.into_iter().map(Entry::frame).collect())
     }
 
     /// `munmap(2)` on a part. What remains is unmapped with the rest when dropped.
@@ -255,14 +258,26 @@ impl Map {
 
     /// One value in kB from this mapping's entry in `/proc/self/smaps`.
     pub fn smaps_kib(&self, field: &str) -> sysfs::Result<u64> {
-        let path = "/proc/self/smaps";
-        let text = fs::read_to_string(path).map_err(|e| Error::new(path, Errno::from(e)))?;
+        let value = self.smaps(field)?;
+        let kib = value.strip_suffix(" kB").and_then(|kib| kib.parse().ok());
+        kib.ok_or_else(|| Error::state(format!("{SMAPS}: {field}: {value}")))
+    }
+
+    /// Whether `/proc/self/smaps` has one of its two-letter flags for this mapping.
+    pub fn has_flag(&self, flag: &str) -> sysfs::Result<bool> {
+        let flags = self.smaps("VmFlags")?;
+        Ok(flags.split_whitespace().any(|known| known == flag))
+    }
+
+    /// One value from this mapping's entry in `/proc/self/smaps`.
+    fn smaps(&self, field: &str) -> sysfs::Result<String> {
+        let text = fs::read_to_string(SMAPS).map_err(|e| Error::new(SMAPS, Errno::from(e)))?;
         let head = format!("{:x}-", self.addr);
         let mut entry = text.lines().skip_while(|line| !line.starts_with(&head));
         entry
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-            .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
-            .ok_or_else(|| Error::state(format!("{path}: no {field} at {:#x}", self.addr)))
+            .map(|value| value.trim().to_owned())
+            .ok_or_else(|| Error::state(format!("{SMAPS}: no {field} at {:#x}", self.addr)))
     }
 }
 
@@ -271,24 +286,4 @@ impl Drop for Map {
         // SAFETY: The mapping is owned by `self` and no reference into it exists.
         unsafe { libc::munmap(self.addr as *mut _, self.len) };
     }
-}
-
-/// The page frames behind addresses of this process, from `/proc/self/pagemap`.
-fn frames(addr: usize, pages: u64) -> sysfs::Result<Vec<Option<u64>>> {
-    /// The page is in memory.
-    const PRESENT: u64 = 1 << 63;
-    /// The page frame number.
-    const FRAME: u64 = (1 << 55) - 1;
-    let path = "/proc/self/pagemap";
-    let read = || -> Result<Vec<u8>, Errno> {
-        let mut bytes = vec![0; pages as usize * 8];
-        File::open(path)?.read_exact_at(&mut bytes, addr as u64 / PAGE * 8)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|e| Error::new(format!("{path} at {addr:#x}"), e))?;
-    Ok(bytes
-        .chunks_exact(8)
-        .map(|entry| u64::from_ne_bytes(entry.try_into().expect("eight bytes")))
-        .map(|entry| (entry & PRESENT != 0).then_some(entry & FRAME))
-        .collect())
 }

@@ -11,12 +11,16 @@ mod inject;
 mod kmem;
 mod lifecycle;
 pub mod lifetimes;
+mod mm;
 mod mmap;
+mod overlap;
 mod pins;
+mod poison;
 mod races;
 mod resize;
 mod scenario;
 mod stress;
+mod suspend;
 
 use crate::kernel::Impl;
 use crate::ktap::Test;
@@ -42,6 +46,8 @@ pub struct Group {
 
 /// 2 GiB at 4 GiB: what most groups need.
 const SMALL: &str = "memmap=2G%4G+0xefffffff";
+/// 3 GiB at 4 GiB: pages of 1 GiB.
+const GIANT: &str = "memmap=3G%4G+0xefffffff";
 /// Both drivers.
 const BOTH: &[Impl] = &[Impl::Rust, Impl::C];
 
@@ -85,12 +91,66 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "mmap-1g",
-        append: "memmap=3G%4G+0xefffffff",
+        append: GIANT,
         mem: "8G",
         qemu: "",
         implementations: BOTH,
         timeout: 300,
         files: mmap::GIANT_FILES,
+    },
+    Group {
+        name: "mm",
+        append: consumers::hmem::APPEND,
+        mem: "6G",
+        qemu: consumers::hmem::QEMU,
+        implementations: BOTH,
+        timeout: 600,
+        files: mm::FILES,
+    },
+    Group {
+        name: "mm-1g",
+        append: GIANT,
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[mm::GIANT],
+    },
+    Group {
+        name: "poison",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: poison::FILES,
+    },
+    Group {
+        name: "poison-1g",
+        append: GIANT,
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[poison::GIANT],
+    },
+    Group {
+        name: "overlap",
+        append: overlap::APPEND,
+        mem: consumers::nvdimm::MEM,
+        qemu: consumers::nvdimm::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[overlap::TESTS],
+    },
+    Group {
+        name: "suspend",
+        append: SMALL,
+        mem: "6G",
+        qemu: suspend::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[suspend::TESTS],
     },
     Group {
         name: "lifecycle",

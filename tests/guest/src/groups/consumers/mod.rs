@@ -7,7 +7,7 @@ mod cxl;
 mod fsdev;
 pub mod hmem;
 mod modules;
-mod nvdimm;
+pub mod nvdimm;
 mod pmem;
 mod ranges;
 mod static_region;

@@ -83,11 +83,16 @@ fn load() -> sysfs::Result<()> {
         "fsdev_dax",
     ])?;
     if sysfs::read_number(&Path::new(REGION).join("nstype"))? != LABELLED {
-        ndctl::run(&["disable-region", "all"])?;
-        ndctl::run(&["init-labels", "all"])?;
-        ndctl::run(&["enable-region", "all"])?;
+        label()?;
     }
     Ok(())
+}
+
+/// Gives every NVDIMM labels, blank ones.
+pub fn label() -> sysfs::Result<()> {
+    ndctl::run(&["disable-region", "all"])?;
+    ndctl::run(&["init-labels", "all"])?;
+    ndctl::run(&["enable-region", "all"]).map(drop)
 }
 
 /// A device of that alignment in a new namespace of that size.

@@ -7,6 +7,7 @@ mod messages;
 mod modules;
 mod refused;
 mod region;
+mod traces;
 
 use crate::ktap::Test;
 
@@ -19,4 +20,5 @@ pub const FILES: &[&[Test]] = &[
     ids::TESTS,
     modules::TESTS,
     messages::TESTS,
+    traces::TESTS,
 ];

@@ -6,6 +6,7 @@ mod around;
 mod data;
 mod giant;
 mod kernel_access;
+mod touch;
 mod unbind;
 
 use crate::device::Device;
@@ -22,6 +23,7 @@ pub const FILES: &[&[Test]] = &[
     data::TESTS,
     around::TESTS,
     kernel_access::TESTS,
+    touch::TESTS,
     unbind::TESTS,
 ];
 /// The tests of fault-around where it is asked for.
