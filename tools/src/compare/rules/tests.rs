@@ -139,3 +139,26 @@ fn numbers_are_read_as_the_kernel_does() {
     assert_eq!(hexadecimal("0x1f\n\0"), Some(31));
     assert_eq!(hexadecimal("1g"), None);
 }
+
+#[test]
+fn another_page_than_the_one_touched_is_unexplained() {
+    let touch = |op: &str, result: &str| Step {
+        op: json!({op: "dax0.1", "offset": 0, "len": 2 << 20}),
+        result: result.into(),
+        ..Step::default()
+    };
+    for op in ["touch", "touch_across_unbind"] {
+        let one = touch(op, "data same, frame [Some(7)], 2048 kB present");
+        for other in [
+            "data same, frame [Some(7)], 4096 kB present",
+            "data same, frame [Some(8)], 2048 kB present",
+            "data OTHER, frame [Some(7)], 2048 kB present",
+            "store: Signal(7)",
+        ] {
+            assert!(
+                explain(&state(), &one, &touch(op, other)).is_none(),
+                "{other}"
+            );
+        }
+    }
+}
