@@ -300,6 +300,11 @@ void dax_glue_synchronize_tasks(void)
 	synchronize_rcu_tasks();
 }
 
+int dax_glue_restart_syscall(void)
+{
+	return restart_syscall();
+}
+
 bool dax_glue_must_give_up(struct task_struct *task)
 {
 	return system_state > SYSTEM_RUNNING || fatal_signal_pending(task);

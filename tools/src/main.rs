@@ -25,6 +25,7 @@ mod libtest;
 mod matrix;
 mod module;
 mod modules;
+mod poweroff;
 mod progress;
 mod public;
 mod report;
