@@ -235,10 +235,11 @@ pub fn point(what: impl Fn() -> String) {
     wait_until(what, &|| true);
 }
 
-/// Sleeps for a while: another task makes a step first.
+/// Sleeps for a while: another task makes a step first, or time passes.
 pub fn yield_to_others(what: &str) {
-    let before = with(|world| world.steps);
-    wait_until(|| what.to_owned(), &|| with(|world| world.steps) != before);
+    let now = || with(|world| (world.steps, world.time));
+    let before = now();
+    wait_until(|| what.to_owned(), &|| now() != before);
 }
 
 /// How often time passed while everybody waited: what is done at some later time is due

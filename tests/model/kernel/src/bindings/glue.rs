@@ -235,6 +235,18 @@ pub unsafe extern "C" fn dax_glue_synchronize_tasks() {
     );
 }
 
+/// `-ERESTARTNOINTR`: the system call begins again, see [`write_attribute`].
+pub(crate) const RESTART: c_int = -513;
+
+/// `restart_syscall()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_restart_syscall() -> c_int {
+    RESTART
+}
+
 /// `msleep()`. Whoever sleeps in a loop waits for somebody else to do something.
 ///
 /// # Safety

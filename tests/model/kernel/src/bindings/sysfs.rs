@@ -215,14 +215,24 @@ impl Drop for Active {
     }
 }
 
-/// `write(2)` to a file of a device.
+/// `write(2)` to a file of a device; as often as it has to be begun again.
 ///
 /// # Errors
 ///
 /// What the writer gets.
 pub fn write_attribute(dev: *mut device, name: &str, text: &str) -> Result {
     let core = core(dev, "write(2)");
-    sched::point(|| format!("write {text:?} to {}/{name}", core.name()));
+    loop {
+        sched::point(|| format!("write {text:?} to {}/{name}", core.name()));
+        match write_once(&core, name, text)? {
+            RESTART => sched::yield_to_others("begin write(2) again"),
+            result => return finish(&core, name, result),
+        }
+    }
+}
+
+/// What the store handler answers.
+fn write_once(core: &Core, name: &str, text: &str) -> Result<c_int> {
     let active = core.files.open(name)?;
     active.may(0o222)?;
     let text = CString::new(text).expect("users write no NUL");
@@ -230,16 +240,16 @@ pub fn write_attribute(dev: *mut device, name: &str, text: &str) -> Result {
     // SAFETY: The attribute is static, and on the device.
     let result = unsafe {
         let store = (*attr).__bindgen_anon_2.store.ok_or(EIO)?;
-        store(dev, attr, text.as_ptr().cast(), text.to_bytes().len())
+        store(core.dev, attr, text.as_ptr().cast(), text.to_bytes().len())
     };
-    finish(&core, name, result)
+    Ok(result as c_int)
 }
 
-fn finish(core: &Core, name: &str, result: isize) -> Result {
+fn finish(core: &Core, name: &str, result: c_int) -> Result {
     sched::trace(|| format!("{}/{name}: {result}", core.name()));
     sched::require(result != 0, "a store handler answers 0");
-    match i32::try_from(result) {
-        Ok(errno @ ..=-1) => Err(Error::from_errno(errno)),
+    match result {
+        ..=-1 => Err(Error::from_errno(result)),
         _ => Ok(()),
     }
 }
