@@ -2,7 +2,7 @@
 
 //! What must be true whenever nothing happens, as users and C see it.
 
-use kernel::bindings::{self, dev_dax, device};
+use kernel::bindings::{self, device};
 use kernel::error::code::ENOENT;
 use kernel::sched;
 
@@ -27,30 +27,11 @@ fn read(dev: *mut device, name: &str) -> u64 {
     }
 }
 
-/// What C sees of the device.
-fn seen_by_c(dev: *mut device) -> Vec<Range> {
-    let dev_dax = dev
-        .wrapping_byte_sub(std::mem::offset_of!(dev_dax, dev))
-        .cast::<dev_dax>();
-    // SAFETY: The caller holds a reference of the device, which is inside of one.
-    unsafe {
-        let (count, first) = ((*dev_dax).nr_range, (*dev_dax).ranges);
-        if count == 0 {
-            return Vec::new();
-        }
-        kernel::memory::check(first, "the ranges that C sees");
-        let ranges = (0..count as usize).map(|i| {
-            let range = first.add(i);
-            ((*range).range.start, (*range).range.end)
-        });
-        ranges.collect()
-    }
-}
-
 /// The ranges of a device, from its `mappingN`. They are what C sees, and follow each
 /// other.
 fn ranges(name: &str, dev: *mut device) -> Vec<Range> {
-    let seen = seen_by_c(dev);
+    // SAFETY: The caller holds a reference of a device of the bus.
+    let seen = unsafe { bindings::ranges_of(dev) };
     let mappings = bindings::children(dev);
     let expected: Vec<String> = (0..seen.len()).map(|i| format!("mapping{i}")).collect();
     let names: Vec<String> = mappings.iter().map(|(name, _)| name.clone()).collect();

@@ -191,18 +191,41 @@ impl Machine {
         }
     }
 
+    /// While a device drains, code of the module will be called: it cannot be unloaded.
+    fn module_stays_while_a_device_drains(&self) {
+        let drains = kernel::workqueue::pending() > 0;
+        sched::require(
+            !drains || bindings::module_references() > 0,
+            "a device drains, and the module can be unloaded",
+        );
+    }
+
+    /// A driver that is gone and comes back knows no ids.
+    fn ids_went_with_the_driver(&self) {
+        self.unload_kmem();
+        must(register_kmem());
+        for name in bindings::devices_on_bus() {
+            sched::require(
+                bindings::driver_of(&name).as_deref() != Some("kmem"),
+                format!("kmem takes {name} by an id of a driver that is gone"),
+            );
+        }
+        *self.kmem.lock().expect("no task panics") = true;
+        self.unload_kmem();
+    }
+
     /// Ends everything, in an order that the kernel allows: nothing may be left.
     pub fn stop(self) {
         bindings::keep_memory_online(false);
+        self.module_stays_while_a_device_drains();
         self.unpin();
+        self.ids_went_with_the_driver();
         bindings::take_memory_offline();
         self.unbind_region();
         self.parent.unload();
         // Whose device and region are gone by now, but not the module.
         let files = std::mem::take(&mut *self.files.lock().expect("no task panics"));
         drop(files);
-        self.unload_kmem();
-        bindings::take_memory_offline();
         sched::wait_until(
             || "the end of what drains".to_owned(),
             &|| kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0,

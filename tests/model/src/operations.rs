@@ -18,15 +18,30 @@ pub struct Operation {
     pub name: &'static str,
     /// Does it.
     pub run: fn(&Machine) -> Result,
-    /// What it may fail with, whatever else goes on, beside `ENOMEM` where steps fail.
+    /// What it may fail with.
     pub errors: &'static [Error],
+    /// What it may fail with as well, if somebody takes away what it is about.
+    pub gone: Gone,
     /// Whether it may have to wait until all pins are gone.
     pub waits_for_pins: bool,
 }
 
-/// What a user gets from a device that somebody deletes, binds, unbinds meanwhile.
+/// What an operation is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// Nothing that goes away.
+    Never,
+    /// The region.
+    Region,
+    /// The device, which goes with the region too.
+    Device,
+}
+
+/// What users get who are about something that is gone.
 const GONE: &[Error] = &[ENOENT, ENODEV, ENXIO];
-const CHANGED: &[Error] = &[ENOENT, ENODEV, ENXIO, EBUSY, EINVAL, ENOSPC, ERANGE];
+/// What a change may fail with. Nobody knows which device the next one is.
+const CHANGE: &[Error] = &[EBUSY, EINVAL, ENOSPC, ERANGE];
+const CHANGE_NEXT: &[Error] = &[EBUSY, EINVAL, ENOSPC, ERANGE, ENOENT, ENODEV, ENXIO];
 
 /// Writes to a file of a device.
 fn write(device: &str, name: &str, text: &str) -> Result {
@@ -84,44 +99,47 @@ fn close(machine: &Machine) -> Result {
 }
 
 macro_rules! operations {
-    ($($name:literal $run:expr, $errors:expr, $waits:literal;)*) => {
+    ($($name:literal $run:expr, $errors:expr, $gone:ident, $waits:literal;)*) => {
         /// All operations.
         pub static OPERATIONS: &[Operation] = &[$(Operation {
             name: $name,
             run: $run,
             errors: $errors,
+            gone: Gone::$gone,
             waits_for_pins: $waits,
         }),*];
     };
 }
 
 operations! {
-    "create" |m| m.write_region("create", "1"), &[ENOENT, ENODEV, ENXIO, ENOSPC], false;
-    "delete" |m| m.write_region("delete", m.device()), &[ENOENT, ENODEV, ENXIO, EBUSY], false;
-    "delete next" |m| m.write_region("delete", NEXT), &[ENOENT, ENODEV, ENXIO, EBUSY], false;
-    "grow" |m| size(m.device(), 3), CHANGED, false;
-    "grow next" |_| size(NEXT, 1), CHANGED, false;
-    "shrink" |m| size(m.device(), 1), CHANGED, false;
-    "empty" |m| size(m.device(), 0), CHANGED, false;
-    "mapping" mapping, CHANGED, false;
-    "align" |m| write(m.device(), "align", "4096"), CHANGED, false;
-    "memmap" |m| write(m.device(), "memmap_on_memory", "1"), CHANGED, false;
-    "read" read, GONE, false;
-    "bind" |m| bindings::bind("device_dax", m.device()), &[ENOENT, ENODEV, ENXIO, EBUSY, EAGAIN], false;
-    "bind next" |_| bindings::bind("device_dax", NEXT), &[ENOENT, ENODEV, ENXIO, EBUSY, EAGAIN], false;
-    "unbind" |m| bindings::unbind("device_dax", m.device()), &[ENOENT, ENODEV], false;
-    "new_id" |m| bindings::write_driver_attribute("kmem", "new_id", m.device()), &[ENOENT, ENODEV], false;
-    "kmem bind" |m| bindings::bind("kmem", m.device()), &[ENOENT, ENODEV, ENXIO, EBUSY, EAGAIN], false;
-    "kmem unbind" |m| bindings::unbind("kmem", m.device()), &[ENOENT, ENODEV], false;
-    "kmem unload" |m| { m.unload_kmem(); Ok(()) }, &[], false;
-    "open" open, &[ENOENT, ENODEV, ENXIO], false;
-    "close" close, &[], false;
-    "touch" |m| with_page(m, |_, _| Ok(())), &[ENOENT, ENODEV, ENXIO, EFAULT], false;
-    "pin" pin, &[ENOENT, ENODEV, ENXIO, EFAULT], false;
-    "unpin" |m| { m.unpin(); Ok(()) }, &[], false;
-    "region unbind" |m| { m.unbind_region(); Ok(()) }, &[], true;
-    "region rebind" |m| { m.unbind_region(); m.bind_region() }, &[EBUSY], true;
-    "shutdown" |_| { bindings::shut_down(); Ok(()) }, &[], false;
+    "create" |m| m.write_region("create", "1"), &[ENOSPC], Region, false;
+    "delete" |m| m.write_region("delete", m.device()), &[ENXIO, EBUSY], Device, false;
+    "delete next" |m| m.write_region("delete", NEXT), &[ENXIO, EBUSY], Region, false;
+    "grow" |m| size(m.device(), 3), CHANGE, Device, false;
+    "grow next" |_| size(NEXT, 1), CHANGE_NEXT, Never, false;
+    "shrink" |m| size(m.device(), 1), CHANGE, Device, false;
+    "empty" |m| size(m.device(), 0), CHANGE, Device, false;
+    "mapping" mapping, CHANGE, Device, false;
+    "align" |m| write(m.device(), "align", "4096"), CHANGE, Device, false;
+    "memmap" |m| write(m.device(), "memmap_on_memory", "1"), CHANGE, Device, false;
+    "read" read, &[], Device, false;
+    "bind" |m| bindings::bind("device_dax", m.device()), &[ENXIO, EBUSY, EAGAIN], Device, false;
+    "bind next" |_| bindings::bind("device_dax", NEXT), &[ENOENT, ENODEV, ENXIO, EBUSY, EAGAIN], Never, false;
+    "unbind" |m| bindings::unbind("device_dax", m.device()), &[ENODEV], Device, false;
+    "new_id" |m| bindings::write_driver_attribute("kmem", "new_id", m.device()), &[ENOENT, ENODEV], Never, false;
+    "own new_id" |m| bindings::write_driver_attribute("device_dax", "new_id", m.device()), &[], Never, false;
+    "kmem bind" |m| bindings::bind("kmem", m.device()), &[ENOENT, ENODEV, ENXIO, EBUSY, EAGAIN], Never, false;
+    "kmem unbind" |m| bindings::unbind("kmem", m.device()), &[ENOENT, ENODEV], Never, false;
+    "kmem unload" |m| { m.unload_kmem(); Ok(()) }, &[], Never, false;
+    "open" open, &[ENXIO], Device, false;
+    "close" close, &[], Never, false;
+    "touch" |m| with_page(m, |_, _| Ok(())), &[ENXIO, EFAULT], Device, false;
+    "pin" pin, &[ENXIO, EFAULT], Device, false;
+    "unpin" |m| { m.unpin(); Ok(()) }, &[], Never, false;
+    "region unbind" |m| { m.unbind_region(); Ok(()) }, &[], Never, true;
+    "region rebind" |m| { m.unbind_region(); m.bind_region() }, &[EBUSY], Never, true;
+    "kill" |_| { bindings::kill("region"); Ok(()) }, &[], Never, false;
+    "shutdown" |_| { bindings::shut_down(); Ok(()) }, &[], Never, false;
 }
 
 /// The operation of that name.
@@ -131,15 +149,23 @@ pub fn operation(name: &str) -> &'static Operation {
 }
 
 impl Operation {
-    /// Does it, and looks at what it says.
-    pub fn perform(&self, machine: &Machine, may_fail: bool) {
+    /// Does it, and looks at what it says. `others` are done at the same time.
+    pub fn perform(&self, machine: &Machine, others: &[&Operation], may_fail: bool) {
         let result = (self.run)(machine);
         sched::trace(|| format!("{} says {result:?}", self.name));
         sched::part(|results: &mut Results| results.0.push((self.name, result)));
         if let Err(e) = result {
+            let region_goes = others.iter().any(|other| other.waits_for_pins);
+            let device_goes = region_goes || others.iter().any(|other| other.name == "delete");
+            let gone = match self.gone {
+                Gone::Never => false,
+                Gone::Region => region_goes,
+                Gone::Device => device_goes,
+            };
             let expected = self.errors.contains(&e)
+                || (gone && GONE.contains(&e))
                 || (may_fail && e == ENOMEM)
-                || (machine.is_static() && e == EACCES);
+                || (machine.is_static() && [EACCES, ENOENT].contains(&e));
             sched::require(expected, format!("{} says {e:?}", self.name));
         }
     }

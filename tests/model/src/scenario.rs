@@ -33,12 +33,14 @@ pub enum State {
     Draining,
     /// It is bound to kmem.
     Kmem,
+    /// It was bound to kmem, whose memory stayed online when it was unbound.
+    Online,
     /// It is all of a static region, bound, and a file of it is open.
     Static,
 }
 
 /// All states.
-pub const STATES: [State; 8] = [
+pub const STATES: [State; 9] = [
     State::Empty,
     State::Sized,
     State::Holes,
@@ -46,6 +48,7 @@ pub const STATES: [State; 8] = [
     State::Pinned,
     State::Draining,
     State::Kmem,
+    State::Online,
     State::Static,
 ];
 
@@ -96,8 +99,12 @@ impl State {
         if self == Self::Draining {
             must(bindings::unbind("device_dax", device));
         }
-        if self == Self::Kmem {
+        if matches!(self, Self::Kmem | Self::Online) {
             must(bindings::write_driver_attribute("kmem", "new_id", device));
+        }
+        if self == Self::Online {
+            bindings::keep_memory_online(true);
+            must(bindings::unbind("kmem", device));
         }
     }
 
@@ -185,7 +192,8 @@ impl Scenario {
         let names = self.tasks();
         for (name, operation) in names.iter().zip(&self.operations) {
             let (machine, operation) = (machine.clone(), *operation);
-            sched::spawn(name, move || operation.perform(&machine, may_fail));
+            let others = self.operations.clone();
+            sched::spawn(name, move || operation.perform(&machine, &others, may_fail));
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.let_go(&machine, &names);
@@ -226,7 +234,9 @@ impl Scenario {
     /// all others are done.
     fn let_go(&self, machine: &Arc<Machine>, names: &[&str]) {
         let pins = self.state.has_pins() || self.operations.iter().any(|o| o.name == "pin");
-        if !pins || !self.operations.iter().any(|o| o.waits_for_pins) {
+        // Those who are killed, or wait while the machine goes down, give up.
+        let ends = self.operations.iter().any(|o| ["kill", "shutdown"].contains(&o.name));
+        if !pins || ends || !self.operations.iter().any(|o| o.waits_for_pins) {
             return;
         }
         let waiting = names.iter().zip(&self.operations).filter(|(_, o)| !o.waits_for_pins);

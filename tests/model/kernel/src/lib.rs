@@ -25,6 +25,7 @@ pub mod device;
 pub mod devres;
 pub mod error;
 pub mod explore;
+pub mod fault;
 pub mod ffi;
 pub mod fmt;
 pub mod init;

@@ -11,7 +11,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::lockdep::Held;
@@ -65,7 +65,8 @@ struct World {
     /// How often time passed while everybody waited, and how often in a row.
     time: u64,
     idle: u32,
-    parts: HashMap<TypeId, Box<dyn Any>>,
+    /// Few enough to be searched.
+    parts: Vec<(TypeId, Box<dyn Any>)>,
 }
 
 thread_local! {
@@ -122,11 +123,18 @@ pub fn name() -> String {
 
 /// State of a part of the model, fresh in each execution. Not reentrant.
 pub fn part<S: Default + 'static, R>(f: impl FnOnce(&mut S) -> R) -> R {
-    let mut state: Box<dyn Any> = with(|world| world.parts.remove(&TypeId::of::<S>()))
-        .unwrap_or_else(|| Box::<S>::default());
+    let key = TypeId::of::<S>();
+    let found = with(|world| {
+        let at = world.parts.iter().position(|(other, _)| *other == key)?;
+        Some(world.parts.swap_remove(at).1)
+    });
+    let mut state = found.unwrap_or_else(|| Box::<S>::default());
     let result = f(state.downcast_mut::<S>().expect("the key is the type"));
-    let nested = with(|world| world.parts.insert(TypeId::of::<S>(), state));
-    assert!(nested.is_none(), "a part of the model is used within itself");
+    with(|world| {
+        let nested = world.parts.iter().any(|(other, _)| *other == key);
+        assert!(!nested, "a part of the model is used within itself");
+        world.parts.push((key, state));
+    });
     result
 }
 
@@ -251,13 +259,15 @@ pub fn time() -> u64 {
 /// How often in a row time passes without anybody but timers doing anything. Then nobody
 /// ever will.
 const PATIENCE: u32 = 3;
+/// How often it passes at all. More is needed only by somebody who waits in a loop.
+const LONG: u64 = 100;
 
 /// Everybody waits: time passes, unless that did not help before.
 pub(crate) fn let_time_pass() -> bool {
     with(|world| {
         world.time += 1;
         world.idle += 1;
-        world.idle <= PATIENCE
+        world.idle <= PATIENCE && world.time <= LONG
     })
 }
 
@@ -398,11 +408,11 @@ pub fn fallible_steps(name: &str) -> usize {
     })
 }
 
-/// A fatal signal for the task of that name.
-pub fn kill(name: &str) {
+/// A fatal signal for the tasks whose names begin like that.
+pub fn kill(prefix: &str) {
     with(|world| {
         for task in world.tasks.values_mut() {
-            task.killed |= task.name == name;
+            task.killed |= task.name.starts_with(prefix);
         }
     });
 }

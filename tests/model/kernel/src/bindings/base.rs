@@ -371,6 +371,7 @@ unsafe fn add(dev: *mut device) -> c_int {
                 unsafe { remove_from_bus(dev) };
             }
             this.files.remove_all();
+            no_children(&this);
             this.registered.set(false);
             if !parent.is_null() {
                 // SAFETY: The reference of above.
@@ -379,6 +380,16 @@ unsafe fn add(dev: *mut device) -> c_int {
             error.to_errno()
         }
     }
+}
+
+/// `kobject_del()`: what is in the device's folder would hang in the air.
+fn no_children(this: &Core) {
+    let children = children(this.dev);
+    let names: Vec<&str> = children.iter().map(|(name, _)| name.as_str()).collect();
+    sched::require(
+        names.is_empty(),
+        format!("{} goes and still has children: {names:?}", this.name()),
+    );
 }
 
 /// `device_del()`.
@@ -409,6 +420,7 @@ pub unsafe extern "C" fn device_del(dev: *mut device) {
         unsafe { remove_from_bus(dev) };
     }
     this.devres.release_all();
+    no_children(&this);
     this.registered.set(false);
     sched::trace(|| format!("device_del({}) is done", this.name()));
     if !parent.is_null() {

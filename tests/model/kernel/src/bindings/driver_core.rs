@@ -239,6 +239,8 @@ unsafe fn probe(dev: *mut device, driver: &Driver) -> Result {
 /// `device_unbind_cleanup()`.
 fn unbind_cleanup(this: &Core) {
     this.devres.release_all();
+    // SAFETY: Only dax devices are on the bus.
+    unsafe { require_unmapped(this.dev) };
     sched::point(|| format!("{} has no driver any more", this.name()));
     this.set_driver(core::ptr::null_mut());
     // SAFETY: The device lives, the lock is held.

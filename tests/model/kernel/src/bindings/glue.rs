@@ -290,9 +290,9 @@ pub fn shut_down() {
     }
 }
 
-/// A fatal signal for the task of that name.
-pub fn kill(name: &str) {
-    sched::point(|| format!("kill {name}"));
-    sched::kill(name);
+/// A fatal signal for the tasks whose names begin like that.
+pub fn kill(prefix: &str) {
+    sched::point(|| format!("kill {prefix}"));
+    sched::kill(prefix);
     changed();
 }

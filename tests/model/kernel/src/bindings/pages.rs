@@ -389,6 +389,7 @@ impl Drop for Area<'_> {
         if sched::inert() {
             return;
         }
+        sched::point(|| "munmap".to_owned());
         let area = self.raw as usize;
         mm(|mm| {
             mm.unmap(|entry| entry.area == area);
@@ -415,19 +416,48 @@ impl Drop for Pin {
     }
 }
 
-/// Whether a page of a device is pinned, or with the page allocator: its ranges cannot
-/// change.
-pub fn is_held(dev: *mut device) -> bool {
+/// What C sees of the ranges of a device.
+///
+/// # Safety
+///
+/// The device is inside of a `struct dev_dax` and lives.
+pub unsafe fn ranges_of(dev: *mut device) -> Vec<(u64, u64)> {
     let dev_dax = dev
         .wrapping_byte_sub(core::mem::offset_of!(dev_dax, dev))
         .cast::<dev_dax>();
-    // SAFETY: The caller holds a reference of a device that is inside of one.
-    let ranges: Vec<(u64, u64)> = unsafe {
+    // SAFETY: By the contract.
+    unsafe {
         let (count, first) = ((*dev_dax).nr_range, (*dev_dax).ranges);
-        (0..count as usize)
-            .map(|i| ((*first.add(i)).range.start, (*first.add(i)).range.end))
-            .collect()
-    };
+        memory::check(first, "the ranges of a device");
+        let range = |i| (&raw const (*first.add(i)).range).read();
+        let ranges = (0..count as usize).map(range);
+        ranges.map(|range| (range.start, range.end)).collect()
+    }
+}
+
+/// A device has lost its driver: nobody may still have a page of it mapped.
+///
+/// # Safety
+///
+/// As [`ranges_of`].
+pub(crate) unsafe fn require_unmapped(dev: *mut device) {
+    if sched::inert() {
+        return;
+    }
+    // SAFETY: By the contract.
+    for range in unsafe { ranges_of(dev) } {
+        let mapped = mm(|mm| {
+            mm.entries.iter().any(|entry| overlaps(bytes(entry.pfn, entry.order), range))
+        });
+        sched::require(!mapped, "a device was unbound, and a page of it is still mapped");
+    }
+}
+
+/// Whether a page of a device is pinned, or with the page allocator: its ranges cannot
+/// change.
+pub fn is_held(dev: *mut device) -> bool {
+    // SAFETY: The caller holds a reference of a device of the bus.
+    let ranges = unsafe { ranges_of(dev) };
     let ram = system_ram();
     mm(|mm| {
         let mapped = |range: &(u64, u64)| {
