@@ -137,7 +137,7 @@ operations! {
     "pin" pin, &[ENXIO, EFAULT], Device, false;
     "unpin" |m| { m.unpin(); Ok(()) }, &[], Never, false;
     "region unbind" |m| { m.unbind_region(); Ok(()) }, &[], Never, true;
-    "region rebind" |m| { m.unbind_region(); m.bind_region() }, &[EBUSY], Never, true;
+    "region rebind" |m| { m.unbind_region(); bindings::take_memory_offline(); m.bind_region() }, &[EBUSY], Never, true;
     "kill" |_| { bindings::kill("region"); Ok(()) }, &[], Never, false;
     "shutdown" |_| { bindings::shut_down(); Ok(()) }, &[], Never, false;
 }

@@ -55,6 +55,7 @@ pub struct Failure {
 struct World {
     violation: Option<String>,
     tasks: BTreeMap<TaskId, Task>,
+    running: TaskId,
     exploring: bool,
     failure: Option<Failure>,
     failure_hit: bool,
@@ -89,10 +90,11 @@ pub(crate) fn forget() {
 /// Starts an execution: everything of the one before is forgotten.
 pub fn begin(trace: bool) {
     forget();
-    let me = current();
+    let me = shuttle::current::get_current_task().map_or(0, usize::from);
     with(|world| {
         world.trace = trace.then(Vec::new);
         world.tasks.insert(me, Task::new("main"));
+        world.running = me;
     });
 }
 
@@ -112,7 +114,7 @@ impl Task {
 
 /// The task that runs.
 pub fn current() -> TaskId {
-    shuttle::current::get_current_task().map_or(0, usize::from)
+    with(|world| world.running)
 }
 
 /// The name of the task that runs.
@@ -179,12 +181,7 @@ pub fn what_went_wrong() -> Option<String> {
 /// Adds a line to the trace, if there is one.
 pub fn trace(line: impl FnOnce() -> String) {
     if with(|world| world.trace.is_some()) {
-        let who = shuttle::current::try_get_current_task().map(usize::from);
-        let who = with(|world| {
-            let task = who.and_then(|id| world.tasks.get(&id));
-            task.map_or(String::new(), |task| task.name.clone())
-        });
-        let line = format!("{who:>12}: {}", line());
+        let line = format!("{:>14}: {}", name(), line());
         with(|world| world.trace.as_mut().map(|trace| trace.push(line)));
     }
 }
@@ -229,6 +226,7 @@ pub fn wait_until(what: impl Fn() -> String, cond: &dyn Fn() -> bool) {
         stop();
     }
     with(|world| {
+        world.running = me;
         world.steps += 1;
         if !world.tasks.get(&me).is_some_and(|task| task.timer) {
             world.idle = 0;
@@ -322,9 +320,12 @@ pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) {
     // The new task may be asked about before it ever ran.
     let count = with(|world| world.tasks.len());
     with(|world| world.tasks.insert(count, Task::new(&name)));
+    let parent = current();
     shuttle::thread::spawn(move || {
+        let me = shuttle::current::get_current_task().map_or(0, usize::from);
+        assert_eq!(me, count, "tasks are numbered in their order");
+        with(|world| world.running = me);
         f();
-        let me = current();
         let held = with(|world| {
             let task = world.tasks.get_mut(&me).expect("every task is known");
             task.done = true;
@@ -332,7 +333,10 @@ pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) {
         });
         require(held == 0, "a task ended with a lock held");
     });
-    with(|world| world.exploring = exploring);
+    with(|world| {
+        world.running = parent;
+        world.exploring = exploring;
+    });
 }
 
 /// Lets all tasks run, in all orders that the strategy tries, until `done`.
