@@ -43,9 +43,10 @@ pub struct Mutant {
 }
 
 /// A mutant and where it is.
-struct Placed {
-    at: (u64, u64),
-    mutant: Mutant,
+pub struct Placed {
+    /// Line and column.
+    pub at: (usize, usize),
+    pub mutant: Mutant,
 }
 
 /// Reads the lists in `folder`.
@@ -78,7 +79,7 @@ fn parse(line: &str, fate: Fate) -> Option<Placed> {
 }
 
 /// In the order of the source, each with a name of its own.
-fn numbered(mut placed: Vec<Placed>) -> Vec<Mutant> {
+pub fn numbered(mut placed: Vec<Placed>) -> Vec<Mutant> {
     placed.sort_by(|a, b| (&a.mutant.file, a.at).cmp(&(&b.mutant.file, b.at)));
     let mut seen: BTreeMap<(String, String), u32> = BTreeMap::new();
     let mut mutants = Vec::new();

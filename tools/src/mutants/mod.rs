@@ -3,6 +3,7 @@
 //! see each. Those that no test can see are in docs/mutants.md, each with the reason; ONLY=space
 //! picks one file.
 
+mod calls;
 mod found;
 mod judge;
 mod tool;
@@ -27,6 +28,8 @@ const DOCUMENT: &str = "docs/mutants.md";
 const PURE: &str = "tests/host/src/../../../src";
 /// What all is done in; below the checkout, so that it is there in the build root too.
 const WORK: &str = "target/mutants";
+/// The tree that the mistakes are put into.
+const TREE: &str = "target/mutants/tree";
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let start = Instant::now();
@@ -35,10 +38,11 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let program = tool::ensure(&cargo)?;
     let _lock = Lock::take("mutants")?;
     tree::make(repo)?;
-    let mutants = tool::run(repo, &cargo, &program, only.as_deref())?;
+    let mut mutants = tool::run(repo, &cargo, &program, only.as_deref())?;
     if mutants.is_empty() {
         bail!("ONLY={}: no such module", only.unwrap_or_default());
     }
+    mutants.extend(calls::run(repo, &cargo, &files(&mutants))?);
 
     let document = repo.join(DOCUMENT);
     let rows = judge::rows(&cache::read_text(&document)?)

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 
 use super::found::{self, Mutant};
-use super::{PURE, WORK};
+use super::{PURE, TREE, WORK};
 use crate::cache::{self, Lock};
 use crate::cargo::Cargo;
 use crate::exec;
@@ -18,8 +18,10 @@ const VERSION: &str = "26.0.0";
 /// Lines that its build prints; only the progress depends on it.
 const BUILD_LINES: u64 = 340;
 /// Seconds until a build, and until the tests, count as endless. The tests take a tenth of it.
-const BUILD_TIMEOUT: &str = "300";
-const TEST_TIMEOUT: &str = "120";
+pub const BUILD_TIMEOUT: &str = "300";
+pub const TEST_TIMEOUT: &str = "120";
+/// The random tests are the same each time, so the survivors are too.
+pub const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "1");
 
 /// Finds it in the cache, or builds it. Gives its path as `cargo` sees it.
 pub fn ensure(cargo: &Cargo) -> Result<PathBuf> {
@@ -104,10 +106,11 @@ pub fn run(repo: &Path, cargo: &Cargo, program: &Path, only: Option<&str>) -> Re
 }
 
 fn command(cargo: &Cargo, program: &str, files: &str, more: &[&str]) -> Result<Command> {
+    let dir = format!("{TREE}/tests/host");
     let mut args = vec![
         "mutants",
         "--dir",
-        "target/mutants/tree/tests/host",
+        &dir,
         "--no-config",
         "--file",
         files,
@@ -116,13 +119,8 @@ fn command(cargo: &Cargo, program: &str, files: &str, more: &[&str]) -> Result<C
         r"\btests::",
     ];
     args.extend(more);
-    let envs = [
-        // Inside of the tree.
-        ("CARGO_TARGET_DIR", "target"),
-        // The random tests are the same each time, so the survivors are too.
-        ("PROPTEST_RNG_SEED", "1"),
-    ];
-    cargo.command(program, &args, &envs)
+    // It runs cargo in the tree.
+    cargo.command(program, &args, &[("CARGO_TARGET_DIR", "target"), SEED])
 }
 
 fn text(path: &Path) -> Result<String> {

@@ -6,25 +6,38 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::WORK;
+use super::{TREE, WORK};
 use crate::cache;
 use crate::rules;
 
+/// The host tests' root.
+const HOST: &str = "tests/host/src/lib.rs";
+
+/// The first failure ends all, for one is enough. By its name this runs first.
+const FIRST: &str = "
+#[test]
+fn a_failure_ends_all() {
+    std::panic::set_hook(Box::new(|what| {
+        eprintln!(\"{what}\");
+        std::process::exit(101);
+    }));
+}
+";
+
 /// Makes it anew.
 pub fn make(repo: &Path) -> Result<()> {
-    let work = repo.join(WORK);
-    cache::remove(&work)?;
-    let tree = work.join("tree");
+    cache::remove(&repo.join(WORK))?;
+    let tree = repo.join(TREE);
     let mut files = rules::sources(repo)?;
     files.extend(["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"].map(Into::into));
     for file in files {
         let to = tree.join(&file);
         cache::mkdir(to.parent().unwrap_or(&tree))?;
         let text = cache::read_text(&repo.join(&file))?;
-        let text = if file.starts_with("src") {
-            prepared(&text)
-        } else {
-            text
+        let text = match file.to_str() {
+            Some(HOST) => text + FIRST,
+            _ if file.starts_with("src") => prepared(&text),
+            _ => text,
         };
         std::fs::write(&to, text).with_context(|| format!("cannot write {}", to.display()))?;
     }
