@@ -14,15 +14,16 @@ use kernel::prelude::*;
 use kernel::sync::{global_lock, Arc, ArcBorrow};
 
 use crate::attrs;
-use crate::bus::{Ids, BUS};
+use crate::bus::{DaxBus, Ids, BUS};
 use crate::device::{DevDax, Spec};
 use crate::layout::{self, Entry};
 use crate::mapping::{self, Mapping};
 use crate::range::{Align, PhysRange};
 use crate::region::{Config, Kind, Region, Registration};
-use crate::sys::bus::Driver;
+use crate::sys::bus::{register_driver, Driver, OwnDriver, RegisteredBus};
 use crate::sys::dev_dax::CDevDax;
 use crate::sys::device::{DeviceType, FromDevice, Object, Ref};
+use crate::sys::module::THIS_MODULE;
 use crate::sys::pagemap::Template;
 use crate::sys::resource::Span;
 use crate::sys::sysfs::AddedGroups;
@@ -84,7 +85,7 @@ impl Region {
     ///
     /// `region` came from [`alloc_dax_region`] and is in service.
     unsafe fn from_raw<'a>(region: *mut bindings::dax_region) -> &'a Self {
-        // SAFETY: A region begins with what C sees; see the contract.
+        // SAFETY: That is what it was made from; see the contract.
         unsafe { &*region.cast_const().cast::<Self>() }
     }
 }
@@ -255,9 +256,7 @@ pub(crate) unsafe extern "C" fn __dax_driver_register(
     name: *const c_char,
 ) -> c_int {
     // SAFETY: By the contract.
-    let driver = unsafe { Driver::from_raw(driver) };
-    // SAFETY: By the contract.
-    match unsafe { driver.register(&BUS, module, name) } {
+    match unsafe { register_driver(driver, &BUS, module, name) } {
         Ok(()) => 0,
         Err(e) => e.to_errno(),
     }
@@ -277,9 +276,17 @@ pub(crate) unsafe extern "C" fn __dax_driver_register(
 pub(crate) unsafe extern "C" fn dax_driver_unregister(driver: *mut bindings::dax_device_driver) {
     // SAFETY: By the contract.
     let driver = unsafe { Driver::from_raw(driver) };
+    let key = driver.key();
     // SAFETY: By the contract.
     unsafe { driver.unregister() };
-    IDS.lock().forget(driver);
+    forget_ids(key);
+}
+
+/// Forgets the ids of a driver that is gone.
+fn forget_ids(driver: usize) {
+    if let Some(ids) = IDS.lock().as_mut() {
+        ids.forget(driver);
+    }
 }
 
 /// Ends all access to a device that a driver makes unavailable.
@@ -329,26 +336,41 @@ pub(crate) unsafe extern "C" fn dax_rust_pgoff_to_phys(
 global_lock! {
     /// The names that `new_id` gave to drivers. A leaf: taken last, held briefly.
     // SAFETY: `dax_rust_bus_init()` initialises it before there is a bus.
-    pub(crate) unsafe(uninit) static IDS: Mutex<Ids> = Ids::new();
+    pub(crate) unsafe(uninit) static IDS: Mutex<Option<Ids>> = None;
 }
 
-/// Registers the bus: at `subsys_initcall` when built in, see glue.c.
+/// Registers the bus: at `subsys_initcall` when built in, see glue.c. It stays for
+/// good then.
 ///
 /// # Safety
 ///
 /// Called once, before anything else of the bus.
 #[export]
 pub(crate) unsafe extern "C" fn dax_rust_bus_init() -> c_int {
-    // SAFETY: Called once, by the contract.
-    unsafe { IDS.init() };
-    match BUS.register() {
-        Ok(()) => 0,
+    // SAFETY: By the contract.
+    match unsafe { register_bus() } {
+        Ok(bus) => {
+            core::mem::forget(bus);
+            0
+        }
         Err(e) => e.to_errno(),
     }
 }
 
+/// # Safety
+///
+/// Called once, before anything else of the bus.
+unsafe fn register_bus() -> Result<RegisteredBus<DaxBus>> {
+    // SAFETY: Called once, by the contract.
+    unsafe { IDS.init() };
+    // SAFETY: As above.
+    unsafe { BUS.register() }
+}
+
 /// The bus, for as long as the module is loaded.
-pub(crate) struct BusRegistration(());
+pub(crate) struct BusRegistration {
+    _bus: Option<RegisteredBus<DaxBus>>,
+}
 
 impl BusRegistration {
     /// Registers the bus, unless it was when the kernel booted.
@@ -357,17 +379,20 @@ impl BusRegistration {
     ///
     /// What `bus_register()` fails with.
     pub(crate) fn new() -> Result<Self> {
-        if cfg!(MODULE) {
+        let bus = if cfg!(MODULE) {
             // SAFETY: A module is initialised once, and this comes first.
-            kernel::error::to_result(unsafe { dax_rust_bus_init() })?;
-        }
-        Ok(Self(()))
+            Some(unsafe { register_bus() }?)
+        } else {
+            None
+        };
+        Ok(Self { _bus: bus })
     }
 }
 
 impl Drop for BusRegistration {
     fn drop(&mut self) {
-        BUS.unregister();
+        let ids = IDS.lock().take();
+        drop(ids);
     }
 }
 
@@ -380,17 +405,13 @@ impl DriverRegistration {
     /// # Errors
     ///
     /// What `driver_register()` fails with.
-    pub(crate) fn new(driver: &'static Driver) -> Result<Self> {
+    pub(crate) fn new(driver: &'static OwnDriver) -> Result<Self> {
+        let raw = driver.as_ptr();
         // SAFETY: The driver is static and unregistered when this is dropped,
         // before the module goes.
-        unsafe {
-            driver.register(
-                &BUS,
-                crate::sys::cdev::this_module(),
-                c"device_dax".as_char_ptr(),
-            )
-        }?;
-        Ok(Self(driver))
+        unsafe { register_driver(raw, &BUS, THIS_MODULE, c"device_dax".as_char_ptr()) }?;
+        // SAFETY: It is registered now, until this is dropped.
+        Ok(Self(unsafe { Driver::from_raw(raw) }))
     }
 }
 
@@ -398,7 +419,7 @@ impl Drop for DriverRegistration {
     fn drop(&mut self) {
         // SAFETY: `new` registered it.
         unsafe { self.0.unregister() };
-        IDS.lock().forget(self.0);
+        forget_ids(self.0.key());
     }
 }
 

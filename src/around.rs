@@ -2,44 +2,45 @@
 
 //! Fault-around: which pages are mapped together with one that faulted.
 //!
-//! A fault costs far more than a page table entry. Whoever touches a page will
-//! likely touch those around it, so these are mapped in the same fault: all in a
-//! window of so many pages, aligned to its own size, but for what is outside of
-//! the mapping, of the page's range or of its page table.
+//! A fault costs far more than a page table entry. Whoever touches a page may
+//! touch those around it, so these can be mapped in the same fault: all in a window
+//! of so many bytes, aligned to its own size, but for what is outside of the mapping
+//! or of the page's range. All pages here are of the machine's size.
 
 #![forbid(unsafe_code)]
 
-/// How many pages, of whatever size, a fault maps.
+use crate::range::PAGE_SIZE;
+
+/// What a fault maps, in bytes.
 ///
 /// # Invariants
 ///
-/// A power of two.
+/// A power of two, a page at least.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Window(u64);
 
 impl Window {
-    /// The largest that is not above `pages`, as the memory manager rounds its
-    /// own `fault_around_bytes`. 0 and 1 are the page alone.
-    pub(crate) fn new(pages: u32) -> Self {
-        let order = pages.checked_ilog2().unwrap_or(0);
-        // INVARIANT: A shifted one; the order is less than 32.
-        Self(1 << order)
+    /// The largest that is above neither `bytes` nor `table`, what one page table
+    /// maps; as the memory manager rounds its own `fault_around_bytes`. A page or less
+    /// is the page alone.
+    pub(crate) fn new(bytes: u64, table: u64) -> Self {
+        let order = bytes.min(table).max(PAGE_SIZE).checked_ilog2();
+        // INVARIANT: A shifted one, and not less than a page.
+        Self(1 << order.unwrap_or(0))
     }
 
     /// Whether there is more in it than the page.
     pub(crate) fn has_neighbours(self) -> bool {
-        self.0 > 1
+        self.0 > PAGE_SIZE
     }
 
-    /// What of the window around the `page` bytes at `address` is in one page
-    /// table, which maps `table` bytes. Both are powers of two, and `address` is
-    /// a multiple of `page`.
-    pub(crate) fn around(self, address: u64, page: u64, table: u64) -> Around {
-        let bytes = self.0.saturating_mul(page).min(table);
-        let before = address & bytes.saturating_sub(1);
+    /// What of the window is around the page at `address`, which is a multiple of a
+    /// page.
+    pub(crate) fn around(self, address: u64) -> Around {
+        let before = address & self.0.saturating_sub(1);
         Around {
             before,
-            behind: bytes.saturating_sub(page).saturating_sub(before),
+            behind: self.0.saturating_sub(PAGE_SIZE).saturating_sub(before),
         }
     }
 }
@@ -60,12 +61,12 @@ impl Around {
         behind: 0,
     };
 
-    /// What is around the `page` bytes at `address` from `start` to `last`, both
-    /// included. Nothing if they are not in there.
+    /// What is around the page at `address` from `start` to `last`, both included.
+    /// Nothing if the page is not in there.
     #[inline]
-    pub(crate) fn within(address: u64, page: u64, start: u64, last: u64) -> Self {
+    pub(crate) fn within(address: u64, start: u64, last: u64) -> Self {
         let around = || {
-            let end = address.checked_add(page.checked_sub(1)?)?;
+            let end = address.checked_add(PAGE_SIZE.saturating_sub(1))?;
             Some(Self {
                 before: address.checked_sub(start)?,
                 behind: last.checked_sub(end)?,
@@ -74,13 +75,13 @@ impl Around {
         around().unwrap_or(Self::NONE)
     }
 
-    /// Where the pages of `page` bytes in there begin, relative to the page in the
-    /// middle, modulo 2^64; without that one.
-    pub(crate) fn offsets(self, page: u64) -> impl Iterator<Item = u64> {
-        let shift = page.checked_ilog2().unwrap_or(0);
+    /// Where the pages in there begin, relative to the page in the middle, modulo
+    /// 2^64; without that one.
+    pub(crate) fn offsets(self) -> impl Iterator<Item = u64> {
         let first = 0_u64.wrapping_sub(self.before);
-        (0..=self.before.saturating_add(self.behind) >> shift)
-            .map(move |index| first.wrapping_add(index << shift))
+        let count = self.before.saturating_add(self.behind) / PAGE_SIZE;
+        (0..=count)
+            .map(move |index| first.wrapping_add(index.wrapping_mul(PAGE_SIZE)))
             .filter(|offset| *offset != 0)
     }
 
@@ -102,74 +103,76 @@ mod tests {
         Around { before, behind }
     }
 
+    const PAGE: u64 = PAGE_SIZE;
+    const TABLE: u64 = 512 * PAGE;
+
     #[test]
     fn window_is_rounded_down_to_a_power_of_two() {
-        for (pages, rounded) in [(0, 1), (1, 1), (2, 2), (3, 2), (16, 16), (31, 16)] {
-            assert_eq!(Window::new(pages), Window(rounded));
-            assert_eq!(Window::new(pages).has_neighbours(), pages > 1);
+        let window = |bytes| Window::new(bytes, TABLE);
+        for (pages, rounded) in [(1, 1), (2, 2), (3, 2), (16, 16), (31, 16), (512, 512)] {
+            assert_eq!(window(pages * PAGE), Window(rounded * PAGE));
+            assert_eq!(window(pages * PAGE).has_neighbours(), pages > 1);
         }
-        assert_eq!(Window::new(u32::MAX), Window(1 << 31));
+        assert_eq!(window(2 * PAGE - 1), Window(PAGE));
+        assert_eq!(window(3 * PAGE + 1), Window(2 * PAGE));
+    }
+
+    #[test]
+    fn window_is_a_page_at_least_and_a_table_at_most() {
+        for bytes in [0, 1, PAGE - 1] {
+            assert_eq!(Window::new(bytes, TABLE), Window(PAGE));
+        }
+        for bytes in [TABLE, TABLE + 1, 2 * TABLE, u64::MAX] {
+            assert_eq!(Window::new(bytes, TABLE), Window(TABLE));
+        }
     }
 
     #[test]
     fn window_is_aligned_to_its_size() {
-        let window = Window::new(4);
-        let at = |address| window.around(address, 0x10, 0x1000);
-        assert_eq!(at(0x100), around(0, 0x30));
-        assert_eq!(at(0x110), around(0x10, 0x20));
-        assert_eq!(at(0x130), around(0x30, 0));
-        assert_eq!(at(u64::MAX - 0xf), around(0x30, 0));
+        let at = |page: u64| Window::new(4 * PAGE, TABLE).around(page * PAGE);
+        assert_eq!(at(16), around(0, 3 * PAGE));
+        assert_eq!(at(17), around(PAGE, 2 * PAGE));
+        assert_eq!(at(19), around(3 * PAGE, 0));
+        let last = u64::MAX / PAGE;
+        assert_eq!(at(last), around(3 * PAGE, 0));
     }
 
     #[test]
     fn window_of_one_page_is_the_page() {
-        for address in [0, 0x110, u64::MAX - 0xf] {
-            assert_eq!(Window::new(1).around(address, 0x10, 0x1000), Around::NONE);
+        for address in [0, 17 * PAGE, u64::MAX - (PAGE - 1)] {
+            assert_eq!(Window::new(PAGE, TABLE).around(address), Around::NONE);
         }
-    }
-
-    #[test]
-    fn window_ends_with_the_page_table() {
-        let huge = Window::new(u32::MAX);
-        assert_eq!(huge.around(0x1010, 0x10, 0x1000), around(0x10, 0xfe0));
-        assert_eq!(huge.around(0x1ff0, 0x10, 0x1000), around(0xff0, 0));
-        // A page as large as what the table maps has none beside it.
-        assert_eq!(huge.around(0x1000, 0x1000, 0x1000), Around::NONE);
-        assert_eq!(
-            huge.around(1 << 40, 1 << 30, 1 << 39),
-            around(0, (1 << 39) - (1 << 30))
-        );
     }
 
     #[test]
     fn within_is_what_is_on_both_sides() {
-        assert_eq!(Around::within(0x20, 0x10, 0, 0x4f), around(0x20, 0x20));
-        assert_eq!(Around::within(0x20, 0x10, 0x20, 0x2f), Around::NONE);
+        let two = 2 * PAGE;
+        assert_eq!(Around::within(two, 0, 5 * PAGE - 1), around(two, two));
+        assert_eq!(Around::within(two, two, 3 * PAGE - 1), Around::NONE);
         assert_eq!(
-            Around::within(0x20, 0x10, 0, u64::MAX),
-            around(0x20, u64::MAX - 0x2f)
+            Around::within(two, 0, u64::MAX),
+            around(two, u64::MAX - (3 * PAGE - 1))
         );
-        let last = u64::MAX - 0xf;
-        assert_eq!(Around::within(last, 0x10, last, u64::MAX), Around::NONE);
+        let last = u64::MAX - (PAGE - 1);
+        assert_eq!(Around::within(last, last, u64::MAX), Around::NONE);
     }
 
     #[test]
     fn within_what_does_not_hold_the_page_is_nothing() {
-        assert_eq!(Around::within(0x20, 0x10, 0x21, 0x4f), Around::NONE);
-        assert_eq!(Around::within(0x20, 0x10, 0, 0x2e), Around::NONE);
-        assert_eq!(Around::within(u64::MAX, 2, 0, u64::MAX), Around::NONE);
-        assert_eq!(Around::within(0x20, 0, 0, 0x4f), Around::NONE);
+        assert_eq!(Around::within(PAGE, PAGE + 1, 5 * PAGE), Around::NONE);
+        assert_eq!(Around::within(PAGE, 0, 2 * PAGE - 2), Around::NONE);
+        assert_eq!(Around::within(u64::MAX, 0, u64::MAX), Around::NONE);
     }
 
     #[test]
     fn offsets_are_those_of_the_neighbours() {
-        let back = |bytes: u64| 0_u64.wrapping_sub(bytes);
-        let mut offsets = around(0x20, 0x10).offsets(0x10);
-        for offset in [back(0x20), back(0x10), 0x10] {
+        let back = |pages: u64| 0_u64.wrapping_sub(pages * PAGE);
+        let mut offsets = around(2 * PAGE, PAGE).offsets();
+        for offset in [back(2), back(1), PAGE] {
             assert_eq!(offsets.next(), Some(offset));
         }
         assert_eq!(offsets.next(), None);
-        assert_eq!(Around::NONE.offsets(0x10).next(), None);
+        assert_eq!(Around::NONE.offsets().next(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use kernel::prelude::*;
+use kernel::rbtree::{RBTree, RBTreeNode};
 
 use crate::abi::IDS;
 use crate::device::DevDax;
@@ -13,29 +14,47 @@ use crate::sys::bus::{BusOps, BusType, Driver, DriverType, Uevent};
 use crate::sys::sysfs::{AttributeList, DriverAttribute, DriverStore, Group, Groups};
 
 /// A device that the user gave to a driver by name. It need not exist.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Id {
     driver: usize,
-    name: DeviceName,
+    region: i32,
+    device: i32,
+}
+
+impl Id {
+    fn new(driver: &Driver, name: &DeviceName) -> Self {
+        Self {
+            driver: driver.key(),
+            region: name.region,
+            device: name.id,
+        }
+    }
 }
 
 /// The ids of all drivers, behind [`IDS`]. C: `dax_device_driver.ids`.
-pub(crate) struct Ids(KVec<Id>);
+pub(crate) struct Ids(RBTree<Id, ()>);
 
 impl Ids {
     /// No ids.
-    pub(crate) const fn new() -> Self {
-        Self(KVec::new())
-    }
-
-    fn position(&self, driver: &Driver, name: &DeviceName) -> Option<usize> {
-        self.0
-            .iter()
-            .position(|id| id.driver == driver.key() && id.name == *name)
+    pub(crate) fn new() -> Self {
+        Self(RBTree::new())
     }
 
     /// Forgets the ids of a driver that is gone.
-    pub(crate) fn forget(&mut self, driver: &Driver) {
-        self.0.retain(|id| id.driver != driver.key());
+    pub(crate) fn forget(&mut self, driver: usize) {
+        loop {
+            let first = Id {
+                driver,
+                region: i32::MIN,
+                device: i32::MIN,
+            };
+            let cursor = self.0.cursor_lower_bound(&first);
+            let found = cursor.map(|cursor| *cursor.current().0);
+            let Some(id) = found.filter(|id| id.driver == driver) else {
+                break;
+            };
+            self.0.remove(&id);
+        }
     }
 }
 
@@ -54,7 +73,7 @@ impl BusOps for DaxBus {
             region: device.region().id(),
             id: device.id(),
         };
-        if IDS.lock().position(driver, &name).is_some() {
+        if has_id(driver, &name) {
             return true;
         }
         let kind = if device.region().is_kmem() {
@@ -71,22 +90,26 @@ impl BusOps for DaxBus {
         env.add(c"MODALIAS=dax:t0")
     }
 
-    /// C: `dax_bus_probe()`.
-    fn probe(device: &DevDax, driver: &Driver) -> Result {
-        device.begin_bind(driver)?;
-        device
-            .c()
-            .probe_with(driver)
-            .inspect_err(|_| device.unbound())?;
-        device.bound();
-        Ok(())
+    /// C: `dax_bus_probe()`, which calls the driver's probe after this.
+    fn prepare(device: &DevDax, driver: &Driver) -> Result {
+        device.begin_bind(driver.kind())
     }
 
-    /// C: `dax_bus_remove()`.
-    fn remove(device: &DevDax, driver: &Driver) {
-        device.c().remove_from(driver);
+    fn bound(device: &DevDax) {
+        device.bound();
+    }
+
+    /// C: `dax_bus_remove()`, which calls the driver's remove before this.
+    fn unbound(device: &DevDax) {
         device.unbound();
     }
+}
+
+/// Whether the user gave the device of that name to `driver`.
+fn has_id(driver: &Driver, name: &DeviceName) -> bool {
+    IDS.lock()
+        .as_ref()
+        .is_some_and(|ids| ids.0.get(&Id::new(driver, name)).is_some())
 }
 
 /// `new_id`: from now on the driver takes the device of that name.
@@ -95,17 +118,14 @@ struct NewId;
 impl DriverStore for NewId {
     /// `EINVAL` if that is no name of a device, `ENOMEM`. C: `new_id_store()`.
     fn store(driver: &Driver, text: &[u8]) -> Result {
-        let name = parse_device_name(text)?;
-        {
+        let id = Id::new(driver, &parse_device_name(text)?);
+        // Of an id that is there already, the node is not needed.
+        let node = RBTreeNode::new(id, (), GFP_KERNEL)?;
+        let spare = {
             let mut ids = IDS.lock();
-            if ids.position(driver, &name).is_none() {
-                let id = Id {
-                    driver: driver.key(),
-                    name,
-                };
-                ids.0.push(id, GFP_KERNEL)?;
-            }
-        }
+            ids.get_or_insert_with(Ids::new).0.insert(node)
+        };
+        drop(spare);
         driver.attach()
     }
 }
@@ -116,11 +136,9 @@ struct RemoveId;
 impl DriverStore for RemoveId {
     /// `EINVAL` if that is no name of a device. C: `remove_id_store()`.
     fn store(driver: &Driver, text: &[u8]) -> Result {
-        let name = parse_device_name(text)?;
-        let mut ids = IDS.lock();
-        if let Some(index) = ids.position(driver, &name) {
-            // The index is in range, so this cannot fail.
-            let _ = ids.0.remove(index);
+        let id = Id::new(driver, &parse_device_name(text)?);
+        if let Some(ids) = IDS.lock().as_mut() {
+            ids.0.remove(&id);
         }
         Ok(())
     }

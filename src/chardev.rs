@@ -2,9 +2,8 @@
 
 //! The `device_dax` driver: `/dev/daxX.Y`.
 //!
-//! C: device.c. Everything that probing acquires is released in reverse order
-//! when the device is unbound: the struct pages last, after the last file lost
-//! its mappings and the last pin of a page is gone.
+//! C: device.c. Everything that probing acquires is released when the device is
+//! unbound, but for struct pages that are still pinned, see [`Drain`].
 
 #![forbid(unsafe_code)]
 
@@ -15,18 +14,18 @@ use kernel::sync::Arc;
 
 use crate::around::Window;
 use crate::device::DevDax;
+use crate::drain::Drain;
 use crate::fault;
 use crate::layout::Entry;
-use crate::range::{Align, PAGE_SHIFT};
-use crate::sys::bus::{Driver, Probe};
+use crate::range::Align;
+use crate::sys::bus::{OwnDriver, Probe};
 use crate::sys::cdev::Cdev;
-use crate::sys::dax_core::Life;
-use crate::sys::device::{device, Ref};
-use crate::sys::pagemap::{self, ExpediteUnmap, Expedited, Mapped};
-use crate::sys::resource::request_mem_region;
+use crate::sys::device::Ref;
+use crate::sys::life::Life;
+use crate::sys::pagemap::{PageMap, PageMapError};
 
 /// C: `device_dax_driver`.
-pub(crate) static DRIVER: Driver = Driver::new::<DeviceDax>();
+pub(crate) static DRIVER: OwnDriver = OwnDriver::new::<DeviceDax>();
 
 /// The driver.
 pub(crate) struct DeviceDax;
@@ -35,16 +34,12 @@ pub(crate) struct DeviceDax;
 /// refer to it for good: a later binding, of other ranges perhaps, is not theirs.
 pub(crate) struct Binding {
     device: Ref<DevDax>,
-    /// The device's alignment, which is also the size of its pages.
-    align: Align,
-    /// The order of these pages in pages of the machine.
-    order: u32,
-    /// Their size in bytes.
+    /// The size of the device's pages, in bytes.
     page_size: usize,
-    /// How many of them a fault maps; `None` for the one.
+    /// What a fault maps around a page; `None` for the page alone.
     window: Option<Window>,
     /// Until the device is unbound.
-    life: Life,
+    life: Arc<Life>,
 }
 
 impl Binding {
@@ -53,28 +48,23 @@ impl Binding {
         &self.device
     }
 
-    /// The size of the device's pages.
-    pub(crate) fn align(&self) -> Align {
-        self.align
-    }
-
-    /// That in bytes.
+    /// The size of the device's pages in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.page_size
     }
 
     /// Its order, in pages of the machine.
     pub(crate) fn order(&self) -> u32 {
-        self.order
+        self.life.order()
     }
 
-    /// How many of them a fault maps; `None` for the one.
+    /// What a fault maps around a page; `None` for the page alone.
     pub(crate) fn window(&self) -> Option<Window> {
         self.window
     }
 
     /// How long the device is bound as it was when the file was opened.
-    pub(crate) fn life(&self) -> &Life {
+    pub(crate) fn life(&self) -> &Arc<Life> {
         &self.life
     }
 }
@@ -89,123 +79,69 @@ impl Probe for DeviceDax {
     /// `EBUSY` if someone has a part of the memory, `ENOMEM`, and what
     /// `devm_memremap_pages()` and `cdev_add()` fail with.
     fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
+        let device = Ref::of(dax);
         let (entries, align) = dax.snapshot()?;
-        // Registered first, so it is what unbinding drops last.
-        let expedite = ExpediteUnmap::register(dev)?;
-        reserve(dax, dev, &entries)?;
-        let mapped = pagemap::map(dev, dax.template(), entries, align)?;
-
-        let order = pagemap::page_order(align);
+        let map = page_map(&device, dev, entries, align)?;
+        let life = map.life().clone();
+        let order = life.order();
+        let drain = Drain::new(&device, map)?;
         let binding = Arc::new(
             Binding {
-                device: Ref::of(dax),
-                align,
-                order,
-                page_size: 1_usize.wrapping_shl(order.saturating_add(PAGE_SHIFT as u32)),
+                device,
+                page_size: usize::try_from(align.bytes()).map_err(|_| EINVAL)?,
                 window: fault::window(order),
-                life: Life::begin(dax.dax()),
+                life,
             },
             GFP_KERNEL,
         )?;
         let mut live = Live {
             binding: binding.clone(),
-            mapped,
+            drain: Some(drain),
             cdev: None,
-            expedite,
         };
-        dax.dax().run();
+        dax.c().dax().run();
         dax.set_binding(Some(binding));
-        live.cdev = Some(Cdev::add::<Binding>(dax, dax.dax())?);
+        live.cdev = Some(Cdev::add::<Binding>(dax)?);
         devres::register(dev, live, GFP_KERNEL)
     }
 }
 
-/// Marks the ranges as in use in `/proc/iomem`, until the device is unbound.
-///
-/// Last range first: they mostly ascend, so each goes to the front of the tree's
-/// list, and so it leaves it. The other way round each walks past all others.
-fn reserve(dax: &DevDax, dev: &Device<Bound>, entries: &[Entry]) -> Result {
-    let mut failed = Ok(());
-    for (index, entry) in entries.iter().enumerate().rev() {
-        let range = entry.range().ok_or(EINVAL)?;
-        if let Err(e) = request_mem_region(dev, dax, range) {
-            failed = Err((index, range, e));
+/// The device's page map. Says which range is taken, as C does.
+fn page_map(
+    device: &Ref<DevDax>,
+    dev: &Device<Bound>,
+    entries: KVVec<Entry>,
+    align: Align,
+) -> Result<PageMap<DevDax>> {
+    PageMap::new(device, entries, align).map_err(|e| match e {
+        PageMapError::Taken { index, range } => {
+            dev_warn!(
+                dev,
+                "mapping{}: {:#x}-{:#x} could not reserve range\n",
+                index,
+                range.start(),
+                range.last()
+            );
+            EBUSY
         }
-    }
-    // The first of those that are taken.
-    failed.map_err(|(index, range, e)| {
-        dev_warn!(
-            dev,
-            "mapping{}: {:#x}-{:#x} could not reserve range\n",
-            index,
-            range.start(),
-            range.last()
-        );
-        e
+        PageMapError::Other(e) => e,
     })
 }
 
 /// A device that can be opened and mapped; dropping it ends that.
 struct Live {
     binding: Arc<Binding>,
-    /// The ranges, as they were when the device was probed.
-    mapped: Mapped,
+    drain: Option<Arc<Drain>>,
     cdev: Option<Cdev>,
-    expedite: Arc<ExpediteUnmap>,
 }
 
 impl Drop for Live {
-    /// Sleeps until no page of the device is mapped or pinned.
+    /// Sleeps, but for no pin.
     fn drop(&mut self) {
-        let dax = self.binding.device();
-        self.binding.life.end();
-        dax.set_binding(None);
+        self.binding.device().set_binding(None);
         drop(self.cdev.take());
-        {
-            let _expedited = Expedited::new();
-            dax.kill();
+        if let Some(drain) = self.drain.take() {
+            drain.begin();
         }
-        wait_until_idle(dax, &self.mapped);
-        self.expedite.begin();
-    }
-}
-
-/// How long to sleep between two looks at a page that is pinned.
-const POLL_MS: u32 = 20;
-/// How often to say that we are waiting.
-const REPORT_MS: u32 = 60_000;
-/// How many pages to look at before others may run.
-const BATCH: usize = 1024;
-
-/// Waits until nobody refers to a page of the device.
-///
-/// `get_user_pages()` takes no reference of the page map, so direct I/O, RDMA,
-/// vfio or a pipe may still use pages that are mapped nowhere. Their struct
-/// pages, and for kmem the memory itself, must not be taken from them. An idle
-/// page stays idle, because it can only be pinned through a mapping.
-fn wait_until_idle(dax: &DevDax, mapped: &Mapped) {
-    let mut waited_ms: u32 = 0;
-    for (index, page) in mapped.pages().enumerate() {
-        if index % BATCH == BATCH - 1 {
-            pagemap::cond_resched();
-        }
-        while !page.is_idle() {
-            if waited_ms % REPORT_MS == POLL_MS {
-                dev_warn!(
-                    device(dax),
-                    "unbind waits until the pinned page at {:#x} is released\n",
-                    page.address()
-                );
-            }
-            pagemap::sleep_idle(POLL_MS);
-            waited_ms = waited_ms.saturating_add(POLL_MS);
-        }
-    }
-    if waited_ms > POLL_MS {
-        dev_info!(
-            device(dax),
-            "pinned pages were released after {} ms\n",
-            waited_ms
-        );
     }
 }

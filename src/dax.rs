@@ -15,7 +15,7 @@
 //! | `struct dev_dax_range[]`, `dax_pgoff_to_phys()` | `layout.rs` |
 //! | `struct dax_mapping` | `mapping.rs` |
 //! | `dax_bus_type`, new_id | `bus.rs` |
-//! | `dev_dax_probe()` | `chardev.rs` |
+//! | `dev_dax_probe()` | `chardev.rs`, `drain.rs`: struct pages that are pinned |
 //! | `dax_fops`, `dax_vm_ops` | `fault.rs`, `around.rs` |
 //! | kstrtoull(), `range_parse()` | `parse.rs` |
 //! | exported symbols | `abi.rs`, `glue.c` |
@@ -34,6 +34,7 @@
 //! | device lock of a device | driver core: probe, remove | everything below |
 //! | sysfs active reference | a show or store handler | everything below |
 //! | edit lock, [`device::DevDax::edit`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
+//! | page map, [`drain::Drain`], per binding | unbinding; the work item that looks at pages | taking struct pages away |
 //! | region lock, [`region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
 //! | ids of drivers, [`abi::IDS`]; binding of a device | match, new_id; open | nothing |
 //!
@@ -51,6 +52,7 @@ mod attrs;
 mod bus;
 mod chardev;
 mod device;
+mod drain;
 mod fault;
 mod layout;
 mod mapping;
@@ -61,7 +63,7 @@ mod region;
 mod space;
 mod sys;
 
-use crate::around::Window;
+use crate::sys::module::Users;
 
 module! {
     type: DaxModule,
@@ -71,31 +73,35 @@ module! {
     license: "GPL v2",
     alias: ["dax:t0*"],
     params: {
-        fault_around: u32 {
-            default: 16,
-            description: "Pages, of the device's alignment, that a page fault maps: a power of two, 1 for the page alone",
+        fault_around_bytes: u64 {
+            default: 4096,
+            description: "What a page fault maps of a device with 4 KiB alignment, in bytes: a power of two, at most 2 MiB; a page or less for the page alone",
         },
     },
 }
 
-/// How many pages a fault maps.
-fn fault_around() -> Window {
+/// What a fault maps of a device with pages of the machine's size, in bytes.
+fn fault_around_bytes() -> u64 {
     // Linux 7.2 has a reference here, 7.3 the value: both can be borrowed as one.
-    Window::new(*module_parameters::fault_around.value().borrow())
+    *module_parameters::fault_around_bytes.value().borrow()
 }
 
-/// The module. Fields are dropped in order: the driver goes before the bus.
+/// The module. Fields are dropped in order: the driver goes before the bus, and the
+/// bus before nobody calls the module any more.
 struct DaxModule {
     _driver: abi::DriverRegistration,
     _bus: abi::BusRegistration,
+    _users: Users,
 }
 
 impl kernel::Module for DaxModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        let users = Users::new();
         let bus = abi::BusRegistration::new()?;
         Ok(Self {
             _driver: abi::DriverRegistration::new(&chardev::DRIVER)?,
             _bus: bus,
+            _users: users,
         })
     }
 }

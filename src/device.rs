@@ -10,6 +10,12 @@
 //! lock that is held while `mappingN` children come and go: their attributes
 //! take no lock, nothing probes them, so nothing that waits for them waits for
 //! the edit lock.
+//!
+//! A device can be written to as soon as `device_add()` has made its files, which is
+//! before `device_add()` is over, and before it may still fail. What is written then
+//! is planned and applied like anything else, since whoever reacts to the uevent does
+//! nothing wrong. But the device has no children until it is registered:
+//! [`DevDax::publish`] makes those that its ranges want by then.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +25,7 @@ use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::lock::mutex::MutexBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::{Arc, Mutex};
+use kernel::warn_on;
 
 use crate::chardev::Binding;
 use crate::layout::{Entry, Layout};
@@ -26,14 +33,19 @@ use crate::mapping::Mapping;
 use crate::range::{Align, PgOff, PhysRange};
 use crate::region::Region;
 use crate::space::{Plan, PlanError, Space};
-use crate::sys::bus::{Driver, DriverType};
-use crate::sys::dax_core::DaxDevice;
-use crate::sys::dev_dax::{CDevDax, Identity};
-use crate::sys::device::{Ref, Registered};
+use crate::sys::bus::DriverType;
+use crate::sys::dev_dax::{CDevDax, Identity, Ranges};
+use crate::sys::device::{Ref, Registered, Unregistered};
+use crate::sys::log::{self, Change};
 use crate::sys::pagemap::{self, Template};
 
-/// The `mappingN` children, in page-offset order, as the edit lock guards them.
-pub(crate) type Mappings = KVVec<Registered<Mapping>>;
+/// The `mappingN` children, as the edit lock guards them.
+pub(crate) struct Mappings {
+    /// In page-offset order: one for each range if the device is published.
+    list: KVVec<Registered<Mapping>>,
+    /// Whether the device may have any: it is registered.
+    published: bool,
+}
 
 /// A device. What changes of it is in its region's
 /// [`Record`](crate::region::Record).
@@ -44,14 +56,18 @@ pub(crate) struct DevDax {
     #[pin]
     c: CDevDax,
     id: i32,
-    dax: DaxDevice,
-    template: Option<Template>,
     #[pin]
     mappings: Mutex<Mappings>,
     /// The binding of the device_dax driver, if it is bound.
     #[pin]
     binding: Mutex<Option<Arc<Binding>>>,
     region: Arc<Region>,
+}
+
+impl AsRef<CDevDax> for DevDax {
+    fn as_ref(&self) -> &CDevDax {
+        &self.c
+    }
 }
 
 /// What a device is made from. C: `struct dev_dax_data`.
@@ -94,14 +110,12 @@ impl DevDax {
     /// misaligned, `EBUSY` if the memory is taken, `ENXIO` if the region is
     /// going away, `ENOMEM`, and what `device_add()` fails with.
     pub(crate) fn create(region: &Arc<Region>, spec: Spec) -> Result<Ref<Self>> {
+        let parent = region.parent()?;
         let id = match (region.is_static(), spec.id) {
             (true, Some(id)) => id,
             (false, None) => region.ids().alloc()?,
             _ => {
-                dev_err!(
-                    region.parent(),
-                    "id does not go with the kind of dax region\n"
-                );
+                dev_err!(parent, "id does not go with the kind of dax region\n");
                 return Err(EINVAL);
             }
         };
@@ -110,67 +124,71 @@ impl DevDax {
                 region.ids().free(id);
             }
         });
-        let device = added?;
-        if let Err(e) = Self::publish(region, &device) {
-            // From here on the region knows the device, and its id.
-            let record = region.lock().remove(id);
-            if let Some(record) = record {
-                region.retire(id, record);
+        let unregistered = added?;
+        let device = unregistered.object().clone();
+        // From here on the region knows the device, and its id.
+        let published = unregistered.register(&parent).and_then(|registered| {
+            let unplaced = region.lock().set_registered(registered);
+            if warn_on!(unplaced.is_some()) {
+                return Err(ENXIO);
             }
-            return Err(e);
+            device.publish()
+        });
+        if let Err(e) = published {
+            let record = region.lock().remove(&device);
+            // Somebody may have deleted it, and then it was created.
+            if let Some(record) = record {
+                region.retire(record);
+                return Err(e);
+            }
         }
         Ok(device)
     }
 
     /// Makes a device, not registered yet, and adds it to the region.
-    fn add(region: &Arc<Region>, id: i32, spec: Spec) -> Result<Ref<Self>> {
+    fn add(region: &Arc<Region>, id: i32, spec: Spec) -> Result<Unregistered<Self>> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let size = spec.size;
         let identity = Identity {
-            region: region.c(),
+            region: region.c().clone(),
             id,
             dynamic: !region.is_static(),
             target_node: region.target_node(),
+            memmap_on_memory: spec.memmap_on_memory,
+            template: spec.template,
         };
-        let device = Ref::new(Self::new(region.clone(), id, spec.template))?;
+        let mut device = Unregistered::new(Self::new(region.clone(), id, identity))?;
         device.set_name(fmt!("dax{}.{}", region.id(), id))?;
-        device.c.set_identity(&identity, &device.dax);
-        device.c.set_memmap_on_memory(spec.memmap_on_memory);
-        if let Some(template) = &device.template {
-            device.c.set_template(template);
-        }
-        device.dax.init_mapping();
-        device.set_bus(&crate::bus::BUS, device.dax.devt());
+        let devt = device.object().c.dax().devt();
+        device.set_bus(&crate::bus::BUS, devt);
 
-        let initial = match size {
+        let initial = match spec.size {
             0 => None,
-            _ => Some(PhysRange::with_size(region.span().start(), size).ok_or(EINVAL)?),
+            size => Some(PhysRange::with_size(region.span().start(), size).ok_or(EINVAL)?),
         };
-        let align = region.align();
-        device.c.set_align(align);
-        let mut state = region.lock();
-        device.c.set_layout(state.insert(id, initial, align, node)?);
-        drop(state);
+        let ranges = Ranges::new(device.object().clone(), region.align());
+        region.lock().insert(ranges, initial, node)?;
+        if let Some(range) = initial {
+            log::range::<Self>(device.object(), Change::Alloc, 0, range);
+        }
         Ok(device)
     }
 
-    /// Registers a device that the region knows, then its first mapping.
-    fn publish(region: &Region, device: &Ref<Self>) -> Result {
-        let registered = device.clone().register(region.parent())?;
-        let unplaced = region.lock().set_registered(device.id, registered);
-        if unplaced.is_some() {
-            return Err(ENXIO);
-        }
-        device.fill_mappings(&mut device.edit())
+    /// The device is registered: from now on it has a mapping for each range.
+    fn publish(&self) -> Result {
+        let mut mappings = self.edit();
+        mappings.published = true;
+        self.fill_mappings(&mut mappings)
     }
 
-    fn new(region: Arc<Region>, id: i32, template: Option<Template>) -> impl PinInit<Self, Error> {
-        try_pin_init!(&this in Self {
-            c <- CDevDax::new(),
+    fn new(region: Arc<Region>, id: i32, identity: Identity) -> impl PinInit<Self, Error> {
+        let mappings = Mappings {
+            list: KVVec::new(),
+            published: false,
+        };
+        try_pin_init!(Self {
+            c <- CDevDax::new(identity),
             id,
-            dax: DaxDevice::new::<Self>(this)?,
-            template,
-            mappings <- new_mutex!(KVVec::new(), "dev_dax::mappings"),
+            mappings <- new_mutex!(mappings, "dev_dax::mappings"),
             binding <- new_mutex!(None, "dev_dax::binding"),
             region,
         }? Error)
@@ -189,16 +207,6 @@ impl DevDax {
     /// What C sees.
     pub(crate) fn c(&self) -> &CDevDax {
         &self.c
-    }
-
-    /// Liveness and the address space of its mappings.
-    pub(crate) fn dax(&self) -> &DaxDevice {
-        &self.dax
-    }
-
-    /// The page map of a static region's owner.
-    pub(crate) fn template(&self) -> Option<&Template> {
-        self.template.as_ref()
     }
 
     /// The binding of the device_dax driver, for files that are opened.
@@ -224,7 +232,7 @@ impl DevDax {
     ///
     /// `ENXIO` if the device is gone.
     pub(crate) fn size(&self) -> Result<u64> {
-        Ok(self.region.lock().record(self)?.layout.size())
+        Ok(self.region.lock().record(self)?.ranges.layout().size())
     }
 
     /// The alignment of its ranges and of mappings of it.
@@ -233,7 +241,7 @@ impl DevDax {
     ///
     /// `ENXIO` if the device is gone.
     pub(crate) fn align(&self) -> Result<Align> {
-        Ok(self.region.lock().record(self)?.align)
+        Ok(self.region.lock().record(self)?.ranges.align())
     }
 
     /// Where its first page is, or would be.
@@ -243,7 +251,7 @@ impl DevDax {
     /// `ENXIO` if the device is gone.
     pub(crate) fn resource(&self) -> Result<u64> {
         let mut state = self.region.lock();
-        let first = state.record(self)?.layout.first();
+        let first = state.record(self)?.ranges.layout().first();
         Ok(first.map_or(self.region.span().start(), |range| range.start()))
     }
 
@@ -255,9 +263,9 @@ impl DevDax {
     pub(crate) fn snapshot(&self) -> Result<(KVVec<Entry>, Align)> {
         let mut entries = KVVec::new();
         let mut state = self.region.lock();
-        let record = state.record(self)?;
-        entries.extend_from_slice(record.layout.entries(), GFP_KERNEL)?;
-        Ok((entries, record.align))
+        let ranges = &state.record(self)?.ranges;
+        entries.extend_from_slice(ranges.layout().entries(), GFP_KERNEL)?;
+        Ok((entries, ranges.align()))
     }
 
     /// Grows or shrinks the device. Sleeps. C: `dev_dax_resize()`.
@@ -292,18 +300,17 @@ impl DevDax {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device is gone or going, `EBUSY` if a driver is bound,
-    /// `EINVAL` if a range does not have that alignment.
+    /// `ENXIO` if the device is gone or going, `EBUSY` if a driver is bound or pages
+    /// are in use, `EINVAL` if a range does not have that alignment.
     pub(crate) fn set_align(&self, align: Align) -> Result {
         let _edit = self.edit();
         let mut state = self.region.lock();
         let (_, record) = state.editable(self)?;
-        if !record.layout.is_aligned(granule(align)) {
+        if !record.ranges.layout().is_aligned(granule(align)) {
+            log::debug(self, c"align_store: align invalid for a range");
             return Err(EINVAL);
         }
-        record.align = align;
-        self.c.set_align(align);
-        Ok(())
+        record.ranges.set_align(align)
     }
 
     /// Whether kmem is to put the memmap into the memory itself. C:
@@ -315,7 +322,8 @@ impl DevDax {
     /// is bound.
     pub(crate) fn set_memmap_on_memory(&self, on: bool) -> Result {
         if on {
-            pagemap::check_memmap_on_memory()?;
+            pagemap::check_memmap_on_memory()
+                .inspect_err(|_| log::debug(self, c"memmap_on_memory is not available"))?;
         }
         let mut state = self.region.lock();
         let record = state.record(self)?;
@@ -339,30 +347,33 @@ impl DevDax {
 
         let (plan, next) = {
             let mut state = self.region.lock();
-            let granule = granule(state.record(self)?.align);
+            let granule = granule(state.record(self)?.ranges.align());
             if !is_aligned(granule) {
+                log::debug(self, c"size_store: size misaligned");
                 return Err(EINVAL);
             }
             let (space, record) = state.editable(self)?;
-            let mut plan = plan(space, &record.layout, granule)?;
+            let mut plan = plan(space, record.ranges.layout(), granule)?;
             if plan.is_empty() {
                 return Ok(());
             }
-            let prepared = plan.prepare(&mut record.layout);
-            // The entries may have moved.
-            self.c.set_layout(&record.layout);
-            prepared?;
+            let mut layout = record.ranges.edit()?;
+            plan.prepare(&mut layout)?;
             space.reserve(&mut plan);
             if plan.added().is_empty() {
-                let last = plan.last_range();
-                plan.apply(space, &mut record.layout);
-                self.c.set_layout(&record.layout);
-                let count = record.layout.len();
+                let old = layout.len();
+                let last = layout.last();
+                let new = plan.last_range();
+                self.log_removed(&layout, plan.removed_ranges());
+                plan.apply(space, &mut layout);
+                let count = layout.len();
+                drop(layout);
                 drop(state);
-                Self::trim(&mut mappings, count, last);
+                self.log_last(count, old, last, new);
+                mappings.trim(count, new);
                 return Ok(());
             }
-            let next = plan.first_added_pgoff(&record.layout);
+            let next = plan.first_added_pgoff(&layout);
             (plan, next)
         };
 
@@ -385,75 +396,106 @@ impl DevDax {
                 return Err(e);
             }
         };
+        let mut layout = match record.ranges.edit() {
+            Ok(layout) => layout,
+            Err(e) => {
+                space.cancel(plan);
+                return Err(e);
+            }
+        };
         let last = plan.last_range();
-        let kept = record.layout.len();
-        plan.apply(space, &mut record.layout);
-        self.c.set_layout(&record.layout);
+        let kept = layout.len();
+        let before = layout.last();
+        plan.apply(space, &mut layout);
+        let new = layout.ranges().skip(kept);
+        for (index, range) in (kept..).zip(new) {
+            log::range(self, Change::Alloc, index, range);
+        }
+        drop(layout);
         drop(state);
-        Self::trim(&mut mappings, kept, last);
+        self.log_last(kept, kept, before, last);
+        mappings.trim(kept, last);
         for mapping in added.drain_all() {
             // The capacity was reserved together with the mappings.
-            let _ = mappings.push(mapping, GFP_KERNEL);
+            warn_on!(mappings.list.push(mapping, GFP_KERNEL).is_err());
         }
         Ok(())
     }
 
-    /// Registers mappings for the ranges that `plan` adds from page `next` on.
+    /// Tells that the last `count` ranges of `layout` are about to be removed.
+    fn log_removed(&self, layout: &Layout, count: usize) {
+        let first = layout.len().saturating_sub(count);
+        for (index, range) in layout.ranges().enumerate().skip(first) {
+            log::range(self, Change::Delete, index, range);
+        }
+    }
+
+    /// Tells that range `count` - 1, which was `old` and the last one of `before`, is
+    /// `new` now.
+    fn log_last(
+        &self,
+        count: usize,
+        before: usize,
+        old: Option<PhysRange>,
+        new: Option<PhysRange>,
+    ) {
+        let Some(new) = new else {
+            return;
+        };
+        let grew = count == before && old.is_some_and(|old| new.last() > old.last());
+        let change = if grew { Change::Extend } else { Change::Shrink };
+        log::range(self, change, count.saturating_sub(1), new);
+    }
+
+    /// Registers mappings for the ranges that `plan` adds from page `next` on; none as
+    /// long as the device is not published.
     fn register_mappings(
         &self,
         mappings: &mut Mappings,
         plan: &Plan,
         mut next: PgOff,
-    ) -> Result<Mappings> {
+    ) -> Result<KVVec<Registered<Mapping>>> {
+        if !mappings.published {
+            return Ok(KVVec::new());
+        }
         let this = Ref::of(self);
         let ranges = plan.added();
-        mappings.reserve(ranges.len(), GFP_KERNEL)?;
+        mappings.list.reserve(ranges.len(), GFP_KERNEL)?;
         let mut added = KVVec::with_capacity(ranges.len(), GFP_KERNEL)?;
-        for (index, range) in (mappings.len()..).zip(ranges) {
+        for (index, range) in (mappings.list.len()..).zip(ranges) {
             added.push(Mapping::register(&this, index, *range, next)?, GFP_KERNEL)?;
             next = next.after(range).ok_or(EOVERFLOW)?;
         }
         Ok(added)
     }
 
-    /// Leaves `count` mappings, the last of which ends where `last` does.
-    fn trim(mappings: &mut Mappings, count: usize, last: Option<PhysRange>) {
-        while mappings.len() > count {
-            drop(mappings.pop());
-        }
-        if let (Some(mapping), Some(range)) = (mappings.last(), last) {
-            mapping.object().set_end(range);
-        }
-    }
-
-    /// Registers the mappings that a new device's ranges do not have yet.
+    /// Registers the mappings that a published device's ranges do not have yet.
     fn fill_mappings(&self, mappings: &mut Mappings) -> Result {
-        loop {
-            let index = mappings.len();
-            let entry = match self.region.lock().record(self)?.layout.entries().get(index) {
-                Some(entry) => *entry,
-                None => return Ok(()),
+        while mappings.published {
+            let index = mappings.list.len();
+            let entry = {
+                let mut state = self.region.lock();
+                let layout = state.record(self)?.ranges.layout();
+                match layout.entries().get(index) {
+                    Some(entry) => *entry,
+                    None => return Ok(()),
+                }
             };
             let range = entry.range().ok_or(EINVAL)?;
-            mappings.reserve(1, GFP_KERNEL)?;
+            mappings.list.reserve(1, GFP_KERNEL)?;
             let mapping = Mapping::register(&Ref::of(self), index, range, entry.pgoff())?;
-            mappings.push(mapping, GFP_KERNEL)?;
+            mappings.list.push(mapping, GFP_KERNEL)?;
         }
+        Ok(())
     }
 
     /// Unregisters all mappings: the device is going.
     pub(crate) fn drop_mappings(&self) {
-        let mappings = core::mem::replace(&mut *self.edit(), KVVec::new());
+        let mut list = core::mem::replace(&mut self.edit().list, KVVec::new());
         // Newest first, as C does it.
-        let mut mappings = mappings;
-        while let Some(mapping) = mappings.pop() {
+        while let Some(mapping) = list.pop() {
             drop(mapping);
         }
-    }
-
-    /// The ranges are about to be freed: shows none to C.
-    pub(crate) fn hide_layout(&self) {
-        self.c.set_layout(&Layout::new());
     }
 
     /// A driver is about to be probed. The core has set `dev->driver`, so every
@@ -462,39 +504,47 @@ impl DevDax {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if there is nothing to bind to.
-    pub(crate) fn begin_bind(&self, driver: &Driver) -> Result {
+    /// Those of [`Record::begin_bind`](crate::region::Record::begin_bind), and `ENXIO`
+    /// if the device is gone.
+    pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
         let _edit = self.edit();
-        let mut state = self.region.lock();
-        let record = state.record(self)?;
-        if record.layout.size() == 0 {
-            return Err(ENXIO);
-        }
-        record.driver = Some(driver.kind());
-        Ok(())
+        self.region.lock().record(self)?.begin_bind(driver)
     }
 
     /// The probe ended well.
     pub(crate) fn bound(&self) {
+        log::debug(self, c"bound");
         if !self.region.is_static() {
-            self.region.lock().sprout(self.id);
+            self.region.lock().sprout(self);
         }
     }
 
     /// The probe failed, or the driver is being unbound.
     pub(crate) fn unbound(&self) {
+        log::debug(self, c"unbound");
         if let Ok(record) = self.region.lock().record(self) {
             record.driver = None;
         }
     }
 
-    /// Ends all access through files of the device: no mapping is left, and no
-    /// new one can be made. Sleeps. C: `kill_dev_dax()`.
+    /// Ends all access to a device that its driver, one of C, makes unavailable:
+    /// whoever asks super.c finds it dead, and nobody has a page of it mapped. Sleeps.
+    /// C: `kill_dev_dax()`.
     pub(crate) fn kill(&self) {
-        self.dax.kill();
-        self.dax.unmap_all();
-        if !self.region.is_static() {
-            self.c.clear_pagemap();
+        self.c.dax().kill();
+        self.c.dax().unmap_all();
+        self.c.clear_pagemap();
+    }
+}
+
+impl Mappings {
+    /// Leaves `count` mappings, the last of which ends where `last` does.
+    fn trim(&mut self, count: usize, last: Option<PhysRange>) {
+        while self.list.len() > count {
+            drop(self.list.pop());
+        }
+        if let (Some(mapping), Some(range)) = (self.list.last(), last) {
+            mapping.object().set_end(range);
         }
     }
 }

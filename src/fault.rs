@@ -15,28 +15,21 @@ use crate::chardev::Binding;
 use crate::device::DevDax;
 use crate::range::PAGE_SHIFT;
 use crate::sys::cdev::CharDev;
-use crate::sys::dax_core::{Alive, DaxDevice, ReadGuard};
-use crate::sys::dev_dax::Page;
+use crate::sys::dax_core::ReadGuard;
+use crate::sys::life::{Life, Page};
+use crate::sys::log;
 use crate::sys::vma::{
-    reject, reject_unaligned, Answer, Area, Fault, VmaDesc, PMD_ORDER, PUD_ORDER,
+    page_table_bytes, reject, reject_unaligned, Answer, Area, Fault, Func, VmaDesc,
 };
 
-/// The name that messages give the handler of faults of 2^`order` pages: what C
-/// calls it.
-fn handler(order: u32) -> &'static CStr {
-    match order {
-        0 => c"__dev_dax_pte_fault",
-        PMD_ORDER => c"__dev_dax_pmd_fault",
-        _ => c"__dev_dax_pud_fault",
-    }
-}
-
-/// How many pages of 2^`order` pages a fault maps; `None` for the one.
-///
-/// Of the largest there is one a table, as good as.
+/// What a fault maps around a page of 2^`order` pages; `None` for the page alone.
 pub(crate) fn window(order: u32) -> Option<Window> {
-    let window = crate::fault_around();
-    (order < PUD_ORDER && window.has_neighbours()).then_some(window)
+    if order != 0 {
+        return None;
+    }
+    // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
+    let window = Window::new(crate::fault_around_bytes(), page_table_bytes() as u64);
+    window.has_neighbours().then_some(window)
 }
 
 impl Binding {
@@ -44,25 +37,13 @@ impl Binding {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device was unbound since the file was opened, `EINVAL` if
-    /// the area is private or not aligned.
-    fn check<'a>(
-        &'a self,
-        area: &impl Area,
-        func: impl Fn() -> &'static CStr,
-        guard: &'a ReadGuard,
-    ) -> Result<Alive<'a>> {
-        let alive = self.life().alive(guard).ok_or(ENXIO)?;
+    /// `EINVAL` if the area is private.
+    fn check(&self, area: &impl Area, func: Func) -> Result {
         if !area.is_shared() {
-            reject(self.device(), func(), c"attempted private mapping");
+            reject(self.device(), func, c"attempted private mapping");
             return Err(EINVAL);
         }
-        let mask = self.mask();
-        if (area.start() | area.end()) & mask != 0 {
-            reject_unaligned(self.device(), func(), area, mask);
-            return Err(EINVAL);
-        }
-        Ok(alive)
+        Ok(())
     }
 
     /// The bits of an address within a page of the device.
@@ -72,23 +53,19 @@ impl Binding {
 
     /// Maps the neighbours of `page`, which was mapped at `start`. That one of them
     /// cannot be mapped is the end of it and nobody's error.
+    #[cold]
     fn map_around(&self, window: Window, fault: &Fault, start: usize, page: Page<'_>) {
-        if fault.is_watched() {
+        if fault.is_random() || fault.is_watched() {
             return;
         }
-        let table = match self.order() {
-            0 => 1 << PAGE_SHIFT << PMD_ORDER,
-            _ => 1 << PAGE_SHIFT << PUD_ORDER,
-        };
-        let bytes = self.align().bytes();
         // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
         let (at, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
         let around = window
-            .around(at, bytes, table)
-            .min(Around::within(at, bytes, first, end.saturating_sub(1)))
+            .around(at)
+            .min(Around::within(at, first, end.saturating_sub(1)))
             .min(page.around());
-        let mut faults = fault.around(start, self.order());
-        for offset in around.offsets(bytes) {
+        let mut faults = fault.around(start);
+        for offset in around.offsets() {
             let mapped = page
                 .neighbour(offset)
                 .is_some_and(|page| faults.insert(&page, offset));
@@ -110,85 +87,110 @@ impl CharDev for Binding {
             .ok_or(ENXIO)
     }
 
-    fn dax(&self) -> &DaxDevice {
-        self.device().dax()
+    fn life(&self) -> &Arc<Life> {
+        Self::life(self)
     }
 
     /// C: `dax_mmap_prepare()`.
     fn mmap(&self, desc: &mut VmaDesc) -> Result {
-        let guard = ReadGuard::new();
-        let func = || c"dax_mmap_prepare";
-        self.check(desc, func, &guard)?;
+        if !Self::life(self).lasts() {
+            return Err(ENXIO);
+        }
+        self.check(desc, Func::Mmap)?;
+        if (desc.start() | desc.end()) & self.mask() != 0 {
+            reject_unaligned(self.device(), Func::Mmap, desc, self.mask());
+            return Err(EINVAL);
+        }
         // What a file is does not change, so no fault asks again.
         if !desc.is_dax() {
-            reject(self.device(), func(), c"vma is not DAX capable");
+            reject(self.device(), Func::Mmap, c"vma is not DAX capable");
             return Err(EINVAL);
         }
         // No page of the device could ever be put into such a mapping.
         let in_page = self.mask() >> PAGE_SHIFT;
         if desc.pgoff() & in_page != 0 {
-            reject(self.device(), func(), c"unaligned offset");
+            reject(self.device(), Func::Mmap, c"unaligned offset");
             return Err(EINVAL);
         }
         desc.set_huge();
+        if self.order() != 0 {
+            // As for hugetlbfs: a guard would split a page of the device, and a
+            // mapping that grew may end inside of one.
+            desc.forbid_expansion();
+        }
         Ok(())
     }
 
     /// Room at an address which is as far from a multiple of the alignment as
-    /// the offset in the device is, so that huge pages fit. C:
-    /// `dax_get_unmapped_area()`.
+    /// the offset in the device is, so that huge pages fit. An address that the user
+    /// wishes for is taken if it is free and fits. C: `dax_get_unmapped_area()`.
     fn unmapped_area(
         &self,
-        addr: usize,
+        hint: usize,
         len: usize,
         pgoff: usize,
-        find: &dyn Fn(usize) -> usize,
+        is_fixed: bool,
+        find: &dyn Fn(usize, usize) -> usize,
     ) -> usize {
+        let offset = pgoff.wrapping_mul(1 << PAGE_SHIFT);
+        let misfit = |addr: usize| offset.wrapping_sub(addr) & self.mask();
+        if hint != 0 {
+            let found = find(hint, len);
+            if is_fixed || self.order() == 0 || (is_address(found) && misfit(found) == 0) {
+                return found;
+            }
+            // The next address that fits, if that is free.
+            let fitting = hint.saturating_add(misfit(hint));
+            let found = find(fitting, len);
+            if found == fitting {
+                return found;
+            }
+        }
         let room = || {
-            let align = self.page_size();
             let offset = pgoff.checked_mul(1 << PAGE_SHIFT)?;
             let end = offset.checked_add(len)?;
-            let first = offset.checked_next_multiple_of(align)?;
-            if addr != 0 || end.checked_sub(first)? < align {
+            let first = offset.checked_next_multiple_of(self.page_size())?;
+            if end.checked_sub(first)? < self.page_size() {
                 return None;
             }
-            let padded = len.checked_add(align)?;
+            let padded = len.checked_add(self.page_size())?;
             offset.checked_add(padded)?;
-            let found = find(padded);
-            // What is not page aligned is an errno.
-            if found & ((1 << PAGE_SHIFT) - 1) != 0 {
-                return None;
-            }
-            found.checked_add(offset.wrapping_sub(found) & self.mask())
+            let found = find(0, padded);
+            is_address(found).then(|| found.checked_add(misfit(found)))?
         };
-        room().unwrap_or_else(|| find(len))
+        room().unwrap_or_else(|| find(0, len))
     }
 
     /// C: `dev_dax_huge_fault()`.
     fn fault(&self, fault: &mut Fault, order: u32) -> Answer {
         let guard = ReadGuard::new();
-        let Ok(alive) = self.check(fault, || handler(order), &guard) else {
+        let Some(alive) = Self::life(self).alive(&guard) else {
             return Answer::SIGBUS;
         };
-        if order != self.order() {
-            return if order < self.order() {
-                Answer::SIGBUS
-            } else {
-                Answer::FALLBACK
-            };
+        if self.check(fault, Func::Fault(order)).is_err() {
+            return Answer::SIGBUS;
         }
-        // All of the page is in the area, whose ends are multiples of its size.
+        if order != self.order() {
+            if order > self.order() {
+                return Answer::FALLBACK;
+            }
+            log::refused_fault(self.device(), order, self.order(), 0);
+            return Answer::SIGBUS;
+        }
+        // A mapping may begin or end inside a page of the device, if it was moved.
         let start = fault.address() & !self.mask();
-        let device = self.device().c();
-        let Some(page) = device.page_at(&alive, fault.pgoff(start), self.align()) else {
+        if start < fault.start() || fault.end().wrapping_sub(start) < self.page_size() {
+            reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
+            return Answer::SIGBUS;
+        }
+        let pgoff = fault.pgoff(start);
+        let Some(page) = alive.page_at(pgoff) else {
+            log::refused_fault(self.device(), order, order, pgoff);
             return Answer::SIGBUS;
         };
-        let answer = fault.insert(&page, order);
+        let answer = fault.insert(&page);
         if let Some(window) = self.window() {
-            // Of what has no neighbours this is all, and soon known.
-            let alone = fault.end().wrapping_sub(fault.start()) == self.page_size()
-                || page.around() == Around::NONE;
-            if answer.is_mapped() && !alone && !fault.is_random() {
+            if answer.is_mapped() {
                 self.map_around(window, fault, start, page);
             }
         }
@@ -207,4 +209,9 @@ impl CharDev for Binding {
     fn page_size(&self) -> usize {
         self.bytes()
     }
+}
+
+/// Whether what `find` found is no errno.
+fn is_address(found: usize) -> bool {
+    found & ((1 << PAGE_SHIFT) - 1) == 0
 }

@@ -7,7 +7,8 @@
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/mm.h>
-#include <linux/sched.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
 #include <linux/userfaultfd_k.h>
 #ifdef CONFIG_X86
 #include <asm/cpufeature.h>
@@ -15,8 +16,10 @@
 #include "glue.h"
 
 /* From kernel/rcu/update.c, which exports them but has no public header. */
+#ifndef CONFIG_TINY_RCU
 void rcu_expedite_gp(void);
 void rcu_unexpedite_gp(void);
+#endif
 
 EXPORT_SYMBOL_GPL(alloc_dax_region);
 EXPORT_SYMBOL_GPL(devm_create_dev_dax);
@@ -92,14 +95,38 @@ int dax_glue_dev_to_node(const struct device *dev)
 	return dev_to_node((struct device *)dev);
 }
 
-/* One reference is what devm_memremap_pages() left on the page. */
-bool dax_glue_pfn_idle(unsigned long pfn)
+void dax_glue_copy_node(struct device *dev, const struct device *from)
 {
-	return page_ref_count(pfn_to_page(pfn)) <= 1;
+	set_dev_node(dev, dev_to_node((struct device *)from));
+}
+
+/*
+ * One reference is what devm_memremap_pages() left on the page. No page table
+ * shows the page any more; so a reference that still belongs to a mapping was
+ * forgotten by the memory manager, and nobody will drop it.
+ */
+static bool page_is_held(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_ref_count(folio) - folio_mapcount(folio) > 1;
+}
+
+unsigned long dax_glue_first_held(unsigned long pfn, unsigned long end,
+				  unsigned int order)
+{
+	for (; pfn < end; pfn += 1UL << order) {
+		struct page *page = pfn_to_page(pfn);
+
+		if (unlikely(page_ref_count(page) > 1) && page_is_held(page))
+			break;
+	}
+	return pfn;
 }
 
 vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
-			       pgoff_t pgoff, unsigned int order)
+			       pgoff_t pgoff, unsigned int order,
+			       unsigned long *touched)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	struct page *page = pfn_to_page(pfn);
@@ -107,18 +134,33 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 
 	/* memory-failure finds the users of a page through these two. */
 	if (!folio->mapping) {
+		unsigned long chunk = pgoff >> (order + DAX_GLUE_CHUNK_SHIFT);
+
 		folio->index = pgoff;
 		folio->mapping = vmf->vma->vm_file->f_mapping;
+		if (touched && !test_bit(chunk, touched))
+			set_bit(chunk, touched);
 	}
+	/*
+	 * With @write an entry that is there is upgraded. Only ask for that where
+	 * there is one: a guard marker, say, is none, and would be complained of.
+	 * A write to a page that was inserted as if read finds it writable.
+	 */
 	if (order == 0)
-		return vmf_insert_page_mkwrite(vmf, page, write);
+		return vmf_insert_page_mkwrite(vmf, page, false);
 	if (order == PMD_ORDER)
-		return vmf_insert_folio_pmd(vmf, folio, write);
+		return vmf_insert_folio_pmd(vmf, folio, write &&
+					    pmd_trans_huge(vmf->orig_pmd));
 #ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
 	if (order == PUD_ORDER)
 		return vmf_insert_folio_pud(vmf, folio, write);
 #endif
 	return VM_FAULT_FALLBACK;
+}
+
+size_t dax_glue_page_table_bytes(void)
+{
+	return PMD_SIZE;
 }
 
 /* device-dax pages are marked on the head, see mf_generic_kill_procs(). */
@@ -144,6 +186,11 @@ void dax_glue_desc_set_huge(struct vm_area_desc *desc)
 	vma_desc_set_flags(desc, VMA_HUGEPAGE_BIT);
 }
 
+void dax_glue_desc_set_dontexpand(struct vm_area_desc *desc)
+{
+	vma_desc_set_flags(desc, VMA_DONTEXPAND_BIT);
+}
+
 bool dax_glue_file_is_dax(const struct file *file)
 {
 	return file_is_dax(file);
@@ -155,25 +202,75 @@ struct device *dax_glue_inode_device(const struct inode *inode)
 	return kobj_to_dev(inode->i_cdev->kobj.parent);
 }
 
-void dax_glue_file_set_mapping(struct file *file, struct address_space *mapping)
+void dax_glue_file_set_mapping(struct inode *inode, struct file *file,
+			       struct address_space *mapping)
 {
 	file->f_mapping = mapping;
 	file->f_wb_err = filemap_sample_wb_err(mapping);
 	file->f_sb_err = file_sample_sb_err(file);
+	/* What statx() tells. */
+	inode_set_flags(inode, S_DAX, S_DAX);
 }
 
-void dax_glue_reject_vma(const struct device *dev, const char *func,
-			 const char *why)
+/* What C calls the handler of faults of that order; none is mmap(). */
+static const char *handler(int order)
 {
-	dev_info_ratelimited(dev, "%s: %s: fail, %s\n", current->comm, func, why);
+	if (order < 0)
+		return "dax_mmap_prepare";
+	if (order == 0)
+		return "__dev_dax_pte_fault";
+	return order == PMD_ORDER ? "__dev_dax_pmd_fault" : "__dev_dax_pud_fault";
 }
 
-void dax_glue_reject_unaligned(const struct device *dev, const char *func,
+void dax_glue_reject_vma(const struct device *dev, int order, const char *why)
+{
+	dev_info_ratelimited(dev, "%s: %s: fail, %s\n", current->comm,
+			     handler(order), why);
+}
+
+void dax_glue_reject_unaligned(const struct device *dev, int order,
 			       unsigned long start, unsigned long end,
 			       unsigned long mask)
 {
 	dev_info_ratelimited(dev, "%s: %s: fail, unaligned vma (%#lx - %#lx, %#lx)\n",
-			     current->comm, func, start, end, mask);
+			     current->comm, handler(order), start, end, mask);
+}
+
+void dax_glue_dbg(const struct device *dev, const char *text)
+{
+	dev_dbg(dev, "%s\n", text);
+}
+
+void dax_glue_dbg_range(const struct device *dev, enum dax_glue_change what,
+			int index, phys_addr_t start, phys_addr_t last)
+{
+	switch (what) {
+	case DAX_GLUE_ALLOC:
+		dev_dbg(dev, "alloc range[%d]: %pa:%pa\n", index, &start, &last);
+		break;
+	case DAX_GLUE_EXTEND:
+		dev_dbg(dev, "extend range[%d]: %#llx:%#llx\n", index,
+			(u64)start, (u64)last);
+		break;
+	case DAX_GLUE_SHRINK:
+		dev_dbg(dev, "shrink range[%d]: %#llx:%#llx\n", index,
+			(u64)start, (u64)last);
+		break;
+	case DAX_GLUE_DELETE:
+		dev_dbg(dev, "delete range[%d]: %#llx:%#llx\n", index,
+			(u64)start, (u64)last);
+		break;
+	}
+}
+
+void dax_glue_dbg_fault(const struct device *dev, unsigned int order,
+			unsigned int own, unsigned long pgoff)
+{
+	if (order < own)
+		dev_dbg(dev, "alignment (%#lx) > fault size (%#lx)\n",
+			PAGE_SIZE << own, PAGE_SIZE << order);
+	else
+		dev_dbg(dev, "pgoff_to_phys(%#lx) failed\n", pgoff);
 }
 
 void dax_glue_resource_conflict(const struct device *dev,
@@ -182,12 +279,30 @@ void dax_glue_resource_conflict(const struct device *dev,
 	dev_err(dev, "dax_region resource conflict for %pR\n", res);
 }
 
+bool dax_glue_has_system_ram(resource_size_t start, resource_size_t size)
+{
+	return region_intersects(start, size, IORESOURCE_SYSTEM_RAM,
+				 IORES_DESC_NONE) != REGION_DISJOINT;
+}
+
 void dax_glue_expedite(bool on)
 {
+#ifndef CONFIG_TINY_RCU
 	if (on)
 		rcu_expedite_gp();
 	else
 		rcu_unexpedite_gp();
+#endif
+}
+
+void dax_glue_synchronize_tasks(void)
+{
+	synchronize_rcu_tasks();
+}
+
+bool dax_glue_must_give_up(struct task_struct *task)
+{
+	return system_state > SYSTEM_RUNNING || fatal_signal_pending(task);
 }
 
 void dax_glue_cond_resched(void)

@@ -16,6 +16,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/pagemap.h>
 #include "../../dax-private.h"
 #include "../../bus.h"
@@ -30,6 +31,16 @@ const vm_flags_t RUST_CONST_HELPER_DAX_VM_MAYSHARE = VM_MAYSHARE;
 const vm_flags_t RUST_CONST_HELPER_DAX_VM_RAND_READ = VM_RAND_READ;
 #endif
 
+/* Pages of a chunk, as an order: what one bit of "touched" stands for. */
+#define DAX_GLUE_CHUNK_SHIFT 9
+
+enum dax_glue_change {
+	DAX_GLUE_ALLOC,
+	DAX_GLUE_EXTEND,
+	DAX_GLUE_SHRINK,
+	DAX_GLUE_DELETE,
+};
+
 /* Implemented in Rust. */
 int dax_rust_bus_init(void);
 phys_addr_t dax_rust_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
@@ -43,24 +54,37 @@ bool dax_glue_memmap_on_memory(void);
 void *dax_glue_memremap_pages(struct device *dev, struct dev_pagemap *pgmap);
 bool dax_glue_pfn_is_of(unsigned long pfn, const struct dev_pagemap *pgmap);
 int dax_glue_dev_to_node(const struct device *dev);
-bool dax_glue_pfn_idle(unsigned long pfn);
+void dax_glue_copy_node(struct device *dev, const struct device *from);
+unsigned long dax_glue_first_held(unsigned long pfn, unsigned long end,
+				  unsigned int order);
 vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
-			       pgoff_t pgoff, unsigned int order);
+			       pgoff_t pgoff, unsigned int order,
+			       unsigned long *touched);
+size_t dax_glue_page_table_bytes(void);
 bool dax_glue_pfn_poisoned(unsigned long pfn);
 bool dax_glue_vma_has_uffd(struct vm_area_struct *vma);
 bool dax_glue_desc_shared(const struct vm_area_desc *desc);
 void dax_glue_desc_set_huge(struct vm_area_desc *desc);
+void dax_glue_desc_set_dontexpand(struct vm_area_desc *desc);
 bool dax_glue_file_is_dax(const struct file *file);
 struct device *dax_glue_inode_device(const struct inode *inode);
-void dax_glue_file_set_mapping(struct file *file, struct address_space *mapping);
-void dax_glue_reject_vma(const struct device *dev, const char *func,
-			 const char *why);
-void dax_glue_reject_unaligned(const struct device *dev, const char *func,
+void dax_glue_file_set_mapping(struct inode *inode, struct file *file,
+			       struct address_space *mapping);
+void dax_glue_reject_vma(const struct device *dev, int order, const char *why);
+void dax_glue_reject_unaligned(const struct device *dev, int order,
 			       unsigned long start, unsigned long end,
 			       unsigned long mask);
+void dax_glue_dbg(const struct device *dev, const char *text);
+void dax_glue_dbg_range(const struct device *dev, enum dax_glue_change what,
+			int index, phys_addr_t start, phys_addr_t last);
+void dax_glue_dbg_fault(const struct device *dev, unsigned int order,
+			unsigned int own, unsigned long pgoff);
 void dax_glue_resource_conflict(const struct device *dev,
 				const struct resource *res);
+bool dax_glue_has_system_ram(resource_size_t start, resource_size_t size);
 void dax_glue_expedite(bool on);
+void dax_glue_synchronize_tasks(void);
+bool dax_glue_must_give_up(struct task_struct *task);
 void dax_glue_cond_resched(void);
 
 #endif /* __DAX_RUST_GLUE_H__ */

@@ -58,10 +58,21 @@ impl Entry {
         (size <= behind.wrapping_add(1)).then_some(phys)
     }
 
-    /// What of the range is before and behind the `size` bytes at `phys`.
-    #[inline]
-    pub(crate) fn around(&self, phys: u64, size: u64) -> Around {
-        Around::within(phys, size, self.start, self.last)
+    /// What of the range is before and behind the page at `phys`.
+    pub(crate) fn around(&self, phys: u64) -> Around {
+        Around::within(phys, self.start, self.last)
+    }
+
+    /// Bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.range().map_or(0, |range| range.size())
+    }
+
+    /// Where the range ends in the device: the page behind it.
+    pub(crate) fn end(&self) -> u64 {
+        self.pgoff()
+            .pages()
+            .saturating_add(PgOff::of_byte(self.size()).pages())
     }
 
     /// Where the range begins in the device.
@@ -340,7 +351,7 @@ mod tests {
         let layout = layout(&[(8, 2), (2, 4)])?;
         let around = |pgoff| {
             let entry = entry_at(layout.entries(), pgoff)?;
-            let around = entry.around(entry.phys(pgoff, PAGE_SIZE)?, PAGE_SIZE);
+            let around = entry.around(entry.phys(pgoff, PAGE_SIZE)?);
             Some((around.before / PAGE_SIZE, around.behind / PAGE_SIZE))
         };
         assert_eq!(around(0), Some((0, 1)));
@@ -348,6 +359,17 @@ mod tests {
         assert_eq!(around(2), Some((0, 3)));
         assert_eq!(around(5), Some((3, 0)));
         assert_eq!(around(6), None);
+        Ok(())
+    }
+
+    #[test]
+    fn entry_has_size_and_end() -> Result<(), Error> {
+        let layout = layout(&[(8, 2), (2, 4)])?;
+        let sizes = |entry: &Entry| (entry.size() / PAGE_SIZE, entry.end());
+        let mut entries = layout.entries().iter().map(sizes);
+        assert_eq!(entries.next(), Some((2, 2)));
+        assert_eq!(entries.next(), Some((4, 6)));
+        assert_eq!(entries.next(), None);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 
 use crate::device::DevDax;
 use crate::range::{PgOff, PhysRange};
-use crate::sys::device::{device, Dev, DeviceType, Ref, Registered};
+use crate::sys::device::{device, Dev, DeviceType, Ref, Registered, Unregistered};
 use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
 
 /// One range of a device in sysfs. C: `struct dax_mapping`.
@@ -43,7 +43,7 @@ impl Mapping {
         range: PhysRange,
         pgoff: PgOff,
     ) -> Result<Registered<Self>> {
-        let mapping = Ref::new(try_pin_init!(Self {
+        let mut mapping = Unregistered::new(try_pin_init!(Self {
             dev <- Dev::new(),
             start: range.start(),
             last: Atomic::new(range.last()),

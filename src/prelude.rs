@@ -12,6 +12,7 @@ pub(crate) use kernel::error::code::{EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE};
 pub(crate) use kernel::error::Error;
 pub(crate) use kernel::page::PAGE_SHIFT;
 pub(crate) use kernel::rbtree::{RBTree, RBTreeNodeReservation};
+pub(crate) use kernel::warn_on;
 
 #[cfg(CONFIG_DEV_DAX_RUST_KUNIT_TEST)]
 pub(crate) use kernel::prelude::kunit_tests;

@@ -8,28 +8,32 @@
 //! mutex, [`Region::lock`]. It is held for look-ups and for applying a plan,
 //! never while a device is registered or unregistered, never while a driver is
 //! probed or removed, and never while waiting for a sysfs reader or writer.
+//!
+//! A [`Record`] belongs to one device, from [`State::insert`] on, and nothing finds a
+//! record by a number that another device may have by then: whoever has a device
+//! shows it.
 
 #![forbid(unsafe_code)]
 
 use kernel::device::Device;
-use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::aref::ARef;
 use kernel::sync::lock::mutex::MutexBackend;
 use kernel::sync::lock::Guard;
-use kernel::sync::{Arc, Mutex};
+use kernel::sync::{Arc, CondVar, Mutex};
+use kernel::{new_condvar, new_mutex, warn_on};
 
 use crate::device::{DevDax, Spec};
-use crate::layout::Layout;
 use crate::range::{Align, PhysRange};
 use crate::space::Space;
 use crate::sys::bus::DriverType;
-use crate::sys::dev_dax::CRegion;
-use crate::sys::device::{has_driver, Ref, Registered};
+use crate::sys::dev_dax::{CRegion, Ranges};
+use crate::sys::device::{has_driver, Registered};
 use crate::sys::ida::Ida;
-use crate::sys::resource::Span;
+use crate::sys::resource::{has_system_ram, Span};
 use crate::sys::sysfs::AddedGroups;
+use crate::sys::task::Waiter;
 
 /// Who says which devices a region has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,21 +66,24 @@ pub(crate) struct Config {
 ///
 /// Lives in an `Arc`, see [`Region::new`].
 #[pin_data]
-#[repr(C)]
 pub(crate) struct Region {
-    /// What C sees; first, so that the addresses are the same.
-    #[pin]
-    c: CRegion,
+    /// What C sees.
+    c: Arc<CRegion>,
     config: Config,
-    parent: ARef<Device>,
     #[pin]
     ids: Ida,
     #[pin]
     state: Mutex<State>,
+    /// Notified when a device has drained, and when nobody should wait for that.
+    #[pin]
+    drained: CondVar,
 }
 
 /// What changes in a region.
 pub(crate) struct State {
+    /// The device that the region hangs off, while it is in service. It may be gone
+    /// before the last reference of the region.
+    parent: Option<ARef<Device>>,
     /// The parent is being unbound: nothing may be added or changed any more.
     dead: bool,
     /// What of the span is free.
@@ -88,20 +95,26 @@ pub(crate) struct State {
     seed: Option<i32>,
     /// The device that the user created last.
     youngest: Option<i32>,
+    /// How many devices drain, those that are gone included.
+    draining: usize,
+    /// Who waits until none does.
+    waiter: Option<Waiter>,
 }
 
 /// What a region knows of a device.
 pub(crate) struct Record {
-    /// Its memory. Does not change while a driver is bound.
-    pub(crate) layout: Layout,
-    /// Start, length and page offset of each range are multiples of it.
-    pub(crate) align: Align,
+    /// The device, and its memory. Does not change while a driver is bound.
+    pub(crate) ranges: Ranges<DevDax>,
     /// The driver that is bound or being bound.
     pub(crate) driver: Option<DriverType>,
+    /// kmem was bound once. What it gave to the page allocator may still be there.
+    was_kmem: bool,
+    /// The device was unbound, and pages of it are still pinned.
+    draining: bool,
     /// Whether a driver ever was bound: then it is no seed.
     sprouted: bool,
-    /// The device; `None` until it is registered.
-    device: Option<Registered<DevDax>>,
+    /// `None` until the device is registered.
+    registered: Option<Registered<DevDax>>,
 }
 
 /// The region's lock, held.
@@ -115,20 +128,23 @@ impl Region {
     /// `ENOMEM`.
     pub(crate) fn new(parent: &Device, config: Config) -> Result<Arc<Self>> {
         let state = State {
+            parent: Some(parent.into()),
             dead: false,
             space: Space::new(config.span)?,
             devices: RBTree::new(),
             seed: None,
             youngest: None,
+            draining: 0,
+            waiter: None,
         };
-        let (id, target_node, align) = (config.id, config.target_node, config.align);
+        let c = CRegion::new(config.id, config.target_node, config.align)?;
         Arc::pin_init(
             try_pin_init!(Self {
-                c: CRegion::new(id, target_node, align),
+                c,
                 config,
-                parent: parent.into(),
                 ids <- Ida::new(),
                 state <- new_mutex!(state, "dax_region::state"),
+                drained <- new_condvar!("dax_region::drained"),
             }? Error),
             GFP_KERNEL,
         )
@@ -165,12 +181,16 @@ impl Region {
     }
 
     /// The device that the region hangs off.
-    pub(crate) fn parent(&self) -> &Device {
-        &self.parent
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if the region is not in service any more.
+    pub(crate) fn parent(&self) -> Result<ARef<Device>> {
+        self.lock().parent.clone().ok_or(ENXIO)
     }
 
     /// What C sees.
-    pub(crate) fn c(&self) -> &CRegion {
+    pub(crate) fn c(&self) -> &Arc<CRegion> {
         &self.c
     }
 
@@ -215,8 +235,8 @@ impl Region {
                 return Err(ENOSPC);
             }
         }
-        let id = DevDax::create(self, Spec::empty())?.id();
-        self.lock().set_youngest(id);
+        let device = DevDax::create(self, Spec::empty())?;
+        self.lock().set_youngest(&device);
         Ok(())
     }
 
@@ -224,64 +244,133 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if there is no such device; `EBUSY` if it has a size or a driver,
-    /// or is the one that keeps `/sys/bus/dax` populated, id 0.
+    /// `ENXIO` if there is no such device; `EBUSY` if it has a size or a driver, is
+    /// not created yet, has pinned pages, or is the one that keeps `/sys/bus/dax`
+    /// populated, id 0.
     pub(crate) fn delete(&self, id: i32) -> Result {
-        let device = self.lock().device(id)?.clone();
+        let device = {
+            let state = self.lock();
+            let record = state.devices.get(&id).ok_or(ENXIO)?;
+            record.ranges.device().clone()
+        };
         let record = {
             // A resize that is under way ends first.
             let _edit = device.edit();
             let mut state = self.lock();
             let record = state.record(&device)?;
-            if id == 0 || has_driver::<DevDax>(&device) || record.layout.size() != 0 {
+            if id == 0
+                || has_driver::<DevDax>(&device)
+                || record.registered.is_none()
+                || record.draining
+                || record.ranges.layout().size() != 0
+            {
                 return Err(EBUSY);
             }
-            state.remove(id).ok_or(ENXIO)?
+            state.remove(&device).ok_or(ENXIO)?
         };
-        self.retire(id, record);
+        self.retire(record);
         Ok(())
     }
 
     /// Unregisters a device that was taken out of the region and frees what it
     /// had. Sleeps; no lock is held. C: `unregister_dev_dax()`.
-    pub(crate) fn retire(&self, id: i32, mut record: Record) {
-        if let Some(registered) = record.device.take() {
-            let device = registered.object().clone();
-            device.drop_mappings();
-            drop(registered);
-            device.hide_layout();
-        }
-        self.lock().space.release_all(&mut record.layout);
+    pub(crate) fn retire(&self, mut record: Record) {
+        let device = record.ranges.device().clone();
+        device.drop_mappings();
+        // Unbinds the driver.
+        drop(record.registered.take());
+        self.lock().release(&mut record);
         if !self.is_static() {
-            self.ids.free(id);
+            self.ids.free(device.id());
         }
+        // C sees no ranges any more. This may be the last reference of the device
+        // but ours.
+        drop(record);
     }
 
-    /// Takes the region out of service: the parent is being unbound.
+    /// Takes the region out of service: the parent is being unbound. Sleeps until no
+    /// device drains, or nobody should wait for that any more.
     ///
     /// The owner has removed the region's attributes already, so nobody creates
     /// or deletes devices; writers to devices' attributes find them gone.
     fn shut_down(&self) {
         loop {
-            let Some((id, record)) = self.lock().remove_any() else {
+            let Some(record) = self.lock().remove_any() else {
                 break;
             };
-            self.retire(id, record);
+            self.retire(record);
+        }
+        self.wait_until_drained();
+        let parent = self.lock().parent.take();
+        drop(parent);
+    }
+
+    /// The memory may be taken away when the parent is unbound, and then nobody may
+    /// still use it. This waits under the lock of the parent, which is the one that is
+    /// going, and under no other.
+    ///
+    /// The task is in state D, where the hung-task detector sees it. It gives up when
+    /// it is killed, since it may have pinned the pages itself, and when the machine
+    /// goes down, which waits for the parent's lock. The struct pages and reservations
+    /// of pinned memory then go on without the region.
+    fn wait_until_drained(&self) {
+        let mut state = self.lock();
+        if state.draining == 0 {
+            return;
+        }
+        let parent = state.parent.clone();
+        if let Some(parent) = &parent {
+            dev_warn!(
+                parent,
+                "waits for pinned pages of {} devices\n",
+                state.draining
+            );
+        }
+        state.waiter = Some(Waiter::current());
+        while state.draining > 0 && state.waiter.is_some() {
+            self.drained.wait(&mut state);
+        }
+        let gave_up = state.waiter.take().is_none();
+        let left = state.draining;
+        drop(state);
+        if let Some(parent) = parent.filter(|_| gave_up) {
+            dev_warn!(parent, "leaves pinned pages of {} devices\n", left);
+        }
+    }
+
+    /// `device` was unbound, and pages of it are still pinned: until
+    /// [`Region::has_drained`] it can be neither bound nor changed.
+    pub(crate) fn begins_to_drain(&self, device: &DevDax) {
+        let mut state = self.lock();
+        state.draining = state.draining.saturating_add(1);
+        // A device that is being retired has no record any more.
+        if let Ok(record) = state.record(device) {
+            record.draining = true;
+        }
+    }
+
+    /// No page of `device` is pinned any more, and its struct pages are gone.
+    pub(crate) fn has_drained(&self, device: &DevDax) {
+        let mut state = self.lock();
+        if let Ok(record) = state.record(device) {
+            record.draining = false;
+        }
+        warn_on!(state.draining == 0);
+        state.draining = state.draining.saturating_sub(1);
+        self.drained.notify_all();
+    }
+
+    /// `device` still drains: lets go of a waiter that must not wait any longer.
+    pub(crate) fn still_drains(&self) {
+        let mut state = self.lock();
+        if state.waiter.as_ref().is_some_and(Waiter::must_give_up) {
+            state.waiter = None;
+            self.drained.notify_all();
         }
     }
 }
 
 impl State {
-    /// The registered device `id`.
-    ///
-    /// # Errors
-    ///
-    /// `ENXIO` if there is none.
-    fn device(&self, id: i32) -> Result<&Ref<DevDax>> {
-        let record = self.devices.get(&id).ok_or(ENXIO)?;
-        Ok(record.device.as_ref().ok_or(ENXIO)?.object())
-    }
-
     /// The record of `device`.
     ///
     /// # Errors
@@ -298,11 +387,11 @@ impl State {
     /// `ENXIO` if the device is gone.
     pub(crate) fn parts(&mut self, device: &DevDax) -> Result<(&mut Space, &mut Record)> {
         let record = self.devices.get_mut(&device.id()).ok_or(ENXIO)?;
-        match &record.device {
-            // The id may have been given to another device since.
-            Some(other) if !core::ptr::eq::<DevDax>(&**other.object(), device) => Err(ENXIO),
-            _ => Ok((&mut self.space, record)),
+        // The id may have been given to another device since.
+        if !record.ranges.device().is(device) {
+            return Err(ENXIO);
         }
+        Ok((&mut self.space, record))
     }
 
     /// Like [`State::parts`], for a writer: nothing in use may be changed.
@@ -310,16 +399,16 @@ impl State {
     /// # Errors
     ///
     /// `ENXIO` if the device or the region is gone or going, `EBUSY` if a driver
-    /// is bound.
+    /// is bound, pages are pinned, or kmem left memory online.
     pub(crate) fn editable(&mut self, device: &DevDax) -> Result<(&mut Space, &mut Record)> {
         if self.dead {
             return Err(ENXIO);
         }
-        let parts = self.parts(device)?;
-        if has_driver(device) {
+        let (space, record) = self.parts(device)?;
+        if has_driver(device) || record.draining || record.has_system_ram() {
             return Err(EBUSY);
         }
-        Ok(parts)
+        Ok((space, record))
     }
 
     /// What of the region is free.
@@ -336,47 +425,52 @@ impl State {
     /// [`Space::take_exact`] fails with; nothing is changed then.
     pub(crate) fn insert(
         &mut self,
-        id: i32,
+        mut ranges: Ranges<DevDax>,
         initial: Option<PhysRange>,
-        align: Align,
         node: RBTreeNodeReservation<i32, Record>,
-    ) -> Result<&Layout> {
+    ) -> Result {
         if self.dead {
             return Err(ENXIO);
         }
+        let id = ranges.device().id();
         if self.devices.get(&id).is_some() {
             return Err(EEXIST);
         }
-        let mut layout = Layout::new();
         if let Some(range) = initial {
-            self.space.take_exact(&mut layout, range, align)?;
+            let align = ranges.align();
+            self.space.take_exact(&mut *ranges.edit()?, range, align)?;
         }
         let record = Record {
-            layout,
-            align,
+            ranges,
             driver: None,
+            was_kmem: false,
+            draining: false,
             sprouted: false,
-            device: None,
+            registered: None,
         };
         self.devices.insert(node.into_node(id, record));
-        Ok(&self.devices.get(&id).ok_or(ENXIO)?.layout)
+        Ok(())
     }
 
-    /// The device that was added as `id` is registered now. Gives it back if it
-    /// was removed: it must not be unregistered under the lock.
+    /// The device that was added is registered now. Gives it back if it was removed,
+    /// which nobody does before: it must not be unregistered under the lock.
     pub(crate) fn set_registered(
         &mut self,
-        id: i32,
         device: Registered<DevDax>,
     ) -> Option<Registered<DevDax>> {
-        match self.devices.get_mut(&id) {
-            Some(record) => record.device.replace(device),
-            None => Some(device),
+        match self.parts(device.object()) {
+            Ok((_, record)) => record.registered.replace(device),
+            Err(_) => Some(device),
         }
     }
 
-    /// Takes a device out of the region: from now on it is gone for everyone.
-    pub(crate) fn remove(&mut self, id: i32) -> Option<Record> {
+    /// Takes `device` out of the region: from now on it is gone for everyone.
+    pub(crate) fn remove(&mut self, device: &DevDax) -> Option<Record> {
+        self.parts(device).ok()?;
+        self.remove_id(device.id())
+    }
+
+    fn remove_id(&mut self, id: i32) -> Option<Record> {
         let record = self.devices.remove(&id)?;
         if self.seed == Some(id) {
             self.seed = None;
@@ -388,29 +482,69 @@ impl State {
     }
 
     /// Takes the device with the highest id out of the region.
-    fn remove_any(&mut self) -> Option<(i32, Record)> {
+    fn remove_any(&mut self) -> Option<Record> {
         let id = *self.devices.cursor_back()?.current().0;
-        Some((id, self.remove(id)?))
+        self.remove_id(id)
     }
 
-    /// The user created device `id`. It may be bound already, or gone.
-    fn set_youngest(&mut self, id: i32) {
-        if let Some(record) = self.devices.get(&id) {
-            if !record.sprouted {
-                self.seed.get_or_insert(id);
+    /// Frees the memory of a device that was taken out of the region.
+    fn release(&mut self, record: &mut Record) {
+        match record.ranges.edit() {
+            Ok(mut layout) => self.space.release_all(&mut layout),
+            // A driver is there that cannot be there; its memory stays taken.
+            Err(_) => {
+                warn_on!(true);
             }
-            self.youngest = Some(id);
         }
     }
 
-    /// A driver was bound to `id`, which therefore is no seed any more.
-    pub(crate) fn sprout(&mut self, id: i32) {
-        if let Some(record) = self.devices.get_mut(&id) {
-            record.sprouted = true;
+    /// The user created `device`. It may be bound already, or gone.
+    fn set_youngest(&mut self, device: &DevDax) {
+        let Ok(record) = self.record(device) else {
+            return;
+        };
+        if !record.sprouted {
+            self.seed.get_or_insert(device.id());
         }
-        if self.seed == Some(id) {
+        self.youngest = Some(device.id());
+    }
+
+    /// A driver was bound to `device`, which therefore is no seed any more.
+    pub(crate) fn sprout(&mut self, device: &DevDax) {
+        let Ok(record) = self.record(device) else {
+            return;
+        };
+        record.sprouted = true;
+        if self.seed == Some(device.id()) {
             self.seed = None;
         }
+    }
+}
+
+impl Record {
+    /// A driver is about to be bound: from here on the ranges stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if there is nothing to bind to, `EBUSY` if pages are pinned since the
+    /// last time.
+    pub(crate) fn begin_bind(&mut self, driver: DriverType) -> Result {
+        if self.draining {
+            return Err(EBUSY);
+        }
+        if self.ranges.layout().size() == 0 {
+            return Err(ENXIO);
+        }
+        self.ranges.pin();
+        self.driver = Some(driver);
+        self.was_kmem |= driver == DriverType::Kmem;
+        Ok(())
+    }
+
+    /// Whether kmem left a part of the memory with the page allocator. Such memory
+    /// is nobody else's until it is offline.
+    fn has_system_ram(&self) -> bool {
+        self.was_kmem && self.ranges.layout().ranges().any(has_system_ram)
     }
 }
 

@@ -8,6 +8,7 @@ use kernel::error::{from_result, to_result};
 use kernel::prelude::*;
 use kernel::str::as_char_ptr_in_const_context;
 use kernel::types::Opaque;
+use kernel::warn_on;
 
 use super::dev_dax::CDevDax;
 use super::device::{FromDevice, Object};
@@ -16,15 +17,24 @@ use super::sysfs::{DriverAttribute, Groups};
 /// What a bus does; C: the callbacks of `struct bus_type`.
 pub(crate) trait BusOps: Sized + 'static {
     /// The devices of the bus.
-    type Device: Object;
+    type Device: Object + AsRef<CDevDax>;
     /// Whether `driver` may bind to `device`. Under no lock of this driver.
     fn matches(device: &Self::Device, driver: &Driver) -> bool;
     /// Adds variables to a uevent.
     fn uevent(env: &mut Uevent<'_>) -> Result;
-    /// Binds `driver` to `device`; the device lock is held.
-    fn probe(device: &Self::Device, driver: &Driver) -> Result;
-    /// Unbinds; managed resources of the driver go after this.
-    fn remove(device: &Self::Device, driver: &Driver);
+    /// `driver` is about to be bound to `device`, whose lock is held: its ranges
+    /// must be pinned, see [`Ranges::pin`](super::dev_dax::Ranges::pin). Then the
+    /// driver's own probe is called.
+    ///
+    /// # Errors
+    ///
+    /// What binding fails with; the driver's probe is not called.
+    fn prepare(device: &Self::Device, driver: &Driver) -> Result;
+    /// The driver's own probe ended well; the device lock is held.
+    fn bound(device: &Self::Device);
+    /// The driver's own probe failed, or its remove was called. What it left to
+    /// `devres` goes after this. The device lock is held.
+    fn unbound(device: &Self::Device);
 }
 
 /// The environment of a uevent.
@@ -74,20 +84,30 @@ impl<B: BusOps> BusType<B> {
         self.0.get().cast_const()
     }
 
-    /// Registers the bus. Once; may sleep.
+    /// Registers the bus. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// Called once, as long as the result was not dropped.
     ///
     /// # Errors
     ///
     /// What `bus_register()` fails with.
-    pub(crate) fn register(&'static self) -> Result {
-        // SAFETY: A static bus with valid callbacks.
-        to_result(unsafe { bindings::bus_register(self.as_ptr()) })
+    pub(crate) unsafe fn register(&'static self) -> Result<RegisteredBus<B>> {
+        // SAFETY: A static bus with valid callbacks, not registered.
+        to_result(unsafe { bindings::bus_register(self.as_ptr()) })?;
+        Ok(RegisteredBus(self))
     }
+}
 
-    /// Unregisters the bus; after the last driver and device are gone.
-    pub(crate) fn unregister(&'static self) {
-        // SAFETY: The caller registered it; the module is about to go.
-        unsafe { bindings::bus_unregister(self.as_ptr()) };
+/// A bus that is registered; dropping it unregisters it. The last driver and
+/// device are gone by then.
+pub(crate) struct RegisteredBus<B: BusOps>(&'static BusType<B>);
+
+impl<B: BusOps> Drop for RegisteredBus<B> {
+    fn drop(&mut self) {
+        // SAFETY: It was registered, and only here is that undone.
+        unsafe { bindings::bus_unregister(self.0.as_ptr()) };
     }
 }
 
@@ -129,7 +149,14 @@ unsafe extern "C" fn probe_callback<B: BusOps>(dev: *mut bindings::device) -> ke
     // SAFETY: The core set the driver and holds the device lock.
     let driver = unsafe { Driver::from_device_driver((*dev).driver) };
     from_result(|| {
-        B::probe(device, driver)?;
+        B::prepare(device, driver)?;
+        // The driver reads the ranges without a lock.
+        if warn_on!(!device.as_ref().is_pinned()) {
+            return Err(EINVAL);
+        }
+        // SAFETY: The core probes this device with this driver.
+        unsafe { driver.call_probe(device.as_ref()) }.inspect_err(|_| B::unbound(device))?;
+        B::bound(device);
         Ok(0)
     })
 }
@@ -142,7 +169,9 @@ unsafe extern "C" fn remove_callback<B: BusOps>(dev: *mut bindings::device) {
     let device = unsafe { B::Device::from_device(dev) };
     // SAFETY: As in `probe_callback`; the core clears it later.
     let driver = unsafe { Driver::from_device_driver((*dev).driver) };
-    B::remove(device, driver);
+    // SAFETY: The core unbinds this device from this driver.
+    unsafe { driver.call_remove(device.as_ref()) };
+    B::unbound(device);
 }
 
 /// `enum dax_driver_type`.
@@ -156,7 +185,8 @@ pub(crate) enum DriverType {
     Fsdev,
 }
 
-/// `struct dax_device_driver`: ours, or one of a C module.
+/// A driver that is on the dax bus, ours or one of a C module: `struct
+/// dax_device_driver`.
 #[repr(transparent)]
 pub(crate) struct Driver(Opaque<bindings::dax_device_driver>);
 
@@ -164,15 +194,6 @@ pub(crate) struct Driver(Opaque<bindings::dax_device_driver>);
 unsafe impl Sync for Driver {}
 
 impl Driver {
-    /// A driver of this crate, to be registered.
-    pub(crate) const fn new<P: Probe>() -> Self {
-        // SAFETY: All zeroes is a valid `struct dax_device_driver`.
-        let mut raw: bindings::dax_device_driver = unsafe { core::mem::zeroed() };
-        raw.type_ = bindings::dax_driver_type_DAXDRV_DEVICE_TYPE;
-        raw.probe = Some(driver_probe_callback::<P>);
-        Self(Opaque::new(raw))
-    }
-
     /// The driver around `drv`.
     ///
     /// # Safety
@@ -188,7 +209,7 @@ impl Driver {
     ///
     /// # Safety
     ///
-    /// `driver` is valid throughout `'a`.
+    /// `driver` is a driver of the dax bus and is registered throughout `'a`.
     pub(crate) unsafe fn from_raw<'a>(driver: *mut bindings::dax_device_driver) -> &'a Self {
         // SAFETY: By the contract.
         unsafe { &*driver.cast_const().cast::<Self>() }
@@ -211,23 +232,31 @@ impl Driver {
 
     /// Calls the driver's own probe.
     ///
+    /// # Safety
+    ///
+    /// The core probes `dev` with this driver.
+    ///
     /// # Errors
     ///
     /// What it fails with.
-    pub(super) fn call_probe(&self, dev: &CDevDax) -> Result {
+    unsafe fn call_probe(&self, dev: &CDevDax) -> Result {
         // SAFETY: Set before registration, which refuses a driver without it.
         let Some(probe) = (unsafe { (*self.0.get()).probe }) else {
             return Err(EINVAL);
         };
-        // SAFETY: The bus probes `dev` with this driver.
+        // SAFETY: By the contract.
         to_result(unsafe { probe(dev.as_ptr()) })
     }
 
     /// Calls the driver's own remove, if it has one.
-    pub(super) fn call_remove(&self, dev: &CDevDax) {
+    ///
+    /// # Safety
+    ///
+    /// The core unbinds `dev` from this driver.
+    unsafe fn call_remove(&self, dev: &CDevDax) {
         // SAFETY: Set before registration and constant.
         if let Some(remove) = unsafe { (*self.0.get()).remove } {
-            // SAFETY: The bus unbinds `dev` from this driver.
+            // SAFETY: By the contract.
             unsafe { remove(dev.as_ptr()) };
         }
     }
@@ -242,46 +271,68 @@ impl Driver {
         to_result(unsafe { bindings::driver_attach(&raw mut (*self.0.get()).drv) })
     }
 
-    /// Puts the driver on `bus` (C: `__dax_driver_register()`). May probe.
-    ///
-    /// # Safety
-    ///
-    /// The driver is not registered, valid until [`Driver::unregister`], and
-    /// belongs to `module`; `name` is valid as long.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` without a probe function; what `driver_register()` fails with.
-    pub(crate) unsafe fn register<B: BusOps>(
-        &self,
-        bus: &'static BusType<B>,
-        module: *mut bindings::module,
-        name: *const kernel::ffi::c_char,
-    ) -> Result {
-        let raw = self.0.get();
-        // SAFETY: By the contract nobody else uses the driver yet.
-        unsafe {
-            if (*raw).probe.is_none() {
-                return Err(EINVAL);
-            }
-            bindings::INIT_LIST_HEAD(&raw mut (*raw).ids);
-            (*raw).drv.owner = module;
-            (*raw).drv.name = name;
-            (*raw).drv.mod_name = name;
-            (*raw).drv.bus = bus.as_ptr();
-        }
-        // SAFETY: The driver is complete, and valid by the contract.
-        to_result(unsafe { bindings::driver_register(&raw mut (*raw).drv) })
-    }
-
     /// Unbinds the driver from all its devices and takes it off the bus.
     ///
     /// # Safety
     ///
-    /// The driver is registered.
+    /// This is the end of its registration.
     pub(crate) unsafe fn unregister(&self) {
-        // SAFETY: By the contract.
+        // SAFETY: By the type it is registered.
         unsafe { bindings::driver_unregister(&raw mut (*self.0.get()).drv) };
+    }
+}
+
+/// Puts `driver` on `bus` (C: `__dax_driver_register()`). May sleep, and may probe.
+///
+/// # Safety
+///
+/// The driver is valid and not registered, and stays valid until
+/// [`Driver::unregister`]. It belongs to `module`. `name` is valid as long.
+///
+/// # Errors
+///
+/// `EINVAL` without a probe function; what `driver_register()` fails with.
+pub(crate) unsafe fn register_driver<B: BusOps>(
+    driver: *mut bindings::dax_device_driver,
+    bus: &'static BusType<B>,
+    module: *mut bindings::module,
+    name: *const kernel::ffi::c_char,
+) -> Result {
+    // SAFETY: By the contract nobody else uses the driver yet.
+    unsafe {
+        if (*driver).probe.is_none() {
+            return Err(EINVAL);
+        }
+        bindings::INIT_LIST_HEAD(&raw mut (*driver).ids);
+        (*driver).drv.owner = module;
+        (*driver).drv.name = name;
+        (*driver).drv.mod_name = name;
+        (*driver).drv.bus = bus.as_ptr();
+    }
+    // SAFETY: The driver is complete, and valid by the contract.
+    to_result(unsafe { bindings::driver_register(&raw mut (*driver).drv) })
+}
+
+/// A driver of this crate, which may be registered.
+#[repr(transparent)]
+pub(crate) struct OwnDriver(Opaque<bindings::dax_device_driver>);
+
+// SAFETY: The driver core guards what changes in it.
+unsafe impl Sync for OwnDriver {}
+
+impl OwnDriver {
+    /// A driver, to be registered.
+    pub(crate) const fn new<P: Probe>() -> Self {
+        // SAFETY: All zeroes is a valid `struct dax_device_driver`.
+        let mut raw: bindings::dax_device_driver = unsafe { core::mem::zeroed() };
+        raw.type_ = bindings::dax_driver_type_DAXDRV_DEVICE_TYPE;
+        raw.probe = Some(driver_probe_callback::<P>);
+        Self(Opaque::new(raw))
+    }
+
+    /// The C pointer.
+    pub(crate) fn as_ptr(&'static self) -> *mut bindings::dax_device_driver {
+        self.0.get()
     }
 }
 

@@ -9,15 +9,17 @@ use kernel::error::{from_result, to_result};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::dax_core::DaxDevice;
+use super::dev_dax::CDevDax;
 use super::device::{FromDevice, Object};
+use super::life::Life;
+use super::module::THIS_MODULE;
 use super::vma::{Answer, Fault, VmaDesc};
 
 /// What a character device does. A file carries an `Arc<Self>` from open to
 /// release.
 pub(crate) trait CharDev: Sized + Send + Sync + 'static {
     /// The device whose `devt` is opened.
-    type Device: Object;
+    type Device: Object + AsRef<CDevDax>;
 
     /// `open(2)`: what the new file belongs to.
     ///
@@ -25,22 +27,25 @@ pub(crate) trait CharDev: Sized + Send + Sync + 'static {
     ///
     /// What `open(2)` fails with.
     fn open(device: &Self::Device) -> Result<Arc<Self>>;
-    /// The dax device behind the file's mappings.
-    fn dax(&self) -> &DaxDevice;
+    /// Whose pages the file's mappings show.
+    fn life(&self) -> &Arc<Life>;
     /// `mmap(2)`: whether the mapping may be made.
     ///
     /// # Errors
     ///
     /// What `mmap(2)` fails with.
     fn mmap(&self, desc: &mut VmaDesc) -> Result;
-    /// `mmap(2)`: where a mapping of `len` bytes from page `pgoff` should go,
-    /// given a function that finds room for so many bytes.
+    /// `mmap(2)`: where a mapping of `len` bytes from page `pgoff` should go. `hint` is
+    /// where the user wants it, or must have it if that `is_fixed`; 0 is anywhere.
+    /// `find` finds room for so many bytes, given a hint; what is no multiple of a page
+    /// is an errno.
     fn unmapped_area(
         &self,
-        addr: usize,
+        hint: usize,
         len: usize,
         pgoff: usize,
-        find: &dyn Fn(usize) -> usize,
+        is_fixed: bool,
+        find: &dyn Fn(usize, usize) -> usize,
     ) -> usize;
     /// A page fault of size 2^`order` pages.
     fn fault(&self, fault: &mut Fault, order: u32) -> Answer;
@@ -74,21 +79,21 @@ impl Cdev {
     /// # Errors
     ///
     /// `ENOMEM`, and what `cdev_add()` fails with.
-    pub(crate) fn add<C: CharDev>(device: &C::Device, dax: &DaxDevice) -> Result<Self> {
+    pub(crate) fn add<C: CharDev>(device: &C::Device) -> Result<Self> {
         // SAFETY: Has no precondition.
         let cdev = NonNull::new(unsafe { bindings::cdev_alloc() }).ok_or(ENOMEM)?;
         let raw = cdev.as_ptr();
         // SAFETY: Fresh and ours.
         unsafe {
             (*raw).ops = Ops::<C>::FILE;
-            (*raw).owner = this_module();
+            (*raw).owner = THIS_MODULE;
         }
         let dev = super::device::as_raw(super::device::device(device));
         // SAFETY: The cdev is fresh; while files refer to it, it refers to the
         // device, from which `open_callback` finds its way.
         unsafe { bindings::cdev_set_parent(raw, &raw mut (*dev).kobj) };
         // SAFETY: Complete; the number is the device's own.
-        let added = to_result(unsafe { bindings::cdev_add(raw, dax.devt(), 1) });
+        let added = to_result(unsafe { bindings::cdev_add(raw, device.as_ref().dax().devt(), 1) });
         if added.is_err() {
             // SAFETY: Drops the reference that cdev_alloc() gave us. cdev_add()
             // takes one of the parent only when it succeeds.
@@ -109,22 +114,6 @@ impl Drop for Cdev {
         unsafe { bindings::cdev_del(self.0.as_ptr()) };
     }
 }
-
-/// This module, whose code must stay while a file is open.
-pub(crate) fn this_module() -> *mut bindings::module {
-    THIS_MODULE
-}
-
-#[cfg(MODULE)]
-const THIS_MODULE: *mut bindings::module = {
-    extern "C" {
-        // Its type does not matter, only where it is.
-        static __this_module: u8;
-    }
-    (&raw const __this_module).cast_mut().cast()
-};
-#[cfg(not(MODULE))]
-const THIS_MODULE: *mut bindings::module = core::ptr::null_mut();
 
 struct Ops<C>(PhantomData<C>);
 
@@ -181,7 +170,7 @@ unsafe extern "C" fn open_callback<C: CharDev>(
         // Only the file points to the shared address space. The inode that was
         // opened may outlive the device, and a pointer in it would dangle.
         // SAFETY: The file is being opened; the mapping lives as long as `data`.
-        unsafe { bindings::dax_glue_file_set_mapping(file, data.dax().mapping()) };
+        unsafe { bindings::dax_glue_file_set_mapping(inode, file, data.life().mapping()) };
         // SAFETY: The file is being opened, so it is ours.
         unsafe { (*file).private_data = Arc::into_raw(data).cast_mut().cast() };
         Ok(0)
@@ -228,12 +217,13 @@ unsafe extern "C" fn unmapped_area_callback<C: CharDev>(
     pgoff: kernel::ffi::c_ulong,
     flags: kernel::ffi::c_ulong,
 ) -> kernel::ffi::c_ulong {
-    let find = |len| {
-        // SAFETY: The arguments are those of our own call, but for the length.
-        unsafe { bindings::mm_get_unmapped_area(file, addr, len, pgoff, flags) }
+    let find = |hint, len| {
+        // SAFETY: The arguments are those of our own call, but for hint and length.
+        unsafe { bindings::mm_get_unmapped_area(file, hint, len, pgoff, flags) }
     };
+    let is_fixed = flags & bindings::MAP_FIXED as kernel::ffi::c_ulong != 0;
     // SAFETY: The file is open.
-    unsafe { file_data::<C>(file) }.unmapped_area(addr, len, pgoff, &find)
+    unsafe { file_data::<C>(file) }.unmapped_area(addr, len, pgoff, is_fixed, &find)
 }
 
 /// # Safety

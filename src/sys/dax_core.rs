@@ -6,7 +6,6 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::error::from_err_ptr;
 use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Acquire, ordering::Release, Atomic};
 use kernel::types::{NotThreadSafe, Opaque};
 
 /// A dax device that is ours.
@@ -35,13 +34,13 @@ struct MappingOps(Opaque<bindings::address_space_operations>);
 unsafe impl Sync for MappingOps {}
 
 impl DaxDevice {
-    /// Allocates a dax device for `owner`, dead until a driver is bound. Sleeps
+    /// Allocates the dax device of `owner`, dead until a driver is bound. Sleeps
     /// for an SRCU grace period.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new<T>(owner: NonNull<T>) -> Result<Self> {
+    pub(super) fn new(owner: NonNull<bindings::dev_dax>) -> Result<Self> {
         let owner = owner.as_ptr().cast();
         // SAFETY: `owner` is only stored. fsdev gets it back while the device
         // is alive, which is within its owner's life.
@@ -55,6 +54,9 @@ impl DaxDevice {
         // SAFETY: As above.
         unsafe { bindings::set_dax_nomc(raw) };
         this.kill();
+        // SAFETY: The mapping is valid, and with no mapping alive nobody
+        // calls its operations.
+        unsafe { (*this.mapping()).a_ops = MAPPING_OPS.0.get().cast_const() };
         Ok(this)
     }
 
@@ -78,13 +80,6 @@ impl DaxDevice {
     pub(crate) fn devt(&self) -> bindings::dev_t {
         // SAFETY: The inode is valid; the field is constant.
         unsafe { (*self.inode()).i_rdev }
-    }
-
-    /// Prepares the address space for mappings; nothing is mapped yet.
-    pub(crate) fn init_mapping(&self) {
-        // SAFETY: The mapping is valid, and with no mapping alive nobody
-        // calls its operations.
-        unsafe { (*self.mapping()).a_ops = MAPPING_OPS.0.get().cast_const() };
     }
 
     /// From now on the device is alive, for everyone who asks super.c.
@@ -112,68 +107,6 @@ impl Drop for DaxDevice {
         // SAFETY: By the type invariant we own a reference. The device is dead:
         // unbinding a driver kills it.
         unsafe { bindings::put_dax(self.as_ptr()) };
-    }
-}
-
-/// One life of a dax device: from binding a driver, when its struct pages are in
-/// place, to unbinding it. A later binding is another life.
-///
-/// Unlike `dax_alive()` it tells these apart, and costs the fault path no call
-/// into super.c.
-pub(crate) struct Life {
-    dax: *mut bindings::dax_device,
-    /// See [`Alive::is_overridden`].
-    overridden: bool,
-    lasts: Atomic<bool>,
-}
-
-// SAFETY: The pointer is only compared.
-unsafe impl Send for Life {}
-// SAFETY: As above.
-unsafe impl Sync for Life {}
-
-impl Life {
-    /// A life of `dax` begins. Its struct pages are in place, and whoever takes
-    /// them away ends this life before, by [`Life::end`].
-    pub(crate) fn begin(dax: &DaxDevice) -> Self {
-        Self {
-            dax: dax.as_ptr(),
-            // SAFETY: Has no precondition.
-            overridden: unsafe { bindings::dax_glue_pgoff_to_phys_overridden() },
-            lasts: Atomic::new(true),
-        }
-    }
-
-    /// The end: the caller goes on with [`DaxDevice::kill`], which waits for those
-    /// who have an [`Alive`] of it.
-    pub(crate) fn end(&self) {
-        self.lasts.store(false, Release);
-    }
-
-    /// Whether it lasted just now.
-    pub(crate) fn lasts(&self) -> bool {
-        self.lasts.load(Acquire)
-    }
-
-    /// Whether it lasts, which it then does for as long as `guard` is there.
-    pub(crate) fn alive<'a>(&'a self, _guard: &'a ReadGuard) -> Option<Alive<'a>> {
-        self.lasts().then_some(Alive(self))
-    }
-}
-
-/// A device that is alive: bound to a driver, its struct pages in place, until
-/// the [`ReadGuard`] goes that this was made with.
-pub(crate) struct Alive<'a>(&'a Life);
-
-impl Alive<'_> {
-    /// The device, to compare it.
-    pub(super) fn dax(&self) -> *mut bindings::dax_device {
-        self.0.dax
-    }
-
-    /// Whether somebody else's `dax_pgoff_to_phys()` must be asked where a page is.
-    pub(super) fn is_overridden(&self) -> bool {
-        self.0.overridden
     }
 }
 

@@ -2,133 +2,143 @@
 
 //! `struct dev_dax`: what kmem, fsdev and nfit_test read of a device.
 //!
-//! The truth is in the region's [`Record`](crate::region::Record); this is its
-//! shadow in the C layout. It is written only while no driver is bound or is
-//! being bound (see `bus::probe()`), and read by drivers only while they are.
+//! C reads the ranges without a lock, while a driver is bound. [`Ranges`] owns them,
+//! with what C sees of them, and lets nobody change them while C may be reading.
 
-use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
+use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::sync::Arc;
 use kernel::types::Opaque;
+use kernel::warn_on;
 
-use super::bus::Driver;
-use super::dax_core::{Alive, DaxDevice};
+use super::dax_core::DaxDevice;
+use super::device::{has_driver, Object, Ref};
 use super::pagemap::Template;
-use crate::around::Around;
-use crate::layout::{entry_at, Entry, Layout};
-use crate::range::{Align, PAGE_SHIFT};
+use crate::layout::{Entry, Layout};
+use crate::range::Align;
 
-/// `struct dev_dax`, at the start of a `DevDax`.
-#[repr(transparent)]
-pub(crate) struct CDevDax(Opaque<bindings::dev_dax>);
+/// `struct dev_dax`, at the start of a device, and all that it points to but the
+/// ranges.
+#[pin_data]
+#[repr(C)]
+pub(crate) struct CDevDax {
+    #[pin]
+    raw: Opaque<bindings::dev_dax>,
+    /// `raw.dax_dev`.
+    dax: DaxDevice,
+    /// `raw.pgmap`, in a static region.
+    template: Option<Template>,
+    /// `raw.region`.
+    region: Arc<CRegion>,
+    /// A driver was probed since the ranges were changed last.
+    pinned: Atomic<bool>,
+}
 
 // SAFETY: See the module's description for who writes and reads when; the
 // embedded `struct device` is the driver core's.
 unsafe impl Send for CDevDax {}
 // SAFETY: As above.
 unsafe impl Sync for CDevDax {}
-// SAFETY: `Opaque` may hold any bit pattern.
-unsafe impl Zeroable for CDevDax {}
 
 /// What never changes in a `struct dev_dax`.
 pub(crate) struct Identity {
     /// The region, as `struct dax_region`.
-    pub(crate) region: *const CRegion,
+    pub(crate) region: Arc<CRegion>,
     /// Instance id, Y of daxX.Y.
     pub(crate) id: i32,
     /// Whether the region chose the id.
     pub(crate) dynamic: bool,
     /// Where kmem puts the memory, -1 for nowhere.
     pub(crate) target_node: i32,
+    /// Whether kmem is to put the memmap into the memory itself.
+    pub(crate) memmap_on_memory: bool,
+    /// The page map that the owner of a static region brings along.
+    pub(crate) template: Option<Template>,
 }
 
 impl CDevDax {
-    /// A zeroed `struct dev_dax`.
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init::init_zeroed::<Self>()
+    /// A `struct dev_dax` without ranges. Its `struct device` is zeroed.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(identity: Identity) -> impl PinInit<Self, Error> {
+        let Identity {
+            region,
+            id,
+            dynamic,
+            target_node,
+            memmap_on_memory,
+            template,
+        } = identity;
+        try_pin_init!(&this in Self {
+            // CAST: It begins with its `struct dev_dax`.
+            dax: DaxDevice::new(this.cast())?,
+            template,
+            region,
+            raw <- {
+                let dax = dax.as_ptr();
+                let region = region.as_ptr();
+                let pgmap = template.as_ref().map_or(core::ptr::null_mut(), Template::as_ptr);
+                Opaque::ffi_init(move |raw: *mut bindings::dev_dax| {
+                    // SAFETY: `raw` is ours to initialise, and zeroes are valid.
+                    unsafe {
+                        raw.write_bytes(0, 1);
+                        (*raw).region = region;
+                        (*raw).dax_dev = dax;
+                        (*raw).id = id;
+                        (*raw).dyn_id = dynamic;
+                        (*raw).target_node = target_node;
+                        (*raw).memmap_on_memory = memmap_on_memory;
+                        // Where fsdev looks for it.
+                        (*raw).pgmap = pgmap;
+                    }
+                })
+            },
+            pinned: Atomic::new(false),
+        }? Error)
     }
 
     /// The C pointer.
     pub(super) fn as_ptr(&self) -> *mut bindings::dev_dax {
-        self.0.get()
+        self.raw.get()
     }
 
-    /// Fills in what never changes. Before the device is registered.
-    pub(crate) fn set_identity(&self, identity: &Identity, dax: &DaxDevice) {
-        let raw = self.0.get();
-        // SAFETY: The device is not registered, so only the caller knows it.
-        unsafe {
-            (*raw).region = identity.region.cast_mut().cast();
-            (*raw).dax_dev = dax.as_ptr();
-            (*raw).id = identity.id;
-            (*raw).dyn_id = identity.dynamic;
-            (*raw).target_node = identity.target_node;
-        }
+    /// Liveness and the address space of the device's mappings.
+    pub(crate) fn dax(&self) -> &DaxDevice {
+        &self.dax
     }
 
-    /// Shows `layout` to C. The layout's entries must stay where they are until
-    /// the next call; no driver is bound.
-    pub(crate) fn set_layout(&self, layout: &Layout) {
-        let entries = layout.entries();
-        let raw = self.0.get();
-        let count = i32::try_from(entries.len()).unwrap_or(i32::MAX);
-        let ranges = if entries.is_empty() {
-            core::ptr::null_mut()
-        } else {
-            // CAST: `Entry` has the layout of `struct dev_dax_range`, see abi.rs.
-            entries.as_ptr().cast_mut().cast()
-        };
-        // SAFETY: No driver reads these while none is bound.
-        unsafe {
-            (*raw).nr_range = count;
-            (*raw).ranges = ranges;
-        }
+    /// The page map of a static region's owner.
+    pub(crate) fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
     }
 
-    /// Shows the alignment to C. No driver is bound.
-    pub(crate) fn set_align(&self, align: Align) {
-        let align = u32::try_from(align.bytes()).unwrap_or(0);
-        // SAFETY: No driver reads it while none is bound.
-        unsafe { (*self.0.get()).align = align };
+    /// Whether the ranges stay as they are for as long as a driver is there.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned.load(Relaxed)
     }
 
     /// Whether kmem is to put the memmap into the memory itself.
     pub(crate) fn memmap_on_memory(&self) -> bool {
         // SAFETY: The device is alive; a racing write is one of two answers.
-        unsafe { core::ptr::read_volatile(&raw const (*self.0.get()).memmap_on_memory) }
+        unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).memmap_on_memory) }
     }
 
-    /// Sets [`CDevDax::memmap_on_memory`]. kmem is not bound.
+    /// Sets [`CDevDax::memmap_on_memory`], which kmem reads when it is probed.
     pub(crate) fn set_memmap_on_memory(&self, on: bool) {
-        // SAFETY: The device is alive; only kmem reads it, at probe.
-        unsafe { core::ptr::write_volatile(&raw mut (*self.0.get()).memmap_on_memory, on) };
+        // SAFETY: The device is alive; a racing read is one of two answers.
+        unsafe { core::ptr::write_volatile(&raw mut (*self.as_ptr()).memmap_on_memory, on) };
     }
 
-    /// Hands a static region's page map template to the device, which is where
-    /// fsdev looks for it. Before the device is registered.
-    pub(crate) fn set_template(&self, template: &Template) {
-        // SAFETY: The device is not registered, so only the caller knows it.
-        unsafe { (*self.0.get()).pgmap = template.as_ptr() };
-    }
-
-    /// A dynamic device's page map belongs to the driver that made it; forget it.
+    /// A dynamic device's page map belongs to the driver that made it, and goes
+    /// with it: forget it. That driver calls this while it is being unbound.
     pub(crate) fn clear_pagemap(&self) {
-        // SAFETY: Called when that driver is being unbound.
-        unsafe { (*self.0.get()).pgmap = core::ptr::null_mut() };
-    }
-
-    /// Calls `driver`'s probe for this device.
-    ///
-    /// # Errors
-    ///
-    /// What it fails with.
-    pub(crate) fn probe_with(&self, driver: &Driver) -> Result {
-        driver.call_probe(self)
-    }
-
-    /// Calls `driver`'s remove for this device.
-    pub(crate) fn remove_from(&self, driver: &Driver) {
-        driver.call_remove(self);
+        if self.template.is_none() {
+            // SAFETY: Only the driver that is being unbound uses it.
+            unsafe { (*self.as_ptr()).pgmap = core::ptr::null_mut() };
+        }
     }
 
     /// The ranges that C sees.
@@ -137,117 +147,168 @@ impl CDevDax {
     ///
     /// `raw` is of a [`CDevDax`], and a driver is bound for `'a`, so that they do
     /// not change.
-    #[inline]
     pub(crate) unsafe fn entries<'a>(raw: *const bindings::dev_dax) -> &'a [Entry] {
         // SAFETY: By the contract nobody writes them.
         let (ranges, count) = unsafe { ((*raw).ranges, (*raw).nr_range) };
-        match NonNull::new(ranges) {
-            // SAFETY: `set_layout` showed that many entries, whose layout abi.rs
-            // asserts; they stay where they are by the contract.
-            // CAST: `set_layout` shows no negative number.
-            Some(ranges) => unsafe {
-                core::slice::from_raw_parts(ranges.as_ptr().cast(), count as usize)
-            },
-            None => &[],
+        if ranges.is_null() {
+            return &[];
         }
-    }
-
-    /// The page of `size` bytes that page offset `pgoff` of the device shows.
-    /// `None` if it is not inside one range, or not aligned to its size.
-    ///
-    /// Where nfit_test put its own `dax_pgoff_to_phys()` in the way it is asked.
-    #[inline(always)]
-    pub(crate) fn page_at<'a>(
-        &self,
-        alive: &'a Alive<'a>,
-        pgoff: u64,
-        size: Align,
-    ) -> Option<Page<'a>> {
-        let raw = self.0.get();
-        // SAFETY: Set before the device was registered, and constant.
-        if unsafe { (*raw).dax_dev } != alive.dax() {
-            return None;
-        }
-        let (entry, phys) = if !alive.is_overridden() {
-            // SAFETY: The device is alive, so it is bound.
-            let entry = entry_at(unsafe { Self::entries(raw) }, pgoff)?;
-            (Some(entry), entry.phys(pgoff, size.bytes())?)
-        } else {
-            // SAFETY: The device is alive, so it is bound, so its ranges do not
-            // change.
-            let phys = unsafe {
-                bindings::dax_pgoff_to_phys(
-                    raw,
-                    pgoff as kernel::ffi::c_ulong,
-                    size.bytes() as kernel::ffi::c_ulong,
-                )
-            };
-            if phys == bindings::phys_addr_t::MAX {
-                return None;
-            }
-            (None, phys)
-        };
-        Page::new(entry, phys, pgoff, size)
+        // SAFETY: `Ranges::show` showed that many entries, whose layout abi.rs
+        // asserts; they stay where they are by the contract.
+        // CAST: `Ranges::show` shows no negative number.
+        unsafe { core::slice::from_raw_parts(ranges.cast_const().cast(), count as usize) }
     }
 }
 
-/// A page of a live device.
+/// The ranges of a device and their alignment, and what C sees of them.
 ///
 /// # Invariants
 ///
-/// The `size` bytes at `phys` are the device's, `phys` is a multiple of `size`, and
-/// they are in the range of `entry`, if there is one.
-#[derive(Clone, Copy)]
-pub(crate) struct Page<'a> {
-    /// The range; `None` if nobody knows what is contiguous.
-    entry: Option<&'a Entry>,
-    phys: u64,
-    pgoff: u64,
-    size: Align,
+/// C sees the entries of `layout`, where they are, or none.
+pub(crate) struct Ranges<T: Object + AsRef<CDevDax>> {
+    device: Ref<T>,
+    layout: Layout,
+    align: Align,
 }
 
-impl<'a> Page<'a> {
-    /// `None` if the page is not aligned: a page table entry for it would show the
-    /// memory before it.
-    #[inline]
-    fn new(entry: Option<&'a Entry>, phys: u64, pgoff: u64, size: Align) -> Option<Self> {
-        // INVARIANT: Just checked; the rest is the caller's.
-        size.is_aligned(phys).then_some(Self {
-            entry,
-            phys,
-            pgoff,
-            size,
-        })
+impl<T: Object + AsRef<CDevDax>> Ranges<T> {
+    /// No ranges, to be multiples of `align`.
+    pub(crate) fn new(device: Ref<T>, align: Align) -> Self {
+        let this = Self {
+            device,
+            layout: Layout::new(),
+            align,
+        };
+        // INVARIANT: C sees none.
+        this.show();
+        this
     }
 
-    /// Its first page frame.
-    #[inline]
-    pub(super) fn pfn(&self) -> kernel::ffi::c_ulong {
-        (self.phys >> PAGE_SHIFT) as kernel::ffi::c_ulong
+    /// The device.
+    pub(crate) fn device(&self) -> &Ref<T> {
+        &self.device
     }
 
-    /// Where in the device it is, in pages.
-    #[inline]
-    pub(super) fn pgoff(&self) -> kernel::ffi::c_ulong {
-        self.pgoff as kernel::ffi::c_ulong
+    /// The ranges.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
-    /// What of its range is before and behind it.
-    #[inline]
-    pub(crate) fn around(&self) -> Around {
-        let around = |entry: &Entry| entry.around(self.phys, self.size.bytes());
-        self.entry.map_or(Around::NONE, around)
+    /// Start, length and page offset of each range are multiples of it.
+    pub(crate) fn align(&self) -> Align {
+        self.align
     }
 
-    /// The page of the same size `bytes`, modulo 2^64, behind this one, if it is in
-    /// the same range.
-    pub(crate) fn neighbour(&self, bytes: u64) -> Option<Self> {
-        let phys = self.phys.wrapping_add(bytes);
-        // A range is contiguous in the device too.
-        let before = (self.phys >> PAGE_SHIFT).wrapping_sub(phys >> PAGE_SHIFT);
-        let pgoff = self.pgoff.wrapping_sub(before);
-        let found = self.entry?.phys(pgoff, self.size.bytes())?;
-        Self::new(self.entry, found, pgoff, self.size)
+    /// Shows C what there is. Nobody reads it while no driver is there.
+    fn show(&self) {
+        let entries = self.layout.entries();
+        let raw = self.c().as_ptr();
+        let count = i32::try_from(entries.len());
+        let ranges = if entries.is_empty() || warn_on!(count.is_err()) {
+            core::ptr::null_mut()
+        } else {
+            // CAST: `Entry` has the layout of `struct dev_dax_range`, see abi.rs.
+            entries.as_ptr().cast_mut().cast()
+        };
+        // SAFETY: The callers made sure that no driver reads these.
+        unsafe {
+            (*raw).nr_range = count.unwrap_or(0);
+            (*raw).ranges = ranges;
+            (*raw).align = u32::try_from(self.align.bytes()).unwrap_or(0);
+        }
+    }
+
+    /// Shows C no ranges. Nobody reads them while no driver is there.
+    fn hide(&self) {
+        let raw = self.c().as_ptr();
+        // SAFETY: The callers made sure that no driver reads these.
+        unsafe {
+            (*raw).nr_range = 0;
+            (*raw).ranges = core::ptr::null_mut();
+        }
+    }
+
+    fn c(&self) -> &CDevDax {
+        (*self.device).as_ref()
+    }
+
+    /// A driver is about to be probed: from now on the ranges stay as they are,
+    /// until the driver core says that no driver is there.
+    pub(crate) fn pin(&mut self) {
+        self.c().pinned.store(true, Relaxed);
+    }
+
+    /// Makes sure that no driver reads the ranges.
+    fn unpin(&mut self) -> Result {
+        // A driver that came after this look calls `pin` first, for which it has to
+        // wait until the caller lets go of `self`.
+        if self.c().is_pinned() && has_driver(&*self.device) {
+            return Err(EBUSY);
+        }
+        self.c().pinned.store(false, Relaxed);
+        Ok(())
+    }
+
+    /// To change the ranges.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while a driver may read them.
+    pub(crate) fn edit(&mut self) -> Result<Edit<'_, T>> {
+        self.unpin()?;
+        // Should the result never be dropped, C sees no ranges.
+        self.hide();
+        Ok(Edit(self))
+    }
+
+    /// Changes the alignment; the ranges have it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while a driver may read it.
+    pub(crate) fn set_align(&mut self, align: Align) -> Result {
+        self.unpin()?;
+        self.align = align;
+        self.show();
+        Ok(())
+    }
+}
+
+impl<T: Object + AsRef<CDevDax>> Drop for Ranges<T> {
+    /// C sees none any more. If a driver still may, which cannot be, the memory of
+    /// the ranges is lost.
+    fn drop(&mut self) {
+        let layout = core::mem::replace(&mut self.layout, Layout::new());
+        if warn_on!(self.unpin().is_err()) {
+            core::mem::forget(layout);
+            return;
+        }
+        self.hide();
+    }
+}
+
+/// The ranges of a device, being changed; C sees what came of it when this is
+/// dropped.
+pub(crate) struct Edit<'a, T: Object + AsRef<CDevDax>>(&'a mut Ranges<T>);
+
+impl<T: Object + AsRef<CDevDax>> core::ops::Deref for Edit<'_, T> {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.0.layout
+    }
+}
+
+impl<T: Object + AsRef<CDevDax>> core::ops::DerefMut for Edit<'_, T> {
+    fn deref_mut(&mut self) -> &mut Layout {
+        &mut self.0.layout
+    }
+}
+
+impl<T: Object + AsRef<CDevDax>> Drop for Edit<'_, T> {
+    fn drop(&mut self) {
+        // INVARIANT: The entries may have moved; now C sees them where they are.
+        self.0.show();
     }
 }
 
@@ -262,12 +323,21 @@ unsafe impl Sync for CRegion {}
 
 impl CRegion {
     /// The C view of a region. nfit_test reads `align`.
-    pub(crate) fn new(id: i32, target_node: i32, align: Align) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(id: i32, target_node: i32, align: Align) -> Result<Arc<Self>> {
         // SAFETY: All zeroes is a valid `struct dax_region`.
         let mut raw: bindings::dax_region = unsafe { core::mem::zeroed() };
         raw.id = id;
         raw.target_node = target_node;
         raw.align = u32::try_from(align.bytes()).unwrap_or(0);
-        Self(Opaque::new(raw))
+        Ok(Arc::new(Self(Opaque::new(raw)), GFP_KERNEL)?)
+    }
+
+    /// What C stores.
+    fn as_ptr(&self) -> *mut bindings::dax_region {
+        self.0.get()
     }
 }

@@ -14,6 +14,7 @@ use kernel::str::CString;
 use kernel::types::Opaque;
 
 use super::bus::{BusOps, BusType};
+use super::module::User;
 use super::sysfs::{Attribute, Groups};
 
 /// A type with a `struct device` inside, reference counted by it.
@@ -54,7 +55,7 @@ unsafe impl Send for Dev {}
 unsafe impl Sync for Dev {}
 
 impl Dev {
-    /// A zeroed `struct device`, for [`Ref::new`] to initialise.
+    /// A zeroed `struct device`, for [`Unregistered::new`] to initialise.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::init_zeroed::<Self>()
     }
@@ -105,6 +106,14 @@ impl<T: Object> DeviceType<T> {
         raw.groups = groups.as_ptr().cast_mut();
         Self(Opaque::new(raw), PhantomData)
     }
+
+    /// A type whose devices carry nothing: they are never registered.
+    pub(super) const fn bare() -> Self {
+        // SAFETY: All zeroes is a valid `struct device_type`.
+        let mut raw: bindings::device_type = unsafe { core::mem::zeroed() };
+        raw.release = Some(release::<T>);
+        Self(Opaque::new(raw), PhantomData)
+    }
 }
 
 /// Frees an object whose last reference is gone.
@@ -114,9 +123,107 @@ impl<T: Object> DeviceType<T> {
 /// Called by the driver core, with a device of type `T::device_type()`.
 unsafe extern "C" fn release<T: Object>(dev: *mut bindings::device) {
     let object = dev.wrapping_byte_sub(T::OFFSET).cast::<T>();
-    // SAFETY: `Ref::new` took the object out of a `KBox` and this is the end
-    // of its last reference.
+    // SAFETY: `Unregistered::new` took the object out of a `KBox` and this is the
+    // end of its last reference.
     drop(unsafe { KBox::from_raw(object) });
+    // SAFETY: `Unregistered::new` forgot the user.
+    unsafe { User::end() };
+}
+
+/// A device that is made and not known to anybody yet. Of each device there is one
+/// of these at most, and [`Unregistered::register`] takes it, so that no device is
+/// registered twice, and none is changed after that.
+pub(crate) struct Unregistered<T: Object>(Ref<T>);
+
+impl<T: Object> Unregistered<T> {
+    /// Allocates an object and hands its memory to its `struct device`
+    /// (`device_initialize()`). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what `init` fails with.
+    pub(crate) fn new(init: impl PinInit<T, Error>) -> Result<Self> {
+        let object = KBox::pin_init(init, GFP_KERNEL)?;
+        // SAFETY: The object is never moved again: its address is handed to
+        // the driver core, and only `release` turns it back into a box.
+        let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) });
+        // SAFETY: `KBox::into_raw` returns no null pointer.
+        let this = Ref(unsafe { NonNull::new_unchecked(object) });
+        let dev = raw::<T>(&this);
+        // SAFETY: `dev` is zeroed, by the contract of `Object`, and unused so far.
+        unsafe { bindings::device_initialize(dev) };
+        // SAFETY: As above; nobody else knows the device yet.
+        unsafe { (*dev).type_ = T::device_type().0.get() };
+        // `release` ends it.
+        core::mem::forget(User::new());
+        Ok(Self(this))
+    }
+
+    /// The object itself.
+    pub(crate) fn object(&self) -> &Ref<T> {
+        &self.0
+    }
+
+    /// Names the device.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn set_name(&mut self, name: fmt::Arguments<'_>) -> Result {
+        let name = CString::try_from_fmt(name)?;
+        // SAFETY: The format takes one string, and both are terminated.
+        to_result(unsafe {
+            bindings::dev_set_name(
+                raw::<T>(&self.0),
+                c"%s".as_char_ptr(),
+                name.as_char_ptr().cast::<u8>(),
+            )
+        })
+    }
+
+    /// Puts the device on a bus, under number `devt`.
+    pub(crate) fn set_bus<B: BusOps<Device = T>>(
+        &mut self,
+        bus: &'static BusType<B>,
+        devt: bindings::dev_t,
+    ) {
+        let dev = raw::<T>(&self.0);
+        // SAFETY: The device is not registered yet, so nobody else reads this.
+        unsafe { (*dev).bus = bus.as_ptr() };
+        // SAFETY: As above.
+        unsafe { (*dev).devt = devt };
+    }
+
+    /// Puts the device on the NUMA node of `other`.
+    pub(super) fn set_node_of<O: Object>(&mut self, other: &O) {
+        // SAFETY: Both devices are initialised, and this one is nobody else's.
+        unsafe { bindings::dax_glue_copy_node(raw::<T>(&self.0), raw(other)) };
+    }
+
+    /// The C pointer.
+    pub(super) fn as_raw(&self) -> *mut bindings::device {
+        raw::<T>(&self.0)
+    }
+
+    /// Makes the device known (`device_add()`): sysfs, uevent, driver probe.
+    ///
+    /// May sleep, and may probe a driver: the caller holds no lock that an
+    /// attribute handler or a probe takes. Attributes can be read and written,
+    /// and a driver can be bound, before this returns, and even if it fails; then
+    /// all that is over when it returns.
+    ///
+    /// # Errors
+    ///
+    /// What `device_add()` fails with.
+    pub(crate) fn register(self, parent: &Device) -> Result<Registered<T>> {
+        let dev = raw::<T>(&self.0);
+        // SAFETY: The device is not registered yet, so nobody else reads this.
+        // The core takes its own reference of the parent.
+        unsafe { (*dev).parent = as_raw(parent) };
+        // SAFETY: Initialised, typed and named.
+        to_result(unsafe { bindings::device_add(dev) })?;
+        Ok(Registered(self.0))
+    }
 }
 
 /// A counted reference to an object (`get_device()`/`put_device()`).
@@ -136,26 +243,6 @@ unsafe impl<T: Object> Send for Ref<T> {}
 unsafe impl<T: Object> Sync for Ref<T> {}
 
 impl<T: Object> Ref<T> {
-    /// Allocates an object and hands its memory to its `struct device`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, or what `init` fails with.
-    pub(crate) fn new(init: impl PinInit<T, Error>) -> Result<Self> {
-        let object = KBox::pin_init(init, GFP_KERNEL)?;
-        // SAFETY: The object is never moved again: its address is handed to
-        // the driver core, and only `release` turns it back into a box.
-        let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) });
-        // SAFETY: `KBox::into_raw` returns no null pointer.
-        let this = Self(unsafe { NonNull::new_unchecked(object) });
-        let dev = raw::<T>(&this);
-        // SAFETY: `dev` is zeroed, by the contract of `Object`, and unused so far.
-        unsafe { bindings::device_initialize(dev) };
-        // SAFETY: As above; nobody else knows the device yet.
-        unsafe { (*dev).type_ = T::device_type().0.get() };
-        Ok(this)
-    }
-
     /// Another reference to `object`.
     pub(crate) fn of(object: &T) -> Self {
         // SAFETY: `object` is initialised and alive, so its count is not zero.
@@ -163,52 +250,9 @@ impl<T: Object> Ref<T> {
         Self(NonNull::from(object))
     }
 
-    /// Names the device. Before [`Ref::register`].
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn set_name(&self, name: fmt::Arguments<'_>) -> Result {
-        let name = CString::try_from_fmt(name)?;
-        // SAFETY: The format takes one string, and both are terminated.
-        to_result(unsafe {
-            bindings::dev_set_name(
-                raw::<T>(self),
-                c"%s".as_char_ptr(),
-                name.as_char_ptr().cast::<u8>(),
-            )
-        })
-    }
-
-    /// Puts the device on a bus, under number `devt`. Before [`Ref::register`].
-    pub(crate) fn set_bus<B: BusOps<Device = T>>(
-        &self,
-        bus: &'static BusType<B>,
-        devt: bindings::dev_t,
-    ) {
-        let dev = raw::<T>(self);
-        // SAFETY: The device is not registered yet, so nobody else reads this.
-        unsafe { (*dev).bus = bus.as_ptr() };
-        // SAFETY: As above.
-        unsafe { (*dev).devt = devt };
-    }
-
-    /// Makes the device known (`device_add()`): sysfs, uevent, driver probe.
-    ///
-    /// May sleep, and may probe a driver: the caller holds no lock that an
-    /// attribute handler or a probe takes.
-    ///
-    /// # Errors
-    ///
-    /// What `device_add()` fails with.
-    pub(crate) fn register(self, parent: &Device) -> Result<Registered<T>> {
-        let dev = raw::<T>(&self);
-        // SAFETY: The device is not registered yet, so nobody else reads this.
-        // The core takes its own reference of the parent.
-        unsafe { (*dev).parent = as_raw(parent) };
-        // SAFETY: Initialised, typed and named.
-        to_result(unsafe { bindings::device_add(dev) })?;
-        Ok(Registered(self))
+    /// Whether this is a reference to `object`.
+    pub(crate) fn is(&self, object: &T) -> bool {
+        core::ptr::eq(self.0.as_ptr(), object)
     }
 }
 

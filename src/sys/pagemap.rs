@@ -3,19 +3,21 @@
 //! `struct dev_pagemap`: struct pages for a device's memory, and when they may
 //! go again.
 
-use core::marker::PhantomData;
+use core::ptr::NonNull;
 use kernel::bindings;
-use kernel::device::{Bound, Device};
-use kernel::devres;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 use kernel::sync::Arc;
 use kernel::types::Opaque;
+use kernel::warn_on;
 
-use super::device::as_raw;
+use super::dax_core::DaxDevice;
+use super::dev_dax::CDevDax;
+use super::device::{name_ptr, Dev, DeviceType, Object, Ref, Unregistered};
+use super::life::{Life, CHUNK_SHIFT};
+use super::task;
 use crate::layout::Entry;
-use crate::range::Align;
+use crate::range::{Align, PhysRange, PAGE_SHIFT};
 
 /// A copy of the page map that the owner of a static region brings along.
 pub(crate) struct Template(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
@@ -47,31 +49,273 @@ impl Template {
     }
 }
 
-/// Makes struct pages for a device until its driver is unbound
-/// (`devm_memremap_pages()`). Sleeps.
+/// A `struct device` that owns what makes up a page map: `devm_memremap_pages()`
+/// and `devm_request_mem_region()` want one, and the device that the memory belongs
+/// to loses its own at each unbind, pinned pages or not.
+#[pin_data]
+#[repr(C)]
+struct Holder {
+    #[pin]
+    dev: Dev,
+}
+
+// SAFETY: A `Holder` begins with its zeroed device. The type is used for it alone.
+unsafe impl Object for Holder {
+    const OFFSET: usize = 0;
+
+    fn device_type() -> &'static DeviceType<Self> {
+        static TYPE: DeviceType<Holder> = DeviceType::bare();
+        &TYPE
+    }
+}
+
+/// The memory of a device: reserved in `/proc/iomem`, with struct pages, and mapped
+/// by files until [`PageMap::end`].
 ///
-/// `entries` are what the device has, in pages of `align`; a `template` says
-/// what to make struct pages for instead, of which `entries` are a part.
+/// Dropping it gives all that back, if nobody refers to a page; otherwise all that
+/// stays for good, with a warning. It may sleep, and does so for an RCU grace period
+/// a range, which are expedited.
 ///
-/// # Errors
+/// # Invariants
 ///
-/// `ENOMEM`, and what `devm_memremap_pages()` fails with.
-pub(crate) fn map(
-    dev: &Device<Bound>,
+/// - `group` is an open group of `holder`'s managed resources: the reservations and
+///   the struct pages. Nothing else is managed by `holder`.
+/// - `life` is over if, and only if, `ended`.
+/// - `map` is where it was when `devm_memremap_pages()` got it.
+pub(crate) struct PageMap<T: Object + AsRef<CDevDax>> {
+    holder: Unregistered<Holder>,
+    group: NonNull<kernel::ffi::c_void>,
+    /// The `struct dev_pagemap`, in a buffer: its ranges may be more than kmalloc()
+    /// has room for.
+    map: KVVec<u64>,
+    life: Arc<Life>,
+    ended: bool,
+    /// What [`PageMap::look`] found idle: so many entries, and pages of the next.
+    seen: (usize, u64),
+    /// Its name is on the reservations.
+    device: Ref<T>,
+}
+
+// SAFETY: The group is the driver core's, which synchronises it.
+unsafe impl<T: Object + AsRef<CDevDax>> Send for PageMap<T> {}
+
+/// Why there is no page map.
+pub(crate) enum PageMapError {
+    /// Somebody else has a part of a range.
+    Taken {
+        /// The first of those ranges.
+        index: usize,
+        /// Where it is.
+        range: PhysRange,
+    },
+    /// What else it failed with.
+    Other(Error),
+}
+
+impl<E: Into<Error>> From<E> for PageMapError {
+    fn from(e: E) -> Self {
+        Self::Other(e.into())
+    }
+}
+
+impl<T: Object + AsRef<CDevDax>> PageMap<T> {
+    /// Reserves `entries` of the device's memory and makes struct pages for them
+    /// (`devm_request_mem_region()`, `devm_memremap_pages()`), compound ones of
+    /// `align`. In a static region the template of the device says what to make
+    /// struct pages for, of which `entries` are a part. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// The first of the ranges that is taken; `ENOMEM`, and what
+    /// `devm_memremap_pages()` fails with.
+    pub(crate) fn new(
+        device: &Ref<T>,
+        entries: KVVec<Entry>,
+        align: Align,
+    ) -> Result<Self, PageMapError> {
+        let c: &CDevDax = (**device).as_ref();
+        let map = dev_pagemap(c.template(), &entries, align)?;
+        let life = Life::new(c, super::device::device::<T>(device), entries, align)?;
+        let mut holder = Unregistered::new(try_pin_init!(Holder { dev <- Dev::new() }? Error))?;
+        holder.set_node_of::<T>(device);
+        // SAFETY: The device is initialised.
+        let group = unsafe {
+            bindings::devres_open_group(
+                holder.as_raw(),
+                core::ptr::null_mut(),
+                bindings::GFP_KERNEL,
+            )
+        };
+        // INVARIANT: The group is open, and the life is not over.
+        let mut this = Self {
+            holder,
+            group: NonNull::new(group).ok_or(ENOMEM)?,
+            map,
+            life,
+            ended: false,
+            seen: (0, 0),
+            device: device.clone(),
+        };
+        this.reserve()?;
+        this.populate()?;
+        Ok(this)
+    }
+
+    fn as_dev_pagemap(&mut self) -> *mut bindings::dev_pagemap {
+        self.map.as_mut_ptr().cast()
+    }
+
+    /// Marks the ranges as in use in `/proc/iomem`.
+    ///
+    /// Last range first: they mostly ascend, so each goes to the front of the tree's
+    /// list, and so it leaves it. The other way round each walks past all others.
+    fn reserve(&self) -> Result<(), PageMapError> {
+        let mut failed = Ok(());
+        for (index, entry) in self.life.entries().iter().enumerate().rev() {
+            let range = entry.range().ok_or(EINVAL)?;
+            // SAFETY: The holder is initialised. The name lives as long as the
+            // device, of which we own a reference until the region is released.
+            let res = unsafe {
+                bindings::__devm_request_region(
+                    self.holder.as_raw(),
+                    &raw mut bindings::iomem_resource,
+                    range.start(),
+                    range.size(),
+                    name_ptr::<T>(&self.device),
+                )
+            };
+            if res.is_null() {
+                failed = Err(PageMapError::Taken { index, range });
+            }
+        }
+        failed
+    }
+
+    /// Makes the struct pages.
+    fn populate(&mut self) -> Result {
+        let raw = self.as_dev_pagemap();
+        let _expedited = Expedited::new();
+        // SAFETY: The page map is complete, and outlives the mapping: it goes after
+        // the group.
+        from_err_ptr(unsafe { bindings::dax_glue_memremap_pages(self.holder.as_raw(), raw) })?;
+        // nfit_test replaces devm_memremap_pages() for memory that it only pretends
+        // to have: that has no struct pages, or somebody else's.
+        let first = self.life.entries().first().map_or(0, |entry| entry.start);
+        // SAFETY: May be asked of any page frame; the page map is valid.
+        let is_ours = unsafe {
+            bindings::dax_glue_pfn_is_of((first >> PAGE_SHIFT) as kernel::ffi::c_ulong, raw)
+        };
+        if !is_ours {
+            // There is nothing to look at.
+            self.seen = (self.life.entries().len(), 0);
+        }
+        Ok(())
+    }
+
+    /// For how long files may map the memory.
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    fn dax(&self) -> &DaxDevice {
+        let c: &CDevDax = (*self.device).as_ref();
+        c.dax()
+    }
+
+    /// Ends all access through files: no mapping is left, and no new one can be
+    /// made. Sleeps for an SRCU grace period. C: `kill_dev_dax()`.
+    pub(crate) fn end(&mut self) {
+        if self.ended {
+            return;
+        }
+        let _expedited = Expedited::new();
+        self.life.end();
+        // Waits for those who saw it alive.
+        self.dax().kill();
+        self.dax().unmap_all();
+        // INVARIANT: The life is over.
+        self.ended = true;
+    }
+
+    /// The address of the first page that somebody still refers to. May sleep.
+    ///
+    /// `get_user_pages()` takes no reference of the page map, so direct I/O, RDMA,
+    /// vfio or a pipe may still use pages that are mapped nowhere. A page that is idle
+    /// stays idle, since it can only be pinned through a mapping: each look goes on
+    /// where the last one stopped. A page that was never mapped is idle.
+    pub(crate) fn look(&mut self) -> Option<u64> {
+        if warn_on!(!self.ended) {
+            return self.life.entries().first().map(|entry| entry.start);
+        }
+        let order = self.life.order();
+        let shift = order.saturating_add(PAGE_SHIFT as u32);
+        while let Some(entry) = self.life.entries().get(self.seen.0) {
+            let pages = entry.size() >> shift;
+            if self.seen.1 >= pages {
+                self.seen = (self.seen.0.saturating_add(1), 0);
+                continue;
+            }
+            let first = entry.pgoff().pages() >> order;
+            let page = first.saturating_add(self.seen.1);
+            // To the end of the chunk or of the range.
+            let behind = (page >> CHUNK_SHIFT).saturating_add(1) << CHUNK_SHIFT;
+            let end = behind.saturating_sub(first).min(pages);
+            if self.life.was_touched(page) {
+                let pfn = |index: u64| (entry.start >> PAGE_SHIFT).saturating_add(index << order);
+                // SAFETY: The struct pages are there, by the type invariant, the
+                // heads of compound pages of that order.
+                let held = unsafe {
+                    bindings::dax_glue_first_held(
+                        pfn(self.seen.1) as kernel::ffi::c_ulong,
+                        pfn(end) as kernel::ffi::c_ulong,
+                        order,
+                    )
+                };
+                if (held as u64) < pfn(end) {
+                    let idle = (held as u64).saturating_sub(entry.start >> PAGE_SHIFT) >> order;
+                    self.seen.1 = idle;
+                    return Some((held as u64) << PAGE_SHIFT);
+                }
+                task::cond_resched();
+            }
+            self.seen.1 = end;
+        }
+        None
+    }
+}
+
+impl<T: Object + AsRef<CDevDax>> Drop for PageMap<T> {
+    fn drop(&mut self) {
+        self.end();
+        if warn_on!(self.look().is_some()) {
+            // Whoever has the page goes on to use it.
+            core::mem::forget(core::mem::replace(&mut self.map, KVVec::new()));
+            core::mem::forget(self.device.clone());
+            core::mem::forget(self.holder.object().clone());
+            return;
+        }
+        let _expedited = Expedited::new();
+        // SAFETY: By the type invariant the group is open and is the holder's. No
+        // page is in use.
+        unsafe { bindings::devres_release_group(self.holder.as_raw(), self.group.as_ptr()) };
+    }
+}
+
+/// A page map for `entries`, or of the template, to be handed to
+/// `devm_memremap_pages()`.
+fn dev_pagemap(
     template: Option<&Template>,
-    mut entries: KVVec<Entry>,
+    entries: &KVVec<Entry>,
     align: Align,
-) -> Result<Mapped> {
-    let extra = if template.is_some() {
-        0
-    } else {
-        entries.len().saturating_sub(1)
+) -> Result<KVVec<u64>> {
+    let extra = match template {
+        Some(_) => 0,
+        None => entries.len().saturating_sub(1),
     };
     let bytes = extra
         .checked_mul(core::mem::size_of::<bindings::range>())
         .and_then(|bytes| bytes.checked_add(core::mem::size_of::<bindings::dev_pagemap>()))
         .ok_or(ENOMEM)?;
-    // The ranges may be many more than kmalloc() has room for.
     let mut buffer = KVVec::from_elem(0u64, bytes.div_ceil(8), GFP_KERNEL)?;
     let raw = buffer.as_mut_ptr().cast::<bindings::dev_pagemap>();
     match template {
@@ -99,86 +343,25 @@ pub(crate) fn map(
         (*raw).type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
         (*raw).vmemmap_shift = page_order(align) as kernel::ffi::c_ulong;
     }
-    // Registered before the mapping, so it goes after it. The heap buffer
-    // stays where it is when the vector moves.
-    devres::register(dev, Buffer { _memory: buffer }, GFP_KERNEL)?;
-    let _expedited = Expedited::new();
-    // SAFETY: The page map is complete, and outlives the mapping.
-    from_err_ptr(unsafe { bindings::dax_glue_memremap_pages(as_raw(dev), raw) })?;
-    // nfit_test replaces devm_memremap_pages() for memory that it only pretends
-    // to have: that has no struct pages, or somebody else's.
-    // SAFETY: May be asked of any page frame; the page map is valid.
-    let is_ours = |pfn| unsafe { bindings::dax_glue_pfn_is_of(pfn, raw) };
-    let first = entries.first().map_or(0, |entry| entry.start);
-    if !is_ours((first >> bindings::PAGE_SHIFT) as kernel::ffi::c_ulong) {
-        entries.clear();
-    }
-    // INVARIANT: They exist from here on.
-    Ok(Mapped { entries, align })
+    Ok(buffer)
 }
 
 /// The order of the compound pages that pages of `align` bytes are.
-pub(crate) fn page_order(align: Align) -> u32 {
+pub(super) fn page_order(align: Align) -> u32 {
     align
         .bytes()
         .trailing_zeros()
         .saturating_sub(bindings::PAGE_SHIFT)
 }
 
-/// Memory of a page map, held for its destructor.
-struct Buffer {
-    _memory: KVVec<u64>,
-}
-
-/// A device's memory that has struct pages.
-///
-/// # Invariants
-///
-/// It has them until the device's driver is unbound and what its probe
-/// registered before [`map`] is released; a `Mapped` is dropped before that.
-pub(crate) struct Mapped {
-    entries: KVVec<Entry>,
-    align: Align,
-}
-
-impl Mapped {
-    /// All pages.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = MappedPage<'_>> + '_ {
-        let align = self.align;
-        let ranges = self.entries.iter().filter_map(Entry::range);
-        ranges.flat_map(move |range| {
-            (0..range.size() >> align.bytes().trailing_zeros())
-                .filter_map(move |index| range.pfn_at(index, align))
-                .map(|pfn| MappedPage(pfn, PhantomData))
-        })
-    }
-}
-
-/// One page of [`Mapped`] memory, of the device's alignment.
-pub(crate) struct MappedPage<'a>(u64, PhantomData<&'a Mapped>);
-
-impl MappedPage<'_> {
-    /// Whether nobody but the page map refers to it.
-    pub(crate) fn is_idle(&self) -> bool {
-        // SAFETY: Its struct page, the head of a compound page if the alignment
-        // is more than a page, exists by the invariant of `Mapped`.
-        unsafe { bindings::dax_glue_pfn_idle(self.0 as kernel::ffi::c_ulong) }
-    }
-
-    /// Where it is.
-    pub(crate) fn address(&self) -> u64 {
-        self.0 << bindings::PAGE_SHIFT
-    }
-}
-
 /// While one exists, RCU grace periods are short (`rcu_expedite_gp()`).
 ///
 /// Taking the struct pages of a range away waits for one, each.
-pub(crate) struct Expedited(());
+struct Expedited(());
 
 impl Expedited {
     /// Begins.
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         // SAFETY: Has no precondition; `drop` undoes it.
         unsafe { bindings::dax_glue_expedite(true) };
         Self(())
@@ -190,56 +373,6 @@ impl Drop for Expedited {
         // SAFETY: `new` began it.
         unsafe { bindings::dax_glue_expedite(false) };
     }
-}
-
-/// Expedites from [`ExpediteUnmap::begin`], called when a device is unbound,
-/// until the page map is gone: registered before it, dropped after it.
-pub(crate) struct ExpediteUnmap(Atomic<bool>);
-
-impl ExpediteUnmap {
-    /// To be called before [`map`].
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn register(dev: &Device<Bound>) -> Result<Arc<Self>> {
-        let this = Arc::new(Self(Atomic::new(false)), GFP_KERNEL)?;
-        devres::register(dev, EndExpedite(this.clone()), GFP_KERNEL)?;
-        Ok(this)
-    }
-
-    /// Begins, once.
-    pub(crate) fn begin(&self) {
-        if !self.0.load(Relaxed) {
-            self.0.store(true, Relaxed);
-            // SAFETY: Has no precondition; `EndExpedite` undoes it.
-            unsafe { bindings::dax_glue_expedite(true) };
-        }
-    }
-}
-
-struct EndExpedite(Arc<ExpediteUnmap>);
-
-impl Drop for EndExpedite {
-    fn drop(&mut self) {
-        if self.0 .0.load(Relaxed) {
-            // SAFETY: `begin` began it. Both run in the device's unbind.
-            unsafe { bindings::dax_glue_expedite(false) };
-        }
-    }
-}
-
-/// Lets other tasks run.
-pub(crate) fn cond_resched() {
-    // SAFETY: Called from sleepable context.
-    unsafe { bindings::dax_glue_cond_resched() };
-}
-
-/// Sleeps for `ms` milliseconds without counting as hung.
-pub(crate) fn sleep_idle(ms: u32) {
-    let jiffies = kernel::time::msecs_to_jiffies(ms);
-    // SAFETY: Called from sleepable context.
-    unsafe { bindings::schedule_timeout_idle(jiffies as kernel::ffi::c_long) };
 }
 
 /// The least alignment that struct pages can be made for, in bytes.

@@ -3,13 +3,13 @@
 //! `struct resource`: the tree of all dax regions, and `/proc/iomem`.
 
 use kernel::bindings;
-use kernel::device::{Bound, Device};
+use kernel::device::Device;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::str::as_char_ptr_in_const_context;
 use kernel::types::Opaque;
 
-use super::device::{as_raw, name_ptr, Object};
+use super::device::as_raw;
 use crate::range::PhysRange;
 
 /// "DAX Regions": no two regions may overlap. C: `dax_regions` in bus.c.
@@ -72,31 +72,9 @@ impl Drop for Span {
     }
 }
 
-/// Claims `range` of `/proc/iomem` in the name of `object` until its driver is
-/// unbound (`devm_request_mem_region()`). May sleep.
-///
-/// # Errors
-///
-/// `EBUSY` if someone else has a part of it.
-pub(crate) fn request_mem_region<T: Object>(
-    dev: &Device<Bound>,
-    object: &T,
-    range: PhysRange,
-) -> Result {
-    // SAFETY: The device is bound, the name lives as long as the object, whose
-    // device `dev` is, so longer than the binding.
-    let res = unsafe {
-        bindings::__devm_request_region(
-            as_raw(dev),
-            &raw mut bindings::iomem_resource,
-            range.start(),
-            range.size(),
-            name_ptr(object),
-        )
-    };
-    if res.is_null() {
-        Err(EBUSY)
-    } else {
-        Ok(())
-    }
+/// Whether a part of `range` is System RAM: kmem gave it to the page allocator, and
+/// could not take it back when it was unbound.
+pub(crate) fn has_system_ram(range: PhysRange) -> bool {
+    // SAFETY: Has no precondition.
+    unsafe { bindings::dax_glue_has_system_ram(range.start(), range.size()) }
 }

@@ -5,14 +5,10 @@
 use kernel::bindings;
 use kernel::mm::virt::VmaRef;
 use kernel::prelude::*;
+use kernel::warn_on;
 
-use super::dev_dax::Page;
 use super::device::{device, Object};
-
-/// The largest page sizes of the machine, as orders.
-pub(crate) const PMD_ORDER: u32 = bindings::PMD_SHIFT - bindings::PAGE_SHIFT;
-/// See [`PMD_ORDER`].
-pub(crate) const PUD_ORDER: u32 = bindings::PUD_SHIFT - bindings::PAGE_SHIFT;
+use super::life::Page;
 
 /// The part of a mapping that `mmap(2)` and the fault path check alike.
 pub(crate) trait Area {
@@ -33,6 +29,12 @@ impl VmaDesc {
     pub(crate) fn set_huge(&mut self) {
         // SAFETY: `self` is valid and ours for the call of mmap_prepare.
         unsafe { bindings::dax_glue_desc_set_huge(&raw mut self.0) };
+    }
+
+    /// Forbids to grow the mapping, and to install guards in it.
+    pub(crate) fn forbid_expansion(&mut self) {
+        // SAFETY: As above.
+        unsafe { bindings::dax_glue_desc_set_dontexpand(&raw mut self.0) };
     }
 
     /// The page of the file that the mapping begins with.
@@ -117,12 +119,18 @@ impl Fault {
         self.0.__bindgen_anon_1.pgoff.wrapping_sub(behind) as u64
     }
 
-    /// Puts `page`, of 2^`order` pages, where the fault was.
+    /// Puts `page` where the fault was. It is a page of the file that is mapped.
     ///
     /// The memory manager checks that its compound pages have that order.
     #[inline]
-    pub(crate) fn insert(&mut self, page: &Page<'_>, order: u32) -> Answer {
-        insert(&mut self.0, page, order)
+    pub(crate) fn insert(&mut self, page: &Page<'_>) -> Answer {
+        // SAFETY: The VMA is locked, so its file is valid.
+        let mapping = unsafe { (*self.file()).f_mapping };
+        // Whoever takes the struct pages away looks for mappings of them there.
+        if warn_on!(mapping != page.mapping()) {
+            return Answer::SIGBUS;
+        }
+        insert(&mut self.0, page)
     }
 
     /// Whether the user wants a fault for each page.
@@ -137,61 +145,83 @@ impl Fault {
         unsafe { bindings::dax_glue_vma_has_uffd(self.vma().as_ptr()) }
     }
 
-    /// To put pages of 2^`order` pages around the one that faulted, which begins at
-    /// `start`.
-    pub(crate) fn around(&self, start: usize, order: u32) -> FaultAround {
+    /// To put pages of the machine's size around the one that faulted, which begins
+    /// at `start`.
+    pub(crate) fn around(&self, start: usize) -> FaultAround<'_> {
         let mut fault = self.0;
-        // A page that nobody wrote to is clean, so it is mapped as if read.
-        fault.flags &= !bindings::fault_flag_FAULT_FLAG_WRITE;
+        // A page that nobody wrote to is clean, so it is mapped as if read; and
+        // nobody looked for what is there.
+        fault.flags &= !(bindings::fault_flag_FAULT_FLAG_WRITE
+            | bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID);
         FaultAround {
+            of: self,
             fault,
             start,
-            pmd: fault.pmd,
-            order,
+            table: page_table_bytes(),
         }
     }
 }
 
+/// What a table of the lowest level maps, in bytes.
+pub(crate) fn page_table_bytes() -> usize {
+    // SAFETY: Has no precondition.
+    unsafe { bindings::dax_glue_page_table_bytes() }
+}
+
 /// A fault, moved to pages that did not fault. It is handled at the same time.
-pub(crate) struct FaultAround {
+pub(crate) struct FaultAround<'a> {
+    of: &'a Fault,
     fault: bindings::vm_fault,
     /// The first address of the page that faulted.
     start: usize,
-    /// Where its PMD is.
-    pmd: *mut bindings::pmd_t,
-    order: u32,
+    /// What its page table maps, in bytes.
+    table: usize,
 }
 
-impl FaultAround {
-    /// Puts `page` into the page table `bytes`, modulo 2^64, behind the page that
-    /// faulted, unless something is there. It is of the same size, in the same VMA
-    /// and in the same page table. Whether there is a point in going on.
+impl FaultAround<'_> {
+    /// Puts `page`, of the machine's size, into the page table `bytes`, modulo 2^64,
+    /// behind the page that faulted, unless something is there. Whether there is a
+    /// point in going on: not if that is outside of the mapping or of the page table.
     ///
     /// Poisoned pages are left to those who touch them.
     pub(crate) fn insert(&mut self, page: &Page<'_>, bytes: u64) -> bool {
+        // CAST: Modulo the size of the address space.
+        let address = self.start.wrapping_add(bytes as usize);
+        let table = self.table.wrapping_sub(1);
+        // SAFETY: The VMA is locked, so its file is valid.
+        let mapping = unsafe { (*self.of.file()).f_mapping };
+        if mapping != page.mapping()
+            || page.order() != 0
+            || (address ^ self.start) & !table != 0
+            || !(self.of.start()..self.of.end()).contains(&address)
+        {
+            return false;
+        }
         // SAFETY: The struct page exists, because the device is alive.
         if unsafe { bindings::dax_glue_pfn_poisoned(page.pfn()) } {
             return true;
         }
-        // CAST: Addresses are as wide as `u64` where there are such page sizes; the
-        // sign is meant.
-        let (bytes, signed) = (bytes as usize, bytes as isize);
         let at = &mut self.fault.__bindgen_anon_1;
-        at.address = self.start.wrapping_add(bytes);
-        at.real_address = at.address;
+        at.address = address;
+        at.real_address = address;
         at.pgoff = page.pgoff();
-        self.fault.pmd = self.pmd.wrapping_offset(signed >> bindings::PMD_SHIFT);
-        insert(&mut self.fault, page, self.order).is_mapped()
+        insert(&mut self.fault, page).is_mapped()
     }
 }
 
 /// Puts `page` where `fault` was; what is there already stays.
 #[inline]
-fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>, order: u32) -> Answer {
+fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>) -> Answer {
     // SAFETY: The struct page exists, because the device is alive, and the fault is
-    // being handled, so its VMA is locked.
+    // being handled, so its VMA is locked. The page's offset has a bit in `touched`.
     Answer(unsafe {
-        bindings::dax_glue_insert_pfn(&raw mut *fault, page.pfn(), page.pgoff(), order)
+        bindings::dax_glue_insert_pfn(
+            &raw mut *fault,
+            page.pfn(),
+            page.pgoff(),
+            page.order(),
+            page.touched(),
+        )
     })
 }
 
@@ -209,25 +239,44 @@ impl Area for Fault {
     }
 }
 
+/// Who rejects a mapping, as messages name it: what C calls the function.
+#[derive(Clone, Copy)]
+pub(crate) enum Func {
+    /// `mmap(2)`.
+    Mmap,
+    /// A page fault of that order.
+    Fault(u32),
+}
+
+impl Func {
+    /// The order of a fault, or what is none.
+    fn order(self) -> i32 {
+        match self {
+            Self::Mmap => -1,
+            Self::Fault(order) => i32::try_from(order).unwrap_or(i32::MAX),
+        }
+    }
+}
+
 /// Logs, at a limited rate, why task `current` may not map the device.
-pub(crate) fn reject<T: Object>(object: &T, func: &CStr, why: &CStr) {
-    // SAFETY: The device is alive, the strings are terminated.
+pub(crate) fn reject<T: Object>(object: &T, func: Func, why: &CStr) {
+    // SAFETY: The device is alive, the string is terminated.
     unsafe {
         bindings::dax_glue_reject_vma(
             super::device::as_raw(device(object)),
-            func.as_char_ptr(),
+            func.order(),
             why.as_char_ptr(),
         )
     };
 }
 
 /// The same for a mapping whose ends are not aligned to `mask` + 1.
-pub(crate) fn reject_unaligned<T: Object>(object: &T, func: &CStr, area: &impl Area, mask: usize) {
-    // SAFETY: The device is alive, the string is terminated.
+pub(crate) fn reject_unaligned<T: Object>(object: &T, func: Func, area: &impl Area, mask: usize) {
+    // SAFETY: The device is alive.
     unsafe {
         bindings::dax_glue_reject_unaligned(
             super::device::as_raw(device(object)),
-            func.as_char_ptr(),
+            func.order(),
             area.start(),
             area.end(),
             mask,

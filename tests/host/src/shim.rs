@@ -25,6 +25,20 @@ pub(crate) const EINVAL: Error = Error(-22);
 pub(crate) const ENOSPC: Error = Error(-28);
 pub(crate) const ERANGE: Error = Error(-34);
 
+/// `kernel::warn_on!`: what the kernel would only complain of is a failure here, but
+/// in the tests that are about it.
+macro_rules! warn_on {
+    ($cond:expr) => {{
+        let cond = $cond;
+        if cond {
+            $crate::prelude::warn(stringify!($cond));
+        }
+        cond
+    }};
+}
+#[allow(unused_imports, reason = "the parsers never complain")]
+pub(crate) use warn_on;
+
 /// There is no memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AllocError;
@@ -38,6 +52,22 @@ impl From<AllocError> for Error {
 thread_local! {
     static FAIL_AFTER: Cell<Option<usize>> = const { Cell::new(None) };
     static NODES: Cell<usize> = const { Cell::new(0) };
+    static WARNINGS: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Runs `body`, which is to make the driver complain, and says how often it did.
+pub(crate) fn warnings(body: impl FnOnce()) -> usize {
+    WARNINGS.set(Some(0));
+    body();
+    WARNINGS.take().unwrap_or(0)
+}
+
+/// The driver complains that something is so which cannot be.
+pub(crate) fn warn(what: &str) {
+    match WARNINGS.get() {
+        Some(count) => WARNINGS.set(Some(count + 1)),
+        None => assert!(what.is_empty(), "warn_on!({what})"),
+    }
 }
 
 /// Lets `count` allocations of this thread succeed and then none, or all.
