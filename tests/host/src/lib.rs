@@ -50,6 +50,10 @@ mod oracle;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod ranges;
+#[cfg(test)]
 mod real;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod text;

@@ -24,6 +24,16 @@ fn a_failure_ends_all() {
 }
 ";
 
+/// The host's stand-in for the kernel, where `warn_on!` is.
+const SHIM: &str = "tests/host/src/shim.rs";
+
+/// The same as a function.
+const WARNED: &str = "
+pub(crate) fn warned(cond: bool) -> bool {
+    warn_on!(cond)
+}
+";
+
 /// Makes it anew.
 pub fn make(repo: &Path) -> Result<()> {
     cache::remove(&repo.join(WORK))?;
@@ -36,6 +46,7 @@ pub fn make(repo: &Path) -> Result<()> {
         let text = cache::read_text(&repo.join(&file))?;
         let text = match file.to_str() {
             Some(HOST) => text + FIRST,
+            Some(SHIM) => text + WARNED,
             _ if file.starts_with("src") => prepared(&text),
             _ => text,
         };
@@ -44,8 +55,10 @@ pub fn make(repo: &Path) -> Result<()> {
     Ok(())
 }
 
-/// cargo-mutants leaves functions alone whose name is `new`. Ours check what is given to them, so
-/// they get the same name in another spelling.
+/// cargo-mutants leaves functions alone whose name is `new`, and the arguments of macros. Ours
+/// check what is given to them, and whether what cannot be is so. So these functions get the same
+/// name in another spelling, and the macro is a function.
 fn prepared(text: &str) -> String {
     text.replace("fn new(", "fn r#new(")
+        .replace("warn_on!(", "crate::prelude::warned(")
 }
