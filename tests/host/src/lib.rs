@@ -44,6 +44,8 @@ mod exhaustive;
 #[cfg(test)]
 mod interleaved;
 #[cfg(test)]
+mod layouts;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod oracle;
