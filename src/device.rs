@@ -11,11 +11,11 @@
 //! take no lock, nothing probes them, so nothing that waits for them waits for
 //! the edit lock.
 //!
-//! A device can be written to as soon as `device_add()` has made its files, which is
-//! before `device_add()` is over, and before it may still fail. What is written then
-//! is planned and applied like anything else, since whoever reacts to the uevent does
-//! nothing wrong. But the device has no children until it is registered:
-//! [`DevDax::publish`] makes those that its ranges want by then.
+//! `device_add()` makes a device's files before it is over, and may still fail after
+//! that. A device has no children before it is registered, so nobody changes its ranges
+//! before. Whoever reacts to the uevent does nothing wrong, so such a write is begun
+//! again, for a while. It must not wait in the kernel: when `device_add()` fails it
+//! waits for the writers.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::lock::mutex::MutexBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::{Arc, Mutex};
+use kernel::time::{Instant, Monotonic};
 use kernel::warn_on;
 
 use crate::chardev::Binding;
@@ -38,14 +39,19 @@ use crate::sys::dev_dax::{CDevDax, Identity, Ranges};
 use crate::sys::device::{Ref, Registered, Unregistered};
 use crate::sys::log::{self, Change};
 use crate::sys::pagemap::{self, Template};
+use crate::sys::task::restart_write;
 
 /// The `mappingN` children, as the edit lock guards them.
 pub(crate) struct Mappings {
-    /// In page-offset order: one for each range if the device is published.
+    /// In page-offset order: one for each range once the device is created.
     list: KVVec<Registered<Mapping>>,
-    /// Whether the device may have any: it is registered.
-    published: bool,
+    /// Whether the device is registered, and has a mapping for each range it began
+    /// with.
+    created: bool,
 }
+
+/// For how long a write to a device that is not created yet is begun again.
+const PATIENCE_MS: i64 = 100;
 
 /// A device. What changes of it is in its region's
 /// [`Record`](crate::region::Record).
@@ -56,6 +62,8 @@ pub(crate) struct DevDax {
     #[pin]
     c: CDevDax,
     id: i32,
+    /// When it was made.
+    born: Instant<Monotonic>,
     #[pin]
     mappings: Mutex<Mappings>,
     /// The binding of the device_dax driver, if it is bound.
@@ -173,21 +181,30 @@ impl DevDax {
         Ok(device)
     }
 
-    /// The device is registered: from now on it has a mapping for each range.
+    /// The device is registered: makes a mapping for each range that it began with.
+    /// From then on the ranges can be changed.
     fn publish(&self) -> Result {
         let mut mappings = self.edit();
-        mappings.published = true;
-        self.fill_mappings(&mut mappings)
+        let (entries, _) = self.snapshot()?;
+        mappings.list.reserve(entries.len(), GFP_KERNEL)?;
+        for (index, entry) in entries.iter().enumerate() {
+            let range = entry.range().ok_or(EINVAL)?;
+            let mapping = Mapping::register(&Ref::of(self), index, range, entry.pgoff())?;
+            mappings.list.push(mapping, GFP_KERNEL)?;
+        }
+        mappings.created = true;
+        Ok(())
     }
 
     fn new(region: Arc<Region>, id: i32, identity: Identity) -> impl PinInit<Self, Error> {
         let mappings = Mappings {
             list: KVVec::new(),
-            published: false,
+            created: false,
         };
         try_pin_init!(Self {
             c <- CDevDax::new(identity),
             id,
+            born: Instant::now(),
             mappings <- new_mutex!(mappings, "dev_dax::mappings"),
             binding <- new_mutex!(None, "dev_dax::binding"),
             region,
@@ -224,6 +241,25 @@ impl DevDax {
     /// it takes to register mappings. C: `dax_region_rwsem`, for all devices.
     pub(crate) fn edit(&self) -> Guard<'_, Mappings, MutexBackend> {
         self.mappings.lock()
+    }
+
+    /// The same for a writer.
+    ///
+    /// # Errors
+    ///
+    /// If the device is not created yet: for a while, what begins `write(2)` again,
+    /// then `ENXIO`.
+    fn write(&self) -> Result<Guard<'_, Mappings, MutexBackend>> {
+        let mappings = self.edit();
+        if mappings.created {
+            return Ok(mappings);
+        }
+        drop(mappings);
+        if self.born.elapsed().as_millis() < PATIENCE_MS {
+            Err(restart_write())
+        } else {
+            Err(ENXIO)
+        }
     }
 
     /// Bytes. C: `dev_dax_size()`.
@@ -303,7 +339,7 @@ impl DevDax {
     /// `ENXIO` if the device is gone or going, `EBUSY` if a driver is bound or pages
     /// are in use, `EINVAL` if a range does not have that alignment.
     pub(crate) fn set_align(&self, align: Align) -> Result {
-        let _edit = self.edit();
+        let _edit = self.write()?;
         let mut state = self.region.lock();
         let (_, record) = state.editable(self)?;
         if !record.ranges.layout().is_aligned(granule(align)) {
@@ -342,9 +378,7 @@ impl DevDax {
         is_aligned: impl FnOnce(Align) -> bool,
         plan: impl FnOnce(&Space, &Layout, Align) -> Result<Plan, PlanError>,
     ) -> Result {
-        let mut mappings = self.edit();
-        self.fill_mappings(&mut mappings)?;
-
+        let mut mappings = self.write()?;
         let (plan, next) = {
             let mut state = self.region.lock();
             let granule = granule(state.record(self)?.ranges.align());
@@ -422,10 +456,11 @@ impl DevDax {
         Ok(())
     }
 
-    /// Tells that the last `count` ranges of `layout` are about to be removed.
-    fn log_removed(&self, layout: &Layout, count: usize) {
-        let first = layout.len().saturating_sub(count);
-        for (index, range) in layout.ranges().enumerate().skip(first) {
+    /// Tells that the last `count` ranges of `layout` are about to be removed, the last
+    /// one first.
+    pub(crate) fn log_removed(&self, layout: &Layout, count: usize) {
+        let indices = (0..layout.len()).rev();
+        for (index, range) in indices.zip(layout.ranges().rev()).take(count) {
             log::range(self, Change::Delete, index, range);
         }
     }
@@ -447,17 +482,13 @@ impl DevDax {
         log::range(self, change, count.saturating_sub(1), new);
     }
 
-    /// Registers mappings for the ranges that `plan` adds from page `next` on; none as
-    /// long as the device is not published.
+    /// Registers mappings for the ranges that `plan` adds from page `next` on.
     fn register_mappings(
         &self,
         mappings: &mut Mappings,
         plan: &Plan,
         mut next: PgOff,
     ) -> Result<KVVec<Registered<Mapping>>> {
-        if !mappings.published {
-            return Ok(KVVec::new());
-        }
         let this = Ref::of(self);
         let ranges = plan.added();
         mappings.list.reserve(ranges.len(), GFP_KERNEL)?;
@@ -467,26 +498,6 @@ impl DevDax {
             next = next.after(range).ok_or(EOVERFLOW)?;
         }
         Ok(added)
-    }
-
-    /// Registers the mappings that a published device's ranges do not have yet.
-    fn fill_mappings(&self, mappings: &mut Mappings) -> Result {
-        while mappings.published {
-            let index = mappings.list.len();
-            let entry = {
-                let mut state = self.region.lock();
-                let layout = state.record(self)?.ranges.layout();
-                match layout.entries().get(index) {
-                    Some(entry) => *entry,
-                    None => return Ok(()),
-                }
-            };
-            let range = entry.range().ok_or(EINVAL)?;
-            mappings.list.reserve(1, GFP_KERNEL)?;
-            let mapping = Mapping::register(&Ref::of(self), index, range, entry.pgoff())?;
-            mappings.list.push(mapping, GFP_KERNEL)?;
-        }
-        Ok(())
     }
 
     /// Unregisters all mappings: the device is going.

@@ -16,7 +16,7 @@
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::{Arc, Mutex};
-use kernel::time::msecs_to_jiffies;
+use kernel::time::{msecs_to_jiffies, Instant, Monotonic};
 use kernel::warn_on;
 use kernel::workqueue::{self, impl_has_delayed_work, new_delayed_work, DelayedWork, WorkItem};
 
@@ -30,8 +30,8 @@ use crate::sys::pagemap::PageMap;
 const FIRST_MS: u32 = 20;
 /// But not longer than this.
 const LAST_MS: u32 = 1_000;
-/// How often to say which page is pinned.
-const REPORT_MS: u32 = 60_000;
+/// How often to say which page is pinned, in milliseconds.
+const REPORT_MS: i64 = 60_000;
 
 /// The page map of a bound device, and what becomes of it when the device is unbound.
 #[pin_data]
@@ -49,10 +49,10 @@ struct State {
     map: Option<PageMap<DevDax>>,
     /// How long to sleep until the next look.
     interval_ms: u32,
-    /// How long the device has drained.
-    total_ms: u32,
-    /// Since when nothing was said.
-    silent_ms: u32,
+    /// Since when the device drains.
+    began: Instant<Monotonic>,
+    /// When it was said last which page is pinned.
+    said: Instant<Monotonic>,
     /// The module stays while a device drains.
     module: Option<ModuleRef>,
 }
@@ -72,8 +72,8 @@ impl Drain {
         let state = State {
             map: Some(map),
             interval_ms: FIRST_MS,
-            total_ms: 0,
-            silent_ms: 0,
+            began: Instant::now(),
+            said: Instant::now(),
             module: None,
         };
         Arc::pin_init(
@@ -102,6 +102,8 @@ impl Drain {
                 return;
             };
             state.module = Some(ModuleRef::new());
+            state.began = Instant::now();
+            state.said = state.began;
             held
         };
         // The device is not unbound yet, so nobody can bind or change it before this.
@@ -123,11 +125,9 @@ impl Drain {
     /// Looks at the pages. How long to sleep until the next look, if there is one.
     fn look(&self) -> Option<u32> {
         let mut state = self.state.lock();
-        state.total_ms = state.total_ms.saturating_add(state.interval_ms);
-        state.silent_ms = state.silent_ms.saturating_add(state.interval_ms);
         let held = state.map.as_mut()?.look()?;
-        if state.silent_ms >= REPORT_MS {
-            state.silent_ms = 0;
+        if state.said.elapsed().as_millis() >= REPORT_MS {
+            state.said = Instant::now();
             dev_warn!(
                 device::<DevDax>(&self.device),
                 "still draining: the page at {:#x} is pinned\n",
@@ -140,16 +140,16 @@ impl Drain {
 
     /// No page is pinned any more.
     fn end(&self) {
-        let (map, total_ms, module) = {
+        let (map, began, module) = {
             let mut state = self.state.lock();
-            (state.map.take(), state.total_ms, state.module.take())
+            (state.map.take(), state.began, state.module.take())
         };
         // Takes the struct pages away, and frees the ranges in /proc/iomem.
         drop(map);
         dev_info!(
             device::<DevDax>(&self.device),
             "drained after {} ms\n",
-            total_ms
+            began.elapsed().as_millis()
         );
         self.device.region().has_drained(&self.device);
         drop(module);

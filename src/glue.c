@@ -146,8 +146,15 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 	 * there is one: a guard marker, say, is none, and would be complained of.
 	 * A write to a page that was inserted as if read finds it writable.
 	 */
-	if (order == 0)
+	if (order == 0) {
+		/*
+		 * A marker: userfaultfd wants to see the first write. No function
+		 * puts a page over one, and an answer of "try again" is for ever.
+		 */
+		if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID && !pte_none(vmf->orig_pte))
+			return VM_FAULT_SIGBUS;
 		return vmf_insert_page_mkwrite(vmf, page, false);
+	}
 	if (order == PMD_ORDER)
 		return vmf_insert_folio_pmd(vmf, folio, write &&
 					    pmd_trans_huge(vmf->orig_pmd));
@@ -298,6 +305,11 @@ void dax_glue_expedite(bool on)
 void dax_glue_synchronize_tasks(void)
 {
 	synchronize_rcu_tasks();
+}
+
+int dax_glue_restart_syscall(void)
+{
+	return restart_syscall();
 }
 
 bool dax_glue_must_give_up(struct task_struct *task)

@@ -244,9 +244,9 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if there is no such device; `EBUSY` if it has a size or a driver, is
-    /// not created yet, has pinned pages, or is the one that keeps `/sys/bus/dax`
-    /// populated, id 0.
+    /// `ENXIO` if there is no such device, or not yet; `EBUSY` if it has a size or a
+    /// driver, pages are pinned, or it is the one that keeps `/sys/bus/dax` populated,
+    /// id 0.
     pub(crate) fn delete(&self, id: i32) -> Result {
         let device = {
             let state = self.lock();
@@ -258,9 +258,11 @@ impl Region {
             let _edit = device.edit();
             let mut state = self.lock();
             let record = state.record(&device)?;
+            if record.registered.is_none() {
+                return Err(ENXIO);
+            }
             if id == 0
                 || has_driver::<DevDax>(&device)
-                || record.registered.is_none()
                 || record.draining
                 || record.ranges.layout().size() != 0
             {
@@ -279,6 +281,8 @@ impl Region {
         device.drop_mappings();
         // Unbinds the driver.
         drop(record.registered.take());
+        let layout = record.ranges.layout();
+        device.log_removed(layout, layout.len());
         self.lock().release(&mut record);
         if !self.is_static() {
             self.ids.free(device.id());

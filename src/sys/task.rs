@@ -3,6 +3,7 @@
 //! `struct task_struct` and the scheduler.
 
 use kernel::bindings;
+use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::task::Task;
 
@@ -16,6 +17,14 @@ pub(crate) fn cond_resched() {
 pub(super) fn sleep(ms: u32) {
     // SAFETY: Called from sleepable context.
     unsafe { bindings::msleep(ms) };
+}
+
+/// Sleeps for a few milliseconds, and then lets the caller's `write(2)` begin again
+/// (`restart_syscall()`), without the sysfs reference that it has now.
+pub(crate) fn restart_write() -> Error {
+    sleep(5);
+    // SAFETY: Called in a system call.
+    Error::from_errno(unsafe { bindings::dax_glue_restart_syscall() })
 }
 
 /// A task that waits in the kernel.

@@ -87,13 +87,8 @@ impl Guest {
             Ok(())
         })?;
         let mut command = qemu(root, machine, &dir, load.kunit);
-        command.args([
-            "-chardev",
-            "stdio,id=out,signal=off",
-            "-device",
-            // The machine may have other buses, where it cannot be.
-            "virtio-serial-pci,bus=pcie.0,max_ports=2",
-        ]);
+        let serial = format!("virtio-serial-pci,{},max_ports=2", serial_bus(machine));
+        command.args(["-chardev", "stdio,id=out,signal=off", "-device", &serial]);
         command.args(["-device", "virtserialport,nr=1,chardev=out,name=lab.out"]);
         let timeout = machine.timeout;
         Ok(Self {
@@ -255,6 +250,22 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A port of that name, if the machine has one, is for what carries the command's output.
+const PORT: &str = "lab.port";
+
+/// Where what carries the command's output is. The machine may have other buses, where it cannot be.
+///
+/// A guest that is suspended resets it, unless it is behind a port and says that this is not needed;
+/// and having reset it Linux 7.3 does not hear any more that the host listens.
+fn serial_bus(machine: &Machine) -> String {
+    let port = format!("id={PORT},");
+    if machine.qemu.iter().any(|option| option.contains(&port)) {
+        format!("bus={PORT},x-pcie-pm-no-soft-reset=on")
+    } else {
+        "bus=pcie.0".to_owned()
     }
 }
 

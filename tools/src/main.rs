@@ -26,6 +26,7 @@ mod matrix;
 mod module;
 mod modules;
 mod mutants;
+mod poweroff;
 mod progress;
 mod public;
 mod report;

@@ -35,22 +35,35 @@ const COMPLAINTS: [&str; 24] = [
     r"^kmemleak: [1-9]\d* new suspected memory leaks",
 ];
 
-/// What dax-guest writes to the log before it makes allocations fail.
-const STARVING: &str = "dax-guest: allocations are made to fail from here on";
-/// What memory management itself complains about then, whichever driver asks.
-const EXCUSED: [&str; 1] = [r"^WARNING: arch/x86/mm/init_64\.c:\d+ at arch_add_memory"];
+/// What memory management itself complains about, whichever driver has the memory, after dax-guest
+/// did what it cannot take: the line that dax-guest writes to the log before, and the complaint.
+const EXCUSED: [(&str, &str); 2] = [
+    (
+        "dax-guest: allocations are made to fail from here on",
+        r"^WARNING: arch/x86/mm/init_64\.c:\d+ at arch_add_memory",
+    ),
+    // Its page tables lose them, and the process's own count is then wrong.
+    (
+        "dax-guest: pages of 1 GiB are moved from here on",
+        r"^BUG: Bad rss-counter state ",
+    ),
+];
 
 /// The first complaint in the log and what follows it, or nothing.
 pub fn find(log: &str) -> Option<String> {
     let complaint = Regex::new(&COMPLAINTS.join("|")).ok()?;
-    let excused = Regex::new(&EXCUSED.join("|")).ok()?;
     let lines: Vec<&str> = log.lines().collect();
-    let starving = lines.iter().position(|line| message(line) == STARVING);
+    let mut excuses = Vec::new();
+    for (since, excused) in EXCUSED {
+        let from = lines.iter().position(|line| message(line) == since);
+        excuses.push((from.unwrap_or(lines.len()), Regex::new(excused).ok()?));
+    }
     let at = (0..lines.len()).find(|&at| {
         // A warning begins with a line that does not say what it is about.
-        let pair = lines.iter().skip(at).take(2);
-        let mut about = pair.map(|line| message(line));
-        let known = starving.is_some_and(|from| from < at) && about.any(|l| excused.is_match(l));
+        let about = &lines[at..lines.len().min(at + 2)];
+        let known = excuses.iter().any(|(from, excused)| {
+            *from < at && about.iter().any(|line| excused.is_match(message(line)))
+        });
         complaint.is_match(message(lines[at])) && !known
     })?;
     Some(
@@ -150,10 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn memory_management_may_have_lost_count_of_what_was_moved() {
+        let complaint = "[    9.0] BUG: Bad rss-counter state mm:00000000ab type:MM_FILEPAGES\n";
+        let begin = format!("[    8.0] {}\n", EXCUSED[1].0);
+        assert!(find(complaint).is_some());
+        assert!(find(&format!("{complaint}{begin}")).is_some());
+        assert!(find(&format!("{begin}{complaint}")).is_none());
+        let another = "[   10.0] BUG: Bad page state in process a  pfn:1";
+        assert_eq!(
+            find(&format!("{begin}{complaint}{another}")).as_deref(),
+            Some(another)
+        );
+    }
+
+    #[test]
     fn memory_management_may_complain_of_failures_that_were_injected() {
         let warning = "[    9.0] ------------[ cut here ]------------\n\
              [    9.1] WARNING: arch/x86/mm/init_64.c:973 at arch_add_memory+0x1d7/0x1e0, CPU#1\n";
-        let begin = format!("[    8.0] {STARVING}\n");
+        let begin = format!("[    8.0] {}\n", EXCUSED[0].0);
         assert!(find(warning).is_some());
         assert!(find(&format!("{begin}{warning}")).is_none());
         let another = "[   10.0] WARNING: drivers/dax/bus.c:973 at dev_dax_resize+0x1/0x2\n";

@@ -18,6 +18,7 @@ use crate::interactive::tail;
 use crate::kernel::Kernel;
 use crate::ktap;
 use crate::kunit;
+use crate::poweroff;
 use crate::progress::{human, Step};
 use crate::report::{Point, Report};
 use crate::root::Root;
@@ -26,13 +27,14 @@ use crate::spec::{Impl, Spec, SERIES};
 use crate::vanilla;
 
 /// The groups before the guest tests, which bring a list of their own.
-const GROUPS: [(&str, Run); 6] = [
+const GROUPS: [(&str, Run); 7] = [
     ("rules", rules),
     ("host", host),
     ("vanilla", vanilla),
     ("kunit", kunit_suites),
     ("compare", side_by_side),
     ("bench", bench_smoke),
+    ("poweroff", going_down),
 ];
 
 /// The guest tests that `make test` runs on the other series too, after KUnit;
@@ -205,6 +207,17 @@ fn bench_smoke(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Machines that go down. How they do is not a matter of one guest, so it is no group of
+/// `dax-guest`'s.
+fn going_down(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    let start = Instant::now();
+    let program = tests.cargo.build_static("dax-guest")?;
+    let name = tests.name("poweroff");
+    let points = poweroff::points(tests, &name, &program)?;
+    report.add(&name, &human(start.elapsed()), points);
+    Ok(())
+}
+
 impl Tests<'_> {
     /// The build root and the kernel, made if need be.
     pub fn kernel(&self) -> Result<(Root, Kernel)> {
@@ -241,12 +254,20 @@ impl Tests<'_> {
         }))
     }
 
+    /// How long something may take on this kernel that takes so long on a usual one.
+    pub fn slow(&self, usual: Duration) -> Duration {
+        match self.spec.debug {
+            true => usual * DEBUG_SLOWDOWN,
+            false => usual,
+        }
+    }
+
     /// Boots a guest and gives how it ended and all of its command's output.
     ///
     /// An emulated CPU that a busy host does not run may miss the kernel's first
     /// timer interrupts, and the kernel then waits for ever, before it has started
     /// anything of what is tested: such a guest is booted once more.
-    fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
+    pub fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
         let (outcome, output) = self.boot_once(label, machine, load)?;
         let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
         if outcome.end != End::Timeout || outcome.splat.is_some() || log.contains(USER_SPACE) {
@@ -355,9 +376,7 @@ impl Tests<'_> {
             files: vec![PathBuf::from(program)],
             ..Load::default()
         };
-        if self.spec.debug {
-            machine.timeout *= DEBUG_SLOWDOWN;
-        }
+        machine.timeout = self.slow(machine.timeout);
         let (outcome, output) = self.boot(name, &machine, &load)?;
         let points = ktap::parse(name, &output);
         Ok(Ran {

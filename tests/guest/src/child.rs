@@ -100,8 +100,20 @@ impl Child {
 
     /// Sends SIGKILL.
     pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
         // SAFETY: `pid` is an unreaped child of this process, so it names no other.
-        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        unsafe { libc::kill(self.pid, signal) };
+    }
+
+    /// The letter in which `ps` has its state: `D` for a wait that only SIGKILL can end, if that.
+    pub fn state(&self) -> Option<char> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The name before it may have anything in it.
+        stat.rsplit_once(") ")?.1.chars().next()
     }
 
     /// Where the child's threads wait in the kernel, as diagnostics.

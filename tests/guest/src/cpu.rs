@@ -8,7 +8,9 @@ use crate::child::Child;
 use crate::errno::Errno;
 use crate::kernel;
 use crate::ktap::Failure;
+use crate::mmap::Map;
 use crate::sysfs;
+use crate::units::PAGE;
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::thread;
@@ -84,6 +86,79 @@ impl Hog {
             _unfair: unfair,
         })
     }
+}
+
+/// A process that takes a CPU away from all other tasks at moments that its owner chooses.
+pub struct Switch {
+    /// Since when it is taken, on the monotonic clock, and until when.
+    times: Map,
+    _child: Child,
+    _unfair: Unfair,
+}
+
+/// How often it looks at the time.
+const LOOK: Duration = Duration::from_micros(50);
+
+impl Switch {
+    /// The CPU is left alone at first.
+    pub fn new(cpu: usize) -> Result<Switch, Failure> {
+        let failed = |errno: Errno| Failure::Fail(format!("switch: {errno}"));
+        let unfair = Unfair::new(cpu);
+        let times = Map::anonymous(PAGE).map_err(failed)?;
+        let child = Child::spawn(|| {
+            if stay_on(cpu)
+                .and_then(|()| schedule(libc::SCHED_FIFO, 50))
+                .is_err()
+            {
+                return 1;
+            }
+            loop {
+                let (Ok(from), Ok(until)) = (times.load(0), times.load(8)) else {
+                    return 1;
+                };
+                if !(from..until).contains(&now()) {
+                    thread::sleep(LOOK);
+                }
+            }
+        });
+        Ok(Switch {
+            times,
+            _child: child.map_err(failed)?,
+            _unfair: unfair,
+        })
+    }
+
+    /// Takes the CPU after `delay`, for `most` at most.
+    pub fn take(&self, delay: Duration, most: Duration) -> Result<(), Failure> {
+        let from = now() + delay.as_nanos() as u64;
+        self.set(from, from + most.as_nanos() as u64)
+    }
+
+    /// Leaves it to others.
+    pub fn leave(&self) -> Result<(), Failure> {
+        self.set(0, 0)
+    }
+
+    fn set(&self, from: u64, until: u64) -> Result<(), Failure> {
+        // The end first: what is looked at in between is no time at all.
+        let set = self
+            .times
+            .store(8, 0)
+            .and_then(|()| self.times.store(0, from));
+        set.and_then(|()| self.times.store(8, until))
+            .map_err(|signal| Failure::Fail(format!("switch: {signal:?}")))
+    }
+}
+
+/// Nanoseconds of the clock that all processes share.
+fn now() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// A CPU of which the scheduler keeps nothing for tasks that others starve.

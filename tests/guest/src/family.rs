@@ -14,7 +14,6 @@ const MODULES: &[&str] = &[
     "dax_pmem",
     "fsdev_dax",
     "kmem",
-    "device_dax",
     "nd_pmem",
     "nd_e820",
     "nfit",
@@ -25,10 +24,17 @@ const MODULES: &[&str] = &[
     "cxl_port",
     "cxl_core",
     "libnvdimm",
+    // What is open of a device pins it.
+    "device_dax",
 ];
 
 /// Removes all that are loaded. `modprobe -r` may take others along.
 pub fn unload() -> Result<()> {
+    unload_noting(|_| ())
+}
+
+/// The same; `note` gets the name of each when it is gone, or was not there.
+pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
     // Active regions and namespaces pin the module that made them.
     if Path::new(ndctl::REGION_DRIVER).exists() {
         ndctl::run(&["disable-region", "all"])?;
@@ -37,6 +43,7 @@ pub fn unload() -> Result<()> {
         if has_module(module) {
             modprobe_remove(module)?;
         }
+        note(module);
     }
     match loaded()[..] {
         [] => Ok(()),

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 /// The calling thread's count of allocations until one fails.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+/// Whether allocations of this process are among those that fail.
+const SELF: &str = "/proc/self/make-it-fail";
 /// Where allocations that may sleep are usually spared.
 const SETTINGS: [(&str, &str); 4] = [
     ("failslab/ignore-gfp-wait", "N"),
@@ -93,6 +95,39 @@ pub fn injector_of_pages() -> Result<Injector, Failure> {
     Ok(injector)
 }
 
+/// A process that gets no large pieces of memory, until it ends.
+pub struct Starved;
+
+impl Starved {
+    /// The calling process gets pages one by one.
+    pub fn of_more_than_a_page() -> sysfs::Result<()> {
+        sysfs::write(Path::new(SELF), "1")?;
+        let attr = Path::new(DEBUGFS).join("fail_page_alloc");
+        for (file, value) in [
+            ("min-order", "1"),
+            ("task-filter", "Y"),
+            ("times", "-1"),
+            ("interval", "1"),
+            ("probability", "100"),
+        ] {
+            sysfs::write(&attr.join(file), value)?;
+        }
+        Ok(())
+    }
+
+    /// Every process gets what there is; fine if there was none that did not.
+    pub fn end() -> sysfs::Result<()> {
+        let attr = Path::new(DEBUGFS).join("fail_page_alloc");
+        if !attr.exists() {
+            return Ok(());
+        }
+        for (file, value) in [("probability", "0"), ("times", "1"), ("task-filter", "N")] {
+            sysfs::write(&attr.join(file), value)?;
+        }
+        Ok(())
+    }
+}
+
 /// What an operation does with what was prepared for it.
 type Act<'a, P> = dyn Fn(&mut P) -> Result<(), Errno> + 'a;
 
@@ -103,6 +138,7 @@ pub struct Operation<'a, P> {
     act: Box<Act<'a, P>>,
     undo: Box<dyn Fn() -> sysfs::Result<()> + 'a>,
     look: Option<Box<dyn Fn() -> sysfs::Result<String> + 'a>>,
+    try_out: Option<Box<dyn Fn() -> Outcome + 'a>>,
     errors: Vec<Errno>,
     most_failures: u64,
     may_do_nothing: bool,
@@ -146,6 +182,7 @@ impl<'a, P> Operation<'a, P> {
             act: Box::new(act),
             undo: Box::new(undo),
             look: None,
+            try_out: None,
             errors: vec![Errno::ENOMEM],
             most_failures: u64::MAX,
             may_do_nothing: false,
@@ -173,6 +210,13 @@ impl<'a, P> Operation<'a, P> {
     /// Something else to look at, which a snapshot does not show.
     pub fn looking_at(mut self, look: impl Fn() -> sysfs::Result<String> + 'a) -> Self {
         self.look = Some(Box::new(look));
+        self
+    }
+
+    /// What is done with what it leaves, with all memory, each time it has failed. Nothing that is
+    /// looked at changes by that.
+    pub fn trying_out(mut self, try_out: impl Fn() -> Outcome + 'a) -> Self {
+        self.try_out = Some(Box::new(try_out));
         self
     }
 
@@ -234,6 +278,10 @@ impl<'a, P> Operation<'a, P> {
                         let named = deviates(self.errors.contains(&errno), true);
                         check(errno, named, true)?;
                         before.check_same(&now)?;
+                        if let Some(try_out) = &self.try_out {
+                            try_out()?;
+                            before.check_same(&self.state(region)?)?;
+                        }
                         self.with_memory(region, &after)?;
                     }
                 }

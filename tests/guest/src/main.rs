@@ -7,6 +7,8 @@
 //! - `dax-guest sequences SEED FIRST COUNT` does things at random and writes a transcript.
 //! - `dax-guest replay FILE` does the things in a file and writes a transcript.
 //! - `dax-guest bench MODE RANGES [ONLY]` measures, and prints JSON.
+//! - `dax-guest down WAY STATE` takes the machine down while a page of a device is held.
+//! - `dax-guest next` says that it is the first process of the next kernel, and powers off.
 //! - `dax-guest demo` shows the main job of the driver, for people.
 
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
@@ -20,8 +22,12 @@ mod cxl;
 mod daxctl;
 mod demo;
 mod device;
+mod down;
+mod draining;
+mod elfcore;
 mod errno;
 mod family;
+mod grace;
 mod groups;
 mod inject;
 mod iomem;
@@ -32,17 +38,22 @@ mod leaks;
 mod memory;
 mod mmap;
 mod ndctl;
+mod pagemap;
 mod pattern;
 mod picture;
+mod pin;
 mod pipe;
+mod power;
 mod race;
 mod region;
 mod scenario;
 mod snapshot;
 mod stress;
 mod sysfs;
+mod told;
 mod trap;
 mod uevents;
+mod uffd;
 mod units;
 mod uring;
 
@@ -55,7 +66,7 @@ use std::process::ExitCode;
 /// How the program is called.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
      bench count|wall|turns|smoke RANGES [ONLY] | stress SEED SECONDS | \
-     sequences SEED FIRST COUNT | replay FILE";
+     sequences SEED FIRST COUNT | replay FILE | down poweroff|reboot|kexec STATE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -77,9 +88,11 @@ fn main() -> ExitCode {
         ["bench", mode, ranges] => measure(mode, ranges, None),
         ["bench", mode, ranges, only] => measure(mode, ranges, Some(only)),
         ["stress", seed, seconds] => match (seed.parse(), seconds.parse()) {
-            (Ok(seed), Ok(seconds)) => stress(seed, seconds),
+            (Ok(seed), Ok(seconds)) => prepared(|| stress::run(&Region::fresh()?, seed, seconds)),
             _ => usage(USAGE),
         },
+        ["down", way, state] => prepared(|| down::run(way, state)),
+        ["next"] => outcome(down::next()),
         ["demo"] if demo::run() => ExitCode::SUCCESS,
         ["demo"] => ExitCode::FAILURE,
         _ => usage(USAGE),
@@ -108,14 +121,19 @@ fn test(group: &str, filter: &str) -> ExitCode {
     }
 }
 
-/// Everything at once, for as long as was asked for.
-fn stress(seed: u64, seconds: u64) -> ExitCode {
+/// Does something outside of a group, as in a test of one.
+fn prepared(work: impl FnOnce() -> Outcome) -> ExitCode {
     let run = || -> Outcome {
         Impl::detect()?;
         trap::install().map_err(|errno| Failure::Fail(format!("sigaction: {errno}")))?;
-        stress::run(&Region::fresh()?, seed, seconds)
+        work()
     };
-    match run() {
+    outcome(run())
+}
+
+/// The exit status of what is not a test.
+fn outcome(outcome: Outcome) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Fail(why) | Failure::Skip(why)) => {
             ktap::note(why);

@@ -3,15 +3,18 @@
 
 use crate::device::Device;
 use crate::errno::Errno;
+use crate::pagemap::{self, Entry};
 use crate::sysfs::{self, Error};
 use crate::trap::{self, Signal};
 use crate::units::PAGE;
 use std::fs::{self, File, OpenOptions};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr;
 
+/// What there is to know of mappings.
+const SMAPS: &str = "/proc/self/smaps";
 /// Read and write.
 pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
@@ -60,6 +63,23 @@ impl Map {
     pub fn at(file: &File, addr: usize, len: u64, offset: u64) -> Result<Map, Errno> {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
         Map::raw(addr, len, RW, flags, file.as_raw_fd(), offset)
+    }
+
+    /// Maps shared where the kernel likes, preferably at an address.
+    pub fn hinted(file: &File, hint: usize, len: u64, offset: u64) -> Result<Map, Errno> {
+        Map::raw(hint, len, RW, libc::MAP_SHARED, file.as_raw_fd(), offset)
+    }
+
+    /// Address space without memory, which nothing else of the process comes into.
+    pub fn room(len: u64) -> Result<Map, Errno> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        Map::raw(0, len, libc::PROT_NONE, flags, -1, 0)
+    }
+
+    /// How far into it the first multiple of `align` is.
+    pub fn first_multiple(&self, align: u64) -> u64 {
+        let addr = self.addr as u64;
+        addr.next_multiple_of(align) - addr
     }
 
     /// `mmap(2)`.
@@ -138,7 +158,8 @@ impl Map {
             offset + pages * PAGE <= self.len(),
             "{offset:#x}: outside the mapping"
         );
-        frames(self.addr + offset as usize, pages)
+        let entries = pagemap::entries(self.addr + offset as usize, pages)?;
+        Ok(entries.into_iter().map(Entry::frame).collect())
     }
 
     /// `munmap(2)` on a part. What remains is unmapped with the rest when dropped.
@@ -167,6 +188,46 @@ impl Map {
         }
     }
 
+    /// `mremap(2)` to another length, where it is or where the kernel likes.
+    pub fn resize(&mut self, len: u64) -> Result<(), Errno> {
+        self.remap(len, libc::MREMAP_MAYMOVE, 0)
+    }
+
+    /// `mremap(2)` to an address `offset` bytes into `room`, the rest of which stays reserved.
+    pub fn move_into(&mut self, room: Map, offset: u64) -> Result<(), Errno> {
+        let to = room.pointer(offset, self.len).addr();
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        self.remap(self.len as u64, flags, to)?;
+        // Unmapping it would unmap what is there now.
+        std::mem::forget(room);
+        Ok(())
+    }
+
+    /// `mremap(2)` from an old length of 0: the same pages once more, where the kernel likes.
+    pub fn duplicate(&self) -> Result<Map, Errno> {
+        // Until it is somewhere else it is nothing that could be unmapped.
+        let mut twin = ManuallyDrop::new(Map {
+            addr: self.addr,
+            len: 0,
+        });
+        twin.remap(self.len as u64, libc::MREMAP_MAYMOVE, 0)?;
+        Ok(ManuallyDrop::into_inner(twin))
+    }
+
+    /// `mremap(2)`.
+    fn remap(&mut self, len: u64, flags: i32, to: usize) -> Result<(), Errno> {
+        let to = ptr::without_provenance_mut::<libc::c_void>(to);
+        // SAFETY: Of this mapping, into which no Rust reference exists, to address space that is
+        // free or was given up for it.
+        let addr = unsafe { libc::mremap(self.addr as *mut _, self.len, len as usize, flags, to) };
+        if addr == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        self.addr = addr as usize;
+        self.len = len as usize;
+        Ok(())
+    }
+
     /// `mprotect(2)` on a part.
     pub fn protect(&self, offset: u64, len: u64, prot: i32) -> Result<(), Errno> {
         // SAFETY: As for `unmap`.
@@ -180,8 +241,14 @@ impl Map {
 
     /// `madvise(2)` on all of it.
     pub fn advise(&self, advice: i32) -> Result<(), Errno> {
+        self.advise_part(0, self.len(), advice)
+    }
+
+    /// `madvise(2)` on a part.
+    pub fn advise_part(&self, offset: u64, len: u64, advice: i32) -> Result<(), Errno> {
+        let part = self.pointer(offset, len as usize);
         // SAFETY: As for `unmap`.
-        let rc = unsafe { libc::madvise(self.addr as *mut _, self.len, advice) };
+        let rc = unsafe { libc::madvise(part, len as usize, advice) };
         if rc == 0 {
             Ok(())
         } else {
@@ -191,14 +258,26 @@ impl Map {
 
     /// One value in kB from this mapping's entry in `/proc/self/smaps`.
     pub fn smaps_kib(&self, field: &str) -> sysfs::Result<u64> {
-        let path = "/proc/self/smaps";
-        let text = fs::read_to_string(path).map_err(|e| Error::new(path, Errno::from(e)))?;
+        let value = self.smaps(field)?;
+        let kib = value.strip_suffix(" kB").and_then(|kib| kib.parse().ok());
+        kib.ok_or_else(|| Error::state(format!("{SMAPS}: {field}: {value}")))
+    }
+
+    /// Whether `/proc/self/smaps` has one of its two-letter flags for this mapping.
+    pub fn has_flag(&self, flag: &str) -> sysfs::Result<bool> {
+        let flags = self.smaps("VmFlags")?;
+        Ok(flags.split_whitespace().any(|known| known == flag))
+    }
+
+    /// One value from this mapping's entry in `/proc/self/smaps`.
+    fn smaps(&self, field: &str) -> sysfs::Result<String> {
+        let text = fs::read_to_string(SMAPS).map_err(|e| Error::new(SMAPS, Errno::from(e)))?;
         let head = format!("{:x}-", self.addr);
         let mut entry = text.lines().skip_while(|line| !line.starts_with(&head));
         entry
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-            .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
-            .ok_or_else(|| Error::state(format!("{path}: no {field} at {:#x}", self.addr)))
+            .map(|value| value.trim().to_owned())
+            .ok_or_else(|| Error::state(format!("{SMAPS}: no {field} at {:#x}", self.addr)))
     }
 }
 
@@ -207,24 +286,4 @@ impl Drop for Map {
         // SAFETY: The mapping is owned by `self` and no reference into it exists.
         unsafe { libc::munmap(self.addr as *mut _, self.len) };
     }
-}
-
-/// The page frames behind addresses of this process, from `/proc/self/pagemap`.
-fn frames(addr: usize, pages: u64) -> sysfs::Result<Vec<Option<u64>>> {
-    /// The page is in memory.
-    const PRESENT: u64 = 1 << 63;
-    /// The page frame number.
-    const FRAME: u64 = (1 << 55) - 1;
-    let path = "/proc/self/pagemap";
-    let read = || -> Result<Vec<u8>, Errno> {
-        let mut bytes = vec![0; pages as usize * 8];
-        File::open(path)?.read_exact_at(&mut bytes, addr as u64 / PAGE * 8)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|e| Error::new(format!("{path} at {addr:#x}"), e))?;
-    Ok(bytes
-        .chunks_exact(8)
-        .map(|entry| u64::from_ne_bytes(entry.try_into().expect("eight bytes")))
-        .map(|entry| (entry & PRESENT != 0).then_some(entry & FRAME))
-        .collect())
 }

@@ -249,7 +249,7 @@ pub fn tear_down() -> Result<()> {
         }
     }
     for device in Device::all() {
-        device.release()?;
+        release(&device)?;
         if !device.is_first() {
             let region = region_dir_of(&device)?;
             sysfs::write(&region.join("delete"), device.name())?;
@@ -267,6 +267,18 @@ pub fn tear_down() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes a device out of use and gives its memory back. A page that a test held and that went with
+/// it may be noticed a moment later, and until then the device is busy.
+fn release(device: &Device) -> Result<()> {
+    kernel::eventually(
+        &format!("no page of {} held", device.name()),
+        || match device.release() {
+            Err(error) if error.errno == Errno::EBUSY => Ok(None),
+            released => released.map(Some),
+        },
+    )
 }
 
 /// The `dax_region/` of the region that a device belongs to.

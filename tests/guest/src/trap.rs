@@ -71,35 +71,56 @@ extern "C" {
 
 /// Resumes a faulting [`load`] or [`store`] behind its access; any other fault stays fatal.
 extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: The handler is installed with SA_SIGINFO, so the kernel passes a valid, exclusive
-    // pointer to the ucontext that it restores on return.
-    let regs = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    let rip = regs[libc::REG_RIP as usize] as usize;
-    let label = |f: unsafe extern "C" fn()| f as usize;
-    if rip == label(dax_guest_load_at) || rip == label(dax_guest_store_at) {
-        regs[libc::REG_RIP as usize] = label(dax_guest_trapped) as i64;
-        regs[libc::REG_RDX as usize] = i64::from(signal);
-    } else {
+    // SAFETY: The handler is installed with SA_SIGINFO, so the kernel passes what it asks for.
+    if !unsafe { resume(signal, context) } {
         // SAFETY: Restoring the default action is async-signal-safe; the instruction then
         // faults again and ends the process with the signal it deserves.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
+/// Lets a [`load`] or [`store`] that a signal interrupted go on behind its access, which fails.
+/// Whether it was one.
+///
+/// # Safety
+///
+/// `context` is what the kernel passed to a handler with SA_SIGINFO.
+pub unsafe fn resume(signal: i32, context: *mut libc::c_void) -> bool {
+    // SAFETY: By the contract a valid, exclusive pointer to the ucontext that the kernel restores
+    // when the handler returns.
+    let regs = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let rip = regs[libc::REG_RIP as usize] as usize;
+    let label = |f: unsafe extern "C" fn()| f as usize;
+    let ours = rip == label(dax_guest_load_at) || rip == label(dax_guest_store_at);
+    if ours {
+        regs[libc::REG_RIP as usize] = label(dax_guest_trapped) as i64;
+        regs[libc::REG_RDX as usize] = i64::from(signal);
+    }
+    ours
+}
+
 /// Installs the handler; once per process, inherited by `fork`.
 pub fn install() -> Result<(), Errno> {
+    [libc::SIGBUS, libc::SIGSEGV]
+        .into_iter()
+        .try_for_each(|signal| handle(signal, on_fault))
+}
+
+/// What is called with a signal, what the kernel says of it, and where it interrupted.
+pub type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Lets a signal call `handler`.
+pub fn handle(signal: i32, handler: Handler) -> Result<(), Errno> {
     // SAFETY: All zeroes is a valid sigaction (no flags, empty mask, SIG_DFL).
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = on_fault as *const () as usize;
+    action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO;
-    for signal in [libc::SIGBUS, libc::SIGSEGV] {
-        // SAFETY: `action` is initialised, its handler has the SA_SIGINFO signature, and the
-        // old action is not asked for.
-        if unsafe { libc::sigaction(signal, &action, ptr::null_mut()) } != 0 {
-            return Err(Errno::last());
-        }
+    // SAFETY: `action` is initialised, its handler has the SA_SIGINFO signature, and the old
+    // action is not asked for.
+    match unsafe { libc::sigaction(signal, &action, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(Errno::last()),
     }
-    Ok(())
 }
 
 /// Reads eight bytes at `addr`, wherever that is.

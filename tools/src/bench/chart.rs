@@ -132,7 +132,7 @@ fn points(line: &Line, scale: f64, figures: &Figures) -> Vec<(f64, f64)> {
 fn colour(driver: Driver) -> RGBColor {
     match driver {
         Driver::C => RGBColor(0x5c, 0x6b, 0xc0),
-        Driver::Rust | Driver::RustPlain => RGBColor(0xd8, 0x43, 0x15),
+        Driver::Rust | Driver::RustAround => RGBColor(0xd8, 0x43, 0x15),
     }
 }
 

@@ -84,7 +84,7 @@ fn others(figures: &Figures) -> Table {
 
 /// What there are figures of.
 fn measured(figures: &Figures, by_ranges: bool) -> Vec<(&'static Operation, Driver)> {
-    let drivers = [Driver::C, Driver::Rust, Driver::RustPlain];
+    let drivers = [Driver::C, Driver::Rust, Driver::RustAround];
     let operations = OPERATIONS.iter().filter(|o| o.by_ranges == by_ranges);
     let all = operations.flat_map(|o| drivers.map(|driver| (o, driver)));
     let any = |(o, driver): &(&Operation, Driver)| {

@@ -12,9 +12,10 @@ use super::operations::{named, Operation};
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     C,
+    /// As it is unless somebody asks for more.
     Rust,
-    /// With fault-around off.
-    RustPlain,
+    /// With fault-around.
+    RustAround,
 }
 
 impl Driver {
@@ -22,7 +23,7 @@ impl Driver {
         match self {
             Self::C => "C",
             Self::Rust => "Rust",
-            Self::RustPlain => "Rust, no fault-around",
+            Self::RustAround => "Rust, fault_around_bytes=65536",
         }
     }
 }

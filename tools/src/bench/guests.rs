@@ -101,7 +101,7 @@ impl<'a> Guests<'a> {
     pub fn run(&self, task: &Task<'_>, label: &str) -> Result<String> {
         let imp = match task.driver {
             Driver::C => Impl::C,
-            Driver::Rust | Driver::RustPlain => Impl::Rust,
+            Driver::Rust | Driver::RustAround => Impl::Rust,
         };
         let kernel = Kernel::ensure(self.repo, &self.root, &Spec::new(self.series, imp))?;
         let load = Load {
@@ -170,8 +170,8 @@ fn machine(task: &Task<'_>) -> Machine {
         SECOND / GIB,
         second / GIB
     );
-    if task.driver == Driver::RustPlain {
-        append += " device_dax.fault_around=0";
+    if task.driver == Driver::RustAround {
+        append += " device_dax.fault_around_bytes=65536";
     }
     let mem = format!("{}G", mem / GIB);
     // Most of it is never touched, and this machine need not have it.
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_machine_is_as_large_as_its_regions_ask_for() {
         let task = Task {
-            driver: Driver::RustPlain,
+            driver: Driver::RustAround,
             mode: Mode::Count,
             ranges: &[1, 4096],
             only: vec!["bind", "shrink"],
@@ -203,7 +203,9 @@ mod tests {
         assert_eq!((machine.mem.as_str(), machine.cpus), ("22G", 1));
         assert!(machine.append.contains("memmap=16G%6G+"));
         assert!(machine.append.contains("memmap=1G%23G+"));
-        assert!(machine.append.ends_with(" device_dax.fault_around=0"));
+        assert!(machine
+            .append
+            .ends_with(" device_dax.fault_around_bytes=65536"));
         assert_eq!(command(&task), "/dax-guest bench count 1,4096 bind,shrink");
     }
 }

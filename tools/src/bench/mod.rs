@@ -166,10 +166,10 @@ fn tasks(wanted: &Wanted) -> Vec<Task<'_>> {
             });
         }
     };
-    let counted = wanted.of(&[Kind::Count, Kind::Fault]);
+    let counted = wanted.of(&[Kind::Count, Kind::Around]);
     add(Driver::C, Mode::Count, counted.clone());
     add(Driver::Rust, Mode::Count, counted);
-    add(Driver::RustPlain, Mode::Count, wanted.of(&[Kind::Fault]));
+    add(Driver::RustAround, Mode::Count, wanted.of(&[Kind::Around]));
     let waiting = wanted.of(&[Kind::Turns]);
     add(Driver::C, Mode::Turns, waiting.clone());
     add(Driver::Rust, Mode::Turns, waiting);
@@ -179,10 +179,14 @@ fn tasks(wanted: &Wanted) -> Vec<Task<'_>> {
         add(Driver::Rust, Mode::Wall, timed);
     }
     for _ in 0..PAIRS {
-        let pairs = wanted.of(&[Kind::Pair, Kind::PairFault]);
+        let pairs = wanted.of(&[Kind::Pair, Kind::PairAround]);
         add(Driver::C, Mode::Wall, pairs.clone());
         add(Driver::Rust, Mode::Wall, pairs);
-        add(Driver::RustPlain, Mode::Wall, wanted.of(&[Kind::PairFault]));
+        add(
+            Driver::RustAround,
+            Mode::Wall,
+            wanted.of(&[Kind::PairAround]),
+        );
     }
     tasks
 }

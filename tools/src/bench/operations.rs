@@ -6,16 +6,16 @@
 pub enum Kind {
     /// One CPU whose clock counts instructions.
     Count,
-    /// The same, and once more without fault-around.
-    Fault,
+    /// The same, and once more with fault-around: pages of 4 KiB.
+    Around,
     /// Two CPUs that the emulator runs in turns, and its time.
     Turns,
     /// Two CPUs and real time.
     Wall,
     /// The same, for what two do at once: short, and done in many guests.
     Pair,
-    /// The same, and once more without fault-around.
-    PairFault,
+    /// The same, and once more with fault-around.
+    PairAround,
 }
 
 #[derive(Debug)]
@@ -44,34 +44,29 @@ const fn single(name: &'static str, title: &'static str, kind: Kind) -> Operatio
     }
 }
 
-pub const OPERATIONS: [Operation; 21] = [
+pub const OPERATIONS: [Operation; 28] = [
     operation(
         "fault-2m",
         "fault, 2 MiB, average of all ranges",
-        Kind::Fault,
+        Kind::Count,
     ),
-    operation("fault-2m-last", "fault, 2 MiB, last range", Kind::Fault),
-    single("fault-4k", "fault, 4 KiB", Kind::Fault),
-    single("fault-1g", "fault, 1 GiB", Kind::Fault),
+    operation("fault-2m-last", "fault, 2 MiB, last range", Kind::Count),
+    single("fault-4k", "fault, 4 KiB", Kind::Around),
+    single("fault-1g", "fault, 1 GiB", Kind::Count),
     single(
         "touch-2m",
         "first touch of 1 GiB, per page of 2 MiB",
-        Kind::Fault,
+        Kind::Count,
     ),
     single(
         "touch-4k",
         "first touch of 64 MiB, per page of 4 KiB",
-        Kind::Fault,
-    ),
-    single(
-        "lone-2m",
-        "first touch of one page of 2 MiB amid 1 GiB",
-        Kind::Fault,
+        Kind::Around,
     ),
     single(
         "lone-4k",
         "first touch of one page of 4 KiB amid 64 MiB",
-        Kind::Fault,
+        Kind::Around,
     ),
     operation(
         "resize-fill",
@@ -85,6 +80,46 @@ pub const OPERATIONS: [Operation; 21] = [
     operation("bind", "bind, per range", Kind::Count),
     operation("unbind-turns", "unbind, the emulator's time", Kind::Turns),
     operation("unbind", "unbind, real time", Kind::Wall),
+    single(
+        "unbind-4k-turns",
+        "unbind of 1.875 GiB of 4 KiB, untouched, the emulator's time",
+        Kind::Turns,
+    ),
+    single(
+        "unbind-4k",
+        "unbind of 1.875 GiB of 4 KiB, untouched, own instructions",
+        Kind::Count,
+    ),
+    single(
+        "unbind-4k-half-turns",
+        "unbind of 1.875 GiB of 4 KiB, half touched, the emulator's time",
+        Kind::Turns,
+    ),
+    single(
+        "unbind-4k-half",
+        "unbind of 1.875 GiB of 4 KiB, half touched, own instructions",
+        Kind::Count,
+    ),
+    single(
+        "unbind-4k-sparse-turns",
+        "unbind of 1.875 GiB of 4 KiB, one in 512 touched, the emulator's time",
+        Kind::Turns,
+    ),
+    single(
+        "unbind-4k-sparse",
+        "unbind of 1.875 GiB of 4 KiB, one in 512 touched, own instructions",
+        Kind::Count,
+    ),
+    single(
+        "unbind-pinned-turns",
+        "unbind with a page pinned, the emulator's time",
+        Kind::Turns,
+    ),
+    single(
+        "unbind-pinned",
+        "unbind with a page pinned, real time",
+        Kind::Wall,
+    ),
     single(
         "create-delete",
         "create and delete of an empty device",
@@ -104,7 +139,7 @@ pub const OPERATIONS: [Operation; 21] = [
     single(
         "two-threads",
         "faults, two threads against one",
-        Kind::PairFault,
+        Kind::PairAround,
     ),
 ];
 

@@ -139,7 +139,7 @@ pub const DEFECTS: &[Defect] = &[
         "one region waits, all wait",
         &[
             Breaks("pins/regions_answer_while_another_is_bound"),
-            Breaks("pins/devices_go_on_while_another_waits"),
+            Breaks("pins/devices_go_on_while_another_drains"),
             Breaks("pins/regions_go_on_while_another_waits"),
         ],
     ),
@@ -224,9 +224,9 @@ pub const DEFECTS: &[Defect] = &[
         "A29",
         "unbind under pinned pages",
         &[
-            Breaks("mmap/unbind_waits_for_a_pinned_page"),
-            Breaks("pins/unbind_waits_for_a_buffer_of_io_uring"),
-            Breaks("pins/unbind_waits_for_each_page_of_each_range"),
+            Breaks("mmap/pinned_page_outlives_the_binding"),
+            Breaks("pins/device_drains_for_a_buffer_of_io_uring"),
+            Breaks("pins/device_drains_for_each_page_of_each_range"),
         ],
     ),
 ];

@@ -48,7 +48,7 @@ const PAGES: [Pages; 3] = [
     Pages {
         single: None,
         touch: Some("touch-2m"),
-        lone: Some("lone-2m"),
+        lone: None,
         align: UNIT,
         len: GIB,
     },

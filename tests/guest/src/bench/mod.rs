@@ -17,6 +17,7 @@ mod memory;
 mod ranges;
 mod record;
 mod threads;
+mod unbind;
 
 use crate::kernel::Impl;
 use crate::region::{self, Region};
@@ -56,6 +57,8 @@ impl Mode {
 pub struct Bench {
     /// How to measure.
     mode: Mode,
+    /// Of what.
+    implementation: Impl,
     /// The operations that are asked for; all if there are none.
     only: Vec<String>,
     /// The figures.
@@ -125,6 +128,7 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
     }
     let mut bench = Bench {
         mode,
+        implementation,
         only: only.map_or(Vec::new(), |only| {
             only.split(',').map(str::to_owned).collect()
         }),
@@ -144,6 +148,10 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
     }
     if mode != Mode::Count {
         ranges::timed(&mut bench, region, &ranges)?;
+        unbind::pinned(&mut bench, region)?;
+    }
+    if mode != Mode::Wall {
+        unbind::large(&mut bench, region)?;
     }
     if matches!(mode, Mode::Wall | Mode::Smoke) {
         threads::two_regions(&mut bench, &regions)?;

@@ -7,6 +7,7 @@
 use super::attribute::Attribute;
 use super::clock::Meter;
 use super::record::Subject;
+use super::unbind::unbind;
 use super::{fault, Bench, Mode};
 use crate::device::{mapping_text, Device, Driver};
 use crate::region::Region;
@@ -63,10 +64,7 @@ pub fn timed(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
         let device = Ranges::make(bench, region, count, false)?;
         device.device.bind(Driver::DeviceDax)?;
         let meter = Meter::new(bench.busy_clock());
-        let unbind = Attribute::writable(&Driver::DeviceDax.attr("unbind"))?;
-        let name = device.device.name();
-        let (cost, outcome) = meter.time(|| unbind.write(name));
-        unbind.check(outcome, name.len())?;
+        let cost = unbind(&meter, &device.device)?;
         bench
             .record
             .total(subject(operation, count, &meter), cost, 1);

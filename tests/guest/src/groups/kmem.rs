@@ -26,6 +26,7 @@ pub const TESTS: &[Test] = &[
     test!(kmem_absent_leaves_a_region_that_is_not_idle_unbound),
     test!(memmap_on_memory_can_be_switched),
     test!(memmap_on_memory_of_kmem_device_gives_ebusy),
+    test!(memmap_on_memory_of_a_device_that_kmem_refused_can_be_switched),
     test!(device_target_node_is_that_of_the_memory),
 ];
 
@@ -196,6 +197,31 @@ fn memmap_on_memory_of_kmem_device_gives_ebusy(region: &Region) -> Outcome {
     check("blocks", present(region.span())?, 3)?;
     device.unbind()?;
     check("after unbind", switch(&device, "0")?, "0".into())
+}
+
+fn memmap_on_memory_of_a_device_that_kmem_refused_can_be_switched(region: &Region) -> Outcome {
+    let block = memory::block_size()?;
+    let start = blocks(region, 2, 1)?.start;
+    // Too small to be memory.
+    let device = region.create_over(&[Span::at(start, UNIT)])?;
+    for attr in ["new_id", "bind"] {
+        // Whoever writes to new_id is not told.
+        let expected = match attr {
+            "bind" => Err(Errno::EINVAL),
+            _ => Ok(device.name().len()),
+        };
+        check(attr, Driver::Kmem.try_write(attr, device.name()), expected)?;
+        check("driver", device.driver(), None)?;
+        for text in ["1", "0", "1"] {
+            check(text, switch(&device, text)?, text.into())?;
+        }
+    }
+    // Nor does anything else remember it.
+    device.set_size(block)?;
+    device.bind(Driver::Kmem)?;
+    check("blocks", present(region.span())?, 1)?;
+    let changed = device.try_write("memmap_on_memory", "0");
+    check("bound", changed, Err(Errno::EBUSY))
 }
 
 fn device_target_node_is_that_of_the_memory(region: &Region) -> Outcome {

@@ -10,12 +10,17 @@ mod errors;
 mod inject;
 mod kmem;
 mod lifecycle;
+pub mod lifetimes;
+mod mm;
 mod mmap;
+mod overlap;
 mod pins;
+mod poison;
 mod races;
 mod resize;
 mod scenario;
 mod stress;
+mod suspend;
 
 use crate::kernel::Impl;
 use crate::ktap::Test;
@@ -41,6 +46,8 @@ pub struct Group {
 
 /// 2 GiB at 4 GiB: what most groups need.
 const SMALL: &str = "memmap=2G%4G+0xefffffff";
+/// 3 GiB at 4 GiB: pages of 1 GiB.
+const GIANT: &str = "memmap=3G%4G+0xefffffff";
 /// Both drivers.
 const BOTH: &[Impl] = &[Impl::Rust, Impl::C];
 
@@ -74,13 +81,76 @@ const GROUPS: &[Group] = &[
         files: mmap::FILES,
     },
     Group {
+        name: "fault-around",
+        append: mmap::AROUND_APPEND,
+        mem: "6G",
+        qemu: "",
+        implementations: &[Impl::Rust],
+        timeout: 300,
+        files: mmap::AROUND_FILES,
+    },
+    Group {
         name: "mmap-1g",
-        append: "memmap=3G%4G+0xefffffff",
+        append: GIANT,
         mem: "8G",
         qemu: "",
         implementations: BOTH,
         timeout: 300,
         files: mmap::GIANT_FILES,
+    },
+    Group {
+        name: "mm",
+        append: consumers::hmem::APPEND,
+        mem: "6G",
+        qemu: consumers::hmem::QEMU,
+        implementations: BOTH,
+        timeout: 600,
+        files: mm::FILES,
+    },
+    Group {
+        name: "mm-1g",
+        append: GIANT,
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[mm::GIANT],
+    },
+    Group {
+        name: "poison",
+        append: SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: poison::FILES,
+    },
+    Group {
+        name: "poison-1g",
+        append: GIANT,
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[poison::GIANT],
+    },
+    Group {
+        name: "overlap",
+        append: overlap::APPEND,
+        mem: consumers::nvdimm::MEM,
+        qemu: consumers::nvdimm::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[overlap::TESTS],
+    },
+    Group {
+        name: "suspend",
+        append: SMALL,
+        mem: "6G",
+        qemu: suspend::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[suspend::TESTS],
     },
     Group {
         name: "lifecycle",
@@ -160,7 +230,7 @@ impl Group {
     /// All groups.
     pub fn all() -> impl Iterator<Item = &'static Group> {
         let consumers = consumers::GROUPS.iter().map(|consumer| &consumer.group);
-        GROUPS.iter().chain(consumers)
+        GROUPS.iter().chain(lifetimes::GROUPS).chain(consumers)
     }
 
     /// The group of that name.

@@ -2,7 +2,6 @@
 //! The differences that are meant. Each rule belongs to a row of docs/deviations.md and says from
 //! the operation and the state before it what that row allows, no more.
 
-mod around;
 mod text;
 
 use std::collections::BTreeMap;
@@ -96,11 +95,6 @@ const RULES: &[Rule] = &[
         name: "mmap at a misaligned offset",
         row: ("", "mmap at an offset that is no multiple of `align`"),
         explains: misaligned_offset,
-    },
-    Rule {
-        name: "fault-around",
-        row: ("", "a page fault maps one page"),
-        explains: around::fault_around,
     },
     Rule {
         name: "order of a region's devices when it goes",

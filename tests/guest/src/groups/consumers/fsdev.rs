@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     test!(fsdev_takes_a_device_by_id_only),
     test!(fsdev_node_opens_and_cannot_be_mapped),
     test!(fsdev_reserves_every_range),
+    test!(fsdev_reserves_what_a_device_has_after_each_change),
     test!(fsdev_device_refuses_changes_with_ebusy),
     test!(fsdev_to_device_dax_and_back_keeps_the_data),
     test!(fsdev_takes_every_alignment),
@@ -77,6 +78,25 @@ fn fsdev_reserves_every_range(region: &Region) -> Outcome {
     check("reserved", iomem::named(device.name())?, spans)?;
     device.unbind()?;
     check("after unbind", iomem::named(device.name())?, vec![])
+}
+
+/// fsdev_dax reads the ranges where the C driver has them.
+fn fsdev_reserves_what_a_device_has_after_each_change(region: &Region) -> Outcome {
+    let device = scattered(region)?;
+    region.create_over(&[region.units(0, 1)])?;
+    // Of seven units: into the last range, to the end of one, into the first; over holes again.
+    for units in [6, 3, 1, 9, 2, 30, 4] {
+        device.set_size(units * UNIT)?;
+        device.bind_by_id(Driver::FsdevDax)?;
+        let mut spans = device.spans()?;
+        let size: u64 = spans.iter().map(|span| span.len()).sum();
+        check("size", size, units * UNIT)?;
+        spans.sort();
+        check("reserved", iomem::named(device.name())?, spans)?;
+        device.unbind()?;
+        check("after unbind", iomem::named(device.name())?, vec![])?;
+    }
+    Ok(())
 }
 
 fn fsdev_device_refuses_changes_with_ebusy(region: &Region) -> Outcome {

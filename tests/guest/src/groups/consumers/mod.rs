@@ -7,17 +7,19 @@ mod cxl;
 mod fsdev;
 pub mod hmem;
 mod modules;
-mod nvdimm;
+pub mod nvdimm;
 mod pmem;
 mod ranges;
 mod static_region;
 
+pub use static_region::span;
+
 use super::{daxctl, kmem, Group, BOTH, SMALL};
 
 /// 2 GiB that are all of NUMA node 1. Only memory of a node can become System RAM.
-const NUMA: &str = "memmap=2G%6G+0xefffffff memory_hotplug.memmap_on_memory=1";
+pub const NUMA: &str = "memmap=2G%6G+0xefffffff memory_hotplug.memmap_on_memory=1";
 /// The two nodes.
-const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
+pub const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
                      -object memory-backend-ram,id=ram1,size=2G \
                      -numa node,nodeid=0,memdev=ram0,cpus=0-1 -numa node,nodeid=1,memdev=ram1";
 
@@ -84,7 +86,7 @@ pub const GROUPS: &[Consumer] = &[
             "dax_pmem on an NVDIMM with labels: several namespaces in a region, a node of its own",
         group: Group {
             name: "nvdimm",
-            append: "",
+            append: nvdimm::APPEND,
             mem: nvdimm::MEM,
             qemu: nvdimm::QEMU,
             implementations: BOTH,

@@ -7,6 +7,7 @@ use super::static_region::{check_data, check_files, check_fsdev, check_values, s
 use crate::daxctl;
 use crate::device::Device;
 use crate::family;
+use crate::groups::lifetimes::parents::{closed_after, unload_and_close, Left};
 use crate::iomem;
 use crate::kernel::{has_module, modprobe};
 use crate::ktap::{check, Failure, Outcome, Test};
@@ -42,7 +43,12 @@ pub const TESTS: &[Test] = &[
         ndctl::tear_down
     ),
     test!(unload_leaves_iomem_as_before, ndctl::tear_down),
+    test!(l1_file_outlives_its_namespace_and_region, ndctl::tear_down),
+    test!(l1_file_outlives_the_modules_of_its_region, ndctl::tear_down).slow(),
 ];
+
+/// What is freed is poisoned, so that who uses it is found out.
+pub const APPEND: &str = "slub_debug=FZP";
 
 /// 4 GiB of ordinary memory in node 0; node 1 is the NVDIMM: 5 GiB, the last 2 MiB of which are
 /// its labels.
@@ -77,11 +83,16 @@ fn load() -> sysfs::Result<()> {
         "fsdev_dax",
     ])?;
     if sysfs::read_number(&Path::new(REGION).join("nstype"))? != LABELLED {
-        ndctl::run(&["disable-region", "all"])?;
-        ndctl::run(&["init-labels", "all"])?;
-        ndctl::run(&["enable-region", "all"])?;
+        label()?;
     }
     Ok(())
+}
+
+/// Gives every NVDIMM labels, blank ones.
+pub fn label() -> sysfs::Result<()> {
+    ndctl::run(&["disable-region", "all"])?;
+    ndctl::run(&["init-labels", "all"])?;
+    ndctl::run(&["enable-region", "all"]).map(drop)
 }
 
 /// A device of that alignment in a new namespace of that size.
@@ -321,4 +332,35 @@ fn unload_leaves_iomem_as_before() -> Outcome {
     family::unload()?;
     check("iomem", iomem::read()?, before)?;
     load().map_err(Failure::from)
+}
+
+fn l1_file_outlives_its_namespace_and_region() -> Outcome {
+    for mapping_first in Left::WAYS {
+        let namespaces = one_of_each()?;
+        let [(_, _, small), (_, _, middle), _] = &namespaces[..] else {
+            return Err(Failure::Fail(format!("{} namespaces", namespaces.len())));
+        };
+        let destroyed = Left::of(&middle.device()?)?;
+        let disabled = Left::of(&small.device()?)?;
+        middle.clone().destroy()?;
+        closed_after("its namespace", destroyed, mapping_first)?;
+        ndctl::run(&["disable-region", "region0"])?;
+        check("devices", Device::all(), vec![])?;
+        disabled.check_dead()?;
+        closed_after("its region", disabled, mapping_first)?;
+        ndctl::run(&["enable-region", "region0"])?;
+        ndctl::tear_down()?;
+    }
+    Ok(())
+}
+
+fn l1_file_outlives_the_modules_of_its_region() -> Outcome {
+    family::require_modules()?;
+    for last in ["dax_pmem", "nd_pmem", "nfit", "libnvdimm"] {
+        let namespace = devdax(UNIT, 256 * MIB)?;
+        unload_and_close(&namespace.device()?, last)?;
+        load()?;
+        ndctl::tear_down()?;
+    }
+    Ok(())
 }

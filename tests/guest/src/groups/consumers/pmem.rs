@@ -5,6 +5,7 @@ use super::static_region::{check_data, check_files, check_fsdev, check_values, s
 use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::family;
+use crate::groups::lifetimes::parents::{closed_after, unload_and_close, Left};
 use crate::iomem;
 use crate::json;
 use crate::kernel::{eventually, has_module, modprobe};
@@ -35,11 +36,14 @@ pub const TESTS: &[Test] = &[
         ndctl::tear_down
     ),
     test!(unload_leaves_iomem_as_before, ndctl::tear_down),
+    test!(l1_file_outlives_the_region_of_its_device, tear_down),
+    test!(l1_file_outlives_the_modules_of_its_region, ndctl::tear_down).slow(),
 ];
 
 /// 3 GiB, so that there is room for two devices' pages of 1 GiB after the metadata, and half of
-/// one that does not begin at a multiple of that.
-pub const APPEND: &str = "memmap=3G!4G memmap=512M!7680M";
+/// one that does not begin at a multiple of that. What is freed is poisoned, so that who uses it is
+/// found out.
+pub const APPEND: &str = "memmap=3G!4G memmap=512M!7680M slub_debug=FZP";
 /// All memory is in one node: only then has such memory a node, which kmem asks for.
 pub const QEMU: &str = "-object memory-backend-ram,id=ram0,size=6G \
                         -numa node,nodeid=0,memdev=ram0,cpus=0-1";
@@ -54,8 +58,9 @@ const LARGE_SPAN: Span = Span {
 };
 /// What such memory is called.
 const OWNER: &str = "Persistent Memory (legacy)";
-/// What makes the regions.
+/// What makes the regions, and its driver.
 const PLATFORM: &str = "/sys/bus/platform/devices/e820_pmem";
+const PLATFORM_DRIVER: &str = "/sys/bus/platform/drivers/e820_pmem";
 
 /// Loads what is needed.
 fn load() -> sysfs::Result<()> {
@@ -255,4 +260,38 @@ fn unload_leaves_iomem_as_before() -> Outcome {
     family::unload()?;
     check("iomem", iomem::read()?, before)?;
     load().map_err(Failure::from)
+}
+
+/// Brings the regions back, and destroys what is in them.
+fn tear_down() -> sysfs::Result<()> {
+    let driver = Path::new(PLATFORM_DRIVER);
+    if driver.exists() && !driver.join("e820_pmem").exists() {
+        sysfs::write(&driver.join("bind"), "e820_pmem")?;
+    }
+    ndctl::tear_down()
+}
+
+/// The regions go, and no module.
+fn l1_file_outlives_the_region_of_its_device() -> Outcome {
+    for mapping_first in Left::WAYS {
+        let device = devdax(UNIT, LARGE)?.device()?;
+        let left = Left::of(&device)?;
+        let driver = Path::new(PLATFORM_DRIVER);
+        sysfs::write(&driver.join("unbind"), "e820_pmem")?;
+        check("devices", Device::all(), vec![])?;
+        left.check_dead()?;
+        closed_after("its region", left, mapping_first)?;
+        sysfs::write(&driver.join("bind"), "e820_pmem")?;
+    }
+    Ok(())
+}
+
+fn l1_file_outlives_the_modules_of_its_region() -> Outcome {
+    family::require_modules()?;
+    for last in ["dax_pmem", "nd_pmem", "nd_e820", "libnvdimm"] {
+        let device = devdax(UNIT, LARGE)?.device()?;
+        unload_and_close(&device, last)?;
+    }
+    let device = devdax(UNIT, LARGE)?.device()?;
+    check("store", Map::whole(&device)?.store(0, 1), Ok(()))
 }

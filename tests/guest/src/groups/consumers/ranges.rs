@@ -19,6 +19,7 @@ use serde_json::json;
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     test!(kmem_memory_goes_online_and_offline_range_by_range),
+    test!(kmem_takes_what_a_device_has_after_each_change),
     test!(kmem_gives_devices_back_page_by_page),
     test!(daxctl_makes_memory_of_every_range_and_back),
     test!(state_moves_every_range_at_once),
@@ -157,6 +158,25 @@ fn kmem_memory_goes_online_and_offline_range_by_range(region: &Region) -> Outcom
         check("memory of the node", memory::of_node(NODE)?, before)?;
         check_absent(region, device)
     })
+}
+
+/// kmem reads the ranges where the C driver has them.
+fn kmem_takes_what_a_device_has_after_each_change(region: &Region) -> Outcome {
+    let block = memory::block_size()?;
+    let device = device_of(region, &[(9, 1), (1, 2), (5, 2)], false)?;
+    let post = device_of(region, &[(0, 1)], false)?;
+    // Into the last range, to the end of one, into the middle one; over holes again.
+    for blocks in [4, 3, 2, 6, 1, 8] {
+        device.set_size(blocks * block)?;
+        device.bind_by_id(Driver::Kmem)?;
+        check_present(region, &device, "offline")?;
+        set_blocks(&device, true)?;
+        check_present(region, &device, "online")?;
+        set_blocks(&device, false)?;
+        device.unbind()?;
+        check_absent(region, &device)?;
+    }
+    region.destroy(&post).map_err(Failure::from)
 }
 
 fn kmem_gives_devices_back_page_by_page(region: &Region) -> Outcome {

@@ -3,13 +3,20 @@
 
 mod bindings;
 mod files;
+mod identity;
 mod ranges;
 mod regions;
 
 use crate::ktap::Test;
 
 /// The tests, by file.
-pub const FILES: &[&[Test]] = &[ranges::TESTS, bindings::TESTS, files::TESTS, regions::TESTS];
+pub const FILES: &[&[Test]] = &[
+    ranges::TESTS,
+    bindings::TESTS,
+    files::TESTS,
+    regions::TESTS,
+    identity::TESTS,
+];
 
 /// The kernel copies what is written to an attribute; nothing else of an operation that gives
 /// something back may need memory.

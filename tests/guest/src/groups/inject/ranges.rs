@@ -2,9 +2,11 @@
 //! Devices and their ranges.
 
 use super::THE_COPY;
-use crate::device::{mapping_text, Device};
+use crate::device::{mapping_text, Device, Driver};
 use crate::inject::{injector, Operation};
-use crate::ktap::{Outcome, Test};
+use crate::iomem;
+use crate::ktap::{check, Outcome, Test};
+use crate::mmap::Map;
 use crate::region::Region;
 use crate::test;
 use crate::units::{PAGE, UNIT};
@@ -30,6 +32,27 @@ fn in_holes(region: &Region) -> Result<Device, crate::ktap::Failure> {
     Ok(device)
 }
 
+/// What sysfs shows of a device is what a driver gets: each of its ranges, from the first word to
+/// the last.
+fn used(device: &Device) -> Outcome {
+    device.bind(Driver::DeviceDax)?;
+    let mut spans = device.spans()?;
+    spans.sort();
+    check("reserved", iomem::named(device.name())?, spans)?;
+    let map = Map::whole(device)?;
+    for range in device.ranges()? {
+        let start = range.page_offset * PAGE;
+        for word in [start, start + range.span.len() - 8] {
+            check("store", map.store(word, word + 1), Ok(()))?;
+            check("load", map.load(word), Ok(word + 1))?;
+        }
+        let frame = map.frames(start, 1)?[0];
+        check("frame", frame, Some(range.span.start / PAGE))?;
+    }
+    drop(map);
+    Ok(device.unbind()?)
+}
+
 fn create_without_memory_changes_nothing(region: &Region) -> Outcome {
     let created = Device::named("dax0.1");
     Operation::write(region.attr("create"), "1", || region.delete(&created))
@@ -47,26 +70,32 @@ fn delete_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
 
 fn growth_over_holes_without_memory_changes_nothing(region: &Region) -> Outcome {
     let device = in_holes(region)?;
+    used(&device)?;
     Operation::write(device.attr("size"), (8 * UNIT).to_string(), || {
         device.set_size(UNIT)
     })
+    .trying_out(|| used(&device))
     .walk(region, &injector()?)
 }
 
 fn growth_of_last_range_without_memory_changes_nothing(region: &Region) -> Outcome {
     let device = region.create_sized(UNIT)?;
+    used(&device)?;
     Operation::write(device.attr("size"), (3 * UNIT).to_string(), || {
         device.set_size(UNIT)
     })
+    .trying_out(|| used(&device))
     .walk(region, &injector()?)
 }
 
 fn shrink_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
     let device = in_holes(region)?;
     device.set_size(8 * UNIT)?;
+    used(&device)?;
     Operation::write(device.attr("size"), (3 * UNIT).to_string(), || {
         device.set_size(8 * UNIT)
     })
+    .trying_out(|| used(&device))
     // A gap within what was a range is a new one, and needs a node.
     .failing_at_most(THE_COPY + 1)
     .walk(region, &injector()?)
@@ -75,15 +104,19 @@ fn shrink_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
 fn release_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
     let device = in_holes(region)?;
     device.set_size(8 * UNIT)?;
+    used(&device)?;
     Operation::write(device.attr("size"), "0", || device.set_size(8 * UNIT))
+        .trying_out(|| used(&device))
         .failing_at_most(THE_COPY)
         .walk(region, &injector()?)
 }
 
 fn mapping_without_memory_changes_nothing(region: &Region) -> Outcome {
     let device = region.create_over(&[region.units(4, 1)])?;
+    used(&device)?;
     let text = mapping_text(region.units(2, 1));
     Operation::write(device.attr("mapping"), text, || device.set_size(UNIT))
+        .trying_out(|| used(&device))
         .walk(region, &injector()?)
 }
 

@@ -6,6 +6,7 @@
 use super::bind::iomem;
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
+use crate::grace;
 use crate::ktap::{check, deviates, skip, Failure, Outcome, Test};
 use crate::region::Region;
 use crate::sysfs;
@@ -23,6 +24,7 @@ pub const TESTS: &[Test] = &[
     test!(bind_of_reserved_memory_can_be_repeated),
     test!(bind_of_reserved_memory_leaves_the_device_resizable),
     test!(bind_of_reserved_memory_leaves_the_device_deletable),
+    test!(bind_of_reserved_memory_leaves_grace_periods_ordinary),
 ];
 
 fn target_node_of_memory_without_node_is_absent(region: &Region) -> Outcome {
@@ -120,4 +122,13 @@ fn bind_of_reserved_memory_leaves_the_device_deletable(region: &Region) -> Outco
     let next = region.create_over(&[region.units(4, 2)])?;
     check("name", next.name(), device.name())?;
     check("bind of the next", try_bind(&next), Ok(()))
+}
+
+fn bind_of_reserved_memory_leaves_grace_periods_ordinary(region: &Region) -> Outcome {
+    let device = reserved(region)?;
+    for _ in 0..3 {
+        check("bind", try_bind(&device).is_err(), true)?;
+        grace::check_ordinary("after a bind that failed")?;
+    }
+    Ok(())
 }

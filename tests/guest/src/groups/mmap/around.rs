@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Fault-around: what else is mapped when a page is touched. The C driver maps the page alone.
+//! Fault-around, which is off unless it is asked for: what else is mapped when a page of 4 KiB is
+//! touched. Of huge pages, and on the C driver, it is the page alone.
 
 use super::{map, open};
 use crate::child::{Child, End};
 use crate::device::{Device, Driver};
 use crate::family;
-use crate::kernel::{self, Impl};
+use crate::kernel;
 use crate::ktap::{check, Outcome, Test};
 use crate::mmap::Map;
 use crate::pattern;
@@ -15,8 +16,14 @@ use crate::test;
 use crate::units::{Span, PAGE, UNIT};
 use std::time::Duration;
 
-/// The tests of this file.
+/// The tests that ask for nothing.
 pub const TESTS: &[Test] = &[
+    test!(touch_maps_one_page),
+    test!(fault_around_bytes_is_the_window_in_whole_pages).not_on_c("has no such parameter"),
+];
+
+/// Those of a kernel whose command line asks for [`WINDOW`] pages.
+pub const ASKED_FOR: &[Test] = &[
     test!(touch_maps_the_window_around_it),
     test!(touch_maps_nothing_beyond_the_mapping),
     test!(touch_maps_nothing_beyond_the_range),
@@ -28,17 +35,19 @@ pub const TESTS: &[Test] = &[
     test!(touch_leaves_poisoned_neighbours_alone),
     test!(neighbours_hold_the_data_of_their_offset),
     test!(neighbours_are_given_back),
-    test!(fault_around_off_maps_one_page).not_on_c("has no such parameter"),
 ];
 
-/// The pages that a fault of the Rust driver maps, by default.
+/// The memory of [`ASKED_FOR`], and what it asks for.
+pub const APPEND: &str = "memmap=2G%4G+0xefffffff device_dax.fault_around_bytes=65536";
+
+/// The pages that [`APPEND`] asks for.
 const WINDOW: u64 = 16;
 
-/// The pages that a fault maps at most.
-fn window() -> u64 {
-    match Impl::running() {
-        Impl::Rust => WINDOW,
-        Impl::C => 1,
+/// The pages of that size that a fault maps at most.
+fn window(align: u64) -> u64 {
+    match align {
+        PAGE => WINDOW,
+        _ => 1,
     }
 }
 
@@ -55,9 +64,10 @@ fn present(map: &Map, align: u64) -> sysfs::Result<Vec<u64>> {
 /// The window around page `page` of a mapping, but for what is not in `first..end`.
 fn around(map: &Map, align: u64, page: u64, first: u64, end: u64) -> Vec<u64> {
     // A window is aligned in the address space.
-    let shift = map.addr() as u64 / align % window();
-    let start = (page + shift) / window() * window();
-    (start..start + window())
+    let window = window(align);
+    let shift = map.addr() as u64 / align % window;
+    let start = (page + shift) / window * window;
+    (start..start + window)
         .filter_map(|p| p.checked_sub(shift))
         .filter(|p| (first..end).contains(p))
         .collect()
@@ -208,7 +218,7 @@ fn touch_makes_only_the_written_page_dirty(region: &Region) -> Outcome {
         let map = Map::whole(&device)?;
         let kib = align / 1024;
         check("store", map.store(20 * align, 1), Ok(()))?;
-        let clean = (window() - 1) * kib;
+        let clean = (window(align) - 1) * kib;
         check("dirty, clean", dirty_and_clean(&map)?, (kib, clean))?;
         // Loads make nothing dirty, stores to neighbours do.
         let neighbour = around(&map, align, 20, 0, 40)
@@ -228,24 +238,24 @@ fn touch_makes_only_the_written_page_dirty(region: &Region) -> Outcome {
 }
 
 fn touch_maps_neighbours_that_are_writable(region: &Region) -> Outcome {
-    let device = region.create_bound(UNIT, &[region.units(4, 40)])?;
+    let device = region.create_bound(PAGE, &[region.units(4, 1)])?;
     let read_only = Map::with(
         &open(&device)?,
-        40 * UNIT,
+        40 * PAGE,
         0,
         libc::PROT_READ,
         libc::MAP_SHARED,
     );
     let read_only = read_only.map_err(|e| sysfs::Error::new("mmap", e))?;
     let map = Map::whole(&device)?;
-    check("load", read_only.load(20 * UNIT).is_ok(), true)?;
-    check("load", map.load(20 * UNIT).is_ok(), true)?;
-    for page in around(&map, UNIT, 20, 0, 40) {
-        check("store", map.store(page * UNIT, page), Ok(()))?;
-        check("load", read_only.load(page * UNIT), Ok(page))?;
+    check("load", read_only.load(20 * PAGE).is_ok(), true)?;
+    check("load", map.load(20 * PAGE).is_ok(), true)?;
+    for page in around(&map, PAGE, 20, 0, 40) {
+        check("store", map.store(page * PAGE, page), Ok(()))?;
+        check("load", read_only.load(page * PAGE), Ok(page))?;
     }
     // No fault gave the other mapping what it may not do.
-    let refused = read_only.store(20 * UNIT, 1).is_err();
+    let refused = read_only.store(20 * PAGE, 1).is_err();
     check("store to what is read-only fails", refused, true)
 }
 
@@ -280,7 +290,7 @@ fn neighbours_hold_the_data_of_their_offset(region: &Region) -> Outcome {
         pattern::fill(&Map::whole(&device)?, &ranges, 11)?;
         // One touch in each window, then everything that is present is the right frame.
         let map = Map::whole(&device)?;
-        for page in (0..device.size()? / align).step_by(window() as usize) {
+        for page in (0..device.size()? / align).step_by(window(align) as usize) {
             check("load", map.load(page * align).is_ok(), true)?;
         }
         let frames = map.frames(0, map.len() / PAGE)?;
@@ -323,35 +333,68 @@ fn neighbours_are_given_back(region: &Region) -> Outcome {
     Ok(())
 }
 
-fn fault_around_off_maps_one_page(_: &Region) -> Outcome {
+/// Touches a page, by a load and by a store, and looks at what is there then.
+fn check_one_page(device: &Device) -> Outcome {
+    let align = device.align()?;
+    for page in [0, 1, 20, 39] {
+        for store in [false, true] {
+            let map = Map::whole(device)?;
+            let touched = match store {
+                true => map.store(page * align, 1).is_ok(),
+                false => map.load(page * align).is_ok(),
+            };
+            check("touch", touched, true)?;
+            check("present", present(&map, align)?, vec![page])?;
+            check("Rss in kB", map.smaps_kib("Rss")?, align / 1024)?;
+        }
+    }
+    Ok(())
+}
+
+fn touch_maps_one_page(region: &Region) -> Outcome {
+    for align in [PAGE, UNIT] {
+        let device = region.create_bound(align, &[region.units(4, 40)])?;
+        check_one_page(&device)?;
+        region.destroy(&device)?;
+    }
+    Ok(())
+}
+
+fn fault_around_bytes_is_the_window_in_whole_pages(_: &Region) -> Outcome {
     family::require_modules()?;
-    let outcome = ["0", "1", "3"].into_iter().try_for_each(touched_with);
+    let outcome = [
+        (0, 1),
+        (1, 1),
+        (4096, 1),
+        (8192, 2),
+        (12288, 2),
+        (65536, 16),
+    ]
+    .into_iter()
+    .try_for_each(|(bytes, pages)| touched_with(bytes, pages));
     // The next test loads the module as it is loaded by default.
     family::unload()?;
     outcome
 }
 
-/// A touch with `fault_around` set to that many pages, of which there are two at most.
-fn touched_with(pages: &str) -> Outcome {
+/// A touch with `fault_around_bytes` set to that, which comes to so many pages of 4 KiB and one of
+/// any other size.
+fn touched_with(bytes: u64, pages: u64) -> Outcome {
     family::unload()?;
-    kernel::run(
-        "modprobe",
-        &["device_dax", &format!("fault_around={pages}")],
-    )?;
+    let parameter = format!("fault_around_bytes={bytes}");
+    kernel::run("modprobe", &["device_dax", &parameter])?;
     let region = Region::fresh()?;
     for align in [PAGE, UNIT] {
         let device = region.create_bound(align, &[region.units(4, 40)])?;
         let map = Map::whole(&device)?;
         check("store", map.store(20 * align, 1), Ok(()))?;
-        let other = (map.addr() as u64 / align + 20) ^ 1;
-        let other = other - map.addr() as u64 / align;
-        let mut expected = vec![20];
-        if pages == "3" {
-            // Rounded down.
-            expected.push(other);
-            expected.sort_unstable();
-        }
-        check(pages, present(&map, align)?, expected)?;
+        let window = if align == PAGE { pages } else { 1 };
+        // A window is aligned in the address space.
+        let shift = map.addr() as u64 / align % window;
+        let start = (20 + shift) / window * window - shift;
+        let expected: Vec<u64> = (start..start + window).collect();
+        let what = format!("{parameter}, pages of {align:#x}");
+        check(what, present(&map, align)?, expected)?;
         drop(map);
         region.destroy(&device)?;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices of 1 GiB pages. The region is 3 GiB and aligned to 1 GiB.
 
-use super::{data, map, open};
+use super::{data, map, open, touch};
 use crate::device::{mapping_text, Driver};
 use crate::errno::Errno;
 use crate::kernel::Impl;
@@ -16,6 +16,7 @@ use crate::units::{in_order, Span, GIB, PAGE, UNIT};
 pub const TESTS: &[Test] = &[
     test!(data_at_1g_over_scattered_ranges_is_where_its_offset_says),
     test!(data_at_2m_over_more_than_a_gib_is_where_its_offset_says),
+    test!(first_touch_anywhere_in_a_giant_page_maps_that_page),
     test!(mmap_address_is_aligned_to_one_gib),
     test!(mmap_of_two_mib_of_one_gib_device_gives_einval),
     test!(munmap_of_two_mib_of_one_gib_device_gives_einval),
@@ -44,6 +45,36 @@ fn data_at_2m_over_more_than_a_gib_is_where_its_offset_says(region: &Region) -> 
     let spans = [region.units(600, 600), region.units(3, 7)];
     let device = region.create_bound(UNIT, &spans)?;
     data::prove(region, device, 12)
+}
+
+fn first_touch_anywhere_in_a_giant_page_maps_that_page(region: &Region) -> Outcome {
+    let spans = [gib(region, 2), gib(region, 0)];
+    let device = region.create_bound(GIB, &spans)?;
+    let word = |page: u64, place: u64| page * GIB + place;
+    for place in touch::places(GIB) {
+        for page in [0, 1] {
+            let map = Map::whole(&device)?;
+            let at = word(page, place);
+            check("store", map.store(at, at + 7), Ok(()))?;
+            // The same, touched elsewhere.
+            let other = Map::whole(&device)?;
+            check("load", other.load(page * GIB).is_ok(), true)?;
+            check(format!("load at {at:#x}"), other.load(at), Ok(at + 7))?;
+        }
+    }
+    region.destroy(&device)?;
+    // In smaller pages of just that memory.
+    for (page, span) in (0..).zip(spans) {
+        let device = region.create_bound(UNIT, &[span])?;
+        let map = Map::whole(&device)?;
+        for place in touch::places(GIB) {
+            let at = word(page, place);
+            check(format!("word at {at:#x}"), map.load(place), Ok(at + 7))?;
+        }
+        drop(map);
+        region.destroy(&device)?;
+    }
+    Ok(())
 }
 
 fn mmap_address_is_aligned_to_one_gib(region: &Region) -> Outcome {

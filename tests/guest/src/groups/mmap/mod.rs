@@ -6,6 +6,7 @@ mod around;
 mod data;
 mod giant;
 mod kernel_access;
+mod touch;
 mod unbind;
 
 use crate::device::Device;
@@ -22,8 +23,12 @@ pub const FILES: &[&[Test]] = &[
     data::TESTS,
     around::TESTS,
     kernel_access::TESTS,
+    touch::TESTS,
     unbind::TESTS,
 ];
+/// The tests of fault-around where it is asked for.
+pub const AROUND_FILES: &[&[Test]] = &[around::ASKED_FOR];
+pub use around::APPEND as AROUND_APPEND;
 /// The tests at 1 GiB.
 pub const GIANT_FILES: &[&[Test]] = &[giant::TESTS];
 

@@ -4,6 +4,7 @@
 //! The C driver was tried with `DAX_GUEST_FORCE`: what it does is why it is kept out of most.
 
 mod devices;
+mod growth;
 mod region;
 mod signals;
 
@@ -14,7 +15,7 @@ use crate::region::Region;
 use crate::sysfs::Error;
 
 /// The tests, by file.
-pub const FILES: &[&[Test]] = &[devices::TESTS, region::TESTS, signals::TESTS];
+pub const FILES: &[&[Test]] = &[devices::TESTS, growth::TESTS, region::TESTS, signals::TESTS];
 
 /// What calls on a path may come to while the thing behind it goes away.
 const GONE: &[Errno] = &[Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];

@@ -5,6 +5,7 @@
 //! The emulator serves each access to this memory by itself, slowly, so little of it is touched.
 
 mod lifecycle;
+mod lifetimes;
 mod region;
 
 use crate::cxl::{self, CxlRegion};
@@ -17,12 +18,13 @@ use crate::sysfs;
 use crate::units::{Span, MIB};
 
 /// The tests.
-pub const FILES: &[&[Test]] = &[region::TESTS, lifecycle::TESTS];
+pub const FILES: &[&[Test]] = &[region::TESTS, lifecycle::TESTS, lifetimes::TESTS];
 
 /// 4 GiB of ordinary memory.
 pub const MEM: &str = "4G";
-/// Page structures may be in hotplugged memory.
-pub const APPEND: &str = "memory_hotplug.memmap_on_memory=1";
+/// Page structures may be in hotplugged memory. What is freed is poisoned, so that who uses it is
+/// found out.
+pub const APPEND: &str = "memory_hotplug.memmap_on_memory=1 slub_debug=FZP";
 /// Two memories of 256 MiB below one host bridge, and a window of 1 GiB for regions of them, which
 /// is a NUMA node of its own.
 pub const QEMU: &str = "-machine cxl=on -object memory-backend-ram,id=ram0,size=4G \

@@ -1,50 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Work in one region stalls no other, nor other devices of that region (A17).
 //!
-//! A device that is being unbound waits for as long as somebody holds one of its pages, and a task
-//! that has no CPU for as long as that is so: whoever had to wait for either would wait for ever.
+//! A device drains for as long as somebody holds one of its pages, and a task that has no CPU waits
+//! for as long as that is so: whoever had to wait for either would wait for ever.
 
-use super::{check_ends, check_waits, device, failed, hold, start, C, SOON, WHILE};
+use super::{device, C};
 use crate::child::End;
 use crate::cpu::{self, Hog};
 use crate::daxctl;
 use crate::device::{Device, Driver};
-use crate::errno::Errno;
 use crate::kernel;
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
-use crate::mmap::{self, Map};
+use crate::mmap::Map;
+use crate::pin::{
+    self, at_once, check_draining, check_ends, check_waits, drained, failed, hold, start,
+};
+use crate::pin::{use_region, WHILE};
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error};
 use crate::test;
-use crate::units::{PAGE, UNIT};
+use crate::units::UNIT;
 use std::time::Duration;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
-    test!(devices_go_on_while_another_waits, region::tear_down).not_on_c(C),
+    test!(devices_go_on_while_another_drains, region::tear_down).not_on_c(C),
     test!(regions_go_on_while_another_waits, region::tear_down).not_on_c(C),
     test!(regions_answer_while_another_is_bound, region::tear_down)
         .not_on_c("one lock for all regions, held while a driver takes memory"),
-    test!(region_that_waits_is_out_of_service, region::tear_down).not_on_c(C),
 ];
-
-/// Everything that can be done in a region, from an empty device to no device.
-fn use_region(region: &Region) -> Outcome {
-    let device = region.create()?;
-    device.set_align(PAGE)?;
-    device.set_size(2 * UNIT)?;
-    device.bind(Driver::DeviceDax)?;
-    let map = Map::whole(&device)?;
-    check("store", map.store(UNIT, 5), Ok(()))?;
-    check("load", map.load(UNIT), Ok(5))?;
-    drop(map);
-    region.available()?;
-    region.seed()?;
-    device.unbind()?;
-    device.set_size(UNIT)?;
-    region.destroy(&device).map_err(Failure::from)
-}
 
 /// Reads every attribute of a device.
 fn read_all(device: &Device) -> Outcome {
@@ -61,23 +46,18 @@ fn read_all(device: &Device) -> Outcome {
     Ok(())
 }
 
-fn devices_go_on_while_another_waits() -> Outcome {
+fn devices_go_on_while_another_drains() -> Outcome {
     let (region, device) = device(UNIT)?;
     let pipe = hold(&Map::whole(&device)?, 0)?;
-    let mut unbinding = start(|| device.unbind())?;
-    check_waits(&mut unbinding)?;
+    pin::unbind(&device)?;
     read_all(&device)?;
-    let busy = Err(Errno::EBUSY);
-    check("size", device.try_write("size", "0"), busy)?;
-    check("align", device.try_write("align", "4096"), busy)?;
-    check("delete", region.try_write("delete", device.name()), busy)?;
     for _ in 0..3 {
         use_region(&region)?;
     }
     daxctl::json(&["list", "-DRM"])?;
-    check_waits(&mut unbinding)?;
+    check_draining(&region, &device)?;
     drop(pipe);
-    check_ends(&mut unbinding)
+    drained(&device).map_err(Failure::from)
 }
 
 fn regions_go_on_while_another_waits() -> Outcome {
@@ -89,6 +69,9 @@ fn regions_go_on_while_another_waits() -> Outcome {
     for other in others {
         let other = other?;
         use_region(&other)?;
+        // It asks every device on the bus, of whichever region (L4b).
+        let new_id = Driver::DeviceDax.attr("new_id");
+        at_once("new_id", || sysfs::write(&new_id, "dax7.7"))?;
         other.unbind()?;
         other.bind()?;
         use_region(&other)?;
@@ -126,7 +109,7 @@ fn regions_answer_while_another_is_bound() -> Outcome {
             other.available()?;
             other.seed()
         })?;
-        let answer = reader.wait_for(SOON * kernel::slowness());
+        let answer = reader.wait_for(20 * WHILE * kernel::slowness());
         check_waits(&mut binding)?;
         // That its process lives says little: without a CPU it could not even end.
         let states = memory::states(region.span())?;
@@ -139,26 +122,4 @@ fn regions_answer_while_another_is_bound() -> Outcome {
     });
     region::set_idle(true)?;
     check("another region's files", answer??, Some(End::Exit(0)))
-}
-
-fn region_that_waits_is_out_of_service() -> Outcome {
-    let (region, device) = device(UNIT)?;
-    let other = region.create_sized(UNIT)?;
-    let pipe = hold(&Map::whole(&device)?, UNIT)?;
-    let file = mmap::open(&device.node()).map_err(failed("open"))?;
-    // The youngest goes first, so that the one that waits does not keep it.
-    let mut unbinding = start(|| region.unbind())?;
-    check_waits(&mut unbinding)?;
-    check("the other device", other.exists(), false)?;
-    let gone = Err(Errno::ENOENT);
-    check("create", region.try_write("create", "1"), gone)?;
-    check("size", device.try_write("size", "0"), gone)?;
-    check("node", device.node().exists(), false)?;
-    let mapped = Map::shared(&file, UNIT, 0).map(drop);
-    check("mmap", mapped, Err(Errno::ENXIO))?;
-    drop(pipe);
-    check_ends(&mut unbinding)?;
-    check("the device", device.exists(), false)?;
-    region.bind()?;
-    use_region(&region)
 }

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Takes the machine down while a page of a device is held (L4).
+//!
+//! The kernel shuts every device down then, under each one's lock. Whoever waits for a page under
+//! such a lock keeps the machine up for ever. Nothing here comes back: the host sees whether the
+//! machine is gone, and how.
+
+use crate::child::Child;
+use crate::errno::Errno;
+use crate::ktap::{check, note, Failure, Outcome};
+use crate::mmap::Map;
+use crate::pin::{failed, hold, start, WHILE};
+use crate::pipe::Pipe;
+use crate::region::Region;
+use crate::units::{PAGE, UNIT};
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// The next kernel, as the host puts it into the guest.
+const KERNEL: &str = "/bzImage";
+/// Its command line. It has no memory to divide, and starts this program, which says that it runs.
+const COMMAND_LINE: &str =
+    "console=ttyS0 ignore_loglevel nokaslr panic=-1 no_timer_check kunit.enable=0 -- next";
+/// `RB_KEXEC`.
+const KEXEC: i32 = 0x4558_4543;
+
+/// Ways for a machine to go down.
+#[derive(Clone, Copy)]
+enum Way {
+    PowerOff,
+    Reboot,
+    Kexec,
+}
+
+impl Way {
+    fn named(name: &str) -> Option<Way> {
+        match name {
+            "poweroff" => Some(Way::PowerOff),
+            "reboot" => Some(Way::Reboot),
+            "kexec" => Some(Way::Kexec),
+            _ => None,
+        }
+    }
+
+    /// Gets ready: what takes memory or time is done before.
+    fn prepare(self) -> Outcome {
+        match self {
+            Way::PowerOff | Way::Reboot => Ok(()),
+            Way::Kexec => load_next_kernel().map_err(failed("kexec_file_load")),
+        }
+    }
+
+    /// Takes the machine down, as the commands of that name with `-f` do: at once.
+    fn go(self) -> Errno {
+        let command = match self {
+            Way::PowerOff => libc::RB_POWER_OFF,
+            Way::Reboot => libc::RB_AUTOBOOT,
+            Way::Kexec => KEXEC,
+        };
+        // SAFETY: Nothing of this process is needed by anybody.
+        unsafe { libc::reboot(command) };
+        Errno::last()
+    }
+}
+
+/// What is kept until the machine is gone.
+type Held = (Map, Pipe, Option<Child>);
+
+/// Holds a page of a device, and brings that into one of several states.
+fn held(state: &str) -> Result<Held, Failure> {
+    let region = Region::fresh()?;
+    let device = region.create_bound(UNIT, &[region.units(8, 4), region.units(2, 2)])?;
+    let map = Map::whole(&device)?;
+    let pipe = hold(&map, 5 * UNIT)?;
+    let mut working = match state {
+        "bound" => None,
+        "unbound" => Some(start(|| device.unbind())?),
+        "waiting" | "killed" => Some(start(|| region.unbind())?),
+        _ => return Err(Failure::Fail(format!("no such state: {state}"))),
+    };
+    if let Some(working) = &mut working {
+        // Whether it waits or not is no matter of this program.
+        let end = working.wait_for(2 * WHILE);
+        note(format!("{state}: {end:?}, state {:?}", working.state()));
+        if state == "killed" {
+            working.kill();
+            note(format!("killed: {:?}", working.wait_for(2 * WHILE)));
+        }
+    }
+    check("data", map.load(0).is_ok(), state == "bound")?;
+    Ok((map, pipe, working))
+}
+
+/// Takes the machine down that way, in that state.
+pub fn run(way: &str, state: &str) -> Outcome {
+    let Some(go) = Way::named(way) else {
+        return Err(Failure::Fail(format!("no such way to go down: {way}")));
+    };
+    go.prepare()?;
+    let held = held(state)?;
+    println!("going down: {way}, {state}");
+    let _ = io::stdout().flush();
+    // What is printed reaches the host on its own.
+    std::thread::sleep(WHILE);
+    let errno = go.go();
+    drop(held);
+    Err(Failure::Fail(format!("{way}: {errno}")))
+}
+
+/// Says that the next kernel runs, as its first process, and powers off.
+pub fn next() -> Outcome {
+    println!("dax-guest: the next kernel runs");
+    let _ = io::stdout().flush();
+    let errno = Way::PowerOff.go();
+    Err(Failure::Fail(format!("poweroff: {errno}")))
+}
+
+/// `kexec_file_load(2)` of the kernel that the host gave, with this program as all of its files.
+fn load_next_kernel() -> Result<(), Errno> {
+    let kernel = File::open(KERNEL)?;
+    let path = Path::new("/next.cpio");
+    fs::write(path, archive(&fs::read("/proc/self/exe")?))?;
+    let initrd = File::open(path)?;
+    let line = CString::new(COMMAND_LINE).map_err(|_| Errno::EINVAL)?;
+    let len = line.as_bytes_with_nul().len();
+    let (kernel, initrd) = (kernel.as_raw_fd(), initrd.as_raw_fd());
+    // SAFETY: Both files are open and `line` is a string of `len` bytes, across the call.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            kernel,
+            initrd,
+            len,
+            line.as_ptr(),
+            0,
+        )
+    };
+    fs::remove_file(path)?;
+    match rc {
+        0 => Ok(()),
+        _ => Err(Errno::last()),
+    }
+}
+
+/// A cpio archive, in the one form that kernels read, with a program that is started first.
+fn archive(program: &[u8]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, mode, data) in [("init", 0o100_755, program), ("TRAILER!!!", 0, &[])] {
+        // Inode, owner, group, links, time, and numbers of devices mean nothing here.
+        let (size, name_size) = (data.len(), name.len() + 1);
+        archive.extend_from_slice(b"070701");
+        for number in [1, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0] {
+            archive.extend_from_slice(format!("{number:08x}").as_bytes());
+        }
+        archive.extend_from_slice(name.as_bytes());
+        archive.push(0);
+        archive.resize(archive.len().next_multiple_of(4), 0);
+        archive.extend_from_slice(data);
+        archive.resize(archive.len().next_multiple_of(4), 0);
+    }
+    archive.resize(archive.len().next_multiple_of(PAGE as usize), 0);
+    archive
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Core dumps: what of a process's memory is in one.
+
+use crate::child::{Child, End};
+use crate::errno::Errno;
+use crate::ktap::{check, note, Failure, Outcome};
+use crate::sysfs::{self, Error, Result};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the kernel puts them.
+const PATTERN: &str = "/proc/sys/kernel/core_pattern";
+/// Which kinds of memory are in them.
+const FILTER: &str = "/proc/self/coredump_filter";
+/// How long one may take to be written.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// Memory that was mapped.
+struct Segment {
+    addr: u64,
+    len: u64,
+    /// How much of it is in the file, and where.
+    stored: u64,
+    place: u64,
+}
+
+/// A core dump; the file goes with it.
+pub struct Core {
+    path: PathBuf,
+    file: File,
+    segments: Vec<Segment>,
+}
+
+impl Core {
+    /// That of a child that prepares itself and then dies. It has what this process has mapped.
+    /// `filter` says which kinds of memory are to be dumped.
+    pub fn of_child(
+        filter: u32,
+        prepare: impl FnOnce() -> Outcome,
+    ) -> std::result::Result<Core, Failure> {
+        let before = sysfs::read(Path::new(PATTERN))?;
+        let path = std::env::temp_dir().join("dax-guest.core");
+        let _ = fs::remove_file(&path);
+        sysfs::write(Path::new(PATTERN), &path.display().to_string())?;
+        let ended = die(filter, prepare);
+        sysfs::write(Path::new(PATTERN), &before)?;
+        check("process", ended, Ok(End::Signal(libc::SIGABRT)))?;
+        Ok(Core::open(path)?)
+    }
+
+    /// Reads the table of segments.
+    fn open(path: PathBuf) -> Result<Core> {
+        let failed = |e| Error::new(format!("open {}", path.display()), Errno::from(e));
+        let file = File::open(&path).map_err(failed)?;
+        let mut core = Core {
+            path,
+            file,
+            segments: Vec::new(),
+        };
+        // Elf64_Ehdr and Elf64_Phdr.
+        let (table, count) = (core.number(32)?, core.number(56)? & 0xffff);
+        for index in 0..count {
+            let entry = table + index * 56;
+            let [kind, place, addr, stored, len] =
+                [0, 8, 16, 32, 40].map(|field| core.number(entry + field));
+            if kind? & u64::from(u32::MAX) == u64::from(libc::PT_LOAD) {
+                core.segments.push(Segment {
+                    addr: addr?,
+                    len: len?,
+                    stored: stored?,
+                    place: place?,
+                });
+            }
+        }
+        Ok(core)
+    }
+
+    /// Eight bytes of the file.
+    fn number(&self, offset: u64) -> Result<u64> {
+        let mut bytes = [0; 8];
+        let read = self.file.read_exact_at(&mut bytes, offset);
+        let failed = |e| Error::new(format!("{} at {offset:#x}", self.path.display()), e);
+        read.map_err(|e| failed(Errno::from(e)))?;
+        Ok(u64::from_ne_bytes(bytes))
+    }
+
+    /// How much of the segment that begins at an address was mapped, and how much is in the file.
+    pub fn sizes(&self, addr: usize) -> Result<(u64, u64)> {
+        let found = self.segments.iter().find(|s| s.addr == addr as u64);
+        let missing = || Error::state(format!("no segment at {addr:#x}"));
+        found.map(|s| (s.len, s.stored)).ok_or_else(missing)
+    }
+
+    /// The word that was at an address.
+    pub fn word(&self, addr: usize) -> Result<u64> {
+        let addr = addr as u64;
+        let holds = |s: &&Segment| s.addr <= addr && addr < s.addr + s.stored;
+        let missing = || Error::state(format!("nothing stored at {addr:#x}"));
+        let segment = self.segments.iter().find(holds).ok_or_else(missing)?;
+        self.number(segment.place + (addr - segment.addr))
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// How a child ends that prepares itself and then dies with a core dump.
+fn die(filter: u32, prepare: impl FnOnce() -> Outcome) -> std::result::Result<End, Errno> {
+    let child = Child::spawn(|| {
+        let all = libc::rlimit {
+            rlim_cur: libc::RLIM_INFINITY,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: `all` is valid for the call.
+        let limited = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &all) } == 0;
+        let filtered = sysfs::write(Path::new(FILTER), &format!("{filter:#x}"));
+        match prepare() {
+            Ok(()) if limited && filtered.is_ok() => std::process::abort(),
+            outcome => {
+                note(format!("not prepared: {filtered:?}, {outcome:?}"));
+                1
+            }
+        }
+    })?;
+    Ok(child.wait(LIMIT))
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Whether grace periods of RCU are expedited for everybody, which is to end with what asked for it.
+//!
+//! The kernel shows no such state. It shows who does the work: an expedited grace period wakes a
+//! thread of its own, and other ones do not. So this does not look at the time that they take.
+
+use crate::errno::Errno;
+use crate::ktap::{check, Failure, Outcome};
+use crate::sysfs::{self, Error};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The thread that is woken.
+const WORKER: &str = "rcu_exp_gp_kthread_worker";
+/// `MEMBARRIER_CMD_GLOBAL`: one grace period.
+const GLOBAL: libc::c_long = 1;
+/// How many to ask for. Others may ask for an expedited one meanwhile, but not for so many.
+const ROUNDS: u64 = 12;
+
+/// The thread's folder in /proc.
+fn worker() -> sysfs::Result<PathBuf> {
+    for name in sysfs::names(Path::new("/proc"))? {
+        let dir = Path::new("/proc").join(name);
+        if sysfs::read(&dir.join("comm")).is_ok_and(|comm| comm == WORKER) {
+            return Ok(dir);
+        }
+    }
+    Err(Error::state(format!("there is no {WORKER}")))
+}
+
+/// How often it has gone to sleep.
+fn sleeps(worker: &Path) -> sysfs::Result<u64> {
+    let path = worker.join("status");
+    let failed = |e| Error::new(path.display().to_string(), Errno::from(e));
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .and_then(|count| count.trim().parse().ok());
+    count.ok_or_else(|| Error::state(format!("{}: no count", path.display())))
+}
+
+/// Fails unless grace periods are as they are by default: not expedited.
+pub fn check_ordinary(when: &str) -> Outcome {
+    let worker = worker()?;
+    let before = sleeps(&worker)?;
+    for _ in 0..ROUNDS {
+        // SAFETY: Numbers only.
+        let rc = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+        if rc != 0 {
+            return Err(Failure::Fail(format!("membarrier: {}", Errno::last())));
+        }
+    }
+    let expedited = sleeps(&worker)? - before;
+    let what = format!("{when}: of {ROUNDS} grace periods {expedited} were expedited; all");
+    check(what, expedited >= ROUNDS, false)
+}

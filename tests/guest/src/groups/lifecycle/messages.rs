@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What dynamic debug shows of a device's ranges as they come, change and go: what C shows.
+
+use crate::compare::log::Log;
+use crate::device::{Device, Driver};
+use crate::ktap::{check, deviates, skip, Outcome, Test};
+use crate::region::{self, Region};
+use crate::sysfs;
+use crate::test;
+use crate::units::Span;
+use std::path::Path;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[test!(dynamic_debug_shows_the_ranges, tear_down)];
+
+/// What turns messages on and off.
+const CONTROL: &str = "/sys/kernel/debug/dynamic_debug/control";
+
+/// Turns the bus's messages on or off. In C it is in the kernel itself, under another name.
+fn turn(flag: &str) -> sysfs::Result<()> {
+    let module = deviates("device_dax", "dax");
+    sysfs::write(Path::new(CONTROL), &format!("module {module} {flag}"))
+}
+
+/// Turns them off, whatever the test left.
+fn tear_down() -> sysfs::Result<()> {
+    if Path::new(CONTROL).exists() {
+        turn("-p")?;
+    }
+    region::tear_down()
+}
+
+/// The messages about ranges of a device since the last call.
+fn ranges(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
+    let lines = log.lines()?;
+    let ours = lines.iter().filter_map(|line| {
+        // Whoever it is bound to comes first; while it is unbound, the bus.
+        let (_, said) = line.split_once(&format!(" {}: ", device.name()))?;
+        said.contains(" range[").then(|| said.to_owned())
+    });
+    Ok(ours.collect())
+}
+
+/// A message. Of what is allocated both ends are padded, which is how C prints resources.
+fn message(what: &str, index: usize, span: Span) -> String {
+    let Span { start, end } = span;
+    match what {
+        "alloc" => format!("{what} range[{index}]: {start:#018x}:{end:#018x}"),
+        _ => format!("{what} range[{index}]: {start:#x}:{end:#x}"),
+    }
+}
+
+fn dynamic_debug_shows_the_ranges() -> Outcome {
+    if !Path::new(CONTROL).exists() {
+        return skip("no dynamic debug in this kernel");
+    }
+    let region = Region::fresh()?;
+    turn("+p")?;
+    let mut log = Log::open()?;
+    let device = region.create()?;
+    let mut said = |what: &str, lines: &[String]| {
+        let seen = ranges(&mut log, &device)?;
+        check(what, seen, lines.to_vec())
+    };
+    let unit = |first, len| region.units(first, len);
+    said("create", &[])?;
+    device.add_mapping(unit(0, 1))?;
+    said("first range", &[message("alloc", 0, unit(0, 1))])?;
+    device.set_size(unit(0, 3).len())?;
+    said("growth of it", &[message("extend", 0, unit(0, 3))])?;
+    device.add_mapping(unit(10, 2))?;
+    device.add_mapping(unit(7, 1))?;
+    let added = [
+        message("alloc", 1, unit(10, 2)),
+        message("alloc", 2, unit(7, 1)),
+    ];
+    said("two more ranges", &added)?;
+    device.bind(Driver::DeviceDax)?;
+    device.unbind()?;
+    said("bind and unbind", &[])?;
+    device.set_size(unit(0, 4).len())?;
+    let shrunk = [
+        message("delete", 2, unit(7, 1)),
+        message("shrink", 1, unit(10, 1)),
+    ];
+    said("shrink", &shrunk)?;
+    device.set_size(0)?;
+    let gone = [
+        message("delete", 1, unit(10, 1)),
+        message("delete", 0, unit(0, 3)),
+    ];
+    said("no size", &gone)?;
+    // Growth over what others leave, and a region that takes its devices along.
+    let post = region.create_over(&[unit(2, 1)])?;
+    device.set_size(unit(0, 4).len())?;
+    let grown = [
+        message("alloc", 0, unit(0, 2)),
+        message("alloc", 1, unit(3, 2)),
+    ];
+    said("growth over a hole", &grown)?;
+    region.unbind()?;
+    let gone = [
+        message("delete", 1, unit(3, 2)),
+        message("delete", 0, unit(0, 2)),
+    ];
+    said("the region goes", &gone)?;
+    region.bind()?;
+    check("the other", post.exists(), false)?;
+    turn("-p")?;
+    let device = region.create_over(&[unit(0, 1)])?;
+    check("off again", ranges(&mut log, &device)?, vec![])
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a binding must not leave behind in the kernel: numbers that are lost, grace periods that
+//! stay expedited.
+
+use crate::device::{Device, Driver};
+use crate::draining;
+use crate::grace;
+use crate::kernel;
+use crate::ktap::{check, Failure, Outcome, Test};
+use crate::mmap::{self, Map};
+use crate::pipe::Pipe;
+use crate::region::Region;
+use crate::sysfs::{Error, Result};
+use crate::test;
+use crate::units::{PAGE, UNIT};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(device_that_was_bound_gives_its_numbers_back),
+    test!(device_that_was_unbound_with_open_files_gives_its_numbers_back)
+        .not_on_c("the file's end makes it oops"),
+    test!(grace_periods_are_ordinary_whatever_was_unbound),
+    test!(grace_periods_are_ordinary_while_pages_drain).not_on_c("frees the page under its holder"),
+];
+
+/// More devices than there are at once.
+const ROUNDS: u64 = 24;
+
+/// A bound device of two ranges.
+fn bound(region: &Region, align: u64) -> Result<Device> {
+    region.create_bound(align, &[region.units(9, 2), region.units(3, 1)])
+}
+
+/// Both numbers of a new device are soon as low as they can be: each is given away from the lowest
+/// on, and that of a device that is gone comes back a moment later.
+fn check_numbers(region: &Region) -> Outcome {
+    let others = Device::all().len() as u64;
+    let name = format!("dax{}.{others}", region.id());
+    Ok(kernel::eventually("a device with low numbers", || {
+        let device = region.create()?;
+        let dev = device.dev()?;
+        let minor = dev
+            .split_once(':')
+            .and_then(|(_, minor)| minor.parse().ok());
+        let minor: u64 = minor.ok_or_else(|| Error::state(format!("dev: {dev}")))?;
+        let low = device.name() == name && minor <= others;
+        region.delete(&device)?;
+        Ok(low.then_some(()))
+    })?)
+}
+
+fn device_that_was_bound_gives_its_numbers_back(region: &Region) -> Outcome {
+    for round in 0..ROUNDS {
+        let device = bound(region, [PAGE, UNIT][round as usize % 2])?;
+        // Not opened, opened, mapped, touched.
+        if round % 4 > 0 {
+            drop(mmap::open(&device.node()));
+        }
+        if round % 4 > 1 {
+            let map = Map::whole(&device)?;
+            if round % 4 > 2 {
+                check("store", map.store(UNIT, round), Ok(()))?;
+            }
+        }
+        region.destroy(&device)?;
+    }
+    check_numbers(region)
+}
+
+fn device_that_was_unbound_with_open_files_gives_its_numbers_back(region: &Region) -> Outcome {
+    for round in 0..ROUNDS {
+        let device = bound(region, [PAGE, UNIT][round as usize % 2])?;
+        let map = Map::whole(&device)?;
+        check("store", map.store(UNIT, round), Ok(()))?;
+        device.unbind()?;
+        // Another binding, whose file outlives the device.
+        device.bind(Driver::DeviceDax)?;
+        let file = mmap::open(&device.node());
+        region.destroy(&device)?;
+        drop((map, file));
+    }
+    check_numbers(region)
+}
+
+fn grace_periods_are_ordinary_whatever_was_unbound(region: &Region) -> Outcome {
+    grace::check_ordinary("before")?;
+    for align in [PAGE, UNIT] {
+        let device = bound(region, align)?;
+        grace::check_ordinary("while a device is bound")?;
+        let map = Map::whole(&device)?;
+        check("store", map.store(UNIT, 1), Ok(()))?;
+        device.unbind()?;
+        grace::check_ordinary("after unbind of a mapped device")?;
+        drop(map);
+        device.bind(Driver::DeviceDax)?;
+        device.unbind()?;
+        grace::check_ordinary("after unbind of an untouched device")?;
+        region.destroy(&device)?;
+    }
+    bound(region, UNIT)?;
+    region.unbind()?;
+    grace::check_ordinary("after unbind of the region")?;
+    Ok(region.bind()?)
+}
+
+fn grace_periods_are_ordinary_while_pages_drain(region: &Region) -> Outcome {
+    let failed = |errno| Failure::Fail(format!("pipe: {errno}"));
+    let device = bound(region, UNIT)?;
+    let map = Map::whole(&device)?;
+    check("store", map.store(UNIT, 1), Ok(()))?;
+    let pipe = Pipe::new().map_err(failed)?;
+    check("vmsplice", pipe.splice_from(&map, UNIT, 8), Ok(8))?;
+    let pipe = draining::unbind(&device, pipe)?;
+    grace::check_ordinary("while a device drains")?;
+    drop(pipe);
+    draining::wait_until_over(&device)?;
+    grace::check_ordinary("when it has drained")
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A node belongs to the driver that is bound, whoever has old files of another one (M11).
+
+use crate::device::{Device, Driver};
+use crate::errno::Errno;
+use crate::kernel::modprobe;
+use crate::ktap::{check, skip, Failure, Outcome, Test};
+use crate::mmap::{self, Map};
+use crate::region::Region;
+use crate::test;
+use crate::units::UNIT;
+use std::fs::File;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(m11_node_is_of_the_driver_that_is_bound).not_on_c("a count underflows"),
+    test!(m11_old_files_of_both_drivers_are_closed_in_any_order).not_on_c("a count underflows"),
+];
+
+/// The two drivers that have files.
+const BOTH: [Driver; 2] = [Driver::DeviceDax, Driver::FsdevDax];
+
+/// What `mmap` of a file of that driver comes to.
+fn mapped_as(driver: Driver) -> Result<(), Errno> {
+    match driver {
+        Driver::DeviceDax => Ok(()),
+        // It has no such operation.
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// Opens the node while `driver` is bound: as that driver's.
+fn open_as(device: &Device, driver: Driver) -> Result<File, Errno> {
+    let file = mmap::open(&device.node())?;
+    let mapped = Map::shared(&file, UNIT, 0).map(drop);
+    // Whatever a file of the other driver comes to, it is not this.
+    if mapped == mapped_as(driver) {
+        Ok(file)
+    } else {
+        Err(Errno::EIO)
+    }
+}
+
+/// Binds to the one after the other.
+fn change(device: &Device, driver: Driver) -> Result<(), Failure> {
+    device.unbind()?;
+    device.forget()?;
+    Ok(device.bind_by_id(driver)?)
+}
+
+/// A device that is bound to a driver.
+fn bound(region: &Region, driver: Driver) -> Result<Device, Failure> {
+    if modprobe(&[Driver::FsdevDax.name()]).is_err() {
+        return skip("no fsdev_dax in this kernel");
+    }
+    let device = region.create_over(&[region.units(4, 4)])?;
+    device.bind_by_id(driver)?;
+    Ok(device)
+}
+
+fn m11_node_is_of_the_driver_that_is_bound(region: &Region) -> Outcome {
+    for [former, latter] in [BOTH, [BOTH[1], BOTH[0]]] {
+        let device = bound(region, former)?;
+        let what = format!("{} after {}", latter.name(), former.name());
+        let old = open_as(&device, former).map(Some);
+        check("the first", old.as_ref().map(drop), Ok(()))?;
+        change(&device, latter)?;
+        // The inode may be the former driver's for as long as its file is open, and then it cannot
+        // be opened; never does it open as that driver's.
+        let meanwhile = open_as(&device, latter);
+        let answer = meanwhile.as_ref().map(drop).map_err(|errno| *errno);
+        let right = [Ok(()), Err(Errno::ENXIO)].contains(&answer);
+        check(format!("{what}, meanwhile: {answer:?}"), right, true)?;
+        drop((old, meanwhile));
+        let then = open_as(&device, latter);
+        check(
+            format!("{what}, then"),
+            then.as_ref().map(drop),
+            Ok(()).as_ref().map(drop),
+        )?;
+        drop(then);
+        region.destroy(&device)?;
+        device.forget()?;
+    }
+    Ok(())
+}
+
+fn m11_old_files_of_both_drivers_are_closed_in_any_order(region: &Region) -> Outcome {
+    for last_first in [false, true] {
+        let device = bound(region, Driver::DeviceDax)?;
+        let mut files = Vec::new();
+        for driver in [BOTH, BOTH].concat() {
+            change(&device, driver)?;
+            // It need not open while older files are.
+            files.extend(mmap::open(&device.node()));
+        }
+        check("no file at all", files.is_empty(), false)?;
+        if last_first {
+            files.reverse();
+        }
+        files.into_iter().for_each(drop);
+        for driver in BOTH {
+            change(&device, driver)?;
+            let opened = open_as(&device, driver).map(drop);
+            check(driver.name(), opened, Ok(()))?;
+        }
+        region.destroy(&device)?;
+        device.forget()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Who outlives whom, who waits for whom, and what memory management may do to a mapping: a test
+//! for each fault that a review of the Rust driver found, L1 to L7 and M1 to M13, and for the whole
+//! kind of it. Draining itself is the group `pins`, machines that go down (L4) are the tool's
+//! group `poweroff`, and allocations that fail (L3, L6) are the group `inject`.
+
+mod areas;
+mod drivers;
+mod giant;
+mod guards;
+mod identity;
+mod ids;
+mod kmem;
+pub mod parents;
+mod poison;
+mod static_region;
+mod waits;
+
+use super::{Group, BOTH};
+
+/// Why the C driver is kept out where a page is held.
+const PINNED_C: &str = "frees the page under its holder";
+
+/// 1 GiB of persistent memory. What is freed is poisoned, so that who uses it is found out.
+const PMEM: &str = "memmap=1G!4G slub_debug=FZP";
+/// 2 GiB of soft-reserved memory, and the same.
+const SOFT_RESERVED: &str = "memmap=2G%4G+0xefffffff slub_debug=FZP";
+/// 3 GiB that begin at a multiple of 1 GiB.
+const GIANT: &str = "memmap=3G%4G+0xefffffff";
+
+/// The groups.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "lifetimes",
+        append: SOFT_RESERVED,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 600,
+        files: &[
+            identity::TESTS,
+            waits::TESTS,
+            parents::TESTS,
+            ids::TESTS,
+            drivers::TESTS,
+        ],
+    },
+    Group {
+        name: "lifetimes-mm",
+        append: super::SMALL,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[areas::TESTS, guards::TESTS, poison::TESTS],
+    },
+    Group {
+        name: "lifetimes-1g",
+        append: GIANT,
+        mem: "8G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[giant::TESTS],
+    },
+    Group {
+        name: "lifetimes-pmem",
+        append: PMEM,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[static_region::TESTS],
+    },
+    Group {
+        name: "lifetimes-kmem",
+        append: super::consumers::NUMA,
+        mem: "6G",
+        qemu: super::consumers::NODES,
+        implementations: BOTH,
+        timeout: 180,
+        files: &[kmem::TESTS],
+    },
+];

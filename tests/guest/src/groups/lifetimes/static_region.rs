@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Persistent memory: the one device of a static region drains as any other does.
+
+use super::PINNED_C;
+use crate::child::End;
+use crate::daxctl;
+use crate::device::Device;
+use crate::groups::consumers;
+use crate::kernel::{self, modprobe};
+use crate::ktap::{check, Failure, Outcome, Test};
+use crate::memory;
+use crate::mmap::Map;
+use crate::ndctl::{self, Namespace};
+use crate::pin::{self, bound_again, check_dead, check_ends, check_unbindable, check_waits};
+use crate::pin::{failed, hold, start, WHILE};
+use crate::sysfs;
+use crate::test;
+use crate::units::{PAGE, UNIT};
+use crate::uring::Uring;
+use std::path::Path;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(static_device_drains, ndctl::tear_down).not_on_c(PINNED_C),
+    test!(
+        static_device_becomes_no_system_ram_while_it_drains,
+        ndctl::tear_down
+    )
+    .not_on_c(PINNED_C),
+    test!(namespace_waits_for_its_pages, ndctl::tear_down).not_on_c(PINNED_C),
+    test!(
+        namespace_waits_for_no_process_that_is_killed,
+        ndctl::tear_down
+    )
+    .not_on_c(PINNED_C),
+];
+
+/// The namespace.
+const NAME: &str = "namespace0.0";
+/// Who has a region's device, on the bus of namespaces.
+const OWNER: &str = "/sys/bus/nd/drivers/dax_pmem";
+
+/// A device of pages of that size.
+fn device(align: u64) -> Result<Device, Failure> {
+    modprobe(&["-a", "nd_e820", "nd_pmem", "dax_pmem", "device_dax", "kmem"])?;
+    // Not in every kernel.
+    let _ = modprobe(&["fsdev_dax"]);
+    Ok(Namespace::devdax(align, &["-e", NAME])?.device()?)
+}
+
+fn static_device_drains() -> Outcome {
+    for align in [PAGE, UNIT] {
+        let device = device(align)?;
+        let map = Map::whole(&device)?;
+        let last = device.size()? - PAGE;
+        let ring = Uring::holding(&map, 4 * UNIT, PAGE as usize).map_err(failed("io_uring"))?;
+        let pipe = hold(&map, last)?;
+        pin::unbind(&device)?;
+        check_dead(&map)?;
+        check_unbindable(&device)?;
+        check("size", device.size()?, last + PAGE)?;
+        check("data", pipe.read_word(), Ok(last))?;
+        check_unbindable(&device)?;
+        drop(ring);
+        bound_again(&device)?;
+        check("load", Map::whole(&device)?.load(last), Ok(last))?;
+        ndctl::tear_down()?;
+    }
+    Ok(())
+}
+
+fn static_device_becomes_no_system_ram_while_it_drains() -> Outcome {
+    let device = device(UNIT)?;
+    let pipe = hold(&Map::whole(&device)?, 64 * UNIT)?;
+    let command = [
+        "reconfigure-device",
+        "-N",
+        "-m",
+        "system-ram",
+        device.name(),
+    ];
+    let end = pin::end_of(|| daxctl::run(&command))?;
+    check("daxctl while a page is held", end, Some(End::Exit(1)))?;
+    check_unbindable(&device)?;
+    let all = consumers::span(&device)?;
+    check("memory blocks", memory::blocks(all)?.len(), 0)?;
+    check("data", pipe.read_word(), Ok(64 * UNIT))?;
+    drop(pipe);
+    bound_again(&device).map_err(Failure::from)
+}
+
+/// Takes a namespace's device away.
+fn disable() -> sysfs::Result<()> {
+    sysfs::write(&Path::new(OWNER).join("unbind"), "dax0.0")
+}
+
+/// Gives it back.
+fn enable() -> sysfs::Result<()> {
+    sysfs::write(&Path::new(OWNER).join("bind"), "dax0.0")
+}
+
+fn namespace_waits_for_its_pages() -> Outcome {
+    for drains in [false, true] {
+        let device = device(UNIT)?;
+        let map = Map::whole(&device)?;
+        let pipe = hold(&map, UNIT)?;
+        if drains {
+            pin::unbind(&device)?;
+        }
+        let mut disabling = start(disable)?;
+        check_waits(&mut disabling)?;
+        check("its state", disabling.state(), Some('D'))?;
+        check_dead(&map)?;
+        check("data", pipe.read_word(), Ok(UNIT))?;
+        drop(pipe);
+        check_ends(&mut disabling)?;
+        check("the device", device.exists(), false)?;
+        enable()?;
+        check("driver", device.driver(), Some("device_dax".into()))?;
+        check("load", Map::whole(&device)?.load(UNIT), Ok(UNIT))?;
+        ndctl::tear_down()?;
+    }
+    Ok(())
+}
+
+fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
+    let device = device(PAGE)?;
+    let pipe = hold(&Map::whole(&device)?, UNIT)?;
+    let mut disabling = start(disable)?;
+    check_waits(&mut disabling)?;
+    disabling.kill();
+    let end = disabling.wait_for(10 * WHILE * kernel::slowness());
+    check("killed", end, Some(End::Signal(libc::SIGKILL)))?;
+    check("the device", device.exists(), false)?;
+    check("data", pipe.read_word(), Ok(UNIT))?;
+    drop(pipe);
+    kernel::eventually("a namespace to enable", || {
+        if device.driver().is_none() {
+            // It was told that there is no memory for it yet.
+            let _ = enable();
+        }
+        Ok(device.driver())
+    })?;
+    check("driver", device.driver(), Some("device_dax".into()))?;
+    check("load", Map::whole(&device)?.load(UNIT), Ok(UNIT))
+}

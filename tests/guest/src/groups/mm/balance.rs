@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+//! NUMA balancing, which takes pages out of page tables to see who uses them: not a device's, which
+//! cannot be moved.
+
+use super::failed;
+use crate::child::Child;
+use crate::errno::Errno;
+use crate::ktap::{check, note, skip, Failure, Outcome, Test};
+use crate::memory;
+use crate::mmap::Map;
+use crate::region::{self, Region};
+use crate::sysfs::{self, Error};
+use crate::test;
+use crate::units::{MIB, PAGE, UNIT};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[test!(balancing_leaves_pages_of_a_device_alone, tear_down).slow()];
+
+/// Whether it is done.
+const SWITCH: &str = "/proc/sys/kernel/numa_balancing";
+/// How: every 100 ms look at up to 256 MiB.
+const SETTINGS: [(&str, &str); 4] = [
+    ("scan_delay_ms", "10"),
+    ("scan_period_min_ms", "100"),
+    ("scan_period_max_ms", "100"),
+    ("scan_size_mb", "256"),
+];
+/// What is touched again and again.
+const SIZE: u64 = 64 * MIB;
+/// How long it may take until it is looked at.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Off again, and the regions emptied.
+fn tear_down() -> sysfs::Result<()> {
+    sysfs::write(Path::new(SWITCH), "0")?;
+    region::tear_down()
+}
+
+/// Turns it on, for a machine with as little patience as this one has.
+fn turn_on() -> sysfs::Result<()> {
+    for (name, value) in SETTINGS {
+        let file = PathBuf::from("/sys/kernel/debug/sched/numa_balancing").join(name);
+        sysfs::write(&file, value)?;
+    }
+    sysfs::write(Path::new(SWITCH), "1")
+}
+
+/// How many entries of page tables were changed to see who uses them.
+fn updates() -> sysfs::Result<u64> {
+    let path = "/proc/vmstat";
+    let text = fs::read_to_string(path).map_err(|e| Error::new(path, Errno::from(e)))?;
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("numa_pte_updates ")?.parse().ok());
+    count.ok_or_else(|| Error::state(format!("{path}: no numa_pte_updates")))
+}
+
+/// The updates while a process touches memory again and again, until there are `enough` or the time
+/// is over; and how long that was.
+fn watch(
+    map: impl FnOnce() -> sysfs::Result<Map>,
+    enough: u64,
+    time: Duration,
+) -> Result<(u64, Duration), Failure> {
+    let before = updates()?;
+    let start = Instant::now();
+    let mut child = Child::spawn(|| match map() {
+        Ok(map) => loop {
+            let mut words = (0..map.len() / PAGE).map(|page| page * PAGE);
+            if !words.all(|word| map.store(word, word).is_ok()) {
+                return 1;
+            }
+        },
+        Err(error) => {
+            note(error);
+            1
+        }
+    })
+    .map_err(failed("fork"))?;
+    loop {
+        let (count, elapsed) = (updates()? - before, start.elapsed());
+        if count >= enough || elapsed > time {
+            check("the process", child.poll(), None)?;
+            return Ok((count, elapsed));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn balancing_leaves_pages_of_a_device_alone() -> Outcome {
+    let nodes = (0..3).filter(|node| memory::node(*node).exists()).count();
+    if nodes < 2 {
+        return skip("only one NUMA node has memory");
+    }
+    let regions = Region::fresh_all()?;
+    let region = regions.get(1);
+    let region = region.ok_or_else(|| Failure::Fail("no second region".into()))?;
+    turn_on()?;
+    // Ordinary memory shows how long it takes.
+    let pages = SIZE / PAGE;
+    let anonymous = || Map::anonymous(SIZE).map_err(|e| Error::new("mmap", e));
+    let (count, time) = watch(anonymous, pages, PATIENCE)?;
+    note(format!("ordinary memory: {count} updates in {time:.1?}"));
+    check("all ordinary memory was looked at", count >= pages, true)?;
+    for align in [PAGE, UNIT] {
+        let device = region.create_bound(align, &[region.units(8, SIZE / UNIT)])?;
+        let (count, time) = watch(|| Map::whole(&device), pages, time * 3)?;
+        note(format!("{align:#x}: {count} updates in {time:.1?}"));
+        // The process's own memory is small.
+        check("a device was not", count < pages / 4, true)?;
+        region.destroy(&device)?;
+    }
+    Ok(())
+}

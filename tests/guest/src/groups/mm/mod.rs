@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What else the memory manager does with mappings: huge pages by choice, dirty bits, userfaultfd,
+//! core dumps, memory cgroups, NUMA balancing.
+
+mod balance;
+mod cgroup;
+mod core;
+mod dirty;
+mod thp;
+mod watch;
+
+use crate::device::Device;
+use crate::errno::Errno;
+use crate::ktap::{Failure, Test};
+use crate::mmap::Map;
+use crate::region::Region;
+use crate::units::{Span, GIB, PAGE, UNIT};
+
+/// The tests at 4 KiB and 2 MiB, by file.
+pub const FILES: &[&[Test]] = &[
+    thp::TESTS,
+    dirty::TESTS,
+    watch::TESTS,
+    core::TESTS,
+    cgroup::TESTS,
+    balance::TESTS,
+];
+/// Those at 1 GiB.
+pub const GIANT: &[Test] = &[thp::GIANT, core::GIANT];
+
+/// A bound device of two ranges, the upper one first.
+fn device(region: &Region, align: u64) -> Result<Device, Failure> {
+    Ok(region.create_bound(align, &spans(region, align))?)
+}
+
+/// These ranges.
+fn spans(region: &Region, align: u64) -> [Span; 2] {
+    match align {
+        PAGE | UNIT => [region.units(9, 3), region.units(4, 2)],
+        _ => [2, 0].map(|gib| region.units(gib * GIB / UNIT, GIB / UNIT)),
+    }
+}
+
+/// Names a failed system call.
+fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
+    move |errno| Failure::Fail(format!("{what}: {errno}"))
+}
+
+/// The pages of `align` bytes of a mapping that are mapped, by number.
+fn mapped(map: &Map, align: u64) -> Result<Vec<u64>, Failure> {
+    let frames = map.frames(0, map.len() / PAGE)?;
+    let pages = frames.chunks((align / PAGE) as usize).zip(0..);
+    Ok(pages
+        .filter(|(frames, _)| frames.iter().any(Option::is_some))
+        .map(|(_, page)| page)
+        .collect())
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory that fails: who is told, of which address and of how much, and who has it mapped then.
+//!
+//! The kernel finds those who have a page mapped by what the driver notes in its struct page, and
+//! tells whoever ran into it, and of the others those who asked to be told early.
+
+mod alone;
+mod injected;
+mod shared;
+
+use crate::child::{Child, End};
+use crate::device::Device;
+use crate::errno::Errno;
+use crate::ktap::{check, note, Failure, Outcome, Test};
+use crate::mmap::{self, Map};
+use crate::pipe::Pipe;
+use crate::region::Region;
+use crate::sysfs::Error;
+use crate::told::{Board, Told};
+use crate::units::{Span, GIB, PAGE, UNIT};
+use std::mem::MaybeUninit;
+use std::thread;
+use std::time::Duration;
+
+/// The tests at 4 KiB and 2 MiB, by file.
+pub const FILES: &[&[Test]] = &[alone::TESTS, shared::TESTS, injected::TESTS];
+/// Those at 1 GiB.
+pub const GIANT: &[Test] = &[
+    crate::test!(poison_of_a_giant_page_is_told_by_page_and_size),
+    crate::test!(poison_of_a_giant_page_is_told_to_others),
+    crate::test!(poison_injected_into_a_giant_page_is_told_to_who_asked),
+];
+
+fn poison_of_a_giant_page_is_told_by_page_and_size(region: &Region) -> Outcome {
+    alone::check_each_page(region, GIB)
+}
+
+fn poison_of_a_giant_page_is_told_to_others(region: &Region) -> Outcome {
+    shared::check_others(region, GIB)
+}
+
+fn poison_injected_into_a_giant_page_is_told_to_who_asked(region: &Region) -> Outcome {
+    injected::check_who_asked(region, GIB)
+}
+
+/// The ranges of a device of pages of `align` bytes: two, the upper one first.
+fn spans(region: &Region, align: u64) -> [Span; 2] {
+    let (units, first, second) = match align {
+        PAGE => (1, 9, 4),
+        UNIT => (3, 9, 4),
+        _ => (GIB / UNIT, 2 * GIB / UNIT, 0),
+    };
+    [region.units(first, units), region.units(second, units)]
+}
+
+/// A bound device of these.
+fn device(region: &Region, align: u64) -> Result<Device, Failure> {
+    Ok(region.create_bound(align, &spans(region, align))?)
+}
+
+/// The page frame of a page of a device.
+fn frame(device: &Device, align: u64, page: u64) -> Result<u64, Failure> {
+    let mut offset = page * align;
+    for span in device.spans()? {
+        if offset < span.len() {
+            return Ok((span.start + offset) / PAGE);
+        }
+        offset -= span.len();
+    }
+    Err(Failure::Fail(format!("{device:?} has no page {page}")))
+}
+
+/// Names a failed system call.
+fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
+    move |errno| Failure::Fail(format!("{what}: {errno}"))
+}
+
+/// All pages of a device from page `first` on.
+fn map_from(device: &Device, align: u64, first: u64) -> Result<Map, Failure> {
+    let len = device.size()? - first * align;
+    let file = mmap::open(&device.node()).map_err(failed("open"))?;
+    Map::shared(&file, len, first * align).map_err(failed("mmap"))
+}
+
+/// What the process that runs into poison in the page at an offset of a mapping is told.
+fn required(map: &Map, offset: u64, align: u64) -> Told {
+    Told {
+        required: true,
+        addr: map.addr() + offset as usize,
+        bits: align.trailing_zeros(),
+    }
+}
+
+/// What another one is told.
+fn optional(map: &Map, offset: u64, align: u64) -> Told {
+    let required = false;
+    Told {
+        required,
+        ..self::required(map, offset, align)
+    }
+}
+
+/// As if the memory at an offset of a mapping had failed when this process touched it.
+fn poison(map: &Map, offset: u64) -> Outcome {
+    let poisoned = map.advise_part(offset, PAGE, libc::MADV_HWPOISON);
+    check("MADV_HWPOISON", poisoned, Ok(()))
+}
+
+/// How often this thread had a page mapped that it touched.
+fn faults() -> i64 {
+    // SAFETY: All zeroes is a valid rusage.
+    let mut usage: libc::rusage = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: `usage` is one.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
+    usage.ru_minflt
+}
+
+/// Whether a page is mapped: then touching it takes no fault. It is mapped afterwards.
+fn is_mapped(map: &Map, offset: u64) -> Result<bool, Failure> {
+    // What this itself needs is mapped by the first round.
+    let room = Map::anonymous(PAGE).map_err(failed("mmap"))?;
+    for _ in 0..2 {
+        faults();
+        check("load", room.load(0).is_ok(), true)?;
+    }
+    let before = faults();
+    let loaded = map.load(offset);
+    let after = faults();
+    check("load", loaded.is_ok(), true)?;
+    Ok(after == before)
+}
+
+/// When a process is told of poison in a page that it has mapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kill {
+    /// As soon as it is known.
+    Early,
+    /// When the process runs into it.
+    Late,
+    /// As `vm.memory_failure_early_kill` says.
+    Default,
+}
+
+impl Kill {
+    /// Chooses it for this process: PR_MCE_KILL.
+    fn choose(self) -> Outcome {
+        const SET: libc::c_ulong = 1;
+        let policy: libc::c_ulong = match self {
+            Kill::Late => 0,
+            Kill::Early => 1,
+            Kill::Default => 2,
+        };
+        // SAFETY: Numbers only.
+        let rc = unsafe { libc::prctl(libc::PR_MCE_KILL, SET, policy, 0, 0) };
+        check("PR_MCE_KILL", rc, 0)
+    }
+}
+
+/// A child, which touches what it inherited and waits.
+struct Other {
+    child: Child,
+    board: Board,
+    go: Pipe,
+}
+
+impl Other {
+    /// Starts it and lets it touch something; `after` is what it does when it is told to go on.
+    /// The mappings that it uses are this process's, which does not touch them.
+    fn start(
+        kill: Kill,
+        touch: impl FnOnce() -> Outcome,
+        after: impl FnOnce() -> Outcome,
+    ) -> Result<Other, Failure> {
+        let pipe = || Pipe::new().map_err(failed("pipe"));
+        let (ready, go) = (pipe()?, pipe()?);
+        let board = Board::new().map_err(failed("mmap"))?;
+        let work = || -> Outcome {
+            board.listen().map_err(failed("sigaction"))?;
+            kill.choose()?;
+            touch()?;
+            check("word", ready.write_word(1), Ok(8))?;
+            while go.read_word().is_err() {
+                thread::sleep(Duration::from_millis(2));
+            }
+            after()
+        };
+        let mut child = Child::spawn(|| exit_status(work())).map_err(failed("fork"))?;
+        while ready.read_word().is_err() {
+            check("the other process", child.poll(), None)?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(Other { child, board, go })
+    }
+
+    /// Lets it go on, to a good end. What it was told until then.
+    fn finish(self) -> Result<Vec<Told>, Failure> {
+        check("word", self.go.write_word(1), Ok(8))?;
+        let end = self.child.wait(Duration::from_secs(20));
+        check("the other process", end, End::Exit(0))?;
+        Ok(self.board.told()?)
+    }
+}
+
+/// Runs something that is told of poison in a process of its own, which has only its own mappings.
+/// What it was told is compared with what the work returns.
+fn alone(kill: Kill, work: impl FnOnce(&Board) -> Outcome) -> Outcome {
+    let board = Board::new().map_err(failed("mmap"))?;
+    let run = || -> Outcome {
+        board.listen().map_err(failed("sigaction"))?;
+        kill.choose()?;
+        work(&board)
+    };
+    let child = Child::spawn(|| exit_status(run())).map_err(failed("fork"))?;
+    check("process", child.wait(Duration::from_secs(30)), End::Exit(0))
+}
+
+/// The exit status of a process that did this.
+fn exit_status(outcome: Outcome) -> i32 {
+    match outcome {
+        Ok(()) => 0,
+        Err(Failure::Fail(why) | Failure::Skip(why)) => {
+            note(why);
+            1
+        }
+    }
+}
+
+/// Unbinds and binds, so that no struct page knows anything.
+fn renew(device: &Device) -> Result<(), Error> {
+    device.unbind()?;
+    device.bind(crate::device::Driver::DeviceDax)
+}

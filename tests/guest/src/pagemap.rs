@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `/proc/self/pagemap` says of pages of this process.
+//!
+//! Looking takes pages of 1 GiB out of the page table: all that can be said of them is in which
+//! area they are.
+
+use crate::errno::Errno;
+use crate::sysfs::{self, Error};
+use crate::units::PAGE;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// The file.
+const PATH: &str = "/proc/self/pagemap";
+
+/// One page of 4 KiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry(u64);
+
+impl Entry {
+    /// The page frame, if a page is mapped.
+    pub fn frame(self) -> Option<u64> {
+        let present = self.0 & 1 << 63 != 0;
+        present.then_some(self.0 & ((1 << 55) - 1))
+    }
+
+    /// Whether it was written, or its area made, since `/proc/self/clear_refs` was.
+    pub fn is_soft_dirty(self) -> bool {
+        self.0 & 1 << 55 != 0
+    }
+}
+
+/// The pages from an address on.
+pub fn entries(addr: usize, pages: u64) -> sysfs::Result<Vec<Entry>> {
+    let read = || -> Result<Vec<u8>, Errno> {
+        let mut bytes = vec![0; pages as usize * 8];
+        File::open(PATH)?.read_exact_at(&mut bytes, addr as u64 / PAGE * 8)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|e| Error::new(format!("{PATH} at {addr:#x}"), e))?;
+    let entry = |bytes: &[u8]| Entry(u64::from_ne_bytes(bytes.try_into().expect("eight bytes")));
+    Ok(bytes.chunks_exact(8).map(entry).collect())
+}

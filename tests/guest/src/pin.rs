@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pages of a device that somebody holds, and devices that drain because of that.
+//!
+//! A device that is unbound while one of its pages is held *drains*: it has no driver, and until
+//! the page is given back nobody gets its memory. Who looks at one of these in a test lets nothing
+//! else have the descriptors that hold pages, or would wait for itself.
+
+use crate::books::check_books;
+use crate::child::{Child, End};
+use crate::compare::log::Log;
+use crate::device::{mapping_text, Device, Driver};
+use crate::errno::Errno;
+use crate::kernel;
+use crate::ktap::{check, note, Failure, Outcome};
+use crate::mmap::{self, Map};
+use crate::pipe::Pipe;
+use crate::region::Region;
+use crate::sysfs;
+use crate::trap::Signal;
+use crate::units::{holes, Span, PAGE, UNIT};
+use std::time::Duration;
+
+/// How long to look whether something waits.
+pub const WHILE: Duration = Duration::from_secs(1);
+/// How long something may take that waits for nobody.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Names a failed system call.
+pub fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
+    move |errno| Failure::Fail(format!("{what}: {errno}"))
+}
+
+/// A page of a mapping in a pipe.
+pub fn hold(map: &Map, offset: u64) -> Result<Pipe, Failure> {
+    let pipe = Pipe::new().map_err(failed("pipe"))?;
+    check("store", map.store(offset, offset), Ok(()))?;
+    check("vmsplice", pipe.splice_from(map, offset, 8), Ok(8))?;
+    Ok(pipe)
+}
+
+/// Starts something in a process of its own, which holds no page.
+pub fn start<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Child, Failure> {
+    let child = Child::spawn(|| {
+        // A copy of the descriptor would hold the page, and the process wait for itself.
+        // SAFETY: What this process inherited is used by nothing that it does from here on.
+        unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+        match work() {
+            Ok(_) => 0,
+            Err(error) => {
+                note(error);
+                1
+            }
+        }
+    });
+    child.map_err(failed("fork"))
+}
+
+/// How something ends that is expected to wait for nobody; `None` if it waits all the same.
+pub fn end_of<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Option<End>, Failure> {
+    Ok(start(work)?.wait_for(SOON * kernel::slowness()))
+}
+
+/// Does something that waits for nobody, and works.
+pub fn at_once<T>(what: &str, work: impl FnOnce() -> sysfs::Result<T>) -> Outcome {
+    let end = end_of(work)?;
+    check(
+        format!("{what} while a page is held"),
+        end,
+        Some(End::Exit(0)),
+    )
+}
+
+/// It still waits.
+pub fn check_waits(child: &mut Child) -> Outcome {
+    check("while a page is held", child.wait_for(WHILE), None)
+}
+
+/// It waits no longer.
+pub fn check_ends(child: &mut Child) -> Outcome {
+    let end = child.wait_for(SOON * kernel::slowness());
+    check("once no page is held", end, Some(End::Exit(0)))
+}
+
+/// Unbinds a device one of whose pages is held; then nothing but that is as it would be else.
+pub fn unbind(device: &Device) -> Outcome {
+    at_once("unbind", || device.unbind())?;
+    check("driver", device.driver(), None)?;
+    let opened = mmap::open(&device.node()).map(drop);
+    check("open", opened, Err(Errno::ENXIO))
+}
+
+/// A mapping of a device that drains is as dead as that of any that was unbound.
+pub fn check_dead(map: &Map) -> Outcome {
+    check("load", map.load(0), Err(Signal::BUS))
+}
+
+/// No driver gets a device that drains.
+pub fn check_unbindable(device: &Device) -> Outcome {
+    for driver in Driver::ALL.into_iter().filter(|driver| driver.present()) {
+        // That the driver does not get it is no error of who tells its id.
+        let known = driver.try_write("new_id", device.name());
+        check("new_id", known, Ok(device.name().len()))?;
+        let what = format!("bind to {}", driver.name());
+        check(&what, device.driver(), None)?;
+        let bound = driver.try_write("bind", device.name());
+        check(what, bound, Err(Errno::EBUSY))?;
+        let forgotten = driver.try_write("remove_id", device.name());
+        check("remove_id", forgotten, Ok(device.name().len()))?;
+    }
+    Ok(())
+}
+
+/// Nobody gets a draining device's memory, changes what it is, or deletes it.
+pub fn check_draining(region: &Region, device: &Device) -> Outcome {
+    check_unbindable(device)?;
+    let what_it_is = || Ok::<_, Failure>((device.ranges()?, device.align()?));
+    let before = what_it_is()?;
+    let (size, step) = (device.size()?, before.1.max(UNIT));
+    let sizes = [0, size - step, size, size + step].map(|size| size.to_string());
+    let writes = sizes.iter().map(|size| ("size", size.as_str()));
+    let free = mapping_text(a_free_unit(region)?);
+    let others = [("align", "4096"), ("align", "2097152"), ("mapping", &free)];
+    for (attr, text) in writes.chain(others) {
+        let written = device.try_write(attr, text);
+        check(format!("{text} to {attr}"), written, Err(Errno::EBUSY))?;
+    }
+    let deleted = region.try_write("delete", device.name());
+    check("delete", deleted, Err(Errno::EBUSY))?;
+    check("what it is", what_it_is()?, before)?;
+    check_books(region)
+}
+
+/// A unit that no device has.
+fn a_free_unit(region: &Region) -> Result<Span, Failure> {
+    let mut taken = Vec::new();
+    for device in region.devices()? {
+        taken.extend(device.spans()?);
+    }
+    let holes = holes(region.span(), taken);
+    match holes.iter().find(|hole| hole.len() >= UNIT) {
+        Some(hole) => Ok(Span::at(hole.start, UNIT)),
+        None => Err(Failure::Fail("no free memory in the region".into())),
+    }
+}
+
+/// Waits until a dynamic device drains no longer.
+pub fn drained(device: &Device) -> sysfs::Result<()> {
+    let align = device.align()?.to_string();
+    let what = format!("an end of the draining of {}", device.name());
+    kernel::eventually(&what, || match device.try_write("align", &align) {
+        Err(Errno::EBUSY) => Ok(None),
+        written => written
+            .map(|_| Some(()))
+            .map_err(|errno| sysfs::Error::new(format!("align of {}", device.name()), errno)),
+    })
+}
+
+/// Waits until a device can be bound to device_dax.
+pub fn bound_again(device: &Device) -> sysfs::Result<()> {
+    let what = format!("an end of the draining of {}", device.name());
+    kernel::eventually(&what, || match device.bind(Driver::DeviceDax) {
+        Err(error) if error.errno == Errno::EBUSY => Ok(None),
+        bound => bound.map(Some),
+    })
+}
+
+/// Waits until the log says that a device has drained: the one way to know once its region is gone.
+pub fn said_drained(log: &mut Log) -> sysfs::Result<()> {
+    kernel::eventually("a line that it has drained", || {
+        let lines = log.lines()?;
+        let said = lines.iter().any(|line| line.contains(": drained after "));
+        Ok(said.then_some(()))
+    })
+}
+
+/// Everything that can be done in a region, from an empty device to no device.
+pub fn use_region(region: &Region) -> Outcome {
+    let device = region.create()?;
+    device.set_align(PAGE)?;
+    device.set_size(2 * UNIT)?;
+    device.bind(Driver::DeviceDax)?;
+    let map = Map::whole(&device)?;
+    check("store", map.store(UNIT, 5), Ok(()))?;
+    check("load", map.load(UNIT), Ok(5))?;
+    drop(map);
+    region.available()?;
+    region.seed()?;
+    device.unbind()?;
+    device.set_size(UNIT)?;
+    region.destroy(&device).map_err(Failure::from)
+}

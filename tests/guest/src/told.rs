@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a process is told of poison in its memory: SIGBUS with an address, and how much of the
+//! memory there is gone.
+
+use crate::errno::Errno;
+use crate::mmap::Map;
+use crate::sysfs::{self, Error};
+use crate::trap;
+use crate::units::PAGE;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// One such signal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Told {
+    /// Whether the process itself ran into it; if not, it is told in case it wants to know.
+    pub required: bool,
+    /// Where it is: `si_addr`.
+    pub addr: usize,
+    /// The bits of an address within what is gone: `si_addr_lsb`.
+    pub bits: u32,
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = if self.required { "AR" } else { "AO" };
+        write!(f, "{code} {:#x}, {} bits", self.addr, self.bits)
+    }
+}
+
+/// `si_code` of what the process ran into, and of what it is told of.
+const REQUIRED: i32 = 4;
+const OPTIONAL: i32 = 5;
+/// Where `si_addr_lsb` is in `siginfo_t`.
+const LSB: usize = 24;
+
+/// The signals that a board has room for.
+const ROOM: usize = 16;
+/// The words of a board: how many signals there were, then two for each.
+const WORDS: usize = 1 + 2 * ROOM;
+
+/// Where a process notes what it is told, for its parent to see even if it dies of it.
+pub struct Board(Map);
+
+/// Where the handler notes it.
+static NOTES: AtomicUsize = AtomicUsize::new(0);
+
+impl Board {
+    /// An empty one, shared with all children from here on.
+    pub fn new() -> Result<Board, Errno> {
+        Ok(Board(Map::anonymous(PAGE)?))
+    }
+
+    /// From here on this process notes here what it is told, and lives on.
+    pub fn listen(&self) -> Result<(), Errno> {
+        NOTES.store(self.0.addr(), Ordering::SeqCst);
+        trap::handle(libc::SIGBUS, on_bus)
+    }
+
+    /// What was noted.
+    pub fn told(&self) -> sysfs::Result<Vec<Told>> {
+        let word = |index: usize| {
+            let word = self.0.load(index as u64 * 8);
+            word.map_err(|signal| Error::state(format!("board: {signal:?}")))
+        };
+        let count = (word(0)? as usize).min(ROOM);
+        (0..count)
+            .map(|number| {
+                let what = word(2 + 2 * number)?;
+                Ok(Told {
+                    required: what >> 32 == REQUIRED as u64,
+                    addr: word(1 + 2 * number)? as usize,
+                    bits: what as u32,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Notes what the kernel says of poison; any other SIGBUS is a failed access, or fatal.
+extern "C" fn on_bus(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: The handler is installed with SA_SIGINFO, so the kernel passes a valid siginfo.
+    let (code, addr) = unsafe { ((*info).si_code, (*info).si_addr()) };
+    let poison = code == REQUIRED || code == OPTIONAL;
+    if poison {
+        // SAFETY: As above; the kernel fills this in for these codes.
+        let bits = unsafe { info.cast::<u8>().add(LSB).cast::<u16>().read() };
+        note(addr as u64, (code as u64) << 32 | u64::from(bits));
+    }
+    // SAFETY: The kernel passes what it asks for.
+    let resumed = unsafe { trap::resume(signal, context) };
+    if !poison && !resumed {
+        // SAFETY: Restoring the default action is async-signal-safe.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Adds to the board.
+fn note(addr: u64, what: u64) {
+    let words = NOTES.load(Ordering::SeqCst) as *const [AtomicU64; WORDS];
+    // SAFETY: `listen` stored the address of a page that stays mapped, aligned, and all zeroes to
+    // begin with; whoever looks at it does so by atomic loads of the CPU.
+    let words = unsafe { &*words };
+    let number = words[0].load(Ordering::SeqCst) as usize;
+    if number < ROOM {
+        words[1 + 2 * number].store(addr, Ordering::SeqCst);
+        words[2 + 2 * number].store(what, Ordering::SeqCst);
+        words[0].store(number as u64 + 1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The goals.
+
+use crate::bench::figures::Driver;
+
+/// What a figure is compared with.
+#[derive(Clone, Copy)]
+pub enum Against {
+    /// The C driver's figure of the same.
+    C,
+    /// That, and so many milliseconds.
+    CAnd(u32),
+    /// The same, as far as its guests agree on it.
+    CGuests,
+    /// The driver's own figure of this operation with so many ranges.
+    Own(&'static str, u64),
+    /// Nothing: the limit is in the figure's unit.
+    Nothing,
+}
+
+/// Which side of the limit is good.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Sense {
+    AtMost,
+    AtLeast,
+}
+
+pub struct Goal {
+    pub what: &'static str,
+    pub operation: &'static str,
+    /// 0 for what is not measured by ranges.
+    pub ranges: u64,
+    pub sense: Sense,
+    pub limit: f64,
+    pub against: Against,
+    pub drivers: &'static [Driver],
+}
+
+const RUST: &[Driver] = &[Driver::Rust];
+const AROUND: &[Driver] = &[Driver::RustAround];
+/// With fault-around and without.
+const BOTH: &[Driver] = &[Driver::Rust, Driver::RustAround];
+/// Many ranges: the number that goals are about.
+const MANY: u64 = 4096;
+
+const fn at_most(
+    what: &'static str,
+    operation: &'static str,
+    ranges: u64,
+    limit: f64,
+    against: Against,
+) -> Goal {
+    Goal {
+        what,
+        operation,
+        ranges,
+        sense: Sense::AtMost,
+        limit,
+        against,
+        drivers: RUST,
+    }
+}
+
+/// The same goal for other settings of the driver.
+const fn of(drivers: &'static [Driver], goal: Goal) -> Goal {
+    Goal { drivers, ..goal }
+}
+
+const fn at_least(
+    what: &'static str,
+    operation: &'static str,
+    limit: f64,
+    against: Against,
+) -> Goal {
+    Goal {
+        sense: Sense::AtLeast,
+        ..at_most(what, operation, 0, limit, against)
+    }
+}
+
+pub const GOALS: [Goal; 27] = [
+    at_most("fault, 2 MiB, 1 range", "fault-2m-last", 1, 1.0, Against::C),
+    at_most(
+        "fault, 2 MiB, 4096 ranges, average",
+        "fault-2m",
+        MANY,
+        1.10,
+        Against::Own("fault-2m-last", 1),
+    ),
+    at_most(
+        "fault, 2 MiB, last of 4096 ranges",
+        "fault-2m-last",
+        MANY,
+        1.10,
+        Against::Own("fault-2m-last", 1),
+    ),
+    of(
+        BOTH,
+        at_most("fault, 4 KiB", "fault-4k", 0, 1.0, Against::C),
+    ),
+    at_most("fault, 1 GiB", "fault-1g", 0, 1.0, Against::C),
+    at_most(
+        "first touch, per page of 2 MiB",
+        "touch-2m",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_most(
+        "first touch, per page of 4 KiB",
+        "touch-4k",
+        0,
+        1.0,
+        Against::C,
+    ),
+    of(
+        AROUND,
+        at_most(
+            "first touch, per page of 4 KiB",
+            "touch-4k",
+            0,
+            0.35,
+            Against::C,
+        ),
+    ),
+    at_most(
+        "resize that fills 4095 holes, per range",
+        "resize-fill",
+        MANY,
+        1.15,
+        Against::Own("resize-fill", 16),
+    ),
+    at_most(
+        "resize that fills 4095 holes, per range",
+        "resize-fill",
+        MANY,
+        0.30,
+        Against::C,
+    ),
+    at_most(
+        "shrink of 4096 ranges to 0, per range",
+        "shrink",
+        MANY,
+        1.15,
+        Against::Own("shrink", 16),
+    ),
+    at_most(
+        "shrink of 4096 ranges to 0, per range",
+        "shrink",
+        MANY,
+        0.50,
+        Against::C,
+    ),
+    at_most(
+        "4096 `mapping` writes, per range",
+        "mapping-write",
+        MANY,
+        1.15,
+        Against::Own("mapping-write", 16),
+    ),
+    at_most(
+        "4096 `mapping` writes, per range",
+        "mapping-write",
+        MANY,
+        0.70,
+        Against::C,
+    ),
+    at_most(
+        "read of `size`, 4096 ranges",
+        "size-read",
+        MANY,
+        1.01,
+        Against::Own("size-read", 1),
+    ),
+    at_most(
+        "read of `available_size`, 4096 ranges",
+        "available-read",
+        MANY,
+        1.01,
+        Against::Own("available-read", 1),
+    ),
+    at_most("bind of 4096 ranges", "bind", MANY, 0.95, Against::C),
+    at_most(
+        "unbind of 4096 ranges, the emulator's ns",
+        "unbind-turns",
+        MANY,
+        0.025,
+        Against::C,
+    ),
+    at_most(
+        "unbind of 4096 ranges, real ns",
+        "unbind",
+        MANY,
+        0.025,
+        Against::C,
+    ),
+    at_most(
+        "unbind of 1.875 GiB of 4 KiB, untouched, the emulator's ns",
+        "unbind-4k-turns",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_most(
+        "unbind of 1.875 GiB of 4 KiB, half touched, the emulator's ns",
+        "unbind-4k-half-turns",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_most(
+        "unbind with a page pinned, the emulator's ns",
+        "unbind-pinned-turns",
+        0,
+        1.0,
+        Against::CAnd(50),
+    ),
+    at_most(
+        "unbind with a page pinned, real ns",
+        "unbind-pinned",
+        0,
+        1.0,
+        Against::CAnd(50),
+    ),
+    at_most(
+        "bytes per range beyond its `mappingN`",
+        "memory-own",
+        0,
+        128.0,
+        Against::Nothing,
+    ),
+    at_most(
+        "create and delete of an empty device",
+        "create-delete",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_least(
+        "resizes of two regions at once, against one",
+        "two-regions",
+        1.5,
+        Against::Nothing,
+    ),
+    of(
+        BOTH,
+        at_least(
+            "faults of two threads, against one",
+            "two-threads",
+            1.0,
+            Against::CGuests,
+        ),
+    ),
+];

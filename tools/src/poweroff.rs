@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Machines that go down while a page of a device is held (L4): each way in each state, in a guest
+//! of its own. A guest has passed when QEMU is gone, the kernel said on the way out what it was
+//! asked for, and it complained of nothing, such as a task that hangs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cache;
+use crate::guest::{End, Load, Outcome};
+use crate::interactive::tail;
+use crate::progress::human;
+use crate::report::Point;
+use crate::settings::Machine;
+use crate::spec::Impl;
+use crate::testrun::Tests;
+
+/// Ways to go down, as `dax-guest` knows them, and what the kernel's log must have in the end.
+const WAYS: [(&str, &[&str]); 3] = [
+    ("poweroff", &["reboot: Power down"]),
+    ("reboot", &["reboot: Restarting system"]),
+    (
+        "kexec",
+        &["dax-guest: the next kernel runs", "reboot: Power down"],
+    ),
+];
+
+/// What the device is in when that happens: bound; unbound, so that it drains; its region being
+/// unbound, which waits; and that with the waiting process killed.
+const STATES: [&str; 4] = ["bound", "unbound", "waiting", "killed"];
+
+/// From QEMU's start to its end. A machine that does not go down never does.
+const LIMIT: Duration = Duration::from_secs(150);
+
+/// One point for each way in each state.
+pub fn points(tests: &Tests<'_>, name: &str, program: &Path) -> Result<Vec<Point>> {
+    let mut points = Vec::new();
+    for (way, said) in WAYS {
+        for state in STATES {
+            let label = format!("{name}: {way}, {state}");
+            // The others need a page that outlives its struct page.
+            points.push(if tests.spec.imp == Impl::C && state != "bound" {
+                Point::skipped(label, "C driver: frees the page under its holder")
+            } else {
+                one(tests, label, way, state, said, program)?
+            });
+        }
+    }
+    Ok(points)
+}
+
+fn one(
+    tests: &Tests<'_>,
+    label: String,
+    way: &str,
+    state: &str,
+    said: &[&str],
+    program: &Path,
+) -> Result<Point> {
+    let mut files = vec![PathBuf::from(program)];
+    if way == "kexec" {
+        let (_, kernel) = tests.kernel()?;
+        files.push(kernel.image());
+    }
+    let load = Load {
+        command: format!("/dax-guest down {way} {state}"),
+        files,
+        ..Load::default()
+    };
+    let machine = Machine {
+        timeout: tests.slow(LIMIT),
+        ..Machine::default()
+    };
+    let (outcome, output) = tests.boot(&label, &machine, &load)?;
+    let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
+    Ok(match wrong(&outcome, &output, &log, said) {
+        None => Point::passed(label),
+        Some(why) => Point::failed(
+            label,
+            &format!(
+                "{why}\n{output}\n{}\nthe whole kernel log: {}",
+                tail(&outcome.log),
+                outcome.log.display()
+            ),
+        ),
+    })
+}
+
+/// What is wrong with how a guest went down.
+fn wrong(outcome: &Outcome, output: &str, log: &str, said: &[&str]) -> Option<String> {
+    if let Some(splat) = &outcome.splat {
+        return Some(format!("the kernel complained:\n{splat}"));
+    }
+    match outcome.end {
+        End::Died => {}
+        End::Timeout => return Some(format!("still there after {}", human(outcome.took))),
+        End::Exit(status) => return Some(format!("not gone down: exit status {status}")),
+    }
+    if !output.contains("going down: ") {
+        return Some(format!("gone before it was told to\n{}", outcome.qemu));
+    }
+    let missing = said.iter().find(|line| !log.contains(**line))?;
+    Some(format!("the kernel did not say {missing:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(end: End, splat: Option<&str>) -> Outcome {
+        Outcome {
+            end,
+            log: PathBuf::new(),
+            splat: splat.map(str::to_owned),
+            qemu: String::new(),
+            took: Duration::from_secs(9),
+        }
+    }
+
+    #[test]
+    fn what_is_right_and_what_is_wrong() {
+        let (told, said) = ("# held\ngoing down: kexec, bound\n", WAYS[2].1);
+        let log = "[ 9.0] a\ndax-guest: the next kernel runs\n[ 1.0] reboot: Power down\n";
+        let died = outcome(End::Died, None);
+        assert_eq!(wrong(&died, told, log, said), None);
+        for (outcome, output, log) in [
+            (outcome(End::Died, Some("INFO: task a")), told, log),
+            (outcome(End::Timeout, None), told, log),
+            (outcome(End::Exit(1), None), told, log),
+            (outcome(End::Died, None), "# held\n", log),
+            (
+                outcome(End::Died, None),
+                told,
+                "[ 9.0] reboot: Power down\n",
+            ),
+            (outcome(End::Died, None), told, ""),
+        ] {
+            assert!(
+                wrong(&outcome, output, log, said).is_some(),
+                "{output} {log}"
+            );
+        }
+    }
+}
