@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use regex::Regex;
 
 use super::found::{numbered, Fate, Mutant, Placed};
@@ -48,6 +48,10 @@ pub fn run(repo: &Path, cargo: &Cargo, files: &[String]) -> Result<Vec<Mutant>> 
     }
     let count = changes.len();
     let step = Step::start(format!("the same on {count} changed calls"), count as u64);
+    let unchanged = fate(cargo)?;
+    if unchanged != Fate::Survived {
+        bail!("the host tests on no mutant: {unchanged:?}");
+    }
     let mut placed = Vec::new();
     for (file, change) in changes {
         step.message(&change.what);

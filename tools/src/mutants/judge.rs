@@ -40,15 +40,15 @@ fn row(line: &str) -> Result<Row> {
     let line = line.replace("\\|", "\0");
     let cells: Vec<String> = line
         .split('|')
-        .map(|cell| cell.replace('\0', "|").trim().trim_matches('`').to_owned())
+        .map(|cell| cell.replace('\0', "|").trim().to_owned())
         .collect();
     match &cells[..] {
         [before, file, what, why, after]
             if before.is_empty() && after.is_empty() && !why.is_empty() =>
         {
             Ok(Row {
-                file: file.clone(),
-                what: what.clone(),
+                file: file.trim_matches('`').to_owned(),
+                what: what.trim_matches('`').to_owned(),
                 why: why.clone(),
             })
         }
@@ -134,7 +134,7 @@ mod tests {
 | file | mutant | why no test sees it |
 |---|---|---|
 | `src/a.rs` | `replace \\|\\| with && in f` | both are never true |
-| `src/b.rs` | `replace < with <= in g` | it is the same |
+| `src/b.rs` | `replace < with <= in g` | `g` does the same |
 
 | other | table |
 ";
@@ -152,7 +152,7 @@ mod tests {
         let rows = rows(TEXT).unwrap();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].what, "replace || with && in f");
-        assert_eq!(rows[1].why, "it is the same");
+        assert_eq!(rows[1].why, "`g` does the same");
         assert!(super::rows("no table").is_err());
         assert!(row("| `a` | `b` | |").is_err());
     }
