@@ -4,7 +4,7 @@
 //!
 //! When a device is unbound nobody may wait for a pin, since the driver core holds
 //! the device's lock, which each `new_id` of the driver and a shutdown of the machine
-//! want too. So unbinding ends all access, looks once, and returns. If a page is
+//! want too. So unbinding ends all access, looks for a moment, and returns. If a page is
 //! still pinned the device *drains*: its page map lives on, and a work item looks
 //! again, ever more seldom, until no page is. ZONE_DEVICE has no call-back for that.
 //!
@@ -24,8 +24,12 @@ use crate::device::DevDax;
 use crate::sys::device::{device, Ref};
 use crate::sys::module::{ModuleRef, User};
 use crate::sys::pagemap::PageMap;
+use crate::sys::task::sleep;
 
-/// How long to sleep after the first look, in milliseconds; then twice as long each
+/// How long to sleep after each look while the device is being unbound, in
+/// milliseconds.
+const BRIEFLY_MS: [u32; 5] = [1, 2, 4, 8, 16];
+/// How long to sleep after the first look of the work item, in milliseconds; then twice as long each
 /// time.
 const FIRST_MS: u32 = 20;
 /// But not longer than this.
@@ -97,7 +101,7 @@ impl Drain {
                 return;
             };
             map.end();
-            let Some(held) = map.look() else {
+            let Some(held) = look_for_a_while(map) else {
                 state.map = None;
                 return;
             };
@@ -154,6 +158,17 @@ impl Drain {
         self.device.region().has_drained(&self.device);
         drop(module);
     }
+}
+
+/// Looks, and looks again for a few milliseconds: a process that is just giving its
+/// mapping up drops the pages' references after it has cleared the page table. Nobody
+/// has pinned these, and who unbinds may want to bind again.
+fn look_for_a_while(map: &mut PageMap<DevDax>) -> Option<u64> {
+    for ms in BRIEFLY_MS {
+        map.look()?;
+        sleep(ms);
+    }
+    map.look()
 }
 
 impl WorkItem for Drain {

@@ -4,6 +4,7 @@
  * them in a C object), and one-line functions around macros and inlines that
  * Rust cannot call. No policy lives here.
  */
+#include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/mm.h>
@@ -300,6 +301,11 @@ void dax_glue_expedite(bool on)
 	else
 		rcu_unexpedite_gp();
 #endif
+}
+
+void dax_glue_sleep(unsigned int ms)
+{
+	fsleep(ms * USEC_PER_MSEC);
 }
 
 void dax_glue_synchronize_tasks(void)

@@ -126,15 +126,12 @@ fn page_that_is_watched_before_it_is_mapped_is_an_error(region: &Region) -> Outc
         let [loaded, stored] = [1, 3].map(|page| page * align);
         check("load", soon(|| map.load(loaded)), Err(Signal::BUS))?;
         check("store", soon(|| map.store(stored, 1)), Err(Signal::BUS))?;
-        // What was given back has nothing that remembers.
+        // Giving a page back does not make the memory manager forget.
         check("madvise", map.advise(libc::MADV_DONTNEED), Ok(()))?;
-        check("load again", soon(|| map.load(loaded)), Ok(()))?;
-        check("store again", soon(|| map.store(stored, 2)), Ok(()))?;
-        let written = uffd::written(&map, false).map_err(failed("PAGEMAP_SCAN"))?;
-        check("known", written.contains(&(stored / PAGE)), true)?;
-        check("protect", uffd::written(&map, true).is_ok(), true)?;
+        check("load again", soon(|| map.load(loaded)), Err(Signal::BUS))?;
         check("unregister", uffd.unregister(&map), Ok(()))?;
-        check("load of another", soon(|| map.load(5 * align)), Ok(()))?;
+        check("load unwatched", soon(|| map.load(loaded)), Ok(()))?;
+        check("store unwatched", soon(|| map.store(stored, 2)), Ok(()))?;
         drop(map);
         region.destroy(&device)?;
     }
