@@ -4,7 +4,7 @@
 use super::PINNED_C;
 use crate::child::End;
 use crate::daxctl;
-use crate::device::Device;
+use crate::device::{Device, Driver};
 use crate::groups::consumers;
 use crate::kernel::{self, modprobe};
 use crate::ktap::{check, Failure, Outcome, Test};
@@ -148,8 +148,9 @@ fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     drop(pipe);
     kernel::eventually("a namespace to enable", || {
         if device.driver().is_none() {
-            // It was told that there is no memory for it yet.
+            // It was told that there is no memory for it yet: its owner, or it itself.
             let _ = enable(&owner);
+            let _ = device.bind(Driver::DeviceDax);
         }
         Ok(device.driver())
     })?;
