@@ -456,10 +456,11 @@ impl DevDax {
         Ok(())
     }
 
-    /// Tells that the last `count` ranges of `layout` are about to be removed.
-    fn log_removed(&self, layout: &Layout, count: usize) {
-        let first = layout.len().saturating_sub(count);
-        for (index, range) in layout.ranges().enumerate().skip(first) {
+    /// Tells that the last `count` ranges of `layout` are about to be removed, the last
+    /// one first.
+    pub(crate) fn log_removed(&self, layout: &Layout, count: usize) {
+        let indices = (0..layout.len()).rev();
+        for (index, range) in indices.zip(layout.ranges().rev()).take(count) {
             log::range(self, Change::Delete, index, range);
         }
     }

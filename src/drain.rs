@@ -4,7 +4,7 @@
 //!
 //! When a device is unbound nobody may wait for a pin, since the driver core holds
 //! the device's lock, which each `new_id` of the driver and a shutdown of the machine
-//! want too. So unbinding ends all access, looks once, and returns. If a page is
+//! want too. So unbinding ends all access, looks for a moment, and returns. If a page is
 //! still pinned the device *drains*: its page map lives on, and a work item looks
 //! again, ever more seldom, until no page is. ZONE_DEVICE has no call-back for that.
 //!
@@ -16,7 +16,7 @@
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::{Arc, Mutex};
-use kernel::time::msecs_to_jiffies;
+use kernel::time::{msecs_to_jiffies, Instant, Monotonic};
 use kernel::warn_on;
 use kernel::workqueue::{self, impl_has_delayed_work, new_delayed_work, DelayedWork, WorkItem};
 
@@ -24,14 +24,18 @@ use crate::device::DevDax;
 use crate::sys::device::{device, Ref};
 use crate::sys::module::{ModuleRef, User};
 use crate::sys::pagemap::PageMap;
+use crate::sys::task::sleep;
 
-/// How long to sleep after the first look, in milliseconds; then twice as long each
+/// How long to sleep after each look while the device is being unbound, in
+/// milliseconds.
+const BRIEFLY_MS: [u32; 5] = [1, 2, 4, 8, 16];
+/// How long to sleep after the first look of the work item, in milliseconds; then twice as long each
 /// time.
 const FIRST_MS: u32 = 20;
 /// But not longer than this.
 const LAST_MS: u32 = 1_000;
-/// How often to say which page is pinned.
-const REPORT_MS: u32 = 60_000;
+/// How often to say which page is pinned, in milliseconds.
+const REPORT_MS: i64 = 60_000;
 
 /// The page map of a bound device, and what becomes of it when the device is unbound.
 #[pin_data]
@@ -49,10 +53,10 @@ struct State {
     map: Option<PageMap<DevDax>>,
     /// How long to sleep until the next look.
     interval_ms: u32,
-    /// How long the device has drained.
-    total_ms: u32,
-    /// Since when nothing was said.
-    silent_ms: u32,
+    /// Since when the device drains.
+    began: Instant<Monotonic>,
+    /// When it was said last which page is pinned.
+    said: Instant<Monotonic>,
     /// The module stays while a device drains.
     module: Option<ModuleRef>,
 }
@@ -72,8 +76,8 @@ impl Drain {
         let state = State {
             map: Some(map),
             interval_ms: FIRST_MS,
-            total_ms: 0,
-            silent_ms: 0,
+            began: Instant::now(),
+            said: Instant::now(),
             module: None,
         };
         Arc::pin_init(
@@ -97,11 +101,13 @@ impl Drain {
                 return;
             };
             map.end();
-            let Some(held) = map.look() else {
+            let Some(held) = look_for_a_while(map) else {
                 state.map = None;
                 return;
             };
             state.module = Some(ModuleRef::new());
+            state.began = Instant::now();
+            state.said = state.began;
             held
         };
         // The device is not unbound yet, so nobody can bind or change it before this.
@@ -123,11 +129,9 @@ impl Drain {
     /// Looks at the pages. How long to sleep until the next look, if there is one.
     fn look(&self) -> Option<u32> {
         let mut state = self.state.lock();
-        state.total_ms = state.total_ms.saturating_add(state.interval_ms);
-        state.silent_ms = state.silent_ms.saturating_add(state.interval_ms);
         let held = state.map.as_mut()?.look()?;
-        if state.silent_ms >= REPORT_MS {
-            state.silent_ms = 0;
+        if state.said.elapsed().as_millis() >= REPORT_MS {
+            state.said = Instant::now();
             dev_warn!(
                 device::<DevDax>(&self.device),
                 "still draining: the page at {:#x} is pinned\n",
@@ -140,20 +144,31 @@ impl Drain {
 
     /// No page is pinned any more.
     fn end(&self) {
-        let (map, total_ms, module) = {
+        let (map, began, module) = {
             let mut state = self.state.lock();
-            (state.map.take(), state.total_ms, state.module.take())
+            (state.map.take(), state.began, state.module.take())
         };
         // Takes the struct pages away, and frees the ranges in /proc/iomem.
         drop(map);
         dev_info!(
             device::<DevDax>(&self.device),
             "drained after {} ms\n",
-            total_ms
+            began.elapsed().as_millis()
         );
         self.device.region().has_drained(&self.device);
         drop(module);
     }
+}
+
+/// Looks, and looks again for a few milliseconds: a process that is just giving its
+/// mapping up drops the pages' references after it has cleared the page table. Nobody
+/// has pinned these, and who unbinds may want to bind again.
+fn look_for_a_while(map: &mut PageMap<DevDax>) -> Option<u64> {
+    for ms in BRIEFLY_MS {
+        map.look()?;
+        sleep(ms);
+    }
+    map.look()
 }
 
 impl WorkItem for Drain {

@@ -4,6 +4,7 @@
  * them in a C object), and one-line functions around macros and inlines that
  * Rust cannot call. No policy lives here.
  */
+#include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/mm.h>
@@ -146,8 +147,15 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 	 * there is one: a guard marker, say, is none, and would be complained of.
 	 * A write to a page that was inserted as if read finds it writable.
 	 */
-	if (order == 0)
+	if (order == 0) {
+		/*
+		 * A marker: userfaultfd wants to see the first write. No function
+		 * puts a page over one, and an answer of "try again" is for ever.
+		 */
+		if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID && !pte_none(vmf->orig_pte))
+			return VM_FAULT_SIGBUS;
 		return vmf_insert_page_mkwrite(vmf, page, false);
+	}
 	if (order == PMD_ORDER)
 		return vmf_insert_folio_pmd(vmf, folio, write &&
 					    pmd_trans_huge(vmf->orig_pmd));
@@ -293,6 +301,11 @@ void dax_glue_expedite(bool on)
 	else
 		rcu_unexpedite_gp();
 #endif
+}
+
+void dax_glue_sleep(unsigned int ms)
+{
+	fsleep(ms * USEC_PER_MSEC);
 }
 
 void dax_glue_synchronize_tasks(void)

@@ -83,6 +83,7 @@ void dax_glue_resource_conflict(const struct device *dev,
 				const struct resource *res);
 bool dax_glue_has_system_ram(resource_size_t start, resource_size_t size);
 void dax_glue_expedite(bool on);
+void dax_glue_sleep(unsigned int ms);
 void dax_glue_synchronize_tasks(void);
 int dax_glue_restart_syscall(void);
 bool dax_glue_must_give_up(struct task_struct *task);

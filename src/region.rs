@@ -281,6 +281,8 @@ impl Region {
         device.drop_mappings();
         // Unbinds the driver.
         drop(record.registered.take());
+        let layout = record.ranges.layout();
+        device.log_removed(layout, layout.len());
         self.lock().release(&mut record);
         if !self.is_static() {
             self.ids.free(device.id());

@@ -13,10 +13,10 @@ pub(crate) fn cond_resched() {
     unsafe { bindings::dax_glue_cond_resched() };
 }
 
-/// Sleeps for `ms` milliseconds, uninterruptibly.
-pub(super) fn sleep(ms: u32) {
+/// Sleeps for `ms` milliseconds or a little longer (`fsleep()`), uninterruptibly.
+pub(crate) fn sleep(ms: u32) {
     // SAFETY: Called from sleepable context.
-    unsafe { bindings::msleep(ms) };
+    unsafe { bindings::dax_glue_sleep(ms) };
 }
 
 /// Sleeps for a few milliseconds, and then lets the caller's `write(2)` begin again

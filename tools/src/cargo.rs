@@ -44,7 +44,24 @@ impl Cargo {
         })
     }
 
-    fn command(&self, program: &str, args: &[&str], envs: &[(&str, &str)]) -> Result<Command> {
+    /// Whose toolchain it is, for the name of what it builds and runs.
+    pub fn place(&self) -> &'static str {
+        match self.root {
+            Some(_) => "root",
+            None => "host",
+        }
+    }
+
+    /// Where its programs see the cache.
+    pub fn cache(&self) -> PathBuf {
+        match self.root {
+            Some(_) => CACHE.into(),
+            None => cache::dir(),
+        }
+    }
+
+    /// A program of the toolchain, or of the cache, to be run in the checkout.
+    pub fn command(&self, program: &str, args: &[&str], envs: &[(&str, &str)]) -> Result<Command> {
         if let Some(root) = &self.root {
             let mut command = root
                 .command(program)

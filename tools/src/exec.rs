@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{bail, Context, Result};
 use regex::bytes::Regex;
@@ -36,6 +36,25 @@ pub fn describe(command: &Command) -> String {
 /// Runs `command` with stdout and stderr, in order, into `log`; each line is
 /// one unit of `step`. On failure the error holds what the log says went wrong.
 pub fn logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
+    let status = logged_to_end(command, log, step)?;
+    if !status.success() {
+        bail!(failure(command, status, log)?);
+    }
+    Ok(())
+}
+
+/// What went wrong, by the log and the status.
+pub fn failure(command: &Command, status: ExitStatus, log: &Path) -> Result<String> {
+    Ok(format!(
+        "{}\n{}: {status}\nthe whole log: {}",
+        relevant(log)?,
+        describe(command),
+        log.display()
+    ))
+}
+
+/// The same for a command whose status says more than success or failure.
+pub fn logged_to_end(command: &mut Command, log: &Path, step: &Step) -> Result<ExitStatus> {
     let what = describe(command);
     let (read, write) = nix::unistd::pipe().context("cannot make a pipe")?;
     let again = write.try_clone().context("cannot copy a pipe's end")?;
@@ -67,17 +86,7 @@ pub fn logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
         step.advance(1);
         line.clear();
     }
-    let status = child
-        .wait()
-        .with_context(|| format!("waiting for: {what}"))?;
-    if !status.success() {
-        bail!(
-            "{}\n{what}: {status}\nthe whole log: {}",
-            relevant(log)?,
-            log.display()
-        );
-    }
-    Ok(())
+    child.wait().with_context(|| format!("waiting for: {what}"))
 }
 
 /// Runs `command` to its end and gives its stdout; stderr is in the error.

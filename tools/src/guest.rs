@@ -431,3 +431,19 @@ fn terminal_size() -> (String, String) {
         None => ("24".to_owned(), "80".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_behind_the_port_if_there_is_one() {
+        let mut machine = Machine::default();
+        assert_eq!(serial_bus(&machine), "bus=pcie.0");
+        machine.qemu = vec![
+            "-device".into(),
+            format!("pcie-root-port,id={PORT},bus=pcie.0"),
+        ];
+        assert!(serial_bus(&machine).starts_with("bus=lab.port,"));
+    }
+}

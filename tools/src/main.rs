@@ -25,6 +25,7 @@ mod libtest;
 mod matrix;
 mod module;
 mod modules;
+mod mutants;
 mod poweroff;
 mod progress;
 mod public;
@@ -81,6 +82,8 @@ enum Command {
     Public,
     /// Fuzz what the driver reads from users (SECONDS, SEED)
     Fuzz,
+    /// Mistakes in the pure modules, which the host tests must see (ONLY)
+    Mutants,
     /// Everything at once in a guest, checked (SECONDS, SEED, IMPL, KERNEL, DEBUG)
     Stress,
     /// Build everything and show the Rust module at work in a guest
@@ -132,6 +135,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Defects => return defects::main(&repo()?),
         Command::Public => return public::main(&repo()?),
         Command::Fuzz => return fuzz::main(&repo()?),
+        Command::Mutants => return mutants::main(&repo()?),
         Command::Stress => return stress::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),

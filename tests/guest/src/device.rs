@@ -2,6 +2,7 @@
 //! One dax device as sysfs shows it.
 
 use crate::errno::Errno;
+use crate::kernel;
 use crate::memory;
 use crate::sysfs::{self, Error, Result};
 use crate::units::{Range, Span};
@@ -44,7 +45,7 @@ impl Driver {
 
     /// Whether the driver is registered.
     pub fn present(self) -> bool {
-        self.attr("bind").exists()
+        self.attr("bind").exists() && !(self == Driver::FsdevDax && kernel::releases_late())
     }
 
     /// Writes one of the driver's attributes.

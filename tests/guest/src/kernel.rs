@@ -76,14 +76,23 @@ fn config() -> Result<String> {
 /// How much slower than usual the kernel is: a debug kernel checks every access.
 pub fn slowness() -> u32 {
     static SLOWNESS: OnceLock<u32> = OnceLock::new();
-    *SLOWNESS.get_or_init(|| {
-        let config = config().unwrap_or_default();
-        if config.lines().any(|line| line == "CONFIG_KASAN=y") {
-            4
-        } else {
-            1
-        }
-    })
+    *SLOWNESS.get_or_init(|| if has("CONFIG_KASAN=y") { 4 } else { 1 })
+}
+
+/// Whether the kernel waits for seconds before it releases what nobody refers to any more.
+///
+/// A node then keeps the cdev of the last binding for that long, and cannot be opened; and a driver
+/// of C that initialises its cdev again by then, as `fsdev_dax` does, breaks the kernel.
+pub fn releases_late() -> bool {
+    static LATE: OnceLock<bool> = OnceLock::new();
+    *LATE.get_or_init(|| has("CONFIG_DEBUG_KOBJECT_RELEASE=y"))
+}
+
+fn has(option: &str) -> bool {
+    config()
+        .unwrap_or_default()
+        .lines()
+        .any(|line| line == option)
 }
 
 /// Whether a module is in the kernel, loaded or built in.
@@ -130,6 +139,10 @@ pub fn said(output: &Output) -> String {
 
 /// Loads a module with parameters; fine if it is there.
 pub fn modprobe(args: &[&str]) -> Result<()> {
+    if args.contains(&"fsdev_dax") && releases_late() {
+        let what = "modprobe fsdev_dax on a kernel that releases late";
+        return Err(Error::new(what.to_owned(), Errno::ENODEV));
+    }
     run("modprobe", args).map(drop)
 }
 

@@ -3,6 +3,7 @@
 
 use crate::device::Device;
 use crate::errno::Errno;
+use crate::kernel;
 use crate::pagemap::{self, Entry};
 use crate::sysfs::{self, Error};
 use crate::trap::{self, Signal};
@@ -12,15 +13,30 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::ptr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What there is to know of mappings.
 const SMAPS: &str = "/proc/self/smaps";
 /// Read and write.
 pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-/// Opens a node for reading and writing.
+/// Opens a node for reading and writing. Where the kernel releases late, what is refused is tried
+/// again until the former binding's cdev is gone.
 pub fn open(path: &Path) -> Result<File, Errno> {
-    Ok(OpenOptions::new().read(true).write(true).open(path)?)
+    let deadline = Instant::now() + Duration::from_secs(6);
+    loop {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Err(e)
+                if e.raw_os_error() == Some(libc::ENXIO)
+                    && kernel::releases_late()
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(50));
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 /// Opens a node for reading only.

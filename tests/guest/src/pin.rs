@@ -118,9 +118,10 @@ pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     let (size, step) = (device.size()?, before.1.max(UNIT));
     let sizes = [0, size - step, size, size + step].map(|size| size.to_string());
     let writes = sizes.iter().map(|size| ("size", size.as_str()));
-    let free = mapping_text(a_free_unit(region)?);
-    let others = [("align", "4096"), ("align", "2097152"), ("mapping", &free)];
-    for (attr, text) in writes.chain(others) {
+    let aligns = [("align", "4096"), ("align", "2097152")];
+    let free = a_free_span(region, step)?.map(mapping_text);
+    let mapping = free.iter().map(|free| ("mapping", free.as_str()));
+    for (attr, text) in writes.chain(aligns).chain(mapping) {
         let written = device.try_write(attr, text);
         check(format!("{text} to {attr}"), written, Err(Errno::EBUSY))?;
     }
@@ -130,17 +131,18 @@ pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     check_books(region)
 }
 
-/// A unit that no device has.
-fn a_free_unit(region: &Region) -> Result<Span, Failure> {
+/// `step` bytes that no device has, at a multiple of that.
+fn a_free_span(region: &Region, step: u64) -> Result<Option<Span>, Failure> {
     let mut taken = Vec::new();
     for device in region.devices()? {
         taken.extend(device.spans()?);
     }
     let holes = holes(region.span(), taken);
-    match holes.iter().find(|hole| hole.len() >= UNIT) {
-        Some(hole) => Ok(Span::at(hole.start, UNIT)),
-        None => Err(Failure::Fail("no free memory in the region".into())),
-    }
+    let aligned = |hole: &Span| {
+        let span = Span::at(hole.start.next_multiple_of(step), step);
+        (span.end <= hole.end).then_some(span)
+    };
+    Ok(holes.iter().find_map(aligned))
 }
 
 /// Waits until a dynamic device drains no longer.

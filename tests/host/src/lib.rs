@@ -44,12 +44,18 @@ mod exhaustive;
 #[cfg(test)]
 mod interleaved;
 #[cfg(test)]
+mod layouts;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod ranges;
+#[cfg(test)]
 mod real;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod text;

@@ -26,7 +26,7 @@ const SYSFS: [&str; 4] = [
 ];
 /// The `mappingN` device itself and the driver core's private part of it: the slab cache of each,
 /// and the size of its objects.
-const DEVICE: [(&str, f64); 2] = [("kmalloc-512", 512.0), ("kmalloc-256", 256.0)];
+const DEVICE: [(&str, f64); 2] = [("kmalloc-1k", 1024.0), ("kmalloc-256", 256.0)];
 /// Objects that a CPU keeps for later count as used: a few in a hundred may be missing.
 const ALL_BUT_A_FEW: f64 = 0.95;
 

@@ -39,6 +39,10 @@ impl Log {
                     let Some((head, text)) = record.split_once(';') else {
                         continue;
                     };
+                    // Lines that begin with a blank say which device it is about.
+                    let said: Vec<&str> =
+                        text.lines().filter(|line| !line.starts_with(' ')).collect();
+                    let text = said.join("\n");
                     let level = head.split(',').next().unwrap_or_default();
                     let first = text.lines().next().unwrap_or_default();
                     let ended = first.contains("[ end trace");

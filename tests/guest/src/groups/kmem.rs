@@ -200,10 +200,9 @@ fn memmap_on_memory_of_kmem_device_gives_ebusy(region: &Region) -> Outcome {
 }
 
 fn memmap_on_memory_of_a_device_that_kmem_refused_can_be_switched(region: &Region) -> Outcome {
-    let block = memory::block_size()?;
-    let start = blocks(region, 2, 1)?.start;
+    let block = blocks(region, 2, 1)?;
     // Too small to be memory.
-    let device = region.create_over(&[Span::at(start, UNIT)])?;
+    let device = region.create_over(&[Span::at(block.start, UNIT)])?;
     for attr in ["new_id", "bind"] {
         // Whoever writes to new_id is not told.
         let expected = match attr {
@@ -217,7 +216,8 @@ fn memmap_on_memory_of_a_device_that_kmem_refused_can_be_switched(region: &Regio
         }
     }
     // Nor does anything else remember it.
-    device.set_size(block)?;
+    device.set_size(0)?;
+    device.add_mapping(block)?;
     device.bind(Driver::Kmem)?;
     check("blocks", present(region.span())?, 1)?;
     let changed = device.try_write("memmap_on_memory", "0");

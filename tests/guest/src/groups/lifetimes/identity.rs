@@ -115,7 +115,12 @@ fn round(region: &Region, holes: u64, switch: &Switch, number: u32) -> Result<Ro
     // In the middle of the growth, which takes longer the more there is to do at the time.
     let delay = Duration::from_micros(500 * u64::from(1 + number % 8)) * kernel::slowness();
     switch.take(delay, KEPT)?;
-    insist("grow", || resize(holes * UNIT), &[Errno::EBUSY])?;
+    // Its creator may have no CPU for longer than a writer is patient.
+    insist(
+        "grow",
+        || resize(holes * UNIT),
+        &[Errno::EBUSY, Errno::ENXIO],
+    )?;
     insist("shrink", || resize(0), &[Errno::EBUSY])?;
     let early = creating.poll().is_none();
     let delete = || region.try_write("delete", device.name()).map(drop);

@@ -4,7 +4,7 @@
 use super::PINNED_C;
 use crate::child::End;
 use crate::daxctl;
-use crate::device::Device;
+use crate::device::{Device, Driver};
 use crate::groups::consumers;
 use crate::kernel::{self, modprobe};
 use crate::ktap::{check, Failure, Outcome, Test};
@@ -89,25 +89,36 @@ fn static_device_becomes_no_system_ram_while_it_drains() -> Outcome {
     bound_again(&device).map_err(Failure::from)
 }
 
+/// The namespace's device that a device hangs off, which may have another name.
+fn owner(device: &Device) -> sysfs::Result<String> {
+    let path = device.attr("");
+    let real = path
+        .canonicalize()
+        .map_err(|e| sysfs::Error::new(format!("resolve {}", path.display()), e.into()))?;
+    let name = real.parent().and_then(Path::file_name);
+    Ok(name.unwrap_or_default().to_string_lossy().into_owned())
+}
+
 /// Takes a namespace's device away.
-fn disable() -> sysfs::Result<()> {
-    sysfs::write(&Path::new(OWNER).join("unbind"), "dax0.0")
+fn disable(owner: &str) -> sysfs::Result<()> {
+    sysfs::write(&Path::new(OWNER).join("unbind"), owner)
 }
 
 /// Gives it back.
-fn enable() -> sysfs::Result<()> {
-    sysfs::write(&Path::new(OWNER).join("bind"), "dax0.0")
+fn enable(owner: &str) -> sysfs::Result<()> {
+    sysfs::write(&Path::new(OWNER).join("bind"), owner)
 }
 
 fn namespace_waits_for_its_pages() -> Outcome {
     for drains in [false, true] {
         let device = device(UNIT)?;
+        let owner = owner(&device)?;
         let map = Map::whole(&device)?;
         let pipe = hold(&map, UNIT)?;
         if drains {
             pin::unbind(&device)?;
         }
-        let mut disabling = start(disable)?;
+        let mut disabling = start(|| disable(&owner))?;
         check_waits(&mut disabling)?;
         check("its state", disabling.state(), Some('D'))?;
         check_dead(&map)?;
@@ -115,7 +126,7 @@ fn namespace_waits_for_its_pages() -> Outcome {
         drop(pipe);
         check_ends(&mut disabling)?;
         check("the device", device.exists(), false)?;
-        enable()?;
+        enable(&owner)?;
         check("driver", device.driver(), Some("device_dax".into()))?;
         check("load", Map::whole(&device)?.load(UNIT), Ok(UNIT))?;
         ndctl::tear_down()?;
@@ -125,8 +136,9 @@ fn namespace_waits_for_its_pages() -> Outcome {
 
 fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     let device = device(PAGE)?;
+    let owner = owner(&device)?;
     let pipe = hold(&Map::whole(&device)?, UNIT)?;
-    let mut disabling = start(disable)?;
+    let mut disabling = start(|| disable(&owner))?;
     check_waits(&mut disabling)?;
     disabling.kill();
     let end = disabling.wait_for(10 * WHILE * kernel::slowness());
@@ -136,8 +148,9 @@ fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     drop(pipe);
     kernel::eventually("a namespace to enable", || {
         if device.driver().is_none() {
-            // It was told that there is no memory for it yet.
-            let _ = enable();
+            // It was told that there is no memory for it yet: its owner, or it itself.
+            let _ = enable(&owner);
+            let _ = device.bind(Driver::DeviceDax);
         }
         Ok(device.driver())
     })?;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What else the memory manager does with mappings: huge pages by choice, dirty bits, userfaultfd,
+//! What else the memory manager does with mappings: huge pages by choice, advice, dirty bits, userfaultfd,
 //! core dumps, memory cgroups, NUMA balancing.
 
+mod advice;
 mod balance;
 mod cgroup;
 mod core;
@@ -19,6 +20,7 @@ use crate::units::{Span, GIB, PAGE, UNIT};
 /// The tests at 4 KiB and 2 MiB, by file.
 pub const FILES: &[&[Test]] = &[
     thp::TESTS,
+    advice::TESTS,
     dirty::TESTS,
     watch::TESTS,
     core::TESTS,

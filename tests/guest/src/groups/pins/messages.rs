@@ -36,7 +36,9 @@ fn lines(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
     let lines = log.lines()?;
     let ours = lines
         .iter()
-        .filter_map(|line| Some(line.split_once(&prefix)?.1.to_owned()));
+        .filter_map(|line| line.split_once(&prefix))
+        // What follows in lines of its own says which device it is about.
+        .filter_map(|(_, text)| text.lines().next().map(str::to_owned));
     Ok(ours.collect())
 }
 

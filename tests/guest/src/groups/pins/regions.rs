@@ -138,7 +138,7 @@ fn module_stays_until_all_is_drained() -> Outcome {
     let end = unbinding.wait(WHILE * 5 * kernel::slowness());
     check("killed", end, End::Signal(libc::SIGKILL))?;
     // Every other user of the module goes.
-    for module in ["dax_hmem", "kmem"] {
+    for module in ["dax_hmem", "kmem", "fsdev_dax"] {
         modprobe_remove(module)?;
     }
     let removed = || run("rmmod", &["device_dax"]).is_ok();

@@ -4,10 +4,8 @@
 use super::{alone, device, is_mapped, map_from, poison, renew, required, Kill};
 use crate::device::{Device, Driver};
 use crate::ktap::{check, deviates, Failure, Outcome, Rows, Test};
-use crate::mmap::Map;
 use crate::region::Region;
 use crate::test;
-use crate::told::Told;
 use crate::units::{PAGE, UNIT};
 
 /// The tests of this file.
@@ -93,25 +91,14 @@ impl Place {
             let word = offset + self.touched;
             check("store", map.store(word, self.page + 7), Ok(()))?;
             poison(&map, offset + self.failed)?;
-            check("told", board.told()?, self.expected(&map, align))?;
-            if !board.told()?.is_empty() {
-                check("it is mapped", is_mapped(&map, word)?, false)?;
-            }
+            check("told", board.told()?, vec![required(&map, offset, align)])?;
+            check("it is mapped", is_mapped(&map, word)?, false)?;
             if self.touch_first {
                 check("the first is mapped", is_mapped(&map, 0)?, true)?;
             }
             // The memory only pretends to have failed.
             check("load", map.load(word), Ok(self.page + 7))
         })
-    }
-
-    /// What it is to be told.
-    fn expected(&self, map: &Map, align: u64) -> Vec<Told> {
-        let told = required(map, (self.page - self.first) * align, align);
-        // The C driver notes the next page where the first touch is not at a page's beginning, and
-        // that one is not mapped. At 4 KiB it does so too, but looks at whole pages.
-        let lost = align != PAGE && self.touched != 0;
-        deviates(vec![told], if lost { vec![] } else { vec![told] })
     }
 }
 
@@ -193,6 +180,8 @@ fn poison_goes_with_the_binding(region: &Region) -> Outcome {
                 check("told", board.told()?, expected)?;
                 // It is mapped again when the device is unbound.
                 check("load", map.load(align), Ok(round))?;
+                // With an old file open the C driver does not let it be opened again (A10).
+                let _old = deviates(Some(map), None);
                 renew(&device).map_err(Failure::from)
             })?;
         }

@@ -5,6 +5,7 @@
 
 mod devices;
 mod growth;
+mod ids;
 mod region;
 mod signals;
 
@@ -15,7 +16,13 @@ use crate::region::Region;
 use crate::sysfs::Error;
 
 /// The tests, by file.
-pub const FILES: &[&[Test]] = &[devices::TESTS, growth::TESTS, region::TESTS, signals::TESTS];
+pub const FILES: &[&[Test]] = &[
+    devices::TESTS,
+    growth::TESTS,
+    ids::TESTS,
+    region::TESTS,
+    signals::TESTS,
+];
 
 /// What calls on a path may come to while the thing behind it goes away.
 const GONE: &[Errno] = &[Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];

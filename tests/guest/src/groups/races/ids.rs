@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a driver was told while it went is forgotten with it.
+
+use super::SLOW;
+use crate::cpu::{self, Hog};
+use crate::device::Driver;
+use crate::errno::Errno;
+use crate::family;
+use crate::kernel::modprobe;
+use crate::ktap::{check, note, Failure, Outcome, Test};
+use crate::region::Region;
+use crate::test;
+use crate::units::UNIT;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::thread;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[test!(id_told_to_a_driver_that_goes_goes_with_it)
+    .not_on_c("may leave an id in a freed list")
+    .slow()];
+
+/// How often the driver goes. Its list is to be emptied when nobody can add to it any more, and the
+/// moment in which the one may come before the other is short.
+const ROUNDS: u64 = 25;
+/// The CPU of those who tell.
+const FAST: usize = 0;
+
+/// Removes the driver's module, on a CPU that it loses again and again.
+fn remove(module: &str) -> Result<(), Errno> {
+    cpu::yield_to_all_on(SLOW)?;
+    let name = std::ffi::CString::new(module).expect("no NUL in a name");
+    // SAFETY: A NUL-terminated string that lives across the call.
+    match unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) } {
+        0 => Ok(()),
+        _ => Err(Errno::last()),
+    }
+}
+
+/// Tells the driver of a device until there is nobody to tell. How often.
+fn tell(new_id: &Path, name: &str) -> Result<u64, Errno> {
+    cpu::stay_on(FAST)?;
+    // Opened once: what counts is what happens between two writes.
+    let file = OpenOptions::new().write(true).open(new_id)?;
+    let mut count = 0;
+    while file.write_at(name.as_bytes(), 0).is_ok() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn id_told_to_a_driver_that_goes_goes_with_it(region: &Region) -> Outcome {
+    family::require_modules()?;
+    let driver = Driver::FsdevDax;
+    // Without size no driver takes it, so that telling takes no time.
+    let device = region.create()?;
+    let (name, new_id) = (device.name(), driver.attr("new_id"));
+    let mut told = 0;
+    for round in 0..ROUNDS {
+        modprobe(&[driver.name()])?;
+        let hog = Hog::in_turns(SLOW)?;
+        let (removed, counts) = thread::scope(|scope| {
+            let tellers = [(); 2].map(|()| scope.spawn(|| tell(&new_id, name)));
+            let remover = scope.spawn(|| remove(driver.name()));
+            (remover.join(), tellers.map(|teller| teller.join()))
+        });
+        drop(hog);
+        let panicked = |_| Failure::Fail("a thread panicked".into());
+        check("removal", removed.map_err(panicked)?, Ok(()))?;
+        for count in counts {
+            told += count.map_err(panicked)?.unwrap_or(0);
+        }
+        // It takes what it was told about, and it was not told since it was loaded.
+        modprobe(&[driver.name()])?;
+        device.set_size(UNIT)?;
+        let bound = driver.try_write("bind", name).map(drop);
+        check(format!("bind in round {round}"), bound, Err(Errno::ENODEV))?;
+        device.set_size(0)?;
+    }
+    note(format!("told {told} times"));
+    Ok(())
+}

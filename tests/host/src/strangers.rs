@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ranges that a region is given back and that it never gave: it complains and stays as it is.
+
+use crate::layout::{Layout, Spare};
+use crate::prelude::{nodes, warnings, GFP_KERNEL};
+use crate::range::{Align, PhysRange};
+use crate::real::range;
+use crate::space::Space;
+
+/// Pages of the region, and of those the ones that are taken.
+const REGION: (u64, u64) = (16, 16);
+const TAKEN: (u64, u64) = (22, 4);
+
+/// A device that claims to have a range.
+fn liar(range: PhysRange) -> Layout {
+    let mut layout = Layout::new();
+    layout.reserve(1).unwrap();
+    let spare = Spare::new(GFP_KERNEL).unwrap();
+    assert!(layout.push_reserved(range, spare).is_ok());
+    layout
+}
+
+/// Every range of pages in and around the region. One whose every page is taken could be anybody's,
+/// and is not refused.
+#[test]
+fn range_that_is_free_or_outside_is_refused() {
+    let taken = TAKEN.0..TAKEN.0 + TAKEN.1;
+    let mut refused = 0;
+    for first in REGION.0 - 2..REGION.0 + REGION.1 + 2 {
+        for pages in 1..=REGION.1 + 4 {
+            if (first..first + pages).all(|page| taken.contains(&page)) {
+                continue;
+            }
+            let mut space = Space::new(range(REGION.0, REGION.1)).unwrap();
+            let mut device = Layout::new();
+            let held = range(TAKEN.0, TAKEN.1);
+            space.take_exact(&mut device, held, Align::PAGE).unwrap();
+            let before: Vec<PhysRange> = space.gaps().collect();
+            let (free, count) = (space.available(), nodes());
+
+            let mut liar = liar(range(first, pages));
+            assert_eq!(
+                warnings(|| space.release_all(&mut liar)),
+                1,
+                "{first} {pages}"
+            );
+            assert!(space.gaps().eq(before), "{first} {pages}");
+            assert_eq!((space.available(), nodes()), (free, count));
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+    println!("{refused} ranges were refused");
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mutants that cargo-mutants does not make. It changes operators; most arithmetic of the pure
+//! modules is in calls like `checked_add()`, for no sum of theirs may wrap unnoticed.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{bail, Context, Result};
+use regex::Regex;
+
+use super::found::{numbered, Fate, Mutant, Placed};
+use super::tool::{BUILD_TIMEOUT, SEED, TEST_TIMEOUT};
+use super::TREE;
+use crate::cache;
+use crate::cargo::Cargo;
+use crate::code::{only_code, without_test_modules};
+use crate::progress::Step;
+
+/// The end of a call's name, and what takes its place.
+const SWAPS: [(&str, &str); 6] = [
+    ("add", "sub"),
+    ("sub", "add"),
+    ("mul", "add"),
+    ("div", "mul"),
+    ("min", "max"),
+    ("max", "min"),
+];
+const CALL: &str = r"(?:\b(checked_|saturating_|wrapping_)|\.)(add|sub|mul|div|min|max)\(";
+/// What `timeout` says when it ended a program.
+const ENDED: i32 = 124;
+
+/// A file with a mistake.
+struct Change {
+    /// Line and column, from 1 on.
+    at: (usize, usize),
+    what: String,
+    text: String,
+}
+
+/// Runs the host tests on each mutant of `files`.
+pub fn run(repo: &Path, cargo: &Cargo, files: &[String]) -> Result<Vec<Mutant>> {
+    let tree = repo.join(TREE);
+    let mut changes = Vec::new();
+    for file in files {
+        let text = cache::read_text(&tree.join(file))?;
+        changes.extend(changed(&text)?.into_iter().map(|change| (file, change)));
+    }
+    let count = changes.len();
+    let step = Step::start(format!("the same on {count} changed calls"), count as u64);
+    let unchanged = fate(cargo)?;
+    if unchanged != Fate::Survived {
+        bail!("the host tests on no mutant: {unchanged:?}");
+    }
+    let mut placed = Vec::new();
+    for (file, change) in changes {
+        step.message(&change.what);
+        let path = tree.join(file);
+        let write = |data: &[u8]| {
+            fs::write(&path, data).with_context(|| format!("cannot write {}", path.display()))
+        };
+        let original = cache::read(&path)?;
+        write(change.text.as_bytes())?;
+        let fate = fate(cargo)?;
+        write(&original)?;
+        let mutant = Mutant {
+            file: file.clone(),
+            what: change.what,
+            fate,
+        };
+        placed.push(Placed {
+            at: change.at,
+            mutant,
+        });
+        step.advance(1);
+    }
+    step.done();
+    Ok(numbered(placed))
+}
+
+/// What the tests say of the tree as it is.
+fn fate(cargo: &Cargo) -> Result<Fate> {
+    if test(cargo, BUILD_TIMEOUT, &["--no-run"])? != Some(0) {
+        return Ok(Fate::Unviable);
+    }
+    Ok(match test(cargo, TEST_TIMEOUT, &[])? {
+        Some(0) => Fate::Survived,
+        Some(ENDED) => Fate::TimedOut,
+        _ => Fate::Failed,
+    })
+}
+
+/// Builds or runs the tests, and gives the status.
+fn test(cargo: &Cargo, seconds: &str, more: &[&str]) -> Result<Option<i32>> {
+    let manifest = format!("{TREE}/tests/host/Cargo.toml");
+    let target = format!("{TREE}/target");
+    let mut args = vec![seconds, "cargo", "test", "--quiet", "--manifest-path"];
+    args.push(&manifest);
+    args.extend(more);
+    let mut command = cargo.command("timeout", &args, &[("CARGO_TARGET_DIR", &target), SEED])?;
+    let output = command.output().context("cannot start timeout")?;
+    Ok(output.status.code())
+}
+
+/// Every change of a file, but for its tests.
+fn changed(text: &str) -> Result<Vec<Change>> {
+    let call = Regex::new(CALL)?;
+    let code = without_test_modules(&only_code(text));
+    let mut place = Place::new()?;
+    let mut changes = Vec::new();
+    for (number, line) in code.lines().enumerate() {
+        place.enter(line);
+        for found in call.captures_iter(line) {
+            let family = found.get(1).map_or("", |family| family.as_str());
+            let name = found.get(2).context("a call without a name")?;
+            let swap = SWAPS.iter().find(|(old, _)| *old == name.as_str());
+            let (old, new) = swap.context("a call that has no other")?;
+            let column = line[..name.start()].chars().count();
+            changes.push(Change {
+                at: (number + 1, column + 1),
+                what: format!("replace {family}{old} with {family}{new} in {place}"),
+                text: swapped(text, (number, column), old, new),
+            });
+        }
+    }
+    Ok(changes)
+}
+
+/// `text` with `new` for `old` at a line and column.
+fn swapped(text: &str, at: (usize, usize), old: &str, new: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let line = &lines[at.0];
+    let before: String = line.chars().take(at.1).collect();
+    let after: String = line.chars().skip(at.1 + old.len()).collect();
+    lines[at.0] = format!("{before}{new}{after}");
+    lines.join("\n") + "\n"
+}
+
+/// The function that a line is in, as cargo-mutants names it.
+struct Place {
+    header: Regex,
+    function: Regex,
+    owner: Option<String>,
+    name: String,
+}
+
+impl Place {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            header: Regex::new(r"^impl\b.*?\b(\w+)(?:<[^{]*>)? \{$")?,
+            function: Regex::new(r"\bfn (?:r#)?(\w+)")?,
+            owner: None,
+            name: String::new(),
+        })
+    }
+
+    fn enter(&mut self, line: &str) {
+        if let Some(found) = self.header.captures(line) {
+            self.owner = found.get(1).map(|owner| owner.as_str().to_owned());
+        } else if line == "}" {
+            self.owner = None;
+        }
+        if let Some(name) = self.function.captures(line).and_then(|found| found.get(1)) {
+            self.name = name.as_str().to_owned();
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.owner {
+            Some(owner) => write!(f, "{owner}::{}", self.name),
+            None => write!(f, "{}", self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_swapped_one_at_a_time() {
+        let text = "\
+impl<T> Room<T> {
+    fn r#new(a: u64) -> u64 {
+        // a.min(1) \u{e4}
+        a.checked_add(1)
+            .max(2)
+    }
+}
+fn g(a: u64) {
+    f(\"\u{e4}\", a.saturating_mul(3), a.size())
+}
+#[cfg(any(test, X))]
+mod tests {
+    fn t() { a.wrapping_sub(1) }
+}
+";
+        let changes = changed(text).unwrap();
+        let names: Vec<&str> = changes.iter().map(|c| c.what.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "replace checked_add with checked_sub in Room::new",
+                "replace max with min in Room::new",
+                "replace saturating_mul with saturating_add in g",
+            ]
+        );
+        assert_eq!(changes[0].text, text.replace("_add", "_sub"));
+        assert_eq!(changes[1].text, text.replace(".max(", ".min("));
+        assert_eq!(changes[2].text, text.replace("_mul", "_add"));
+        assert_eq!(changes[1].at, (5, 14));
+    }
+}

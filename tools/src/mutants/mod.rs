@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab mutants`: mistakes are put into the pure modules, one at a time, and the host tests must
+//! see each. Those that no test can see are in docs/mutants.md, each with the reason; ONLY=space
+//! picks one file.
+
+mod calls;
+mod found;
+mod judge;
+mod tool;
+mod tree;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache::{self, Lock};
+use crate::cargo::Cargo;
+use crate::progress::human;
+use crate::report::Report;
+use crate::settings;
+use crate::table;
+use found::{Mutant, Score};
+
+const DOCUMENT: &str = "docs/mutants.md";
+/// Where the modules are, as the host tests' `#[path]` has it.
+const PURE: &str = "tests/host/src/../../../src";
+/// What all is done in; below the checkout, so that it is there in the build root too.
+const WORK: &str = "target/mutants";
+/// The tree that the mistakes are put into.
+const TREE: &str = "target/mutants/tree";
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let start = Instant::now();
+    let only = settings::var("ONLY")?;
+    let cargo = Cargo::find(repo)?;
+    let program = tool::ensure(&cargo)?;
+    let _lock = Lock::take("mutants")?;
+    tree::make(repo)?;
+    let mut mutants = tool::run(repo, &cargo, &program, only.as_deref())?;
+    if mutants.is_empty() {
+        bail!("ONLY={}: no such module", only.unwrap_or_default());
+    }
+    mutants.extend(calls::run(repo, &cargo, &files(&mutants))?);
+
+    let document = repo.join(DOCUMENT);
+    let rows = judge::rows(&cache::read_text(&document)?)
+        .with_context(|| format!("in {}", document.display()))?;
+    let mut report = Report::default();
+    for file in files(&mutants) {
+        let points = judge::points(&file, &mutants, &rows);
+        let score = Score::of(&mutants, Some(&file)).to_string();
+        report.add(&file, &score, points);
+    }
+    if only.is_none() {
+        report.add("the table", DOCUMENT, judge::of_no_file(&mutants, &rows));
+        let text = judge::scores(&mutants).markdown();
+        table::replace(&document, "mutants", &text)?;
+    }
+    let score = Score::of(&mutants, None);
+    println!("all: {score}, after {}", human(start.elapsed()));
+    Ok(report.finish())
+}
+
+/// The files that have mutants, sorted.
+fn files(mutants: &[Mutant]) -> Vec<String> {
+    let mut files: Vec<String> = mutants.iter().map(|m| m.file.clone()).collect();
+    files.sort();
+    files.dedup();
+    files
+}
