@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use kernel::bindings::{self, OpenFile, Parent, Pin};
+use kernel::bindings::{self, Area, OpenFile, Parent, Pin};
 use kernel::error::code::ENOMEM;
 use kernel::error::{from_err_ptr, Result};
 use kernel::sched;
@@ -59,6 +59,8 @@ pub struct Machine {
     parent: Parent,
     /// Files that users have open.
     pub files: Mutex<Vec<OpenFile>>,
+    /// Mappings that users have.
+    pub areas: Mutex<Vec<Area>>,
     /// Pages that users have pinned.
     pub pins: Mutex<Vec<Pin>>,
 }
@@ -81,6 +83,7 @@ impl Machine {
             kmem: Mutex::new(true),
             parent: Parent::new("hmem.0"),
             files: Mutex::default(),
+            areas: Mutex::default(),
             pins: Mutex::default(),
         };
         must(register_kmem());
@@ -176,6 +179,18 @@ impl Machine {
         self.parent.read(&format!("dax_region/{name}"))
     }
 
+    /// Closes all files. Those that are mapped stay open.
+    pub fn close(&self) {
+        let files = std::mem::take(&mut *self.files.lock().expect("no task panics"));
+        drop(files);
+    }
+
+    /// Unmaps everything.
+    pub fn unmap(&self) {
+        let areas = std::mem::take(&mut *self.areas.lock().expect("no task panics"));
+        drop(areas);
+    }
+
     /// Lets go of all pins.
     pub fn unpin(&self) {
         let pins = std::mem::take(&mut *self.pins.lock().expect("no task panics"));
@@ -224,8 +239,8 @@ impl Machine {
         self.unbind_region();
         self.parent.unload();
         // Whose device and region are gone by now, but not the module.
-        let files = std::mem::take(&mut *self.files.lock().expect("no task panics"));
-        drop(files);
+        self.close();
+        self.unmap();
         sched::wait_until(
             || "the end of what drains".to_owned(),
             &|| kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0,

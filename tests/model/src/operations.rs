@@ -2,7 +2,7 @@
 
 //! What users do, each in a task of its own.
 
-use kernel::bindings::{self, OpenFile};
+use kernel::bindings::{self, Area, OpenFile};
 use kernel::error::code::*;
 use kernel::error::{Error, Result};
 use kernel::sched;
@@ -68,33 +68,28 @@ fn read(machine: &Machine) -> Result {
 }
 
 /// Opens the device, maps its first page and touches it.
-fn with_page(
-    machine: &Machine,
-    f: impl FnOnce(&Machine, &bindings::Area<'_>) -> Result,
-) -> Result {
+fn page(machine: &Machine) -> Result<Area> {
     let file = OpenFile::open(machine.device())?;
     let area = file.mmap(0, GRANULE as usize)?;
     area.touch(0, ORDER)?;
-    f(machine, &area)
+    Ok(area)
+}
+
+fn map(machine: &Machine) -> Result {
+    let area = page(machine)?;
+    machine.areas.lock().expect("no task panics").push(area);
+    Ok(())
 }
 
 fn pin(machine: &Machine) -> Result {
-    with_page(machine, |machine, area| {
-        let pin = area.pin(0, ORDER)?;
-        machine.pins.lock().expect("no task panics").push(pin);
-        Ok(())
-    })
+    let pin = page(machine)?.pin(0, ORDER)?;
+    machine.pins.lock().expect("no task panics").push(pin);
+    Ok(())
 }
 
 fn open(machine: &Machine) -> Result {
     let file = OpenFile::open(machine.device())?;
     machine.files.lock().expect("no task panics").push(file);
-    Ok(())
-}
-
-fn close(machine: &Machine) -> Result {
-    let files = std::mem::take(&mut *machine.files.lock().expect("no task panics"));
-    drop(files);
     Ok(())
 }
 
@@ -132,8 +127,9 @@ operations! {
     "kmem unbind" |m| bindings::unbind("kmem", m.device()), &[ENOENT, ENODEV], Never, false;
     "kmem unload" |m| { m.unload_kmem(); Ok(()) }, &[], Never, false;
     "open" open, &[ENXIO], Device, false;
-    "close" close, &[], Never, false;
-    "touch" |m| with_page(m, |_, _| Ok(())), &[ENXIO, EFAULT], Device, false;
+    "close" |m| { m.close(); Ok(()) }, &[], Never, false;
+    "map" map, &[ENXIO, EFAULT], Device, false;
+    "unmap" |m| { m.unmap(); Ok(()) }, &[], Never, false;
     "pin" pin, &[ENXIO, EFAULT], Device, false;
     "unpin" |m| { m.unpin(); Ok(()) }, &[], Never, false;
     "region unbind" |m| { m.unbind_region(); Ok(()) }, &[], Never, true;

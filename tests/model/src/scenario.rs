@@ -27,6 +27,8 @@ pub enum State {
     Holes,
     /// It is bound to the driver, and a file of it is open.
     Bound,
+    /// And a page is mapped.
+    Mapped,
     /// And a page is pinned.
     Pinned,
     /// It was unbound since then.
@@ -40,11 +42,12 @@ pub enum State {
 }
 
 /// All states.
-pub const STATES: [State; 9] = [
+pub const STATES: [State; 10] = [
     State::Empty,
     State::Sized,
     State::Holes,
     State::Bound,
+    State::Mapped,
     State::Pinned,
     State::Draining,
     State::Kmem,
@@ -89,9 +92,12 @@ impl State {
         } else if self != Self::Empty {
             size(2);
         }
-        if matches!(self, Self::Bound | Self::Pinned | Self::Draining) {
+        if matches!(self, Self::Bound | Self::Mapped | Self::Pinned | Self::Draining) {
             must(bindings::bind("device_dax", device));
             must((operation("open").run)(machine));
+        }
+        if self == Self::Mapped {
+            must((operation("map").run)(machine));
         }
         if matches!(self, Self::Pinned | Self::Draining) {
             must((operation("pin").run)(machine));

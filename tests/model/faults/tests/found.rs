@@ -91,15 +91,15 @@ faults! {
     c_is_not_shown_the_ranges
         "C is not shown the ranges": Sized ["shrink"], PLAIN => "";
     the_binding_stays
-        "the binding stays": Bound ["unbind"], PLAIN => "main waits for msleep()";
+        "the binding stays": Bound ["unbind"], PLAIN => "main waits for the end of a sleep";
     the_cdev_stays
         "the cdev stays": Bound ["unbind"], PLAIN => "";
     life_goes_on
-        "life goes on": Bound ["touch", "unbind"], PLAIN => "";
+        "life goes on": Bound ["map", "unbind"], PLAIN => "";
     nobody_is_unmapped
-        "nobody is unmapped": Bound ["touch", "unbind"], PLAIN => "still mapped";
+        "nobody is unmapped": Mapped ["unbind"], PLAIN => "still mapped";
     unmapped_before_life_ends
-        "unmapped before life ends": Bound ["touch", "unbind"], PLAIN => "still mapped";
+        "unmapped before life ends": Bound ["map", "unbind"], PLAIN => "still mapped";
     pins_are_not_looked_at
         "pins are not looked at": Pinned ["unbind"], PLAIN => "still pinned";
     draining_is_not_noted

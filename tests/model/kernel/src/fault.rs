@@ -23,5 +23,5 @@ pub fn is(name: &str) -> bool {
 /// Sleeps for a while.
 pub fn sleep() {
     // SAFETY: Has no precondition.
-    unsafe { bindings::msleep(20) };
+    unsafe { bindings::dax_glue_sleep(20) };
 }

@@ -37,6 +37,8 @@ pub(crate) struct Task {
     killed: bool,
     /// It does what was to be done later.
     timer: bool,
+    /// For how long it has slept under the lock that it took last.
+    slept: u32,
     /// How many fallible steps it took so far.
     fallible: usize,
 }
@@ -107,6 +109,7 @@ impl Task {
             done: false,
             killed: false,
             timer: false,
+            slept: 0,
             fallible: 0,
         }
     }
@@ -246,6 +249,22 @@ pub fn yield_to_others(what: &str) {
     let now = || with(|world| (world.steps, world.time));
     let before = now();
     wait_until(|| what.to_owned(), &|| now() != before);
+}
+
+/// The task that runs sleeps for so long. How long it has slept since [`wake_up`].
+pub(crate) fn slept(ms: u32) -> u32 {
+    let me = current();
+    with(|world| {
+        let task = world.tasks.get_mut(&me).expect("every task is known");
+        task.slept += ms;
+        task.slept
+    })
+}
+
+/// From now on it counts anew how long the task sleeps.
+pub(crate) fn wake_up() {
+    let me = current();
+    with(|world| world.tasks.get_mut(&me).expect("every task is known").slept = 0);
 }
 
 /// How often time passed while everybody waited: what is done at some later time is due

@@ -74,6 +74,9 @@ pub fn own_devices() -> Vec<String> {
     own.map(|core| core.name()).collect()
 }
 
+/// What the device lock of a dax device is called.
+pub(crate) const DAX_LOCK: &str = "device_lock(dax)";
+
 impl Core {
     pub(crate) fn name(&self) -> String {
         self.name.borrow().to_string_lossy().into_owned()
@@ -102,6 +105,9 @@ impl Core {
         );
         self.locked.set(true);
         lockdep::acquired(&self.class(), self.dev as usize);
+        if self.class() == DAX_LOCK {
+            sched::wake_up();
+        }
     }
 
     /// `device_unlock()`.

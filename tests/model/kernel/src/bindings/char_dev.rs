@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::*;
 use crate::alloc::Memory;
@@ -136,17 +137,27 @@ pub(crate) unsafe fn put_cdev(raw: *mut cdev) {
     unsafe { kobject_put(parent) };
 }
 
-/// A file that is open. Dropping it closes it.
-pub struct OpenFile {
+/// A file that is open, as often as it is used: by who opened it, and by each mapping.
+/// When the last of them is dropped it is closed.
+#[derive(Clone)]
+pub struct OpenFile(Arc<Struct>);
+
+/// `struct file` and its inode.
+pub(crate) struct Struct {
     pub(crate) file: *mut file,
     inode: *mut inode,
-    closed: bool,
 }
 
 // SAFETY: All tasks of the model are on one thread of the host.
-unsafe impl Send for OpenFile {}
+unsafe impl Send for Struct {}
+// SAFETY: As above.
+unsafe impl Sync for Struct {}
 
 impl OpenFile {
+    pub(crate) fn raw(&self) -> *mut file {
+        self.0.file
+    }
+
     /// `open(2)` of the node of that device.
     ///
     /// # Errors
@@ -185,21 +196,23 @@ impl OpenFile {
             f_op: ops,
             f_inode: inode,
         }));
-        let mut this = Self { file, inode, closed: true };
+        let opened = Struct { file, inode };
         // SAFETY: Operations are static.
         let open = unsafe { (*ops).open }.expect("the driver has an open");
         // SAFETY: By the contract of the operations.
         let result = unsafe { open(inode, file) };
         sched::trace(|| format!("open /dev/{name}: {result}"));
         if result != 0 {
-            this.put();
+            opened.put();
+            std::mem::forget(opened);
             return Err(Error::from_errno(result));
         }
-        this.closed = false;
-        Ok(this)
+        Ok(Self(Arc::new(opened)))
     }
+}
 
-    fn put(&mut self) {
+impl Struct {
+    fn put(&self) {
         // SAFETY: The reference of open().
         unsafe { put_cdev((*self.inode).i_cdev) };
         put_module();
@@ -211,10 +224,10 @@ impl OpenFile {
     }
 }
 
-impl Drop for OpenFile {
-    /// `close(2)`: `__fput()`.
+impl Drop for Struct {
+    /// `__fput()`
     fn drop(&mut self) {
-        if self.closed || sched::inert() {
+        if sched::inert() {
             return;
         }
         sched::point(|| "close a file".to_owned());
@@ -223,7 +236,6 @@ impl Drop for OpenFile {
             let release = (*(*self.file).f_op).release.expect("the driver has a release");
             release(self.inode, self.file);
         }
-        self.closed = true;
         self.put();
     }
 }

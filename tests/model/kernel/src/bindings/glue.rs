@@ -247,17 +247,24 @@ pub unsafe extern "C" fn dax_glue_restart_syscall() -> c_int {
     RESTART
 }
 
-/// `msleep()`. Whoever sleeps in a loop waits for somebody else to do something.
+/// For how long a task may sleep under the lock of a dax device, in milliseconds. More
+/// is waiting for something, and others want the lock.
+const BRIEF_MS: c_uint = 100;
+
+/// `fsleep()`. Whoever sleeps in a loop waits for somebody else to do something.
 ///
 /// # Safety
 ///
 /// As in C.
-pub unsafe extern "C" fn msleep(_ms: c_uint) {
-    sched::require(
-        crate::lockdep::holds("device_lock(dax").is_none(),
-        "msleep() under the lock of a dax device",
-    );
-    sched::yield_to_others("msleep()");
+pub unsafe extern "C" fn dax_glue_sleep(ms: c_uint) {
+    if crate::lockdep::holds(DAX_LOCK).is_some() {
+        let total = sched::slept(ms);
+        sched::require(
+            total <= BRIEF_MS,
+            format!("{total} ms are slept under the lock of a dax device"),
+        );
+    }
+    sched::yield_to_others("the end of a sleep");
 }
 
 /// Whether a task that waits should do so no longer.

@@ -283,10 +283,14 @@ pub(crate) fn is_anything_mapped(mapping: *mut address_space) -> bool {
 }
 
 /// A mapping of a device in a process. Dropping it unmaps it.
-pub struct Area<'a> {
+pub struct Area {
     raw: *mut vm_area_struct,
-    of: std::marker::PhantomData<&'a OpenFile>,
+    /// A mapping keeps its file open.
+    _file: OpenFile,
 }
+
+// SAFETY: All tasks of the model are on one thread of the host.
+unsafe impl Send for Area {}
 
 impl OpenFile {
     /// `mmap(2)` of `len` bytes from page `pgoff` on.
@@ -294,19 +298,19 @@ impl OpenFile {
     /// # Errors
     ///
     /// What the caller gets.
-    pub fn mmap(&self, pgoff: usize, len: usize) -> Result<Area<'_>> {
+    pub fn mmap(&self, pgoff: usize, len: usize) -> Result<Area> {
         sched::point(|| "mmap".to_owned());
         let start = 1 << PUD_SHIFT;
         let mut desc = vm_area_desc {
             start,
             end: start + len,
             pgoff,
-            file: self.file,
+            file: self.raw(),
             vm_ops: core::ptr::null(),
         };
         // SAFETY: The file is open; operations are static.
         let result = unsafe {
-            let prepare = (*(*self.file).f_op).mmap_prepare.expect("the driver has one");
+            let prepare = (*(*self.raw()).f_op).mmap_prepare.expect("the driver has one");
             prepare(&raw mut desc)
         };
         sched::trace(|| format!("mmap: {result}"));
@@ -318,15 +322,15 @@ impl OpenFile {
             vm_end: desc.end,
             vm_flags: DAX_VM_MAYSHARE,
             vm_pgoff: pgoff,
-            vm_file: self.file,
+            vm_file: self.raw(),
             vm_ops: desc.vm_ops,
         }));
         mm(|mm| mm.areas += 1);
-        Ok(Area { raw, of: std::marker::PhantomData })
+        Ok(Area { raw, _file: self.clone() })
     }
 }
 
-impl Area<'_> {
+impl Area {
     /// Touches the page of 2^`order` pages with that number.
     ///
     /// # Errors
@@ -383,7 +387,7 @@ impl Area<'_> {
     }
 }
 
-impl Drop for Area<'_> {
+impl Drop for Area {
     /// `munmap(2)`.
     fn drop(&mut self) {
         if sched::inert() {

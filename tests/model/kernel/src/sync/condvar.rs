@@ -5,6 +5,7 @@
 use std::cell::Cell;
 
 use super::lock::Guard;
+use crate::bindings;
 use crate::init::PinInit;
 use crate::lockdep;
 use crate::memory;
@@ -35,6 +36,10 @@ impl CondVar {
             return;
         }
         memory::check(self, "a condition is waited for");
+        sched::require(
+            lockdep::holds(bindings::DAX_LOCK).is_none(),
+            format!("{} is waited for under the lock of a dax device", self.name),
+        );
         let ticket = self.last.get() + 1;
         self.last.set(ticket);
         guard.raw.unlock();
