@@ -3,6 +3,7 @@
 //! A machine with the driver: one region of eight pages of 2 MiB, kmem, and users who
 //! have files open and pages pinned.
 
+use std::ffi::CStr;
 use std::sync::Mutex;
 
 use kernel::bindings::{self, Area, OpenFile, Parent, Pin};
@@ -74,7 +75,7 @@ pub fn must<T>(result: Result<T>) -> T {
 }
 
 impl Machine {
-    /// Loads the modules, and makes the region with its first device, dax0.0, which is
+    /// Loads the modules, fsdev too, and makes the region with its first device, dax0.0, which is
     /// empty in a dynamic one.
     pub fn start(kind: Kind) -> Self {
         let this = Self {
@@ -86,7 +87,9 @@ impl Machine {
             areas: Mutex::default(),
             pins: Mutex::default(),
         };
+        bindings::link(abi::kill_dev_dax);
         must(register_kmem());
+        must(register(bindings::fsdev_driver(), c"fsdev_dax"));
         must(this.bind_region());
         this
     }
@@ -241,6 +244,8 @@ impl Machine {
         // Whose device and region are gone by now, but not the module.
         self.close();
         self.unmap();
+        // SAFETY: It is registered, and here that ends.
+        unsafe { abi::dax_driver_unregister(bindings::fsdev_driver()) };
         sched::wait_until(
             || "the end of what drains".to_owned(),
             &|| kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0,
@@ -256,16 +261,16 @@ impl Machine {
     }
 }
 
-fn register_kmem() -> Result {
+fn register(driver: *mut bindings::dax_device_driver, name: &'static CStr) -> Result {
     // SAFETY: The driver lives as long as the execution.
     let result = unsafe {
-        abi::__dax_driver_register(
-            bindings::kmem_driver(),
-            core::ptr::null_mut(),
-            c"kmem".as_ptr().cast(),
-        )
+        abi::__dax_driver_register(driver, core::ptr::null_mut(), name.as_ptr().cast())
     };
     kernel::error::to_result(result)
+}
+
+fn register_kmem() -> Result {
+    register(bindings::kmem_driver(), c"kmem")
 }
 
 /// The module is gone: so is all that it made.

@@ -35,6 +35,8 @@ pub enum State {
     Draining,
     /// It is bound to kmem.
     Kmem,
+    /// It is bound to fsdev.
+    Fsdev,
     /// It was bound to kmem, whose memory stayed online when it was unbound.
     Online,
     /// It is all of a static region, bound, and a file of it is open.
@@ -42,7 +44,7 @@ pub enum State {
 }
 
 /// All states.
-pub const STATES: [State; 10] = [
+pub const STATES: [State; 11] = [
     State::Empty,
     State::Sized,
     State::Holes,
@@ -51,6 +53,7 @@ pub const STATES: [State; 10] = [
     State::Pinned,
     State::Draining,
     State::Kmem,
+    State::Fsdev,
     State::Online,
     State::Static,
 ];
@@ -104,6 +107,10 @@ impl State {
         }
         if self == Self::Draining {
             must(bindings::unbind("device_dax", device));
+        }
+        if self == Self::Fsdev {
+            must(bindings::write_driver_attribute("fsdev_dax", "new_id", device));
+            must((operation("open").run)(machine));
         }
         if matches!(self, Self::Kmem | Self::Online) {
             must(bindings::write_driver_attribute("kmem", "new_id", device));

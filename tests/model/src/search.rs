@@ -34,6 +34,21 @@ impl Found {
         }
     }
 
+    /// What went wrong, for people: each scenario, and how it came to that in the first.
+    pub fn complaints(&self) -> String {
+        let mut text = String::new();
+        for (name, wrong) in &self.wrong {
+            text += &format!("{name}: {}\n", wrong.what);
+        }
+        if let Some((name, wrong)) = self.wrong.first() {
+            text += &format!("\n{name}: {}\n", wrong.what);
+            for line in &wrong.trace {
+                text += &format!("  {line}\n");
+            }
+        }
+        text
+    }
+
     fn join(&mut self, other: Self) {
         self.scenarios += other.scenarios;
         self.schedules += other.schedules;
@@ -134,6 +149,12 @@ pub fn random(seed: u64) -> Found {
         *name = format!("seed {seed}, {name}");
     }
     found
+}
+
+/// Tries the scenarios of so many seeds, on all CPUs.
+pub fn random_seeds(first: u64, count: u64) -> Found {
+    let seeds: Vec<u64> = (first..first + count).collect();
+    on_all_cpus(&seeds, |seed, found| found.join(random(*seed)))
 }
 
 /// Tries scenarios of seeds from the first on, on all CPUs, for so long or until one goes

@@ -353,6 +353,7 @@ unsafe fn add(dev: *mut device) -> c_int {
             if sched::fails("device_create_sys_dev_entry()") {
                 return Err((3, ENOMEM));
             }
+            create_node(dev);
         }
         Ok(bus)
     })();
@@ -420,6 +421,7 @@ pub unsafe extern "C" fn device_del(dev: *mut device) {
         this.unlock();
     }
     sched::point(|| format!("device_del({}): its files go", this.name()));
+    delete_node(dev);
     this.files.remove_all();
     if !bus.is_null() {
         // SAFETY: The device was added.

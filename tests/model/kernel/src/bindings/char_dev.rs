@@ -3,7 +3,7 @@
 //! fs/char_dev.c and the VFS around it: opening and closing of character devices.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::*;
@@ -130,6 +130,7 @@ pub(crate) unsafe fn put_cdev(raw: *mut cdev) {
     }
     // SAFETY: It is known.
     let parent = unsafe { (*raw).kobj.parent };
+    purge(raw);
     sched::part(|cdevs: &mut Cdevs| cdevs.0.retain(|k| k.raw != raw));
     // SAFETY: It came from `Box::into_raw` and has no destructor.
     unsafe { memory::free(raw.cast(), std::alloc::Layout::new::<cdev>()) };
@@ -145,7 +146,71 @@ pub struct OpenFile(Arc<Struct>);
 /// `struct file` and its inode.
 pub(crate) struct Struct {
     pub(crate) file: *mut file,
+    node: Rc<Node>,
+}
+
+/// A node in /dev: its inode remembers the cdev that it was opened as, as long as that
+/// exists.
+struct Node {
+    dev: *const device,
     inode: *mut inode,
+}
+
+/// The nodes in /dev, and those that are open and not there any more.
+#[derive(Default)]
+struct Nodes {
+    there: Vec<Rc<Node>>,
+    all: Vec<Weak<Node>>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !sched::inert() {
+            // SAFETY: It came from `Box::into_raw`, and nobody has it open.
+            unsafe { memory::free(self.inode.cast(), std::alloc::Layout::new::<inode>()) };
+        }
+    }
+}
+
+/// `devtmpfs_create_node()`.
+pub(crate) fn create_node(dev: *const device) {
+    // SAFETY: The device is being added.
+    let i_rdev = unsafe { (*dev).devt };
+    let inode = Box::into_raw(Box::new(inode {
+        i_mapping: core::ptr::null_mut(),
+        i_rdev,
+        i_cdev: core::ptr::null_mut(),
+    }));
+    let node = Rc::new(Node { dev, inode });
+    sched::part(|nodes: &mut Nodes| {
+        nodes.all.push(Rc::downgrade(&node));
+        nodes.there.push(node);
+    });
+}
+
+/// `devtmpfs_delete_node()`.
+pub(crate) fn delete_node(dev: *const device) {
+    let gone = sched::part(|nodes: &mut Nodes| {
+        let at = nodes.there.iter().position(|node| node.dev == dev)?;
+        Some(nodes.there.remove(at))
+    });
+    drop(gone);
+}
+
+/// `cdev_purge()`: no inode refers to a cdev that goes.
+fn purge(raw: *mut cdev) {
+    let all: Vec<Rc<Node>> = sched::part(|nodes: &mut Nodes| {
+        nodes.all.retain(|node| node.strong_count() > 0);
+        nodes.all.iter().filter_map(Weak::upgrade).collect()
+    });
+    for node in all {
+        // SAFETY: The inode is the node's.
+        unsafe {
+            if (*node.inode).i_cdev == raw {
+                (*node.inode).i_cdev = core::ptr::null_mut();
+            }
+        }
+    }
 }
 
 // SAFETY: All tasks of the model are on one thread of the host.
@@ -165,46 +230,55 @@ impl OpenFile {
     /// What the caller gets.
     pub fn open(name: &str) -> Result<Self> {
         sched::point(|| format!("open /dev/{name}"));
-        let devt = {
-            let dev = find_device(name).ok_or(ENOENT)?;
-            // SAFETY: We hold a reference.
-            unsafe { (*dev.raw()).devt }
+        let node = {
+            let dev = find_device(name).ok_or(ENOENT)?.raw().cast_const();
+            let find = |nodes: &mut Nodes| nodes.there.iter().find(|n| n.dev == dev).cloned();
+            sched::part(find).ok_or(ENOENT)?
         };
-        // chrdev_open(): kobj_lookup() and cdev_get().
+        let inode = node.inode;
+        // chrdev_open()
         sched::point(|| format!("look for the cdev of {name}"));
-        let find = |cdevs: &mut Cdevs| {
-            // SAFETY: Known cdevs are valid.
-            let mut all = cdevs.0.iter();
-            all.find(|k| k.added.get() && unsafe { (*k.raw).dev } == devt).cloned()
+        // SAFETY: The inode is the node's.
+        let (cached, devt) = unsafe { ((*inode).i_cdev, (*inode).i_rdev) };
+        let known = match cached.is_null() {
+            false => known(cached, "the cdev that an inode remembers"),
+            true => {
+                let find = |cdevs: &mut Cdevs| {
+                    // SAFETY: Known cdevs are valid.
+                    let mut all = cdevs.0.iter();
+                    all.find(|k| k.added.get() && unsafe { (*k.raw).dev } == devt).cloned()
+                };
+                sched::part(find).ok_or(ENXIO)?
+            }
         };
-        let known = sched::part(find).ok_or(ENXIO)?;
         if !try_get_module() {
             return Err(ENODEV);
         }
         known.references.set(known.references.get() + 1);
         let raw = known.raw;
-        // SAFETY: We own a reference.
-        let ops = unsafe { (*raw).ops };
-        let inode = Box::into_raw(Box::new(inode {
-            i_mapping: core::ptr::null_mut(),
-            i_rdev: devt,
-            i_cdev: raw,
-        }));
+        // SAFETY: We own a reference of the cdev, and the inode is the node's.
+        let ops = unsafe {
+            (*inode).i_cdev = raw;
+            (*raw).ops
+        };
         let file = Box::into_raw(Box::new(file {
             f_mapping: core::ptr::null_mut(),
             private_data: core::ptr::null_mut(),
             f_op: ops,
             f_inode: inode,
         }));
-        let opened = Struct { file, inode };
+        let opened = Struct { file, node };
         // SAFETY: Operations are static.
         let open = unsafe { (*ops).open }.expect("the driver has an open");
         // SAFETY: By the contract of the operations.
         let result = unsafe { open(inode, file) };
         sched::trace(|| format!("open /dev/{name}: {result}"));
         if result != 0 {
-            opened.put();
-            std::mem::forget(opened);
+            opened.put(raw);
+            // It was not opened.
+            let opened = std::mem::ManuallyDrop::new(opened);
+            // SAFETY: Once, instead of the destructor.
+            drop(unsafe { std::ptr::read(&opened.node) });
             return Err(Error::from_errno(result));
         }
         Ok(Self(Arc::new(opened)))
@@ -212,15 +286,12 @@ impl OpenFile {
 }
 
 impl Struct {
-    fn put(&self) {
+    fn put(&self, cdev: *mut cdev) {
         // SAFETY: The reference of open().
-        unsafe { put_cdev((*self.inode).i_cdev) };
+        unsafe { put_cdev(cdev) };
         put_module();
         // SAFETY: Ours, and nobody else's any more.
-        unsafe {
-            memory::free(self.file.cast(), std::alloc::Layout::new::<file>());
-            memory::free(self.inode.cast(), std::alloc::Layout::new::<inode>());
-        }
+        unsafe { memory::free(self.file.cast(), std::alloc::Layout::new::<file>()) };
     }
 }
 
@@ -232,11 +303,12 @@ impl Drop for Struct {
         }
         sched::point(|| "close a file".to_owned());
         // SAFETY: The file is open; operations are static.
-        unsafe {
+        let cdev = unsafe {
             let release = (*(*self.file).f_op).release.expect("the driver has a release");
-            release(self.inode, self.file);
-        }
-        self.put();
+            release(self.node.inode, self.file);
+            (*self.node.inode).i_cdev
+        };
+        self.put(cdev);
     }
 }
 

@@ -266,6 +266,150 @@ pub fn kmem_driver() -> *mut dax_device_driver {
     })
 }
 
+/// What the driver exports and a consumer calls.
+#[derive(Default)]
+struct Exports(Option<unsafe extern "C" fn(*mut dev_dax)>);
+
+/// Tells the consumers where `kill_dev_dax()` is.
+pub fn link(kill_dev_dax: unsafe extern "C" fn(*mut dev_dax)) {
+    sched::part(|exports: &mut Exports| exports.0 = Some(kill_dev_dax));
+}
+
+/// `fsdev_open()`: it relies on nothing but the dax device.
+unsafe extern "C" fn fsdev_open(_: *mut inode, _: *mut file) -> c_int {
+    0
+}
+
+/// `fsdev_release()`
+unsafe extern "C" fn fsdev_release(_: *mut inode, _: *mut file) -> c_int {
+    0
+}
+
+static FSDEV_FILES: file_operations = file_operations {
+    owner: core::ptr::null_mut(),
+    llseek: None,
+    open: Some(fsdev_open),
+    release: Some(fsdev_release),
+    mmap_prepare: None,
+    get_unmapped_area: None,
+    fop_flags: 0,
+};
+
+// SAFETY: Never written.
+unsafe impl Sync for file_operations {}
+
+/// `fsdev_acquire_pgmap()`: that of the owner of a static region, or a new one.
+unsafe fn fsdev_pgmap(dev_dax: *mut dev_dax, seen: &Seen) -> Result<*mut dev_pagemap> {
+    // SAFETY: By the contract of the bus.
+    let (own, core) = unsafe { ((*dev_dax).pgmap, core(&raw const (*dev_dax).dev, "fsdev")) };
+    if !own.is_null() {
+        memory::check(own, "the page map of a static region");
+        return Ok(own);
+    }
+    let memory = crate::alloc::Memory::new()?;
+    let extra = size_of::<range>() * seen.ranges.len();
+    let size = size_of::<dev_pagemap>() + extra;
+    let layout = std::alloc::Layout::from_size_align(size, 8).expect("it is small");
+    // SAFETY: It has a size.
+    let pgmap = unsafe { std::alloc::alloc_zeroed(layout) }.cast::<dev_pagemap>();
+    // SAFETY: There is room for the ranges.
+    unsafe {
+        (*pgmap).nr_range = seen.ranges.len() as c_int;
+        let first = (&raw mut (*pgmap).__bindgen_anon_1).cast::<range>();
+        for (index, (_, start, end)) in seen.ranges.iter().enumerate() {
+            first.add(index).write(range { start: *start, end: *end });
+        }
+    }
+    // SAFETY: It is ours, and goes last.
+    core.devres.add(Some(memory), move || unsafe { memory::free(pgmap.cast(), layout) });
+    Ok(pgmap)
+}
+
+/// `fsdev_dax_probe()`.
+unsafe extern "C" fn fsdev_probe(dev_dax: *mut dev_dax) -> c_int {
+    // SAFETY: By the contract of the bus.
+    match unsafe { fsdev_bind(dev_dax) } {
+        Ok(()) => 0,
+        Err(e) => e.to_errno(),
+    }
+}
+
+unsafe fn fsdev_bind(dev_dax: *mut dev_dax) -> Result {
+    // SAFETY: By the contract of the bus.
+    let (dev, seen, dax, core) = unsafe {
+        let dev = &raw mut (*dev_dax).dev;
+        (dev, seen(dev_dax), (*dev_dax).dax_dev, core(dev, "fsdev"))
+    };
+    // SAFETY: As above.
+    let pgmap = unsafe { fsdev_pgmap(dev_dax, &seen) }?;
+    for (_, start, last) in &seen.ranges {
+        // SAFETY: The device is being probed.
+        let taken = unsafe {
+            let size = last - start + 1;
+            __devm_request_region(dev, &raw mut iomem_resource, *start, size, dev_name(dev))
+        };
+        if taken.is_null() {
+            return Err(EBUSY);
+        }
+    }
+    // SAFETY: As above.
+    crate::error::from_err_ptr(unsafe { dax_glue_memremap_pages(dev, pgmap) })?;
+    // SAFETY: As above.
+    let cdev = unsafe { cdev_alloc() };
+    if cdev.is_null() {
+        return Err(ENOMEM);
+    }
+    // SAFETY: Fresh and ours.
+    unsafe {
+        (*cdev).ops = &FSDEV_FILES;
+        cdev_set_parent(cdev, &raw mut (*dev).kobj);
+        if cdev_add(cdev, (*dev).devt, 1) != 0 {
+            (*cdev).kobj.parent = core::ptr::null_mut();
+            put_cdev(cdev);
+            return Err(ENOMEM);
+        }
+    }
+    // SAFETY: It was added.
+    core.devres.add(None, move || unsafe { cdev_del(cdev) });
+    // SAFETY: The device is bound.
+    unsafe { run_dax(dax) };
+    core.devres.add(None, move || {
+        let kill = sched::part(|exports: &mut Exports| exports.0);
+        // SAFETY: The device is being unbound.
+        unsafe {
+            let now = self::seen(dev_dax);
+            sched::require(
+                now == seen,
+                format!("the ranges of a bound device changed: {seen:?}, {now:?}"),
+            );
+            kill.expect("it is linked")(dev_dax);
+        }
+    });
+    // SAFETY: The device is bound.
+    unsafe { (*dev_dax).pgmap = pgmap };
+    Ok(())
+}
+
+/// The driver fsdev_dax, to be registered. It lives as long as the execution.
+pub fn fsdev_driver() -> *mut dax_device_driver {
+    #[derive(Default)]
+    struct Static(Option<Box<dax_device_driver>>);
+    sched::part(|fsdev: &mut Static| {
+        let new = || {
+            Box::new(dax_device_driver {
+                // SAFETY: Zeroes are valid.
+                drv: unsafe { core::mem::zeroed() },
+                // SAFETY: As above.
+                ids: unsafe { core::mem::zeroed() },
+                type_: dax_driver_type_DAXDRV_FSDEV_TYPE,
+                probe: Some(fsdev_probe),
+                remove: None,
+            })
+        };
+        &raw mut **fsdev.0.get_or_insert_with(new)
+    })
+}
+
 /// `INIT_LIST_HEAD()`.
 ///
 /// # Safety

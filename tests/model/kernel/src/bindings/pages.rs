@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::alloc::Memory;
-use crate::error::code::{EFAULT, ENOMEM};
+use crate::error::code::{EFAULT, ENODEV, ENOMEM};
 use crate::error::{Error, Result};
 use crate::ffi::{c_int, c_uint, c_ulong, c_void};
 use crate::memory;
@@ -300,6 +300,8 @@ impl OpenFile {
     /// What the caller gets.
     pub fn mmap(&self, pgoff: usize, len: usize) -> Result<Area> {
         sched::point(|| "mmap".to_owned());
+        // SAFETY: The file is open; operations are static.
+        let prepare = unsafe { (*(*self.raw()).f_op).mmap_prepare }.ok_or(ENODEV)?;
         let start = 1 << PUD_SHIFT;
         let mut desc = vm_area_desc {
             start,
@@ -308,11 +310,8 @@ impl OpenFile {
             file: self.raw(),
             vm_ops: core::ptr::null(),
         };
-        // SAFETY: The file is open; operations are static.
-        let result = unsafe {
-            let prepare = (*(*self.raw()).f_op).mmap_prepare.expect("the driver has one");
-            prepare(&raw mut desc)
-        };
+        // SAFETY: The file is open.
+        let result = unsafe { prepare(&raw mut desc) };
         sched::trace(|| format!("mmap: {result}"));
         if result != 0 {
             return Err(Error::from_errno(result));

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every pair of operations in every state, and more.
+//!
+//! `cargo test -p dax-model` takes seconds. With `DAX_DEPTH` set it takes minutes, and
+//! tries more preemptions, failing steps and triples. docs/model.md has the bounds.
+
+use dax_model::scenario::{Scenario, State, STATES};
+use dax_model::search::{self, Found};
+
+/// Whether there is time.
+fn deep() -> bool {
+    std::env::var_os("DAX_DEPTH").is_some()
+}
+
+/// Seeds that are tried. Each has one scenario, under eight schedules.
+fn seeds() -> u64 {
+    match deep() {
+        true => 20_000,
+        false => 500,
+    }
+}
+
+/// How often a task that could go on has to give way, in a pair.
+fn preemptions(state: State) -> usize {
+    match (deep(), state) {
+        (false, _) => 0,
+        // The work that looks at pages is a third task, who unpins them a fourth.
+        (true, State::Pinned | State::Draining) => 1,
+        (true, _) => 2,
+    }
+}
+
+/// The same where a step fails.
+fn preemptions_of_failing(state: State) -> usize {
+    match state {
+        State::Pinned | State::Draining => 0,
+        _ => 1,
+    }
+}
+
+/// Nothing went wrong, and it was tried at all.
+fn check(found: &Found, scenarios: usize) {
+    println!("{} scenarios, {} schedules", found.scenarios, found.schedules);
+    assert!(found.wrong.is_empty(), "\n{}", found.complaints());
+    assert!(found.scenarios >= scenarios as u64, "only {} were tried", found.scenarios);
+    assert!(found.schedules >= found.scenarios);
+}
+
+fn pairs(state: State) {
+    let scenarios = search::scenarios(&[state], &search::pairs());
+    check(&search::exhaust(&scenarios, preemptions(state)), scenarios.len());
+}
+
+/// Each step of each operation fails; of each of a pair, if there is time.
+fn failing(state: State) {
+    let (scenarios, preemptions) = match deep() {
+        true => (search::pairs(), preemptions_of_failing(state)),
+        // `read` has no step that fails, and is soon over.
+        false => (search::pairs().into_iter().filter(|pair| pair.contains(&"read")).collect(), 0),
+    };
+    let scenarios = search::scenarios(&[state], &scenarios);
+    // More than the one in which the step that is to fail is not reached.
+    check(&search::fail_each_step(&scenarios, preemptions), 3 * scenarios.len());
+}
+
+macro_rules! each_state {
+    ($($state:ident $pairs:ident $failing:ident;)*) => {
+        $(
+            #[test]
+            fn $pairs() {
+                pairs(State::$state);
+            }
+
+            #[test]
+            fn $failing() {
+                failing(State::$state);
+            }
+        )*
+
+        #[test]
+        fn each_state_is_tried() {
+            assert_eq!(STATES, [$(State::$state),*]);
+        }
+    };
+}
+
+each_state! {
+    Empty pairs_with_an_empty_device each_step_fails_with_an_empty_device;
+    Sized pairs_with_a_device each_step_fails_with_a_device;
+    Holes pairs_with_two_ranges each_step_fails_with_two_ranges;
+    Bound pairs_with_a_bound_device each_step_fails_with_a_bound_device;
+    Mapped pairs_with_a_mapped_page each_step_fails_with_a_mapped_page;
+    Pinned pairs_with_a_pinned_page each_step_fails_with_a_pinned_page;
+    Draining pairs_while_a_device_drains each_step_fails_while_a_device_drains;
+    Kmem pairs_with_kmem each_step_fails_with_kmem;
+    Fsdev pairs_with_fsdev each_step_fails_with_fsdev;
+    Online pairs_with_memory_left_online each_step_fails_with_memory_left_online;
+    Static pairs_with_a_static_region each_step_fails_with_a_static_region;
+}
+
+/// Three that are about one device at once, in a state.
+fn triples(state: State) {
+    let all = search::triples();
+    // Each is part of one of ten, if there is no time.
+    let scenarios: Vec<_> = match deep() {
+        true => all,
+        false => all.into_iter().step_by(10).collect(),
+    };
+    let scenarios = search::scenarios(&[state], &scenarios);
+    check(&search::exhaust(&scenarios, 0), scenarios.len());
+}
+
+#[test]
+fn triples_with_a_device() {
+    triples(State::Sized);
+}
+
+#[test]
+fn triples_with_a_bound_device() {
+    triples(State::Bound);
+}
+
+#[test]
+fn triples_with_a_pinned_page() {
+    triples(State::Pinned);
+}
+
+/// Those in which a device is deleted while it is created, and its number is used again.
+#[test]
+fn creating_deleting_and_creating() {
+    let triples = [
+        ["create", "delete next", "create"],
+        ["create", "delete next", "grow next"],
+        ["create", "delete next", "bind next"],
+        ["create", "delete next", "region unbind"],
+        ["create", "grow next", "bind next"],
+        ["create", "grow next", "region unbind"],
+        ["create", "bind next", "kill"],
+        ["delete", "create", "create"],
+    ];
+    let scenarios = search::scenarios(&[State::Empty, State::Sized], &triples);
+    let preemptions = if deep() { 2 } else { 1 };
+    check(&search::exhaust(&scenarios, preemptions), scenarios.len());
+}
+
+#[test]
+fn random_scenarios() {
+    check(&search::random_seeds(1, seeds()), seeds() as usize);
+}
+
+/// A seed is a scenario and schedules of it, always the same.
+#[test]
+fn seeds_replay() {
+    for seed in 1..20 {
+        let name = search::random_scenario(seed).name();
+        assert_eq!(name, search::random_scenario(seed).name());
+        let [first, second] = [search::random(seed), search::random(seed)];
+        assert_eq!(first.schedules, second.schedules);
+    }
+    let other: Scenario = search::random_scenario(2);
+    assert_ne!(search::random_scenario(1).name(), other.name());
+}
