@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+
+// Included by the build script. A fault may need several changes.
+
+struct Change {
+    /// The name under which a test turns it on.
+    fault: &'static str,
+    file: &'static str,
+    /// What is there exactly once.
+    from: &'static str,
+    to: &'static str,
+}
+
+macro_rules! changes {
+    ($($fault:literal $file:literal: $from:literal => $to:literal;)*) => {
+        const CHANGES: &[Change] = &[$(Change {
+            fault: $fault,
+            file: $file,
+            from: $from,
+            to: $to,
+        }),*];
+    };
+}
+
+changes! {
+    // A region keeps its parent as long as somebody has a file open.
+    "L1" "region.rs":
+        "        let parent = self.lock().parent.take();
+        drop(parent);" =>
+        "        if !kernel::fault::is(\"L1\") {
+            let parent = self.lock().parent.take();
+            drop(parent);
+        }";
+    // A device is removed by number: it may be another one by now.
+    "L2" "region.rs":
+        "        self.parts(device).ok()?;" =>
+        "        if !kernel::fault::is(\"L2\") {
+            self.parts(device).ok()?;
+        }";
+    // A device has children before device_add() is over, which may fail.
+    "L3" "device.rs":
+        "if mappings.created {" =>
+        "if mappings.created || kernel::fault::is(\"L3\") {";
+    "L3" "device.rs":
+        "        for (index, entry) in entries.iter().enumerate() {" =>
+        "        let children = mappings.list.len();
+        for (index, entry) in entries.iter().enumerate().skip(children) {";
+    // Unbinding waits for pins.
+    "L4" "drain.rs":
+        "            map.end();" =>
+        "            map.end();
+            while kernel::fault::is(\"L4\") && map.look().is_some() {
+                kernel::fault::sleep();
+            }";
+    // The ids of drivers are never freed.
+    "L5" "abi.rs":
+        "        let ids = IDS.lock().take();
+        drop(ids);" =>
+        "        if !kernel::fault::is(\"L5\") {
+            let ids = IDS.lock().take();
+            drop(ids);
+        }";
+    "L5" "abi.rs":
+        "        forget_ids(self.0.key());" =>
+        "        if !kernel::fault::is(\"L5\") {
+            forget_ids(self.0.key());
+        }";
+    // Who created a device that somebody else deleted is told that it failed.
+    "L7" "device.rs":
+        "                region.retire(record);
+                return Err(e);
+            }" =>
+        "                region.retire(record);
+                return Err(e);
+            }
+            if kernel::fault::is(\"L7\") {
+                return Err(e);
+            }";
+    // Memory that kmem left online can be given away.
+    "M6" "region.rs":
+        "record.has_system_ram()" =>
+        "(record.has_system_ram() && !kernel::fault::is(\"M6\"))";
+    "A27" "abi.rs":
+        "    unsafe { driver.unregister() };
+    forget_ids(key);" =>
+        "    if kernel::fault::is(\"A27\") {
+        forget_ids(key);
+    }
+    // SAFETY: By the contract.
+    unsafe { driver.unregister() };
+    if !kernel::fault::is(\"A27\") {
+        forget_ids(key);
+    }";
+    "a failed probe stays noted" "sys/bus.rs":
+        ".inspect_err(|_| B::unbound(device))?;" =>
+        ".inspect_err(|_| {
+            if !kernel::fault::is(\"a failed probe stays noted\") {
+                B::unbound(device)
+            }
+        })?;";
+    "RCU stays expedited" "sys/pagemap.rs":
+        "unsafe { bindings::dax_glue_expedite(false) };" =>
+        "if !kernel::fault::is(\"RCU stays expedited\") {
+            unsafe { bindings::dax_glue_expedite(false) };
+        }";
+    "C is not shown the ranges" "sys/dev_dax.rs":
+        "        self.0.show();" =>
+        "        if !kernel::fault::is(\"C is not shown the ranges\") {
+            self.0.show();
+        }";
+    "the binding stays" "chardev.rs":
+        "        self.binding.device().set_binding(None);" =>
+        "        if !kernel::fault::is(\"the binding stays\") {
+            self.binding.device().set_binding(None);
+        }";
+    "the cdev stays" "chardev.rs":
+        "        drop(self.cdev.take());" =>
+        "        if kernel::fault::is(\"the cdev stays\") {
+            core::mem::forget(self.cdev.take());
+        }
+        drop(self.cdev.take());";
+    "unmapped before life ends" "sys/pagemap.rs":
+        "        let _expedited = Expedited::new();
+        self.life.end();" =>
+        "        let _expedited = Expedited::new();
+        if kernel::fault::is(\"unmapped before life ends\") {
+            (self.dax()).unmap_all();
+            (self.life).end();
+            self.ended = true;
+            (self.dax()).kill();
+            return;
+        }
+        self.life.end();";
+    "life goes on" "sys/pagemap.rs":
+        "        self.life.end();" =>
+        "        if !kernel::fault::is(\"life goes on\") {
+            self.life.end();
+        }";
+    "nobody is unmapped" "sys/pagemap.rs":
+        "        self.dax().unmap_all();" =>
+        "        if !kernel::fault::is(\"nobody is unmapped\") {
+            self.dax().unmap_all();
+        }";
+    "pins are not looked at" "sys/pagemap.rs":
+        "if (held as u64) < pfn(end) {" =>
+        "if (held as u64) < pfn(end) && !kernel::fault::is(\"pins are not looked at\") {";
+    "draining is not noted" "drain.rs":
+        "        self.device.region().begins_to_drain(&self.device);" =>
+        "        if !kernel::fault::is(\"draining is not noted\") {
+            self.device.region().begins_to_drain(&self.device);
+        }";
+    "the end of draining wakes nobody" "region.rs":
+        "        state.draining = state.draining.saturating_sub(1);
+        self.drained.notify_all();" =>
+        "        state.draining = state.draining.saturating_sub(1);
+        if !kernel::fault::is(\"the end of draining wakes nobody\") {
+            self.drained.notify_all();
+        }";
+    "nobody gives up" "drain.rs":
+        "                this.device.region().still_drains();" =>
+        "                if !kernel::fault::is(\"nobody gives up\") {
+                    this.device.region().still_drains();
+                }";
+    "the module may go while a device drains" "drain.rs":
+        "            state.module = Some(ModuleRef::new());" =>
+        "            if !kernel::fault::is(\"the module may go while a device drains\") {
+                state.module = Some(ModuleRef::new());
+            }";
+    "what drains can be changed" "region.rs":
+        "has_driver(device) || record.draining ||" =>
+        "has_driver(device)
+            || (record.draining && !kernel::fault::is(\"what drains can be changed\"))
+            ||";
+    "what is bound can be deleted" "region.rs":
+        "                || has_driver::<DevDax>(&device)" =>
+        "                || (has_driver::<DevDax>(&device)
+                    && !kernel::fault::is(\"what is bound can be deleted\"))";
+    "what is bound can be deleted" "region.rs":
+        "                || record.ranges.layout().size() != 0" =>
+        "                || (record.ranges.layout().size() != 0
+                    && !kernel::fault::is(\"what is bound can be deleted\"))";
+    "what is not created can be deleted" "region.rs":
+        "            if record.registered.is_none() {" =>
+        "            if record.registered.is_none()
+                && !kernel::fault::is(\"what is not created can be deleted\")
+            {";
+    "an id is given back early" "region.rs":
+        "        device.drop_mappings();
+        // Unbinds the driver." =>
+        "        device.drop_mappings();
+        if kernel::fault::is(\"an id is given back early\") && !self.is_static() {
+            self.ids.free(device.id());
+        }
+        // Unbinds the driver.";
+    "an id is given back early" "region.rs":
+        "        self.lock().release(&mut record);
+        if !self.is_static() {" =>
+        "        self.lock().release(&mut record);
+        if !self.is_static() && !kernel::fault::is(\"an id is given back early\") {";
+    "memory is freed before the driver is unbound" "region.rs":
+        "        // Unbinds the driver.
+        drop(record.registered.take());" =>
+        "        if kernel::fault::is(\"memory is freed before the driver is unbound\") {
+            self.lock().release(&mut record);
+        }
+        // Unbinds the driver.
+        drop(record.registered.take());";
+    "the region's files go last" "region.rs":
+        "        drop(self.groups.take());" =>
+        "        if !kernel::fault::is(\"the region's files go last\") {
+            drop(self.groups.take());
+        }";
+    "a mapping keeps its old end" "device.rs":
+        "            mapping.object().set_end(range);" =>
+        "            if !kernel::fault::is(\"a mapping keeps its old end\") {
+                mapping.object().set_end(range);
+            }";
+    "space is not given back after a failure" "device.rs":
+        "                self.region.lock().space().cancel(plan);" =>
+        "                if kernel::fault::is(\"space is not given back after a failure\") {
+                    drop(plan);
+                } else {
+                    self.region.lock().space().cancel(plan);
+                }";
+    "writers look for no driver" "region.rs":
+        "if has_driver(device)
+            ||" =>
+        "if (has_driver(device) && !kernel::fault::is(\"writers look for no driver\"))
+            ||";
+    "writers look for no driver" "sys/dev_dax.rs":
+        "if self.c().is_pinned() && has_driver(&*self.device) {" =>
+        "if self.c().is_pinned()
+            && has_driver(&*self.device)
+            && !kernel::fault::is(\"writers look for no driver\")
+        {";
+    "the driver data stays" "abi.rs":
+        "        let parent: &Device = &self.parent;" =>
+        "        if kernel::fault::is(\"the driver data stays\") {
+            return;
+        }
+        let parent: &Device = &self.parent;";
+    "mappings go last" "region.rs":
+        "        device.drop_mappings();
+        if kernel" =>
+        "        if !kernel::fault::is(\"mappings go last\") {
+            device.drop_mappings();
+        }
+        if kernel";
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Each fault that was put into the driver is found, and the driver without any passes
+//! in the same scenarios.
+
+use dax_model_faults::scenario::{Scenario, State};
+use dax_model_faults::search;
+use kernel::explore::{Strategy, Wrong};
+use kernel::fault;
+use kernel::sched::Failure;
+
+/// More than any task has of steps that may fail.
+const STEPS: usize = 40;
+
+/// Tries a scenario, and then each failing step of its first task if that is asked for.
+fn search(scenario: &Scenario, failing: bool) -> Option<(String, Wrong)> {
+    // What drains has a task of its own.
+    let operations = scenario.operations.len();
+    let preemptions = match scenario.state {
+        State::Pinned | State::Draining => 1,
+        _ if operations > 2 => 1,
+        _ => 2,
+    };
+    let strategy = Strategy::Exhaustive { preemptions };
+    let mut scenarios = vec![scenario.clone()];
+    if failing {
+        scenarios.extend((0..STEPS).map(|nth| {
+            let task = scenario.tasks()[0].clone();
+            let failure = Some(Failure { task, nth });
+            Scenario { failure, ..scenario.clone() }
+        }));
+    }
+    let mut tried = scenarios.into_iter().map(|s| (s.name(), s.explore(&strategy).wrong));
+    tried.find_map(|(name, wrong)| Some((name, wrong?)))
+}
+
+/// The fault is found, by what it does, and is not there without.
+fn found(fault: &'static str, state: State, operations: &[&str], failing: bool, what: &str) {
+    let scenario = Scenario::new(state, operations);
+    fault::set("");
+    if let Some((name, wrong)) = search(&scenario, failing) {
+        panic!("{name} without a fault: {}\n{}", wrong.what, wrong.trace.join("\n"));
+    }
+    fault::set(fault);
+    let Some((name, wrong)) = search(&scenario, failing) else {
+        panic!("{fault}: not found");
+    };
+    println!("{fault}: {name}: {}", wrong.what);
+    assert!(
+        wrong.what.contains(what),
+        "{fault}: found something else: {}\n{}",
+        wrong.what,
+        wrong.trace.join("\n")
+    );
+    fault::set("");
+}
+
+macro_rules! faults {
+    ($($test:ident $fault:literal: $state:ident $ops:expr, $failing:expr => $what:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            found($fault, State::$state, &$ops, $failing, $what);
+        }
+    )*};
+}
+
+const FAILING: bool = true;
+const PLAIN: bool = false;
+
+faults! {
+    l1_region_outlives_its_parent
+        "L1": Bound ["region unbind"], PLAIN => "somebody refers to it";
+    l2_create_removes_another_device
+        "L2": Sized ["create", "delete next", "create"], PLAIN => "create says ENXIO";
+    l3_children_before_the_device_is_there
+        "L3": Sized ["create", "grow next"], FAILING => "has children";
+    l4_unbind_waits_for_a_pin
+        "L4": Pinned ["unbind"], PLAIN => "under the lock of a dax device";
+    l5_ids_are_left
+        "L5": Sized ["own new_id"], PLAIN => "allocations are left";
+    l7_create_fails_for_a_device_that_was_deleted
+        "L7": Sized ["create", "delete next"], PLAIN => "create says ENXIO";
+    m6_memory_that_is_online
+        "M6": Online ["shrink"], PLAIN => "";
+    a27_ids_are_forgotten_too_early
+        "A27": Sized ["new_id", "kmem unload"], PLAIN => "of a driver that is gone";
+    a_failed_probe_stays_noted
+        "a failed probe stays noted": Sized ["new_id"], FAILING => "memmap_on_memory";
+    rcu_stays_expedited
+        "RCU stays expedited": Bound ["unbind"], PLAIN => "RCU is expedited";
+    c_is_not_shown_the_ranges
+        "C is not shown the ranges": Sized ["shrink"], PLAIN => "";
+    the_binding_stays
+        "the binding stays": Bound ["unbind"], PLAIN => "main waits for the end of a sleep";
+    the_cdev_stays
+        "the cdev stays": Bound ["unbind"], PLAIN => "";
+    life_goes_on
+        "life goes on": Bound ["map", "unbind"], PLAIN => "";
+    nobody_is_unmapped
+        "nobody is unmapped": Mapped ["unbind"], PLAIN => "still mapped";
+    unmapped_before_life_ends
+        "unmapped before life ends": Bound ["map", "unbind"], PLAIN => "still mapped";
+    pins_are_not_looked_at
+        "pins are not looked at": Pinned ["unbind"], PLAIN => "still pinned";
+    draining_is_not_noted
+        "draining is not noted": Pinned ["unbind"], PLAIN => "";
+    the_end_of_draining_wakes_nobody
+        "the end of draining wakes nobody": Draining ["region unbind"], PLAIN => "dead lock";
+    nobody_gives_up
+        "nobody gives up": Draining ["region unbind", "kill"], PLAIN => "dead lock";
+    the_module_may_go_while_a_device_drains
+        "the module may go while a device drains": Draining ["close"], PLAIN => "the module can be unloaded";
+    what_drains_can_be_changed
+        "what drains can be changed": Draining ["read"], PLAIN => "to size of";
+    what_is_bound_can_be_deleted
+        "what is bound can be deleted": Bound ["read"], PLAIN => "";
+    what_is_not_created_can_be_deleted
+        "what is not created can be deleted": Sized ["create", "delete next"], PLAIN => "WARNING";
+    an_id_is_given_back_early
+        "an id is given back early": Empty ["delete", "create"], PLAIN => "a second";
+    memory_is_freed_before_the_driver_is_unbound
+        "memory is freed before the driver is unbound": Bound ["region unbind"], PLAIN => "WARNING";
+    the_files_of_a_region_go_last
+        "the region's files go last": Sized ["create", "region unbind"], PLAIN => "";
+    a_mapping_keeps_its_old_end
+        "a mapping keeps its old end": Sized ["shrink"], PLAIN => "mapping0 shows";
+    space_is_not_given_back_after_a_failure
+        "space is not given back after a failure": Sized ["mapping"], FAILING => "are free";
+    writers_look_for_no_driver
+        "writers look for no driver": Bound ["read"], PLAIN => "to size of";
+    the_driver_data_stays
+        "the driver data stays": Sized ["region unbind"], PLAIN => "driver data";
+    mappings_go_last
+        "mappings go last": Sized ["region unbind"], PLAIN => "has children";
+}
+
+#[test]
+fn everything_else_passes_with_the_switches_off() {
+    fault::set("");
+    let found = search::random(1);
+    assert!(found.wrong.is_empty());
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the driver's glue.c makes callable, as far as it is nowhere else here.
+
+use super::*;
+use crate::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+use crate::sched;
+
+/// Sometimes the tests want an own `dax_pgoff_to_phys()`, sometimes not: here not.
+///
+/// # Safety
+///
+/// As in C; so for all functions here.
+pub unsafe extern "C" fn dax_glue_pgoff_to_phys_overridden() -> bool {
+    false
+}
+
+/// `dax_pgoff_to_phys()`. Nobody replaced it.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_pgoff_to_phys(
+    _dev_dax: *mut dev_dax,
+    _pgoff: c_ulong,
+    _size: c_ulong,
+) -> phys_addr_t {
+    phys_addr_t::MAX
+}
+
+/// `dax_align_valid()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_align_valid(align: c_ulong) -> bool {
+    [1 << PAGE_SHIFT, 1 << PMD_SHIFT, 1 << PUD_SHIFT].contains(&align)
+}
+
+/// `memremap_compat_align()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_compat_align() -> c_ulong {
+    1 << PMD_SHIFT
+}
+
+/// `mhp_supports_memmap_on_memory()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_memmap_on_memory() -> bool {
+    true
+}
+
+/// `PMD_SIZE`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_page_table_bytes() -> usize {
+    1 << PMD_SHIFT
+}
+
+/// `folio_test_hwpoison()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_pfn_poisoned(_pfn: c_ulong) -> bool {
+    false
+}
+
+/// `uffd_disable_fault_around()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_vma_has_uffd(_vma: *mut vm_area_struct) -> bool {
+    false
+}
+
+/// `vma_flags_test_any()` for `VMA_MAYSHARE`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_desc_shared(_desc: *const vm_area_desc) -> bool {
+    true
+}
+
+/// `vma_desc_set_flags()` with `VMA_HUGEPAGE`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_desc_set_huge(_desc: *mut vm_area_desc) {}
+
+/// `vma_desc_set_flags()` with `VMA_DONTEXPAND`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_desc_set_dontexpand(_desc: *mut vm_area_desc) {}
+
+/// `file_is_dax()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_file_is_dax(_file: *const file) -> bool {
+    true
+}
+
+/// `noop_dirty_folio()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn noop_dirty_folio(_: *mut address_space, _: *mut c_void) -> bool {
+    false
+}
+
+/// A message for dynamic debug.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_dbg(dev: *const device, _text: *const c_char) {
+    core(dev, "dev_dbg()").used("dev_dbg()");
+}
+
+/// A message for dynamic debug.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_dbg_range(
+    dev: *const device,
+    what: c_uint,
+    index: c_int,
+    start: phys_addr_t,
+    last: phys_addr_t,
+) {
+    let core = core(dev, "dev_dbg()");
+    core.used("dev_dbg()");
+    let what = ["alloc", "extend", "shrink", "delete"][what as usize];
+    sched::trace(|| format!("{}: {what} range[{index}]: {start:#x}:{last:#x}", core.name()));
+}
+
+/// A message for dynamic debug.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_dbg_fault(
+    dev: *const device,
+    _order: c_uint,
+    _own: c_uint,
+    _pgoff: c_ulong,
+) {
+    core(dev, "dev_dbg()").used("dev_dbg()");
+}
+
+/// A message.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_reject_vma(
+    dev: *const device,
+    _order: c_int,
+    _why: *const c_char,
+) {
+    core(dev, "dev_info()").used("dev_info()");
+}
+
+/// A message.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_reject_unaligned(
+    dev: *const device,
+    _order: c_int,
+    _start: c_ulong,
+    _end: c_ulong,
+    _mask: c_ulong,
+) {
+    core(dev, "dev_info()").used("dev_info()");
+}
+
+/// `rcu_expedite_gp()`, `rcu_unexpedite_gp()`. It must be balanced in the end.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_expedite(on: bool) {
+    if sched::inert() {
+        return;
+    }
+    let now = sched::part(|expedited: &mut Expedited| {
+        expedited.0 += if on { 1 } else { -1 };
+        expedited.0
+    });
+    sched::require(now >= 0, "rcu_unexpedite_gp(): once too often");
+}
+
+#[derive(Default)]
+struct Expedited(i64);
+
+/// How often RCU was expedited more than that was undone.
+pub fn expedited() -> i64 {
+    sched::part(|expedited: &mut Expedited| expedited.0)
+}
+
+/// `cond_resched()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_cond_resched() {}
+
+/// `synchronize_rcu_tasks()`: every task has left the code that it was in.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_synchronize_tasks() {
+    sched::wait_until(
+        || "synchronize_rcu_tasks()".to_owned(),
+        &|| crate::workqueue::running() == 0,
+    );
+}
+
+/// `-ERESTARTNOINTR`: the system call begins again, see [`write_attribute`].
+pub(crate) const RESTART: c_int = -513;
+
+/// `restart_syscall()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_restart_syscall() -> c_int {
+    RESTART
+}
+
+/// For how long a task may sleep under the lock of a dax device, in milliseconds. More
+/// is waiting for something, and others want the lock.
+const BRIEF_MS: c_uint = 100;
+
+/// `fsleep()`. Whoever sleeps in a loop waits for somebody else to do something.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_sleep(ms: c_uint) {
+    if crate::lockdep::holds(DAX_LOCK).is_some() {
+        let total = sched::slept(ms);
+        sched::require(
+            total <= BRIEF_MS,
+            format!("{total} ms are slept under the lock of a dax device"),
+        );
+    }
+    sched::yield_to_others("the end of a sleep");
+}
+
+/// Whether a task that waits should do so no longer.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_must_give_up(task: *mut task_struct) -> bool {
+    // SAFETY: The caller owns a reference.
+    let task = unsafe { (*task)._opaque[0] } as sched::TaskId;
+    sched::part(|system: &mut System| system.down) || sched::was_killed(task)
+}
+
+#[derive(Default)]
+struct System {
+    down: bool,
+}
+
+/// The machine goes down: `system_state` says so, and then the lock of each device is
+/// taken in turn (`device_shutdown()`).
+pub fn shut_down() {
+    sched::point(|| "the machine goes down".to_owned());
+    sched::part(|system: &mut System| system.down = true);
+    changed();
+    for core in all().into_iter().rev() {
+        if core.registered.get() {
+            core.lock();
+            core.unlock();
+        }
+    }
+}
+
+/// A fatal signal for the tasks whose names begin like that.
+pub fn kill(prefix: &str) {
+    sched::point(|| format!("kill {prefix}"));
+    sched::kill(prefix);
+    changed();
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! kernel/module: references of the module under test, and its end.
+
+use super::*;
+use crate::sched;
+
+/// The module under test.
+#[derive(Default)]
+struct Module {
+    references: usize,
+    going: bool,
+    gone: bool,
+}
+
+/// `__module_get()`. Of this module, whichever pointer it is: built in, that is null.
+///
+/// # Safety
+///
+/// As in C; so for all functions here.
+pub unsafe extern "C" fn __module_get(_: *mut module) {
+    sched::part(|module: &mut Module| module.references += 1);
+}
+
+/// `module_put()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn module_put(_: *mut module) {
+    put_module();
+}
+
+pub(crate) fn put_module() {
+    if sched::inert() {
+        return;
+    }
+    let left = sched::part(|module: &mut Module| {
+        module.references = module.references.wrapping_sub(1);
+        module.references
+    });
+    sched::require(left != usize::MAX, "module_put(): one reference too few");
+}
+
+/// `try_module_get()`.
+pub(crate) fn try_get_module() -> bool {
+    sched::part(|module: &mut Module| {
+        module.references += usize::from(!module.going);
+        !module.going
+    })
+}
+
+/// Whether `rmmod` may go on: from here on there are no new references.
+pub fn try_stop_module() -> bool {
+    sched::part(|module: &mut Module| {
+        module.going |= module.references == 0;
+        module.going
+    })
+}
+
+/// How many references there are.
+pub fn module_references() -> usize {
+    sched::part(|module: &mut Module| module.references)
+}
+
+/// The code of the module is freed.
+pub fn module_is_gone() {
+    sched::part(|module: &mut Module| module.gone = true);
+}
+
+/// Whether it was.
+pub(crate) fn is_module_gone() -> bool {
+    sched::part(|module: &mut Module| module.gone)
+}
+
+/// `__this_module`, which the linker finds for a driver that is a module.
+#[no_mangle]
+pub static __this_module: u8 = 0;

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Faults that tests put into a copy of the driver, to see that they are found.
+
+use std::cell::Cell;
+
+use crate::bindings;
+
+thread_local! {
+    static NAME: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// Turns one on, for this thread; the empty name is none.
+pub fn set(name: &'static str) {
+    NAME.set(name);
+}
+
+/// Whether it is on.
+pub fn is(name: &str) -> bool {
+    NAME.get() == name
+}
+
+/// Sleeps for a while.
+pub fn sleep() {
+    // SAFETY: Has no precondition.
+    unsafe { bindings::dax_glue_sleep(20) };
+}

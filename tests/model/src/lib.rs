@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The driver's own sources, compiled as they are on a model of the kernel, and
+//! what is done with them there: all that users can do, in all orders.
+//!
+//! See docs/model.md.
+
+#![feature(arbitrary_self_types)]
+#![recursion_limit = "2048"]
+#![allow(dead_code, unused_imports, reason = "the driver is a module of the kernel")]
+
+// The kernel has it as a crate of its own.
+extern crate kernel as pin_init;
+
+include!(concat!(env!("OUT_DIR"), "/driver.rs"));
+
+/// What `src/dax.rs` has from the module parameter of that name.
+fn fault_around_bytes() -> u64 {
+    4096
+}
+
+mod books;
+mod laws;
+pub mod machine;
+pub mod operations;
+pub mod scenario;
+pub mod search;

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A scenario: a machine in some state, and what users do with it at once.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use kernel::bindings;
+use kernel::explore::{explore, Strategy, Tried};
+use kernel::lockdep;
+use kernel::sched::{self, Failure};
+use kernel::workqueue;
+
+use crate::books;
+use crate::machine::{must, Kind, Machine, GRANULE};
+use crate::laws;
+use crate::operations::{operation, successes, Operation};
+
+/// How the machine is when the operations begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// The device is there and has no size.
+    Empty,
+    /// It has two granules.
+    Sized,
+    /// It has two ranges.
+    Holes,
+    /// It is bound to the driver, and a file of it is open.
+    Bound,
+    /// And a page is mapped.
+    Mapped,
+    /// And a page is pinned.
+    Pinned,
+    /// It was unbound since then.
+    Draining,
+    /// It is bound to kmem.
+    Kmem,
+    /// It was bound to kmem, whose memory stayed online when it was unbound.
+    Online,
+    /// It is all of a static region, bound, and a file of it is open.
+    Static,
+}
+
+/// All states.
+pub const STATES: [State; 10] = [
+    State::Empty,
+    State::Sized,
+    State::Holes,
+    State::Bound,
+    State::Mapped,
+    State::Pinned,
+    State::Draining,
+    State::Kmem,
+    State::Online,
+    State::Static,
+];
+
+impl State {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Static => Kind::Static,
+            _ => Kind::Dynamic,
+        }
+    }
+
+    fn prepare(self, machine: &Machine) {
+        let device = machine.device();
+        if self == Self::Static {
+            // The driver took it at once.
+            return must((operation("open").run)(machine));
+        }
+        must(machine.write_region("create", "1"));
+        let dev = bindings::find_device(device);
+        let Some(dev) = dev else {
+            sched::violation("the device was not created");
+        };
+        let write = |name: &str, text: &str| bindings::write_attribute(dev.raw(), name, text);
+        let size = |granules: u64| must(write("size", &(granules * GRANULE).to_string()));
+        if self == Self::Holes {
+            // Somebody is in the way, and gone again.
+            size(1);
+            must(machine.write_region("create", "1"));
+            let other = bindings::find_device("dax0.2");
+            let Some(other) = other else {
+                sched::violation("the other device was not created");
+            };
+            must(bindings::write_attribute(other.raw(), "size", &GRANULE.to_string()));
+            size(2);
+            must(bindings::write_attribute(other.raw(), "size", "0"));
+            drop(other);
+            must(machine.write_region("delete", "dax0.2"));
+        } else if self != Self::Empty {
+            size(2);
+        }
+        if matches!(self, Self::Bound | Self::Mapped | Self::Pinned | Self::Draining) {
+            must(bindings::bind("device_dax", device));
+            must((operation("open").run)(machine));
+        }
+        if self == Self::Mapped {
+            must((operation("map").run)(machine));
+        }
+        if matches!(self, Self::Pinned | Self::Draining) {
+            must((operation("pin").run)(machine));
+        }
+        if self == Self::Draining {
+            must(bindings::unbind("device_dax", device));
+        }
+        if matches!(self, Self::Kmem | Self::Online) {
+            must(bindings::write_driver_attribute("kmem", "new_id", device));
+        }
+        if self == Self::Online {
+            bindings::keep_memory_online(true);
+            must(bindings::unbind("kmem", device));
+        }
+    }
+
+    fn has_pins(self) -> bool {
+        matches!(self, Self::Pinned | Self::Draining)
+    }
+}
+
+/// The task that lets go of pins when only those are left who wait for that.
+const LET_GO: &str = "let go";
+
+/// A scenario.
+#[derive(Clone)]
+pub struct Scenario {
+    /// How it begins.
+    pub state: State,
+    /// What is done, each by a task.
+    pub operations: Vec<&'static Operation>,
+    /// Which step fails.
+    pub failure: Option<Failure>,
+    /// Of how many steps one fails, at random; 0 for none.
+    pub one_in: u64,
+    /// How often work is done although nothing happened.
+    pub impatience: u32,
+}
+
+thread_local! {
+    static FAILURES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// In how many executions of this thread the step was reached that was to fail.
+pub fn failures() -> u64 {
+    FAILURES.get()
+}
+
+impl Scenario {
+    /// Nothing fails.
+    pub fn new(state: State, operations: &[&str]) -> Self {
+        Self {
+            state,
+            operations: operations.iter().map(|name| operation(name)).collect(),
+            failure: None,
+            one_in: 0,
+            impatience: 0,
+        }
+    }
+
+    /// For people.
+    pub fn name(&self) -> String {
+        let names: Vec<&str> = self.operations.iter().map(|o| o.name).collect();
+        let mut name = format!("{:?}: {}", self.state, names.join(" | "));
+        if self.one_in > 0 {
+            name += &format!(", one step in {} fails", self.one_in);
+        }
+        if let Some(failure) = &self.failure {
+            name += &format!(", step {} of {} fails", failure.nth, failure.task);
+        }
+        name
+    }
+
+    /// The names of the tasks.
+    pub fn tasks(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for operation in &self.operations {
+            let mut name = operation.name.to_owned();
+            while names.contains(&name) {
+                name += "'";
+            }
+            names.push(name);
+        }
+        names
+    }
+
+    /// Runs it once, from the beginning to the end. In an execution of shuttle.
+    pub fn run(&self, seed: u64, trace: bool) {
+        sched::begin(trace);
+        let machine = Arc::new(Machine::start(self.state.kind()));
+        self.state.prepare(&machine);
+        books::check(&machine);
+        let before = bindings::devices_on_bus().len();
+        let may_fail = self.failure.is_some() || self.one_in > 0;
+        sched::fail_at(self.failure.clone());
+        sched::fail_at_random(seed, self.one_in);
+        workqueue::set_impatience(self.impatience);
+        let names = self.tasks();
+        for (name, operation) in names.iter().zip(&self.operations) {
+            let (machine, operation) = (machine.clone(), *operation);
+            let others = self.operations.clone();
+            sched::spawn(name, move || operation.perform(&machine, &others, may_fail));
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.let_go(&machine, &names);
+        sched::explore(|| sched::are_done(&names) && sched::are_done(&[LET_GO]));
+        if sched::failure_was_hit() {
+            FAILURES.set(FAILURES.get() + 1);
+        }
+        sched::fail_at(None);
+        sched::fail_at_random(0, 0);
+        let rest = || {
+            workqueue::running() == 0 && (workqueue::pending() == 0 || bindings::pins() > 0)
+        };
+        sched::wait_until(|| "the end of what drains".to_owned(), &rest);
+        books::check(&machine);
+        self.nothing_came_or_went_by_itself(before);
+        laws::check(&machine);
+        let Ok(machine) = Arc::try_unwrap(machine) else {
+            sched::violation("a task still uses the machine");
+        };
+        machine.stop();
+    }
+
+    /// Every device was created by who says so, and deleted by who says so.
+    fn nothing_came_or_went_by_itself(&self, before: usize) {
+        if self.operations.iter().any(|operation| operation.waits_for_pins) {
+            return;
+        }
+        let created = successes(&["create"]);
+        let deleted = successes(&["delete", "delete next"]);
+        let now = bindings::devices_on_bus();
+        sched::require(
+            now.len() + deleted == before + created,
+            format!("of {before} devices, {created} created, {deleted} deleted: {now:?}"),
+        );
+    }
+
+    /// Whoever waits until pages are not pinned any more gets what it waits for, once
+    /// all others are done.
+    fn let_go(&self, machine: &Arc<Machine>, names: &[&str]) {
+        let pins = self.state.has_pins() || self.operations.iter().any(|o| o.name == "pin");
+        // Those who are killed, or wait while the machine goes down, give up.
+        let ends = self.operations.iter().any(|o| ["kill", "shutdown"].contains(&o.name));
+        if !pins || ends || !self.operations.iter().any(|o| o.waits_for_pins) {
+            return;
+        }
+        let waiting = names.iter().zip(&self.operations).filter(|(_, o)| !o.waits_for_pins);
+        let others: Vec<String> = waiting.map(|(name, _)| (*name).to_owned()).collect();
+        let machine = machine.clone();
+        sched::spawn(LET_GO, move || {
+            let others: Vec<&str> = others.iter().map(String::as_str).collect();
+            sched::wait_until(|| "the others".to_owned(), &|| sched::are_done(&others));
+            machine.unpin();
+        });
+    }
+
+    /// Tries the schedules of `strategy`.
+    pub fn explore(&self, strategy: &Strategy) -> Tried {
+        let this = self.clone();
+        explore(strategy, move |nth, trace| this.run(nth, trace))
+    }
+}
+
+/// The order of locks that all executions of this thread have shown.
+pub fn lock_order() -> Vec<(String, String)> {
+    lockdep::seen()
+}
