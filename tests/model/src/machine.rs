@@ -113,15 +113,17 @@ impl Machine {
     pub fn bind_region(&self) -> Result {
         self.parent.bind(|dev| {
             let size = GRANULES * GRANULE;
-            let range = || bindings::range { start: BASE, end: BASE + size - 1 };
+            let range = || bindings::range {
+                start: BASE,
+                end: BASE + size - 1,
+            };
             let flags = match self.kind {
                 Kind::Dynamic => 0,
                 Kind::Static => bindings::IORESOURCE_DAX_STATIC,
             };
             let align = GRANULE as u32;
             // SAFETY: The parent is being probed.
-            let region =
-                unsafe { abi::alloc_dax_region(dev, 0, &mut range(), -1, align, flags) };
+            let region = unsafe { abi::alloc_dax_region(dev, 0, &mut range(), -1, align, flags) };
             if region.is_null() {
                 return Err(ENOMEM);
             }
@@ -241,13 +243,15 @@ impl Machine {
         // Whose device and region are gone by now, but not the module.
         self.close();
         self.unmap();
-        sched::wait_until(
-            || "the end of what drains".to_owned(),
-            &|| kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0,
-        );
+        sched::wait_until(|| "the end of what drains".to_owned(), &|| {
+            kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0
+        });
         sched::require(
             bindings::try_stop_module(),
-            format!("{} references of the module are left", bindings::module_references()),
+            format!(
+                "{} references of the module are left",
+                bindings::module_references()
+            ),
         );
         let module = self.module.lock().expect("no task panics").take();
         drop(module);
@@ -283,11 +287,13 @@ fn nothing_is_left() {
     let memory = kernel::alloc::live();
     sched::require(memory == 0, format!("{memory} allocations are left"));
     let expedited = bindings::expedited();
-    sched::require(expedited == 0, format!("RCU is expedited {expedited} times too often"));
+    sched::require(
+        expedited == 0,
+        format!("RCU is expedited {expedited} times too often"),
+    );
 }
 
 /// An error that nobody asked for.
 pub fn unexpected(what: &str, e: kernel::error::Error) -> ! {
     sched::violation(format!("{what}: {e:?}"))
 }
-

@@ -12,9 +12,16 @@ fn smoke() {
         let scenario = Scenario::new(State::Sized, ops);
         let start = std::time::Instant::now();
         let tried = scenario.explore(&Strategy::Exhaustive { preemptions: 2 });
-        println!("{}: {} schedules in {:?}", scenario.name(), tried.schedules, start.elapsed());
+        println!(
+            "{}: {} schedules in {:?}",
+            scenario.name(),
+            tried.schedules,
+            start.elapsed()
+        );
         if let Some(wrong) = tried.wrong {
-            for line in &wrong.trace { println!("  {line}"); }
+            for line in &wrong.trace {
+                println!("  {line}");
+            }
             panic!("{}", wrong.what);
         }
     }
