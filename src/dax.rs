@@ -83,7 +83,10 @@ module! {
 /// What a fault maps of a device with pages of the machine's size, in bytes.
 fn fault_around_bytes() -> u64 {
     // Linux 7.2 has a reference here, 7.3 the value: both can be borrowed as one.
-    *module_parameters::fault_around_bytes.value().borrow()
+    fn copy(value: impl Borrow<u64>) -> u64 {
+        *value.borrow()
+    }
+    copy(module_parameters::fault_around_bytes.value())
 }
 
 /// The module. Fields are dropped in order: the driver goes before the bus, and the

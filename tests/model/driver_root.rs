@@ -20,12 +20,21 @@ fn write_root(source: &Path) {
         println!("cargo::rustc-cfg={cfg}");
     }
     let root = fs::read_to_string(source.join("dax.rs")).expect("the driver has a root");
-    let names = root.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let names = root
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
     let mut text = String::new();
     for name in names {
         let file = source.join(format!("{name}.rs"));
-        let file = if file.exists() { file } else { source.join(name).join("mod.rs") };
-        text += &format!("#[path = {:?}]\npub(crate) mod {name};\n", file.display().to_string());
+        let file = if file.exists() {
+            file
+        } else {
+            source.join(name).join("mod.rs")
+        };
+        text += &format!(
+            "#[path = {:?}]\npub(crate) mod {name};\n",
+            file.display().to_string()
+        );
     }
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("driver.rs"), text).expect("the output folder can be written to");

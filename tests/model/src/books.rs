@@ -82,13 +82,19 @@ pub(crate) fn check(machine: &Machine) {
         let align = read(dev.raw(), "align");
         for (start, last) in &ranges {
             let fits = start % align == 0 && (last + 1) % align == 0;
-            sched::require(fits, format!("{name}: {start:x}-{last:x} is not aligned to {align:x}"));
+            sched::require(
+                fits,
+                format!("{name}: {start:x}-{last:x} is not aligned to {align:x}"),
+            );
         }
         all.extend(ranges);
     }
     all.sort_unstable();
     let inside = |(start, last): &Range| BASE <= *start && *last < BASE + GRANULES * GRANULE;
-    sched::require(all.iter().all(inside), format!("ranges outside of the region: {all:x?}"));
+    sched::require(
+        all.iter().all(inside),
+        format!("ranges outside of the region: {all:x?}"),
+    );
     let twice = all.windows(2).any(|pair| pair[0].1 >= pair[1].0);
     sched::require(!twice, format!("memory was given out twice: {all:x?}"));
     let taken: u64 = all.iter().map(|(start, last)| last - start + 1).sum();

@@ -61,7 +61,10 @@ pub(crate) fn check(machine: &Machine) {
             );
             if result.is_ok() {
                 let file = bindings::OpenFile::open(&name);
-                sched::require(file.is_ok(), format!("{name} is bound, and cannot be opened"));
+                sched::require(
+                    file.is_ok(),
+                    format!("{name} is bound, and cannot be opened"),
+                );
                 drop(file);
                 let result = bindings::unbind("device_dax", &name);
                 sched::require(result.is_ok(), format!("unbinding {name} gives {result:?}"));
@@ -76,4 +79,3 @@ pub(crate) fn check(machine: &Machine) {
         }
     }
 }
-

@@ -7,7 +7,11 @@
 
 #![feature(arbitrary_self_types)]
 #![recursion_limit = "2048"]
-#![allow(dead_code, unused_imports, reason = "the driver is a module of the kernel")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the driver is a module of the kernel"
+)]
 
 // The kernel has it as a crate of its own.
 extern crate kernel as pin_init;

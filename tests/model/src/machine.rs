@@ -116,15 +116,17 @@ impl Machine {
     pub fn bind_region(&self) -> Result {
         self.parent.bind(|dev| {
             let size = GRANULES * GRANULE;
-            let range = || bindings::range { start: BASE, end: BASE + size - 1 };
+            let range = || bindings::range {
+                start: BASE,
+                end: BASE + size - 1,
+            };
             let flags = match self.kind {
                 Kind::Dynamic => 0,
                 Kind::Static => bindings::IORESOURCE_DAX_STATIC,
             };
             let align = GRANULE as u32;
             // SAFETY: The parent is being probed.
-            let region =
-                unsafe { abi::alloc_dax_region(dev, 0, &mut range(), -1, align, flags) };
+            let region = unsafe { abi::alloc_dax_region(dev, 0, &mut range(), -1, align, flags) };
             if region.is_null() {
                 return Err(ENOMEM);
             }
@@ -246,13 +248,15 @@ impl Machine {
         self.unmap();
         // SAFETY: It is registered, and here that ends.
         unsafe { abi::dax_driver_unregister(bindings::fsdev_driver()) };
-        sched::wait_until(
-            || "the end of what drains".to_owned(),
-            &|| kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0,
-        );
+        sched::wait_until(|| "the end of what drains".to_owned(), &|| {
+            kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0
+        });
         sched::require(
             bindings::try_stop_module(),
-            format!("{} references of the module are left", bindings::module_references()),
+            format!(
+                "{} references of the module are left",
+                bindings::module_references()
+            ),
         );
         let module = self.module.lock().expect("no task panics").take();
         drop(module);
@@ -263,9 +267,8 @@ impl Machine {
 
 fn register(driver: *mut bindings::dax_device_driver, name: &'static CStr) -> Result {
     // SAFETY: The driver lives as long as the execution.
-    let result = unsafe {
-        abi::__dax_driver_register(driver, core::ptr::null_mut(), name.as_ptr().cast())
-    };
+    let result =
+        unsafe { abi::__dax_driver_register(driver, core::ptr::null_mut(), name.as_ptr().cast()) };
     kernel::error::to_result(result)
 }
 
@@ -288,11 +291,13 @@ fn nothing_is_left() {
     let memory = kernel::alloc::live();
     sched::require(memory == 0, format!("{memory} allocations are left"));
     let expedited = bindings::expedited();
-    sched::require(expedited == 0, format!("RCU is expedited {expedited} times too often"));
+    sched::require(
+        expedited == 0,
+        format!("RCU is expedited {expedited} times too often"),
+    );
 }
 
 /// An error that nobody asked for.
 pub fn unexpected(what: &str, e: kernel::error::Error) -> ! {
     sched::violation(format!("{what}: {e:?}"))
 }
-

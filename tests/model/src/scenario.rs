@@ -12,8 +12,8 @@ use kernel::sched::{self, Failure};
 use kernel::workqueue;
 
 use crate::books;
-use crate::machine::{must, Kind, Machine, GRANULE};
 use crate::laws;
+use crate::machine::{must, Kind, Machine, GRANULE};
 use crate::operations::{operation, successes, Operation};
 
 /// How the machine is when the operations begin.
@@ -87,7 +87,11 @@ impl State {
             let Some(other) = other else {
                 sched::violation("the other device was not created");
             };
-            must(bindings::write_attribute(other.raw(), "size", &GRANULE.to_string()));
+            must(bindings::write_attribute(
+                other.raw(),
+                "size",
+                &GRANULE.to_string(),
+            ));
             size(2);
             must(bindings::write_attribute(other.raw(), "size", "0"));
             drop(other);
@@ -95,7 +99,10 @@ impl State {
         } else if self != Self::Empty {
             size(2);
         }
-        if matches!(self, Self::Bound | Self::Mapped | Self::Pinned | Self::Draining) {
+        if matches!(
+            self,
+            Self::Bound | Self::Mapped | Self::Pinned | Self::Draining
+        ) {
             must(bindings::bind("device_dax", device));
             must((operation("open").run)(machine));
         }
@@ -109,7 +116,11 @@ impl State {
             must(bindings::unbind("device_dax", device));
         }
         if self == Self::Fsdev {
-            must(bindings::write_driver_attribute("fsdev_dax", "new_id", device));
+            must(bindings::write_driver_attribute(
+                "fsdev_dax",
+                "new_id",
+                device,
+            ));
             must((operation("open").run)(machine));
         }
         if matches!(self, Self::Kmem | Self::Online) {
@@ -216,9 +227,8 @@ impl Scenario {
         }
         sched::fail_at(None);
         sched::fail_at_random(0, 0);
-        let rest = || {
-            workqueue::running() == 0 && (workqueue::pending() == 0 || bindings::pins() > 0)
-        };
+        let rest =
+            || workqueue::running() == 0 && (workqueue::pending() == 0 || bindings::pins() > 0);
         sched::wait_until(|| "the end of what drains".to_owned(), &rest);
         books::check(&machine);
         self.nothing_came_or_went_by_itself(before);
@@ -231,7 +241,11 @@ impl Scenario {
 
     /// Every device was created by who says so, and deleted by who says so.
     fn nothing_came_or_went_by_itself(&self, before: usize) {
-        if self.operations.iter().any(|operation| operation.waits_for_pins) {
+        if self
+            .operations
+            .iter()
+            .any(|operation| operation.waits_for_pins)
+        {
             return;
         }
         let created = successes(&["create"]);
@@ -248,11 +262,17 @@ impl Scenario {
     fn let_go(&self, machine: &Arc<Machine>, names: &[&str]) {
         let pins = self.state.has_pins() || self.operations.iter().any(|o| o.name == "pin");
         // Those who are killed, or wait while the machine goes down, give up.
-        let ends = self.operations.iter().any(|o| ["kill", "shutdown"].contains(&o.name));
+        let ends = self
+            .operations
+            .iter()
+            .any(|o| ["kill", "shutdown"].contains(&o.name));
         if !pins || ends || !self.operations.iter().any(|o| o.waits_for_pins) {
             return;
         }
-        let waiting = names.iter().zip(&self.operations).filter(|(_, o)| !o.waits_for_pins);
+        let waiting = names
+            .iter()
+            .zip(&self.operations)
+            .filter(|(_, o)| !o.waits_for_pins);
         let others: Vec<String> = waiting.map(|(name, _)| (*name).to_owned()).collect();
         let machine = machine.clone();
         sched::spawn(LET_GO, move || {

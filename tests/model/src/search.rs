@@ -71,7 +71,10 @@ pub fn triples() -> Vec<[&'static str; 3]> {
     let names: Vec<&str> = OPERATIONS.iter().map(|operation| operation.name).collect();
     let mut all = Vec::new();
     for [first, second] in pairs() {
-        let from = names.iter().position(|name| *name == second).expect("it is one of them");
+        let from = names
+            .iter()
+            .position(|name| *name == second)
+            .expect("it is one of them");
         all.extend(names[from..].iter().map(|third| [first, second, *third]));
     }
     all
@@ -90,7 +93,10 @@ pub fn fail_each_step(scenarios: &[Scenario], preemptions: usize) -> Found {
         for task in scenario.tasks() {
             for nth in 0.. {
                 let mut failing = scenario.clone();
-                failing.failure = Some(Failure { task: task.clone(), nth });
+                failing.failure = Some(Failure {
+                    task: task.clone(),
+                    nth,
+                });
                 let before = crate::scenario::failures();
                 found.add(&failing, &Strategy::Exhaustive { preemptions });
                 // The task has no so many steps in any order.
@@ -129,8 +135,9 @@ pub fn random_scenario(seed: u64) -> Scenario {
     let mut below = |bound: usize| (mix(&mut state) % bound as u64) as usize;
     let begin = STATES[below(STATES.len())];
     let count = 2 + below(4);
-    let names: Vec<&str> =
-        (0..count).map(|_| OPERATIONS[below(OPERATIONS.len())].name).collect();
+    let names: Vec<&str> = (0..count)
+        .map(|_| OPERATIONS[below(OPERATIONS.len())].name)
+        .collect();
     let mut scenario = Scenario::new(begin, &names);
     // In one of four some steps fail.
     if below(4) == 0 {
@@ -143,7 +150,10 @@ pub fn random_scenario(seed: u64) -> Scenario {
 /// Tries the scenario of a seed.
 pub fn random(seed: u64) -> Found {
     let mut found = Found::default();
-    let strategy = Strategy::Random { seed, count: OF_EACH };
+    let strategy = Strategy::Random {
+        seed,
+        count: OF_EACH,
+    };
     found.add(&random_scenario(seed), &strategy);
     for (name, _) in &mut found.wrong {
         *name = format!("seed {seed}, {name}");
@@ -184,7 +194,9 @@ pub fn random_for(first: u64, time: Duration) -> Found {
 pub fn scenarios<const N: usize>(states: &[State], operations: &[[&str; N]]) -> Vec<Scenario> {
     let of = |state: &State| {
         let state = *state;
-        operations.iter().map(move |names| Scenario::new(state, names))
+        operations
+            .iter()
+            .map(move |names| Scenario::new(state, names))
     };
     states.iter().flat_map(of).collect()
 }

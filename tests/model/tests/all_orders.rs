@@ -41,15 +41,25 @@ fn preemptions_of_failing(state: State) -> usize {
 
 /// Nothing went wrong, and it was tried at all.
 fn check(found: &Found, scenarios: usize) {
-    println!("{} scenarios, {} schedules", found.scenarios, found.schedules);
+    println!(
+        "{} scenarios, {} schedules",
+        found.scenarios, found.schedules
+    );
     assert!(found.wrong.is_empty(), "\n{}", found.complaints());
-    assert!(found.scenarios >= scenarios as u64, "only {} were tried", found.scenarios);
+    assert!(
+        found.scenarios >= scenarios as u64,
+        "only {} were tried",
+        found.scenarios
+    );
     assert!(found.schedules >= found.scenarios);
 }
 
 fn pairs(state: State) {
     let scenarios = search::scenarios(&[state], &search::pairs());
-    check(&search::exhaust(&scenarios, preemptions(state)), scenarios.len());
+    check(
+        &search::exhaust(&scenarios, preemptions(state)),
+        scenarios.len(),
+    );
 }
 
 /// Each step of each operation fails; of each of a pair, if there is time.
@@ -57,11 +67,20 @@ fn failing(state: State) {
     let (scenarios, preemptions) = match deep() {
         true => (search::pairs(), preemptions_of_failing(state)),
         // `read` has no step that fails, and is soon over.
-        false => (search::pairs().into_iter().filter(|pair| pair.contains(&"read")).collect(), 0),
+        false => (
+            search::pairs()
+                .into_iter()
+                .filter(|pair| pair.contains(&"read"))
+                .collect(),
+            0,
+        ),
     };
     let scenarios = search::scenarios(&[state], &scenarios);
     // More than the one in which the step that is to fail is not reached.
-    check(&search::fail_each_step(&scenarios, preemptions), 3 * scenarios.len());
+    check(
+        &search::fail_each_step(&scenarios, preemptions),
+        3 * scenarios.len(),
+    );
 }
 
 macro_rules! each_state {

@@ -27,10 +27,15 @@ fn search(scenario: &Scenario, failing: bool) -> Option<(String, Wrong)> {
         scenarios.extend((0..STEPS).map(|nth| {
             let task = scenario.tasks()[0].clone();
             let failure = Some(Failure { task, nth });
-            Scenario { failure, ..scenario.clone() }
+            Scenario {
+                failure,
+                ..scenario.clone()
+            }
         }));
     }
-    let mut tried = scenarios.into_iter().map(|s| (s.name(), s.explore(&strategy).wrong));
+    let mut tried = scenarios
+        .into_iter()
+        .map(|s| (s.name(), s.explore(&strategy).wrong));
     tried.find_map(|(name, wrong)| Some((name, wrong?)))
 }
 
@@ -39,7 +44,11 @@ fn found(fault: &'static str, state: State, operations: &[&str], failing: bool, 
     let scenario = Scenario::new(state, operations);
     fault::set("");
     if let Some((name, wrong)) = search(&scenario, failing) {
-        panic!("{name} without a fault: {}\n{}", wrong.what, wrong.trace.join("\n"));
+        panic!(
+            "{name} without a fault: {}\n{}",
+            wrong.what,
+            wrong.trace.join("\n")
+        );
     }
     fault::set(fault);
     let Some((name, wrong)) = search(&scenario, failing) else {

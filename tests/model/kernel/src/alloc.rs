@@ -115,7 +115,10 @@ pub struct RemoveError;
 impl<T> KVVec<T> {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { items: Vec::new(), memory: None }
+        Self {
+            items: Vec::new(),
+            memory: None,
+        }
     }
 
     /// Room for `capacity` items.
@@ -294,7 +297,10 @@ impl<T> KBox<T> {
     {
         let memory = Memory::new()?;
         let value = NonNull::from(Box::leak(init::boxed(init)?));
-        Ok(Self { value, _memory: memory })
+        Ok(Self {
+            value,
+            _memory: memory,
+        })
     }
 
     /// The pointer, which owns the value.
@@ -310,7 +316,10 @@ impl<T> KBox<T> {
     pub unsafe fn from_raw(value: *mut T) -> Self {
         memory::check(value, "KBox::from_raw()");
         let value = NonNull::new(value).expect("into_raw() returns no null pointer");
-        Self { value, _memory: Memory(()) }
+        Self {
+            value,
+            _memory: Memory(()),
+        }
     }
 }
 

@@ -9,7 +9,14 @@ macro_rules! warn_on {
         let happened: bool = $cond;
         $crate::sched::require(
             !happened,
-            concat!("WARNING: ", stringify!($cond), " at ", file!(), ":", line!()),
+            concat!(
+                "WARNING: ",
+                stringify!($cond),
+                " at ",
+                file!(),
+                ":",
+                line!()
+            ),
         );
         happened
     }};

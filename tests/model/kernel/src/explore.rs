@@ -108,7 +108,10 @@ impl State {
             return branch.choices[branch.taken];
         }
         let first = choices[0];
-        self.path.push(Branch { choices: choices.to_vec(), taken: 0 });
+        self.path.push(Branch {
+            choices: choices.to_vec(),
+            taken: 0,
+        });
         first
     }
 }
@@ -116,7 +119,8 @@ impl State {
 /// The tasks that could go on.
 fn enabled(runnable: &[&Task]) -> Vec<TaskId> {
     let all = runnable.iter().map(|task| task.id());
-    all.filter(|task| sched::is_enabled((*task).into())).collect()
+    all.filter(|task| sched::is_enabled((*task).into()))
+        .collect()
 }
 
 impl Scheduler for Explorer {
@@ -182,8 +186,8 @@ impl Scheduler for Explorer {
                 enabled[index.min(enabled.len() - 1)]
             }
             Strategy::Random { .. } => {
-                let sticky = can_go_on.is_some()
-                    && mix(&mut state.random) % (1 << state.stickiness) != 0;
+                let sticky =
+                    can_go_on.is_some() && mix(&mut state.random) % (1 << state.stickiness) != 0;
                 match sticky {
                     true => enabled[0],
                     false => enabled[mix(&mut state.random) as usize % enabled.len()],

@@ -52,9 +52,7 @@ unsafe impl<F: FnOnce(*mut T) -> Result<(), E>, T, E> PinInit<T, E> for Closure<
 /// # Safety
 ///
 /// `f` keeps the promise of [`PinInit`].
-pub unsafe fn from_closure<T, E>(
-    f: impl FnOnce(*mut T) -> Result<(), E>,
-) -> impl PinInit<T, E> {
+pub unsafe fn from_closure<T, E>(f: impl FnOnce(*mut T) -> Result<(), E>) -> impl PinInit<T, E> {
     Closure(f, PhantomData)
 }
 

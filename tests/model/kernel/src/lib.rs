@@ -17,6 +17,7 @@ pub mod alloc;
     non_snake_case,
     non_upper_case_globals,
     clippy::missing_safety_doc,
+    clippy::not_unsafe_ptr_arg_deref,
     reason = "the names are C's, and so are the contracts"
 )]
 pub mod bindings;

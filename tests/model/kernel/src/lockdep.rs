@@ -48,7 +48,10 @@ pub fn ordered(class: &str) {
         }
         let new = WITHIN.with(|within| {
             let mut within = within.borrow_mut();
-            within.entry(outer.class.clone()).or_default().insert(class.to_owned())
+            within
+                .entry(outer.class.clone())
+                .or_default()
+                .insert(class.to_owned())
         });
         if new && reaches(class, &outer.class) {
             sched::violation(format!(
@@ -74,10 +77,15 @@ pub fn released(class: &str, instance: usize) {
         return;
     }
     let found = sched::with_held(|held| {
-        let at = held.iter().rposition(|h| h.class == class && h.instance == instance)?;
+        let at = held
+            .iter()
+            .rposition(|h| h.class == class && h.instance == instance)?;
         Some(held.remove(at))
     });
-    sched::require(found.is_some(), format!("{class} is released by who does not hold it"));
+    sched::require(
+        found.is_some(),
+        format!("{class} is released by who does not hold it"),
+    );
 }
 
 /// Whether the task holds a lock whose kind begins like that.
@@ -93,7 +101,9 @@ pub fn seen() -> Vec<(String, String)> {
     WITHIN.with(|within| {
         let within = within.borrow();
         let pairs = within.iter().flat_map(|(outer, inner)| {
-            inner.iter().map(move |inner| (outer.clone(), inner.clone()))
+            inner
+                .iter()
+                .map(move |inner| (outer.clone(), inner.clone()))
         });
         pairs.collect()
     })

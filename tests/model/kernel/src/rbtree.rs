@@ -107,17 +107,26 @@ impl<K: Ord, V> RBTree<K, V> {
 
     /// The first node.
     pub fn cursor_front(&self) -> Option<Cursor<'_, K, V>> {
-        self.0.iter().next().map(|(key, (value, _))| Cursor(key, value))
+        self.0
+            .iter()
+            .next()
+            .map(|(key, (value, _))| Cursor(key, value))
     }
 
     /// The last node.
     pub fn cursor_back(&self) -> Option<Cursor<'_, K, V>> {
-        self.0.iter().next_back().map(|(key, (value, _))| Cursor(key, value))
+        self.0
+            .iter()
+            .next_back()
+            .map(|(key, (value, _))| Cursor(key, value))
     }
 
     /// The first node that is not below `key`.
     pub fn cursor_lower_bound(&self, key: &K) -> Option<Cursor<'_, K, V>> {
-        self.0.range(key..).next().map(|(key, (value, _))| Cursor(key, value))
+        self.0
+            .range(key..)
+            .next()
+            .map(|(key, (value, _))| Cursor(key, value))
     }
 }
 

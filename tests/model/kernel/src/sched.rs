@@ -123,7 +123,12 @@ pub fn current() -> TaskId {
 /// The name of the task that runs.
 pub fn name() -> String {
     let me = current();
-    with(|world| world.tasks.get(&me).map_or(String::new(), |t| t.name.clone()))
+    with(|world| {
+        world
+            .tasks
+            .get(&me)
+            .map_or(String::new(), |t| t.name.clone())
+    })
 }
 
 /// State of a part of the model, fresh in each execution. Not reentrant.
@@ -301,7 +306,11 @@ pub(crate) fn woken_by_time() {
 /// Whether the task may go on.
 pub(crate) fn is_enabled(task: TaskId) -> bool {
     let cond = with(|world| {
-        world.tasks.get(&task).and_then(|task| task.wait).map(|wait| wait.cond)
+        world
+            .tasks
+            .get(&task)
+            .and_then(|task| task.wait)
+            .map(|wait| wait.cond)
     });
     // SAFETY: A condition that is registered is valid, see `wait_until`.
     cond.is_none_or(|cond| unsafe { &*cond }())
@@ -427,7 +436,9 @@ pub fn failure_was_hit() -> bool {
 pub fn fallible_steps(name: &str) -> usize {
     with(|world| {
         let mut tasks = world.tasks.values();
-        tasks.find(|task| task.name == name).map_or(0, |task| task.fallible)
+        tasks
+            .find(|task| task.name == name)
+            .map_or(0, |task| task.fallible)
     })
 }
 

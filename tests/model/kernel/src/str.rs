@@ -48,7 +48,10 @@ impl CString {
     pub fn try_from_fmt(text: fmt::Arguments<'_>) -> Result<Self, crate::error::Error> {
         let memory = Memory::new()?;
         let text = std::ffi::CString::new(text.to_string()).map_err(|_| AllocError)?;
-        Ok(Self { text, _memory: memory })
+        Ok(Self {
+            text,
+            _memory: memory,
+        })
     }
 }
 

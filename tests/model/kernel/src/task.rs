@@ -39,10 +39,16 @@ impl CurrentTask {
         let me = sched::current();
         sched::part(|tasks: &mut Tasks| {
             if !tasks.0.iter().any(|(id, _)| *id == me) {
-                let raw = bindings::task_struct { _opaque: [me as u64, 0] };
+                let raw = bindings::task_struct {
+                    _opaque: [me as u64, 0],
+                };
                 tasks.0.push((me, Box::new(Self(Task(Opaque::new(raw))))));
             }
-            let (_, task) = tasks.0.iter().find(|(id, _)| *id == me).expect("it is there");
+            let (_, task) = tasks
+                .0
+                .iter()
+                .find(|(id, _)| *id == me)
+                .expect("it is there");
             // SAFETY: It stays where it is until the execution ends.
             unsafe { &*std::ptr::from_ref(&**task) }
         })

@@ -42,7 +42,10 @@ const LONG_MS: u64 = 10_000;
 impl<C> Instant<C> {
     /// This moment.
     pub fn now() -> Self {
-        Self { time: sched::time(), of: PhantomData }
+        Self {
+            time: sched::time(),
+            of: PhantomData,
+        }
     }
 
     /// Since that moment.

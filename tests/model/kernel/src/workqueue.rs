@@ -46,7 +46,10 @@ unsafe impl<T> Sync for DelayedWork<T> {}
 impl<T> DelayedWork<T> {
     /// Not queued.
     pub fn new(_name: &'static str) -> impl PinInit<Self> {
-        Self { pending: Cell::new(false), of: std::marker::PhantomData }
+        Self {
+            pending: Cell::new(false),
+            of: std::marker::PhantomData,
+        }
     }
 }
 

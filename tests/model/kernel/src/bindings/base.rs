@@ -50,7 +50,10 @@ struct Devices(Vec<Rc<Core>>);
 
 impl Devices {
     fn find(&self, dev: *const device) -> Option<Rc<Core>> {
-        self.0.iter().find(|core| core.dev.cast_const() == dev).cloned()
+        self.0
+            .iter()
+            .find(|core| core.dev.cast_const() == dev)
+            .cloned()
     }
 }
 
@@ -70,7 +73,9 @@ pub(crate) fn all() -> Vec<Rc<Core>> {
 
 /// The names of all devices that the driver made, registered or not.
 pub fn own_devices() -> Vec<String> {
-    let own = all().into_iter().filter(|core| core.foreign.get() == Foreign::Own);
+    let own = all()
+        .into_iter()
+        .filter(|core| core.foreign.get() == Foreign::Own);
     own.map(|core| core.name()).collect()
 }
 
@@ -85,7 +90,10 @@ impl Core {
     /// The kind of the device, as locks have it: the name without numbers.
     pub(crate) fn kind(&self) -> String {
         let name = self.name();
-        let kind: String = name.chars().take_while(|c| c.is_ascii_alphabetic()).collect();
+        let kind: String = name
+            .chars()
+            .take_while(|c| c.is_ascii_alphabetic())
+            .collect();
         kind
     }
 
@@ -99,10 +107,9 @@ impl Core {
             return;
         }
         lockdep::ordered(&self.class());
-        sched::wait_until(
-            || format!("device_lock({})", self.name()),
-            &|| !self.locked.get(),
-        );
+        sched::wait_until(|| format!("device_lock({})", self.name()), &|| {
+            !self.locked.get()
+        });
         self.locked.set(true);
         lockdep::acquired(&self.class(), self.dev as usize);
         if self.class() == DAX_LOCK {
@@ -135,13 +142,20 @@ impl Core {
     pub(crate) fn used(&self, what: &str) {
         sched::require(
             self.foreign.get() != Foreign::OutOfService,
-            format!("{what}: {} may be gone, its driver was unbound", self.name()),
+            format!(
+                "{what}: {} may be gone, its driver was unbound",
+                self.name()
+            ),
         );
     }
 
     /// The driver of a device of another module comes and goes.
     pub(crate) fn set_in_service(&self, on: bool) {
-        self.foreign.set(if on { Foreign::InService } else { Foreign::OutOfService });
+        self.foreign.set(if on {
+            Foreign::InService
+        } else {
+            Foreign::OutOfService
+        });
     }
 
     pub(crate) fn driver_data(&self) -> *mut c_void {
@@ -197,7 +211,10 @@ pub unsafe extern "C" fn dev_set_name(
     if sched::fails("dev_set_name()") {
         return ENOMEM.to_errno();
     }
-    sched::require(!core.registered.get(), "dev_set_name(): the device is registered");
+    sched::require(
+        !core.registered.get(),
+        "dev_set_name(): the device is registered",
+    );
     // SAFETY: By the contract.
     *core.name.borrow_mut() = unsafe { CStr::from_ptr(name.cast()) }.to_owned();
     0
@@ -245,7 +262,10 @@ pub unsafe extern "C" fn put_device(dev: *mut device) {
         return;
     }
     sched::require(left == 0, "put_device(): one reference too few");
-    sched::require(!core.registered.get(), "put_device(): the device is still registered");
+    sched::require(
+        !core.registered.get(),
+        "put_device(): the device is still registered",
+    );
     sched::trace(|| format!("release {}", core.name()));
     // device_release()
     core.devres.release_all();
@@ -295,7 +315,10 @@ pub unsafe extern "C" fn device_add(dev: *mut device) -> c_int {
 
 unsafe fn add(dev: *mut device) -> c_int {
     let this = core(dev, "device_add()");
-    sched::require(!this.added_once.replace(true), "device_add(): for the second time");
+    sched::require(
+        !this.added_once.replace(true),
+        "device_add(): for the second time",
+    );
     if this.name().is_empty() {
         return EINVAL.to_errno();
     }
@@ -409,7 +432,10 @@ pub unsafe extern "C" fn device_del(dev: *mut device) {
         return;
     }
     let this = core(dev, "device_del()");
-    sched::require(this.registered.get(), "device_del(): the device is not registered");
+    sched::require(
+        this.registered.get(),
+        "device_del(): the device is not registered",
+    );
     // SAFETY: The device is initialised.
     let (parent, bus) = unsafe { ((*dev).parent, (*dev).bus) };
     if bus.is_null() {
@@ -482,5 +508,9 @@ pub fn children(parent: *mut device) -> Vec<(String, *mut device)> {
         // SAFETY: The device is initialised and not released.
         core.registered.get() && unsafe { (*core.dev).parent } == parent
     };
-    all().iter().filter(|core| of(core)).map(|core| (core.name(), core.dev)).collect()
+    all()
+        .iter()
+        .filter(|core| of(core))
+        .map(|core| (core.name(), core.dev))
+        .collect()
 }

@@ -49,7 +49,10 @@ pub unsafe extern "C" fn cdev_alloc() -> *mut cdev {
         return core::ptr::null_mut();
     };
     let raw = Box::into_raw(Box::new(cdev {
-        kobj: kobject { parent: core::ptr::null_mut(), _opaque: 0 },
+        kobj: kobject {
+            parent: core::ptr::null_mut(),
+            _opaque: 0,
+        },
         owner: core::ptr::null_mut(),
         ops: core::ptr::null(),
         dev: 0,
@@ -87,7 +90,10 @@ pub unsafe extern "C" fn cdev_add(raw: *mut cdev, dev: dev_t, _count: c_uint) ->
     sched::point(|| format!("cdev_add({dev})"));
     let same = |cdevs: &mut Cdevs| {
         // SAFETY: Known cdevs are valid.
-        cdevs.0.iter().any(|k| k.added.get() && unsafe { (*k.raw).dev } == dev)
+        cdevs
+            .0
+            .iter()
+            .any(|k| k.added.get() && unsafe { (*k.raw).dev } == dev)
     };
     sched::require(!sched::part(same), "cdev_add(): the number is taken");
     this.added.set(true);
@@ -246,7 +252,8 @@ impl OpenFile {
                 let find = |cdevs: &mut Cdevs| {
                     // SAFETY: Known cdevs are valid.
                     let mut all = cdevs.0.iter();
-                    all.find(|k| k.added.get() && unsafe { (*k.raw).dev } == devt).cloned()
+                    all.find(|k| k.added.get() && unsafe { (*k.raw).dev } == devt)
+                        .cloned()
                 };
                 sched::part(find).ok_or(ENXIO)?
             }
@@ -304,7 +311,9 @@ impl Drop for Struct {
         sched::point(|| "close a file".to_owned());
         // SAFETY: The file is open; operations are static.
         let cdev = unsafe {
-            let release = (*(*self.file).f_op).release.expect("the driver has a release");
+            let release = (*(*self.file).f_op)
+                .release
+                .expect("the driver has a release");
             release(self.node.inode, self.file);
             (*self.node.inode).i_cdev
         };

@@ -56,7 +56,10 @@ impl Parent {
         let this = core(dev, "a parent");
         this.set_in_service(false);
         this.registered.set(true);
-        Self { dev, bound: Cell::new(false) }
+        Self {
+            dev,
+            bound: Cell::new(false),
+        }
     }
 
     /// Its driver is bound: `probe` makes the region. Whether that worked.
@@ -168,7 +171,9 @@ pub fn keep_memory_online(on: bool) {
 pub fn take_memory_offline() {
     for (start, last) in system_ram() {
         let used = sched::part(|all: &mut Kmems| {
-            all.0.iter().any(|kmem| kmem.ranges.contains(&(start, last)))
+            all.0
+                .iter()
+                .any(|kmem| kmem.ranges.contains(&(start, last)))
         });
         if !used {
             set_system_ram(start, last, false);
@@ -188,7 +193,10 @@ unsafe fn seen(dev_dax: *const dev_dax) -> Seen {
             let range = first.add(i);
             ((*range).pgoff, (*range).range.start, (*range).range.end)
         });
-        Seen { align: (*dev_dax).align, ranges: ranges.collect() }
+        Seen {
+            align: (*dev_dax).align,
+            ranges: ranges.collect(),
+        }
     }
 }
 
@@ -217,7 +225,11 @@ unsafe extern "C" fn kmem_probe(dev_dax: *mut dev_dax) -> c_int {
         require_unused(*start, *last, "kmem");
         set_system_ram(*start, *last, true);
     }
-    let kmem = Kmem { dev_dax, ranges, seen: Rc::new(seen) };
+    let kmem = Kmem {
+        dev_dax,
+        ranges,
+        seen: Rc::new(seen),
+    };
     sched::part(|all: &mut Kmems| all.0.push(kmem));
     0
 }
@@ -233,7 +245,10 @@ unsafe extern "C" fn kmem_remove(dev_dax: *mut dev_dax) {
     let now = unsafe { seen(dev_dax) };
     sched::require(
         now == *kmem.seen,
-        format!("the ranges of a bound device changed: {:?}, {now:?}", kmem.seen),
+        format!(
+            "the ranges of a bound device changed: {:?}, {now:?}",
+            kmem.seen
+        ),
     );
     if sched::part(|sticky: &mut Sticky| sticky.0) {
         sched::trace(|| "kmem leaves memory online".to_owned());
@@ -317,11 +332,16 @@ unsafe fn fsdev_pgmap(dev_dax: *mut dev_dax, seen: &Seen) -> Result<*mut dev_pag
         (*pgmap).nr_range = seen.ranges.len() as c_int;
         let first = (&raw mut (*pgmap).__bindgen_anon_1).cast::<range>();
         for (index, (_, start, end)) in seen.ranges.iter().enumerate() {
-            first.add(index).write(range { start: *start, end: *end });
+            first.add(index).write(range {
+                start: *start,
+                end: *end,
+            });
         }
     }
     // SAFETY: It is ours, and goes last.
-    core.devres.add(Some(memory), move || unsafe { memory::free(pgmap.cast(), layout) });
+    core.devres.add(Some(memory), move || unsafe {
+        memory::free(pgmap.cast(), layout)
+    });
     Ok(pgmap)
 }
 

@@ -20,13 +20,18 @@ enum Resource {
     /// The start of a group that was not closed.
     Group(usize),
     /// What to do at the end.
-    Action(Box<dyn FnOnce()>, #[allow(dead_code, reason = "freed with it")] Option<Memory>),
+    Action(
+        Box<dyn FnOnce()>,
+        #[allow(dead_code, reason = "freed with it")] Option<Memory>,
+    ),
 }
 
 impl Devres {
     /// Adds something to be done at the end.
     pub(crate) fn add(&self, memory: Option<Memory>, action: impl FnOnce() + 'static) {
-        self.list.borrow_mut().push(Resource::Action(Box::new(action), memory));
+        self.list
+            .borrow_mut()
+            .push(Resource::Action(Box::new(action), memory));
     }
 
     /// Whether there is none.
@@ -81,7 +86,9 @@ pub unsafe extern "C" fn devres_release_group(dev: *mut device, id: *mut c_void)
     }
     let core = core(dev, "devres_release_group()");
     let mut list = core.devres.list.borrow_mut();
-    let at = list.iter().position(|r| matches!(r, Resource::Group(group) if *group == id as usize));
+    let at = list
+        .iter()
+        .position(|r| matches!(r, Resource::Group(group) if *group == id as usize));
     let Some(at) = at else {
         sched::violation("devres_release_group(): there is no such group");
     };

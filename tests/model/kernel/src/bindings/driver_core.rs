@@ -13,7 +13,6 @@ use crate::ffi::{c_char, c_int};
 use crate::sched;
 
 /// A bus that is registered.
-
 struct Bus {
     registered: Cell<bool>,
     kind: Cell<*const bus_type>,
@@ -84,9 +83,18 @@ pub unsafe extern "C" fn bus_unregister(_: *const bus_type) {
         return;
     }
     let bus = bus();
-    sched::require(bus.registered.get(), "bus_unregister(): it is not registered");
-    sched::require(bus.devices.borrow().is_empty(), "bus_unregister(): there are devices");
-    sched::require(bus.drivers.borrow().is_empty(), "bus_unregister(): there are drivers");
+    sched::require(
+        bus.registered.get(),
+        "bus_unregister(): it is not registered",
+    );
+    sched::require(
+        bus.devices.borrow().is_empty(),
+        "bus_unregister(): there are devices",
+    );
+    sched::require(
+        bus.drivers.borrow().is_empty(),
+        "bus_unregister(): there are drivers",
+    );
     bus.registered.set(false);
 }
 
@@ -150,7 +158,10 @@ fn for_each_driver(bus: &Bus, mut f: impl FnMut(&Driver) -> bool) {
     loop {
         let next = {
             let drivers = bus.drivers.borrow();
-            drivers.iter().find(|driver| !done.contains(&driver.raw)).cloned()
+            drivers
+                .iter()
+                .find(|driver| !done.contains(&driver.raw))
+                .cloned()
         };
         let Some(driver) = next else {
             return;
@@ -297,7 +308,9 @@ pub unsafe extern "C" fn driver_register(raw: *mut device_driver) -> c_int {
         return ENOMEM.to_errno();
     }
     // SAFETY: By the contract.
-    let name = unsafe { CStr::from_ptr((*raw).name.cast()) }.to_string_lossy().into_owned();
+    let name = unsafe { CStr::from_ptr((*raw).name.cast()) }
+        .to_string_lossy()
+        .into_owned();
     let driver = Rc::new(Driver {
         raw,
         name,
@@ -324,7 +337,12 @@ pub unsafe extern "C" fn driver_unregister(raw: *mut device_driver) {
         return;
     }
     let bus = bus();
-    let found = bus.drivers.borrow().iter().find(|driver| driver.raw == raw).cloned();
+    let found = bus
+        .drivers
+        .borrow()
+        .iter()
+        .find(|driver| driver.raw == raw)
+        .cloned();
     let Some(driver) = found else {
         sched::violation("driver_unregister(): it is not registered");
     };
@@ -362,7 +380,10 @@ pub unsafe extern "C" fn driver_attach(raw: *const device_driver) -> c_int {
     let bus = bus();
     let found = {
         let drivers = bus.drivers.borrow();
-        drivers.iter().find(|driver| driver.raw.cast_const() == raw).cloned()
+        drivers
+            .iter()
+            .find(|driver| driver.raw.cast_const() == raw)
+            .cloned()
     };
     match found {
         // SAFETY: It is registered.
@@ -402,7 +423,11 @@ unsafe fn attach(bus: &Bus, driver: &Rc<Driver>) {
 fn driver_named(name: &str) -> Result<Rc<Driver>> {
     let bus = bus();
     let drivers = bus.drivers.borrow();
-    drivers.iter().find(|driver| driver.name == name).cloned().ok_or(crate::error::code::ENOENT)
+    drivers
+        .iter()
+        .find(|driver| driver.name == name)
+        .cloned()
+        .ok_or(crate::error::code::ENOENT)
 }
 
 /// A reference of a device.
@@ -426,7 +451,9 @@ impl Drop for DeviceRef {
 pub fn find_device(name: &str) -> Option<DeviceRef> {
     let bus = bus();
     let devices = bus.devices.borrow();
-    let found = devices.iter().find(|dev| core(**dev, "bus_find_device()").name() == name);
+    let found = devices
+        .iter()
+        .find(|dev| core(**dev, "bus_find_device()").name() == name);
     let found = found.copied()?;
     drop(devices);
     // SAFETY: A device on the bus lives.
@@ -437,7 +464,10 @@ pub fn find_device(name: &str) -> Option<DeviceRef> {
 pub fn devices_on_bus() -> Vec<String> {
     let bus = bus();
     let devices = bus.devices.borrow();
-    devices.iter().map(|dev| core(*dev, "a device of the bus").name()).collect()
+    devices
+        .iter()
+        .map(|dev| core(*dev, "a device of the bus").name())
+        .collect()
 }
 
 /// The name of the driver that a device has.
@@ -446,7 +476,10 @@ pub fn driver_of(name: &str) -> Option<String> {
     let raw = core(dev.raw(), "driver_of").driver();
     let bus = bus();
     let drivers = bus.drivers.borrow();
-    drivers.iter().find(|driver| driver.raw == raw).map(|driver| driver.name.clone())
+    drivers
+        .iter()
+        .find(|driver| driver.raw == raw)
+        .map(|driver| driver.name.clone())
 }
 
 /// `write(2)` to `bind` of a driver: `bind_store()`.

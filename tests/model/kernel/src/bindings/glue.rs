@@ -147,7 +147,12 @@ pub unsafe extern "C" fn dax_glue_dbg_range(
     let core = core(dev, "dev_dbg()");
     core.used("dev_dbg()");
     let what = ["alloc", "extend", "shrink", "delete"][what as usize];
-    sched::trace(|| format!("{}: {what} range[{index}]: {start:#x}:{last:#x}", core.name()));
+    sched::trace(|| {
+        format!(
+            "{}: {what} range[{index}]: {start:#x}:{last:#x}",
+            core.name()
+        )
+    });
 }
 
 /// A message for dynamic debug.
@@ -229,10 +234,9 @@ pub unsafe extern "C" fn dax_glue_cond_resched() {}
 ///
 /// As in C.
 pub unsafe extern "C" fn dax_glue_synchronize_tasks() {
-    sched::wait_until(
-        || "synchronize_rcu_tasks()".to_owned(),
-        &|| crate::workqueue::running() == 0,
-    );
+    sched::wait_until(|| "synchronize_rcu_tasks()".to_owned(), &|| {
+        crate::workqueue::running() == 0
+    });
 }
 
 /// `-ERESTARTNOINTR`: the system call begins again, see [`write_attribute`].

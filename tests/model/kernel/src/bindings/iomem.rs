@@ -43,7 +43,9 @@ struct Iomem(Vec<Claim>);
 struct SystemRam(Vec<(u64, u64)>);
 
 fn conflict(claims: &[Claim], start: u64, last: u64) -> bool {
-    claims.iter().any(|claim| claim.start <= last && start <= claim.last)
+    claims
+        .iter()
+        .any(|claim| claim.start <= last && start <= claim.last)
 }
 
 /// `request_resource()` in the tree of regions.
@@ -58,7 +60,12 @@ pub unsafe extern "C" fn request_resource(_root: *mut resource, new: *mut resour
         if conflict(&regions.0, start, last) {
             return EBUSY.to_errno();
         }
-        regions.0.push(Claim { start, last, name, raw: new });
+        regions.0.push(Claim {
+            start,
+            last,
+            name,
+            raw: new,
+        });
         0
     })
 }
@@ -86,7 +93,12 @@ pub(crate) fn claim(start: u64, last: u64, name: *const c_char) -> bool {
     sched::part(|iomem: &mut Iomem| {
         let free = !conflict(&iomem.0, start, last);
         if free {
-            iomem.0.push(Claim { start, last, name, raw: core::ptr::null() });
+            iomem.0.push(Claim {
+                start,
+                last,
+                name,
+                raw: core::ptr::null(),
+            });
         }
         free
     })
@@ -98,7 +110,10 @@ pub(crate) fn unclaim(start: u64, last: u64) {
         return;
     }
     let found = sched::part(|iomem: &mut Iomem| {
-        let at = iomem.0.iter().position(|claim| (claim.start, claim.last) == (start, last))?;
+        let at = iomem
+            .0
+            .iter()
+            .position(|claim| (claim.start, claim.last) == (start, last))?;
         Some(iomem.0.remove(at))
     });
     match found {
@@ -115,7 +130,10 @@ pub(crate) fn unclaim(start: u64, last: u64) {
 /// Whether all of that memory is claimed by one.
 pub(crate) fn is_claimed(start: u64, last: u64) -> bool {
     sched::part(|iomem: &mut Iomem| {
-        iomem.0.iter().any(|claim| claim.start <= start && last <= claim.last)
+        iomem
+            .0
+            .iter()
+            .any(|claim| claim.start <= start && last <= claim.last)
     })
 }
 
@@ -222,7 +240,9 @@ pub unsafe extern "C" fn ida_alloc_range(ida: *mut ida, _min: u32, _max: u32, _:
     sched::point(|| "ida_alloc_range()".to_owned());
     sched::part(|idas: &mut Idas| {
         let ids = idas.ids(ida);
-        let id = (0..).find(|id| !ids.contains(id)).expect("there are more numbers than ids");
+        let id = (0..)
+            .find(|id| !ids.contains(id))
+            .expect("there are more numbers than ids");
         ids.push(id);
         id
     })
@@ -244,7 +264,10 @@ pub unsafe extern "C" fn ida_free(ida: *mut ida, id: u32) {
         let at = ids.iter().position(|other| *other == id as c_int)?;
         Some(ids.remove(at))
     });
-    sched::require(found.is_some(), format!("ida_free(): {id} is not allocated"));
+    sched::require(
+        found.is_some(),
+        format!("ida_free(): {id} is not allocated"),
+    );
 }
 
 /// `ida_destroy()`. The driver gave all ids back before.
@@ -261,6 +284,8 @@ pub unsafe extern "C" fn ida_destroy(ida: *mut ida) {
         idas.0.retain(|(key, _)| *key != ida as usize);
         left
     });
-    sched::require(left.is_empty(), format!("ida_destroy(): ids {left:?} were not given back"));
+    sched::require(
+        left.is_empty(),
+        format!("ida_destroy(): ids {left:?} were not given back"),
+    );
 }
-

@@ -59,7 +59,11 @@ fn bytes(pfn: c_ulong, order: c_uint) -> (u64, u64) {
 impl Mm {
     /// What refers to a page of the range, if anything does.
     fn user(&self, range: (u64, u64)) -> Option<&'static str> {
-        if self.pins.iter().any(|(_, pfn, order)| overlaps(bytes(*pfn, *order), range)) {
+        if self
+            .pins
+            .iter()
+            .any(|(_, pfn, order)| overlaps(bytes(*pfn, *order), range))
+        {
             return Some("pinned");
         }
         let mapped = |entry: &Entry| overlaps(bytes(entry.pfn, entry.order), range);
@@ -82,7 +86,9 @@ pub(crate) fn require_unused(start: u64, last: u64, what: &str) {
         return;
     }
     if let Some(how) = mm(|mm| mm.user((start, last))) {
-        sched::violation(format!("{what}: a page of {start:#x}-{last:#x} is still {how}"));
+        sched::violation(format!(
+            "{what}: a page of {start:#x}-{last:#x} is still {how}"
+        ));
     }
 }
 
@@ -101,7 +107,9 @@ pub unsafe extern "C" fn dax_glue_memremap_pages(
     let ranges: Vec<(u64, u64)> = unsafe {
         let count = (*pgmap).nr_range as usize;
         let first = (&raw const (*pgmap).__bindgen_anon_1).cast::<range>();
-        (0..count).map(|i| ((*first.add(i)).start, (*first.add(i)).end)).collect()
+        (0..count)
+            .map(|i| ((*first.add(i)).start, (*first.add(i)).end))
+            .collect()
     };
     sched::require(!ranges.is_empty(), "devm_memremap_pages(): no ranges");
     let Ok(memory) = Memory::new() else {
@@ -122,8 +130,15 @@ pub unsafe extern "C" fn dax_glue_memremap_pages(
         });
         sched::require(!twice, "devm_memremap_pages(): there are struct pages");
     }
-    mm(|mm| mm.maps.push(Map { pgmap, ranges, seen: Vec::new() }));
-    core.devres.add(Some(memory), move || take_pages_away(pgmap));
+    mm(|mm| {
+        mm.maps.push(Map {
+            pgmap,
+            ranges,
+            seen: Vec::new(),
+        })
+    });
+    core.devres
+        .add(Some(memory), move || take_pages_away(pgmap));
     core::ptr::NonNull::dangling().as_ptr()
 }
 
@@ -228,10 +243,11 @@ pub unsafe extern "C" fn dax_glue_insert_pfn(
     memory::check(mapping, "the address space of a mapping");
     let range = bytes(pfn, order);
     let first = mm(|mm| {
-        let map = mm
-            .maps
-            .iter_mut()
-            .find(|map| map.ranges.iter().any(|(s, l)| *s <= range.0 && range.1 <= *l))?;
+        let map = mm.maps.iter_mut().find(|map| {
+            map.ranges
+                .iter()
+                .any(|(s, l)| *s <= range.0 && range.1 <= *l)
+        })?;
         let first = !map.seen.contains(&pfn);
         if first {
             map.seen.push(pfn);
@@ -247,9 +263,19 @@ pub unsafe extern "C" fn dax_glue_insert_pfn(
         // SAFETY: By the contract there is a bit for each chunk.
         unsafe { *touched.add(chunk / 64) |= 1 << (chunk % 64) };
     }
-    let entry = Entry { area: area as usize, pgoff, mapping, pfn, order };
+    let entry = Entry {
+        area: area as usize,
+        pgoff,
+        mapping,
+        pfn,
+        order,
+    };
     mm(|mm| {
-        if !mm.entries.iter().any(|other| (other.area, other.pgoff) == (entry.area, pgoff)) {
+        if !mm
+            .entries
+            .iter()
+            .any(|other| (other.area, other.pgoff) == (entry.area, pgoff))
+        {
             mm.entries.push(entry);
         }
     });
@@ -325,7 +351,10 @@ impl OpenFile {
             vm_ops: desc.vm_ops,
         }));
         mm(|mm| mm.areas += 1);
-        Ok(Area { raw, _file: self.clone() })
+        Ok(Area {
+            raw,
+            _file: self.clone(),
+        })
     }
 }
 
@@ -450,9 +479,14 @@ pub(crate) unsafe fn require_unmapped(dev: *mut device) {
     // SAFETY: By the contract.
     for range in unsafe { ranges_of(dev) } {
         let mapped = mm(|mm| {
-            mm.entries.iter().any(|entry| overlaps(bytes(entry.pfn, entry.order), range))
+            mm.entries
+                .iter()
+                .any(|entry| overlaps(bytes(entry.pfn, entry.order), range))
         });
-        sched::require(!mapped, "a device was unbound, and a page of it is still mapped");
+        sched::require(
+            !mapped,
+            "a device was unbound, and a page of it is still mapped",
+        );
     }
 }
 
@@ -464,7 +498,9 @@ pub fn is_held(dev: *mut device) -> bool {
     let ram = system_ram();
     mm(|mm| {
         let mapped = |range: &(u64, u64)| {
-            mm.maps.iter().any(|map| map.ranges.iter().any(|other| overlaps(*other, *range)))
+            mm.maps
+                .iter()
+                .any(|map| map.ranges.iter().any(|other| overlaps(*other, *range)))
         };
         let online = |range: &(u64, u64)| ram.iter().any(|other| overlaps(*other, *range));
         ranges.iter().any(|range| mapped(range) || online(range))

@@ -51,8 +51,12 @@ pub unsafe extern "C" fn alloc_dax(_private: *mut c_void, _ops: *const c_void) -
     };
     let taken: Vec<u32> =
         sched::part(|all: &mut DaxDevices| all.0.iter().map(|known| known.minor).collect());
-    let minor = (1..).find(|minor| !taken.contains(minor)).expect("there are more numbers");
-    let mapping = Box::into_raw(Box::new(address_space { a_ops: core::ptr::null() }));
+    let minor = (1..)
+        .find(|minor| !taken.contains(minor))
+        .expect("there are more numbers");
+    let mapping = Box::into_raw(Box::new(address_space {
+        a_ops: core::ptr::null(),
+    }));
     let inode = Box::into_raw(Box::new(inode {
         i_mapping: mapping,
         i_rdev: minor,
@@ -81,7 +85,10 @@ pub unsafe extern "C" fn put_dax(raw: *mut dax_device) {
         return;
     }
     let this = known(raw, "put_dax()");
-    sched::require(!this.alive.get(), "put_dax(): kill_dax() must be called before final iput()");
+    sched::require(
+        !this.alive.get(),
+        "put_dax(): kill_dax() must be called before final iput()",
+    );
     sched::require(
         !is_anything_mapped(this.mapping),
         "put_dax(): pages are mapped of an address space that goes",
@@ -89,7 +96,10 @@ pub unsafe extern "C" fn put_dax(raw: *mut dax_device) {
     sched::part(|all: &mut DaxDevices| all.0.retain(|known| known.raw != raw));
     // SAFETY: They came from `Box::into_raw`, and nobody knows them any more.
     unsafe {
-        memory::free(this.mapping.cast(), std::alloc::Layout::new::<address_space>());
+        memory::free(
+            this.mapping.cast(),
+            std::alloc::Layout::new::<address_space>(),
+        );
         memory::free(this.inode.cast(), std::alloc::Layout::new::<inode>());
         memory::free(raw.cast(), std::alloc::Layout::new::<dax_device>());
     }
@@ -111,7 +121,10 @@ pub unsafe extern "C" fn dax_inode(raw: *mut dax_device) -> *mut inode {
 /// As in C.
 pub unsafe extern "C" fn run_dax(raw: *mut dax_device) {
     let this = known(raw, "run_dax()");
-    sched::require(!this.alive.replace(true), "run_dax(): it is alive, and somebody else's");
+    sched::require(
+        !this.alive.replace(true),
+        "run_dax(): it is alive, and somebody else's",
+    );
 }
 
 /// `kill_dax()`: waits for those who may have seen it alive.
@@ -127,14 +140,11 @@ pub unsafe extern "C" fn kill_dax(raw: *mut dax_device) {
     this.alive.set(false);
     let before = sched::part(|readers: &mut Readers| readers.open.clone());
     if !before.is_empty() {
-        sched::wait_until(
-            || "an SRCU grace period".to_owned(),
-            &|| {
-                sched::part(|readers: &mut Readers| {
-                    !readers.open.iter().any(|reader| before.contains(reader))
-                })
-            },
-        );
+        sched::wait_until(|| "an SRCU grace period".to_owned(), &|| {
+            sched::part(|readers: &mut Readers| {
+                !readers.open.iter().any(|reader| before.contains(reader))
+            })
+        });
     }
 }
 

@@ -68,7 +68,8 @@ impl Files {
                 return Err(ENOMEM);
             }
             // SAFETY: Groups are static.
-            let (folder, visible) = unsafe { ((*group).name, (*group).__bindgen_anon_1.is_visible) };
+            let (folder, visible) =
+                unsafe { ((*group).name, (*group).__bindgen_anon_1.is_visible) };
             for (index, attr) in list.into_iter().enumerate() {
                 // SAFETY: Attributes are static.
                 let mut mode = unsafe { (*attr).mode };
@@ -104,7 +105,13 @@ impl Files {
         for name in ["bind", "unbind"] {
             // DRIVER_ATTR_IGNORE_LOCKDEP
             let class = String::new();
-            new.push(File::new(name.to_owned(), class, core::ptr::null(), 0, 0o200));
+            new.push(File::new(
+                name.to_owned(),
+                class,
+                core::ptr::null(),
+                0,
+                0o200,
+            ));
         }
         self.0.borrow_mut().extend(new);
     }
@@ -118,8 +125,9 @@ impl Files {
     /// Removes the files of `groups`, and waits for those who use them.
     fn remove(&self, groups: usize) {
         let mut files = self.0.borrow_mut();
-        let (going, staying) =
-            std::mem::take(&mut *files).into_iter().partition(|file| file.groups == groups);
+        let (going, staying) = std::mem::take(&mut *files)
+            .into_iter()
+            .partition(|file| file.groups == groups);
         *files = staying;
         drop(files);
         Self::drain(going);
@@ -134,17 +142,21 @@ impl Files {
         }
         for file in files {
             if file.active.get() > 0 {
-                sched::wait_until(
-                    || format!("the users of {}", file.name),
-                    &|| file.active.get() == 0,
-                );
+                sched::wait_until(|| format!("the users of {}", file.name), &|| {
+                    file.active.get() == 0
+                });
             }
         }
     }
 
     /// Opens a file and begins to use it.
     pub(crate) fn open(&self, name: &str) -> Result<Active> {
-        let found = self.0.borrow().iter().find(|file| file.name == name).cloned();
+        let found = self
+            .0
+            .borrow()
+            .iter()
+            .find(|file| file.name == name)
+            .cloned();
         let file = found.ok_or(ENOENT)?;
         if file.gone.get() {
             return Err(ENODEV);
@@ -160,7 +172,11 @@ impl Files {
 
 unsafe fn name_of(folder: *const crate::ffi::c_char, name: *const crate::ffi::c_char) -> String {
     // SAFETY: By the contract of the caller.
-    let text = |name: *const crate::ffi::c_char| unsafe { CStr::from_ptr(name.cast()) }.to_string_lossy().into_owned();
+    let text = |name: *const crate::ffi::c_char| {
+        unsafe { CStr::from_ptr(name.cast()) }
+            .to_string_lossy()
+            .into_owned()
+    };
     match folder.is_null() {
         true => text(name),
         false => format!("{}/{}", text(folder), text(name)),
@@ -275,7 +291,10 @@ pub fn read_attribute(dev: *mut device, name: &str) -> Result<String> {
         return Err(Error::from_errno(result as i32));
     }
     page.truncate(result as usize);
-    Ok(String::from_utf8(page).expect("sysfs shows text").trim_end().to_owned())
+    Ok(String::from_utf8(page)
+        .expect("sysfs shows text")
+        .trim_end()
+        .to_owned())
 }
 
 /// `sysfs_create_groups()`.

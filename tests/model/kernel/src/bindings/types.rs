@@ -83,7 +83,8 @@ pub struct attribute {
 
 #[repr(C)]
 pub union device_attribute_show {
-    pub show: Option<unsafe extern "C" fn(*mut device, *mut device_attribute, *mut c_char) -> isize>,
+    pub show:
+        Option<unsafe extern "C" fn(*mut device, *mut device_attribute, *mut c_char) -> isize>,
     pub show_const:
         Option<unsafe extern "C" fn(*mut device, *const device_attribute, *mut c_char) -> isize>,
 }
@@ -272,9 +273,8 @@ pub struct file_operations {
     pub open: Option<unsafe extern "C" fn(*mut inode, *mut file) -> c_int>,
     pub release: Option<unsafe extern "C" fn(*mut inode, *mut file) -> c_int>,
     pub mmap_prepare: Option<unsafe extern "C" fn(*mut vm_area_desc) -> c_int>,
-    pub get_unmapped_area: Option<
-        unsafe extern "C" fn(*mut file, c_ulong, c_ulong, c_ulong, c_ulong) -> c_ulong,
-    >,
+    pub get_unmapped_area:
+        Option<unsafe extern "C" fn(*mut file, c_ulong, c_ulong, c_ulong, c_ulong) -> c_ulong>,
     pub fop_flags: u32,
 }
 

@@ -27,7 +27,11 @@ unsafe impl Sync for CondVar {}
 impl CondVar {
     /// Nobody waits.
     pub fn new(name: &'static str) -> impl PinInit<Self> {
-        Self { name, last: Cell::new(0), woken: Cell::new(0) }
+        Self {
+            name,
+            last: Cell::new(0),
+            woken: Cell::new(0),
+        }
     }
 
     /// Waits, uninterruptibly, until somebody notifies.
@@ -44,10 +48,9 @@ impl CondVar {
         self.last.set(ticket);
         guard.raw.unlock();
         lockdep::ordered(guard.raw.name());
-        sched::wait_until(
-            || format!("wait for {}", self.name),
-            &|| self.woken.get() >= ticket && !guard.raw.is_held(),
-        );
+        sched::wait_until(|| format!("wait for {}", self.name), &|| {
+            self.woken.get() >= ticket && !guard.raw.is_held()
+        });
         memory::check(self, "a condition was waited for");
         guard.raw.take();
     }

@@ -53,7 +53,10 @@ impl<T: 'static> Global<T> {
         });
         // SAFETY: The lock lives as long as the guard, which is dropped first.
         let forever: &'static Mutex<T> = unsafe { &*Rc::as_ptr(&lock) };
-        GlobalGuard { guard: Some(forever.lock()), _lock: lock }
+        GlobalGuard {
+            guard: Some(forever.lock()),
+            _lock: lock,
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 //! Locks, shared values, and waiting.
 
+mod arc;
 pub mod aref;
 pub mod atomic;
-mod arc;
 mod condvar;
 mod global;
 pub mod lock;

@@ -20,7 +20,10 @@ pub struct Raw {
 
 impl Raw {
     pub(crate) const fn new(name: &'static str) -> Self {
-        Self { name, held: Cell::new(false) }
+        Self {
+            name,
+            held: Cell::new(false),
+        }
     }
 
     fn instance(&self) -> usize {
@@ -97,13 +100,20 @@ impl<T> Mutex<T> {
 
     /// A mutex.
     pub(crate) fn with(data: T, name: &'static str) -> Self {
-        Self { raw: Raw::new(name), data: UnsafeCell::new(data) }
+        Self {
+            raw: Raw::new(name),
+            data: UnsafeCell::new(data),
+        }
     }
 
     /// Takes the lock. May sleep.
     pub fn lock(&self) -> Guard<'_, T, MutexBackend> {
         self.raw.lock();
-        Guard { raw: &self.raw, data: self.data.get(), of: PhantomData }
+        Guard {
+            raw: &self.raw,
+            data: self.data.get(),
+            of: PhantomData,
+        }
     }
 }
 
