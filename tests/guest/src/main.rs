@@ -38,6 +38,7 @@ mod leaks;
 mod memory;
 mod mmap;
 mod ndctl;
+mod node;
 mod pagemap;
 mod pattern;
 mod picture;

@@ -6,8 +6,10 @@ use crate::device::{mapping_text, Device, Driver};
 use crate::inject::{injector, Operation};
 use crate::iomem;
 use crate::ktap::{check, Outcome, Test};
-use crate::mmap::Map;
+use crate::mmap::{self, Map};
+use crate::node::Node;
 use crate::region::Region;
+use crate::sysfs::Error;
 use crate::test;
 use crate::units::{PAGE, UNIT};
 
@@ -39,7 +41,12 @@ fn used(device: &Device) -> Outcome {
     let mut spans = device.spans()?;
     spans.sort();
     check("reserved", iomem::named(device.name())?, spans)?;
-    let map = Map::whole(device)?;
+    // That of /dev may remember the binding before, until the kernel has let go of that: a debug
+    // kernel takes seconds.
+    let node = Node::of(device)?;
+    let failed = |errno| Error::new(format!("map {}", device.name()), errno);
+    let file = mmap::open(node.path()).map_err(failed)?;
+    let map = Map::shared(&file, device.size()?, 0).map_err(failed)?;
     for range in device.ranges()? {
         let start = range.page_offset * PAGE;
         for word in [start, start + range.span.len() - 8] {
@@ -49,7 +56,7 @@ fn used(device: &Device) -> Outcome {
         let frame = map.frames(start, 1)?[0];
         check("frame", frame, Some(range.span.start / PAGE))?;
     }
-    drop(map);
+    drop((map, file));
     Ok(device.unbind()?)
 }
 

@@ -7,15 +7,15 @@ use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
+use crate::node::Node;
 use crate::pipe::Pipe;
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
 use crate::trap::Signal;
 use crate::units::UNIT;
-use std::ffi::CString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// The tests of this file.
@@ -199,39 +199,10 @@ fn old_mapping_outlives_its_device(region: &Region) -> Outcome {
     check("old mapping still", old.load(0), Err(Signal::BUS))
 }
 
-/// A second inode for a device, outside devtmpfs; removed when dropped.
-struct Node(PathBuf);
-
-impl Node {
-    /// `mknod(2)`.
-    fn of(device: &Device) -> Result<Node, Failure> {
-        let path = std::env::temp_dir().join(format!("dax-guest-{}", device.name()));
-        let dev = device.dev()?;
-        let (major, minor) = dev.split_once(':').unwrap_or_default();
-        let number = libc::makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
-        let _ = fs::remove_file(&path);
-        let name = CString::new(path.to_string_lossy().as_bytes()).expect("no NUL in a path");
-        // SAFETY: `name` is a NUL-terminated string that lives across the call.
-        let rc = unsafe { libc::mknod(name.as_ptr(), libc::S_IFCHR | 0o600, number) };
-        check(
-            "mknod",
-            if rc == 0 { Ok(()) } else { Err(Errno::last()) },
-            Ok(()),
-        )?;
-        Ok(Node(path))
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 fn second_node_works_like_the_first(region: &Region) -> Outcome {
     let device = bound(region)?;
     let node = Node::of(&device)?;
-    let file = mmap::open(&node.0).map_err(|e| Failure::Fail(format!("open: {e}")))?;
+    let file = mmap::open(node.path()).map_err(|e| Failure::Fail(format!("open: {e}")))?;
     let (one, two) = (map(&file, UNIT, 0)?, Map::whole(&device)?);
     check("store", one.store(0, 31), Ok(()))?;
     check("load", two.load(0), Ok(31))?;
@@ -243,26 +214,26 @@ fn second_node_works_like_the_first(region: &Region) -> Outcome {
 fn second_node_outlives_its_device(region: &Region) -> Outcome {
     let device = bound(region)?;
     let node = Node::of(&device)?;
-    check_open(&node.0, Ok(()))?;
+    check_open(node.path(), Ok(()))?;
     region.destroy(&device)?;
     // Visit every inode in memory: drop caches, write back.
     sysfs::write(Path::new("/proc/sys/vm/drop_caches"), "3")?;
     // SAFETY: No arguments, no effect on this process.
     unsafe { libc::sync() };
-    check_open(&node.0, Err(Errno::ENXIO))?;
+    check_open(node.path(), Err(Errno::ENXIO))?;
     // A new device makes the node work again if it gets the same number.
     let next = bound(region)?;
     let works = next.dev()? == device_number(&node)?;
-    check_open(&node.0, if works { Ok(()) } else { Err(Errno::ENXIO) })?;
+    check_open(node.path(), if works { Ok(()) } else { Err(Errno::ENXIO) })?;
     region.destroy(&next)?;
     sysfs::write(Path::new("/proc/sys/vm/drop_caches"), "3")?;
-    check_open(&node.0, Err(Errno::ENXIO))
+    check_open(node.path(), Err(Errno::ENXIO))
 }
 
 /// The number of a node, in the form of `dev`.
 fn device_number(node: &Node) -> Result<String, Failure> {
     use std::os::unix::fs::MetadataExt;
-    let meta = fs::metadata(&node.0).map_err(|e| Failure::Fail(format!("stat: {e}")))?;
+    let meta = fs::metadata(node.path()).map_err(|e| Failure::Fail(format!("stat: {e}")))?;
     let rdev = meta.rdev();
     Ok(format!("{}:{}", libc::major(rdev), libc::minor(rdev)))
 }
