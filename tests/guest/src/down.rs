@@ -22,8 +22,9 @@ use std::path::Path;
 /// The next kernel, as the host puts it into the guest.
 const KERNEL: &str = "/bzImage";
 /// Its command line. It has no memory to divide, and starts this program, which says that it runs.
+/// Every word that is not the kernel's own would be an argument of the program too.
 const COMMAND_LINE: &str =
-    "console=ttyS0 ignore_loglevel nokaslr panic=-1 no_timer_check kunit.enable=0 -- next";
+    "console=ttyS0 ignore_loglevel panic=-1 no_timer_check kunit.enable=0 -- next";
 /// `RB_KEXEC`.
 const KEXEC: i32 = 0x4558_4543;
 
