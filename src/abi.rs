@@ -156,16 +156,18 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
         let raw = Arc::as_ptr(&region);
         // SAFETY: The device is being probed, and its data is unused.
         unsafe { bindings::dev_set_drvdata(parent, raw.cast_mut().cast()) };
-        // SAFETY: The driver data is the region. It is cleared when the region's
-        // registration is dropped, which removes the groups first.
-        let groups = unsafe { AddedGroups::add(dev, &attrs::REGION_GROUPS) }.inspect_err(|_| {
-            // SAFETY: As above; nobody saw it.
-            unsafe { bindings::dev_set_drvdata(parent, core::ptr::null_mut()) };
-        })?;
+        let mut registration = Registration::new(region, claim);
+        // SAFETY: The driver data is the region. It is cleared when the owner is
+        // dropped, which removes the groups first.
+        let groups = unsafe { AddedGroups::add(dev, &attrs::REGION_GROUPS) };
+        let added = groups.map(|groups| registration.set_groups(groups));
         let owner = Owner {
-            registration: Some(Registration::new(region, groups, claim)),
+            registration: Some(registration),
             parent: dev.into(),
         };
+        // If a file could not be added, `create` may have been there for a while: the
+        // owner takes such devices away.
+        added?;
         // SAFETY: By the contract the device is being probed.
         devres::register(unsafe { dev.as_bound() }, owner, GFP_KERNEL)?;
         Ok(raw)

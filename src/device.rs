@@ -441,8 +441,8 @@ impl DevDax {
         let kept = layout.len();
         let before = layout.last();
         plan.apply(space, &mut layout);
-        let new = layout.ranges().skip(kept);
-        for (index, range) in (kept..).zip(new) {
+        let new = layout.entries().get(kept..).unwrap_or_default();
+        for (index, range) in (kept..).zip(new.iter().filter_map(Entry::range)) {
             log::range(self, Change::Alloc, index, range);
         }
         drop(layout);

@@ -55,15 +55,15 @@ impl Binding {
     /// cannot be mapped is the end of it and nobody's error.
     #[cold]
     fn map_around(&self, window: Window, fault: &Fault, start: usize, page: Page<'_>) {
-        if fault.is_random() || fault.is_watched() {
-            return;
-        }
         // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
         let (at, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
         let around = window
             .around(at)
             .min(Around::within(at, first, end.saturating_sub(1)))
             .min(page.around());
+        if around == Around::NONE || fault.is_random() || fault.is_watched() {
+            return;
+        }
         let mut faults = fault.around(start);
         for offset in around.offsets() {
             let mapped = page

@@ -561,13 +561,19 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Puts `region` in service, once its attributes were added.
-    pub(crate) fn new(region: Arc<Region>, groups: AddedGroups, span: Span) -> Self {
+    /// Puts `region` in service. Its attributes come next: whoever writes to them may
+    /// create devices, which the registration takes away when it is dropped.
+    pub(crate) fn new(region: Arc<Region>, span: Span) -> Self {
         Self {
             region,
-            groups: Some(groups),
+            groups: None,
             _span: span,
         }
+    }
+
+    /// The region's attributes were added; they go before its devices.
+    pub(crate) fn set_groups(&mut self, groups: AddedGroups) {
+        self.groups = Some(groups);
     }
 }
 

@@ -120,9 +120,15 @@ impl Life {
     }
 
     /// Whether it lasts, which it then does for as long as `guard` is there.
+    ///
+    /// Every page fault asks. An atomic load of the kernel crate is a call of C.
     #[inline]
     pub(crate) fn alive<'a>(&'a self, _guard: &'a ReadGuard) -> Option<Alive<'a>> {
-        self.lasts().then_some(Alive(self))
+        // SAFETY: The pointer is valid, and a `bool` is read at once. No order is
+        // needed: whoever ends this waits, after the store, for all read sections that
+        // may have missed it.
+        let lasts = unsafe { core::ptr::read_volatile(self.lasts.as_ptr()) };
+        lasts.then_some(Alive(self))
     }
 
     /// Whether a page of the chunk of `page` was ever mapped. `page` counts pages of

@@ -122,7 +122,7 @@ impl Fault {
     /// Puts `page` where the fault was. It is a page of the file that is mapped.
     ///
     /// The memory manager checks that its compound pages have that order.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, page: &Page<'_>) -> Answer {
         // SAFETY: The VMA is locked, so its file is valid.
         let mapping = unsafe { (*self.file()).f_mapping };
@@ -210,7 +210,7 @@ impl FaultAround<'_> {
 }
 
 /// Puts `page` where `fault` was; what is there already stays.
-#[inline]
+#[inline(always)]
 fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>) -> Answer {
     // SAFETY: The struct page exists, because the device is alive, and the fault is
     // being handled, so its VMA is locked. The page's offset has a bit in `touched`.

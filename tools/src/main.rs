@@ -23,6 +23,7 @@ mod ktap;
 mod kunit;
 mod libtest;
 mod matrix;
+mod model;
 mod module;
 mod modules;
 mod mutants;
@@ -82,6 +83,8 @@ enum Command {
     Public,
     /// Fuzz what the driver reads from users (SECONDS, SEED)
     Fuzz,
+    /// The driver on a model of the kernel, in random orders (SECONDS, SEED)
+    Model,
     /// Mistakes in the pure modules, which the host tests must see (ONLY)
     Mutants,
     /// Everything at once in a guest, checked (SECONDS, SEED, IMPL, KERNEL, DEBUG)
@@ -135,6 +138,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Defects => return defects::main(&repo()?),
         Command::Public => return public::main(&repo()?),
         Command::Fuzz => return fuzz::main(&repo()?),
+        Command::Model => return model::main(&repo()?),
         Command::Mutants => return mutants::main(&repo()?),
         Command::Stress => return stress::main(&repo()?),
         Command::Run => return run::main(&repo()?),

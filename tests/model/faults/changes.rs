@@ -65,6 +65,17 @@ changes! {
         "        if !kernel::fault::is(\"L5\") {
             forget_ids(self.0.key());
         }";
+    // A region whose attributes cannot be added leaves the devices that were created
+    // through them.
+    "L9" "abi.rs":
+        "        added?;" =>
+        "        if kernel::fault::is(\"L9\") && added.is_err() {
+            core::mem::forget(owner);
+            // SAFETY: The device is being probed.
+            unsafe { bindings::dev_set_drvdata(parent, core::ptr::null_mut()) };
+            return Err(ENOMEM);
+        }
+        added?;";
     // Who created a device that somebody else deleted is told that it failed.
     "L7" "device.rs":
         "                region.retire(record);

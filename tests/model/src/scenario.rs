@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use kernel::bindings;
-use kernel::explore::{explore, Strategy, Tried};
+use kernel::explore::{explore, mix, Strategy, Tried};
 use kernel::lockdep;
 use kernel::sched::{self, Failure};
 use kernel::workqueue;
@@ -202,7 +202,8 @@ impl Scenario {
         names
     }
 
-    /// Runs it once, from the beginning to the end. In an execution of shuttle.
+    /// Runs it once, from the beginning to the end; `seed` says which steps fail where that
+    /// is random. In an execution of shuttle.
     pub fn run(&self, seed: u64, trace: bool) {
         sched::begin(trace);
         let machine = Arc::new(Machine::start(self.state.kind()));
@@ -285,7 +286,15 @@ impl Scenario {
     /// Tries the schedules of `strategy`.
     pub fn explore(&self, strategy: &Strategy) -> Tried {
         let this = self.clone();
-        explore(strategy, move |nth, trace| this.run(nth, trace))
+        let first = match strategy {
+            Strategy::Random { seed, .. } => *seed,
+            Strategy::Exhaustive { .. } | Strategy::Replay(_) => 0,
+        };
+        explore(strategy, move |nth, trace| {
+            // Each execution of each seed has steps of its own that fail.
+            let mut state = first;
+            this.run(mix(&mut state).wrapping_add(nth), trace);
+        })
     }
 }
 

@@ -163,6 +163,24 @@ fn creating_deleting_and_creating() {
     check(&search::exhaust(&scenarios, preemptions), scenarios.len());
 }
 
+/// A file of the region cannot be made, and those before it were there already: whoever
+/// created a device in between leaves nothing.
+#[test]
+fn region_that_is_not_made_leaves_no_device() {
+    let scenarios = search::scenarios(
+        &[State::Empty, State::Static],
+        &[
+            ["region rebind", "create"],
+            ["region rebind", "delete"],
+            ["region rebind", "delete next"],
+        ],
+    );
+    check(
+        &search::fail_each_step(&scenarios, if deep() { 2 } else { 1 }),
+        3 * scenarios.len(),
+    );
+}
+
 #[test]
 fn random_scenarios() {
     check(&search::random_seeds(1, seeds()), seeds() as usize);

@@ -89,6 +89,8 @@ faults! {
         "L5": Sized ["own new_id"], PLAIN => "allocations are left";
     l7_create_fails_for_a_device_that_was_deleted
         "L7": Sized ["create", "delete next"], PLAIN => "create says ENXIO";
+    l9_region_that_is_not_made_leaves_a_device
+        "L9": Empty ["region rebind", "create"], FAILING => "somebody refers to it";
     m6_memory_that_is_online
         "M6": Online ["shrink"], PLAIN => "";
     a27_ids_are_forgotten_too_early

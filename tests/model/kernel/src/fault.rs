@@ -15,6 +15,11 @@ pub fn set(name: &'static str) {
     NAME.set(name);
 }
 
+/// Which one is on, in this thread.
+pub fn name() -> &'static str {
+    NAME.get()
+}
+
 /// Whether it is on.
 pub fn is(name: &str) -> bool {
     NAME.get() == name

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The order of locks, over all executions of a thread: a lock that is taken
-//! within another is never anywhere taken around it.
+//! The order of locks, over all executions of all threads of the host: a lock that is
+//! taken within another is never anywhere taken around it.
 //!
 //! What orders like a lock counts as one: device locks, active references of
 //! sysfs files and those who wait for them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::sched;
+use crate::{fault, sched};
 
 /// A lock that a task holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +28,20 @@ impl fmt::Display for Held {
     }
 }
 
+/// Which kinds were taken within which.
+type Order = BTreeMap<String, BTreeSet<String>>;
+
+/// By the fault that was put in: what one shows says nothing about others.
+static ORDERS: Mutex<BTreeMap<&'static str, Order>> = Mutex::new(BTreeMap::new());
+
+fn orders() -> MutexGuard<'static, BTreeMap<&'static str, Order>> {
+    ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 thread_local! {
-    /// Which kinds were taken within which.
-    static WITHIN: RefCell<BTreeMap<String, BTreeSet<String>>> =
-        const { RefCell::new(BTreeMap::new()) };
+    /// What this thread knows to be right: for each kind those that were taken within it.
+    static RIGHT: RefCell<HashMap<(&'static str, String), HashSet<String>>> =
+        RefCell::new(HashMap::new());
 }
 
 /// The task is about to wait for a lock of that kind. To be called whether it has
@@ -46,14 +57,7 @@ pub fn ordered(class: &str) {
         if outer.class == class {
             sched::violation(format!("{class} is taken within another {class}"));
         }
-        let new = WITHIN.with(|within| {
-            let mut within = within.borrow_mut();
-            within
-                .entry(outer.class.clone())
-                .or_default()
-                .insert(class.to_owned())
-        });
-        if new && reaches(class, &outer.class) {
+        if !is_right(&outer.class, class) {
             sched::violation(format!(
                 "{class} is taken within {}, and elsewhere it is the other way round",
                 outer.class
@@ -98,35 +102,44 @@ pub fn holds(prefix: &str) -> Option<String> {
 
 /// The order of locks that was seen, for people: outer and inner, sorted.
 pub fn seen() -> Vec<(String, String)> {
-    WITHIN.with(|within| {
-        let within = within.borrow();
-        let pairs = within.iter().flat_map(|(outer, inner)| {
-            inner
-                .iter()
-                .map(move |inner| (outer.clone(), inner.clone()))
-        });
-        pairs.collect()
-    })
+    let orders = orders();
+    let pairs = orders.get("").into_iter().flatten();
+    pairs
+        .flat_map(|(outer, inner)| inner.iter().map(|inner| (outer.clone(), inner.clone())))
+        .collect()
 }
 
-/// Forgets the order that was seen.
-pub fn forget() {
-    WITHIN.with(|within| within.borrow_mut().clear());
+/// Notes that `inner` is taken within `outer`. Whether it is nowhere the other way round.
+fn is_right(outer: &str, inner: &str) -> bool {
+    let fault = fault::name();
+    let key = (fault, outer.to_owned());
+    let known = RIGHT.with_borrow(|right| right.get(&key).is_some_and(|all| all.contains(inner)));
+    if known {
+        return true;
+    }
+    let mut orders = orders();
+    let order = orders.entry(fault).or_default();
+    order
+        .entry(outer.to_owned())
+        .or_default()
+        .insert(inner.to_owned());
+    let right = !reaches(order, inner, outer);
+    if right {
+        RIGHT.with_borrow_mut(|all| all.entry(key).or_default().insert(inner.to_owned()));
+    }
+    right
 }
 
-fn reaches(from: &str, to: &str) -> bool {
-    WITHIN.with(|within| {
-        let within = within.borrow();
-        let mut todo = vec![from];
-        let mut seen = BTreeSet::new();
-        while let Some(class) = todo.pop() {
-            if class == to {
-                return true;
-            }
-            if seen.insert(class) {
-                todo.extend(within.get(class).into_iter().flatten().map(String::as_str));
-            }
+fn reaches(order: &Order, from: &str, to: &str) -> bool {
+    let mut todo = vec![from];
+    let mut seen = BTreeSet::new();
+    while let Some(class) = todo.pop() {
+        if class == to {
+            return true;
         }
-        false
-    })
+        if seen.insert(class) {
+            todo.extend(order.get(class).into_iter().flatten().map(String::as_str));
+        }
+    }
+    false
 }

@@ -393,7 +393,8 @@ pub fn fail_at(failure: Option<Failure>) {
 
 /// Each step of any task fails with a chance of one in `one_in`.
 pub fn fail_at_random(seed: u64, one_in: u64) {
-    with(|world| world.chance = (one_in > 0).then_some((seed | 1, one_in)));
+    // xorshift cannot leave 0.
+    with(|world| world.chance = (one_in > 0).then_some((seed.max(1), one_in)));
 }
 
 /// Whether a step that may fail does so now.

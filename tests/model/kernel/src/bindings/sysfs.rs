@@ -54,7 +54,8 @@ unsafe fn attributes(
 }
 
 impl Files {
-    /// `sysfs_create_groups()` on a device.
+    /// `sysfs_create_groups()` on a device: files come one by one, so when the last one
+    /// cannot be made the others were there for a while.
     pub(crate) unsafe fn create(
         &self,
         core: &Core,
@@ -87,7 +88,13 @@ impl Files {
                 }
             }
         }
+        let last = new.pop_if(|_| sched::fails("sysfs_add_file_mode_ns()"));
         self.0.borrow_mut().extend(new);
+        if last.is_some() {
+            sched::point(|| format!("the files of {} go again", core.name()));
+            self.remove(groups as usize);
+            return Err(ENOMEM);
+        }
         Ok(())
     }
 

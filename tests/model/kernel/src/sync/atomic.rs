@@ -74,6 +74,12 @@ impl<T: Copy + 'static> Atomic<T> {
         old
     }
 
+    /// Where it is, to be read at once; not a static one.
+    pub fn as_ptr(&self) -> *mut T {
+        self.before("volatile read");
+        self.0.as_ptr()
+    }
+
     fn before(&self, what: &str) {
         if !sched::inert() {
             crate::memory::check(self, "an atomic");

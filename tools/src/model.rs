@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab model`: the driver on a model of the kernel, random operations in random orders.
+
+use std::path::Path;
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+
+use crate::cargo::Cargo;
+use crate::progress::Step;
+use crate::settings;
+
+const PACKAGE: &str = "dax-model";
+const DEFAULT_SECONDS: u64 = 60;
+const DEFAULT_SEED: u64 = 1;
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let seconds = settings::count("SECONDS")?.unwrap_or(DEFAULT_SECONDS);
+    let seed = settings::count("SEED")?.unwrap_or(DEFAULT_SEED);
+    if seconds == 0 {
+        bail!("SECONDS=0: write how long it is to run");
+    }
+    let cargo = Cargo::find(repo)?;
+    let package = ["--quiet", "--locked", "--release", "--package", PACKAGE];
+    let step = Step::start("building the model", 0);
+    let built = cargo.run("cargo", &[&["build"], &package[..]].concat(), &[])?;
+    if !built.success {
+        bail!("cannot build {PACKAGE}:\n{}", built.text.trim_end());
+    }
+    step.done();
+    let [seed, time] = [seed, seconds].map(|number| number.to_string());
+    let args = [&["run"], &package[..], &["--", &seed, &time]].concat();
+    let child = cargo
+        .command("cargo", &args, &[])?
+        .stdin(Stdio::null())
+        .spawn()
+        .context("cannot start the model")?;
+    let status = watch(child, &format!("the model from seed {seed} on"), seconds)?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        eprintln!("the same again: make model SEED=N SECONDS=1, with N as above");
+        ExitCode::FAILURE
+    })
+}
+
+/// Waits for the end, and shows how much of the time is over.
+fn watch(mut child: Child, label: &str, seconds: u64) -> Result<ExitStatus> {
+    let step = Step::start(label, seconds);
+    loop {
+        if let Some(status) = child.try_wait().context("cannot wait for the model")? {
+            if status.success() {
+                step.done();
+            }
+            return Ok(status);
+        }
+        thread::sleep(Duration::from_secs(1));
+        step.advance(1);
+    }
+}
