@@ -70,13 +70,11 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for package in ["dax-host-tests", "lab", "dax-model", "dax-model-faults"] {
         let start = Instant::now();
-        // Pages in the regions whose states are all visited; the tests alone take 6.
+        // Pages in the regions whose states are all visited; the tests alone take 6. The
+        // model only looks whether it is there.
         let deep = [("DAX_DEPTH", "7")];
         let envs: &[(&str, &str)] = match depth {
-            // How long the model takes with a depth was not measured yet.
-            Depth::Full if package == "dax-host-tests" && settings::var("DAX_DEPTH")?.is_none() => {
-                &deep
-            }
+            Depth::Full if settings::var("DAX_DEPTH")?.is_none() => &deep,
             _ => &[],
         };
         let args = [
