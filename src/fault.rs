@@ -177,11 +177,14 @@ impl CharDev for Binding {
             log::refused_fault(self.device(), order, self.order(), 0);
             return Answer::SIGBUS;
         }
-        // A mapping may begin or end inside a page of the device, if it was moved.
-        let start = fault.address() & !self.mask();
-        if start < fault.start() || fault.end().wrapping_sub(start) < self.page_size() {
-            reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
-            return Answer::SIGBUS;
+        let mut start = fault.address();
+        if order != 0 {
+            // A mapping may begin or end inside a page of the device, if it was moved.
+            start &= !self.mask();
+            if start < fault.start() || fault.end().wrapping_sub(start) < self.page_size() {
+                reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
+                return Answer::SIGBUS;
+            }
         }
         let pgoff = fault.pgoff(start);
         let Some(page) = alive.page_at(pgoff) else {
@@ -190,7 +193,9 @@ impl CharDev for Binding {
         };
         let answer = fault.insert(&page);
         if let Some(window) = self.window() {
-            if answer.is_mapped() {
+            // A mapping of one page has no neighbours.
+            let size = fault.end().wrapping_sub(fault.start());
+            if answer.is_mapped() && size > self.page_size() {
                 self.map_around(window, fault, start, page);
             }
         }
