@@ -7,23 +7,27 @@
 //!
 //! # Where things are
 //!
+//! Three floors, each of which uses only those below it:
+//!
+//! - `driver/` acts: regions, devices, attributes, the `device_dax` driver. Safe code.
+//! - `sys/` touches C: one C object a file.
+//! - `ranges/` decides: which addresses a device gets, where a page of it is. Pure: it
+//!   uses nothing of the kernel but what `prelude.rs` names, and is tested on the host.
+//!
+//! `exports.rs` has the functions that C calls; glue.c has what Rust cannot call, and
+//! the exports. `unsafe` is in `sys/` and `exports.rs` only.
+//!
 //! | C | here |
 //! |---|---|
-//! | `struct dax_region`, its attributes | `region.rs`, `attrs.rs` |
-//! | region resource tree | `space.rs`: what is free, and plans to change that |
-//! | `struct dev_dax`, resize, mapping, align | `device.rs`, `attrs.rs` |
-//! | `struct dev_dax_range[]`, `dax_pgoff_to_phys()` | `layout.rs` |
-//! | `struct dax_mapping` | `mapping.rs` |
-//! | `dax_bus_type`, new_id | `bus.rs` |
-//! | `dev_dax_probe()` | `chardev.rs`, `drain.rs`: struct pages that are pinned |
-//! | `dax_fops`, `dax_vm_ops` | `fault.rs`, `around.rs` |
-//! | kstrtoull(), `range_parse()` | `parse.rs` |
-//! | exported symbols | `abi.rs`, `glue.c` |
-//!
-//! `range.rs`, `layout.rs`, `space.rs`, `parse.rs` and `around.rs` are pure: they
-//! use nothing of the kernel but what `prelude.rs` names, and are tested on the
-//! host.
-//! `unsafe` is in `sys/` and `abi.rs` only.
+//! | `struct dax_region`, its attributes | `driver/region.rs`, `driver/attrs.rs` |
+//! | region resource tree | `ranges/allocator.rs` |
+//! | `struct dev_dax`, resize, mapping, align | `driver/device.rs`, `driver/attrs.rs` |
+//! | `struct dev_dax_range[]`, `dax_pgoff_to_phys()` | `ranges/layout.rs` |
+//! | `struct dax_mapping` | `driver/mapping.rs` |
+//! | `dax_bus_type`, new_id | `driver/bus.rs`, `sys/ids.rs` |
+//! | `dev_dax_probe()` | `driver/probe.rs`; `driver/drain.rs`: struct pages that are pinned |
+//! | `dax_fops`, `dax_vm_ops` | `driver/file.rs`, `driver/fault.rs`, `ranges/neighbours.rs` |
+//! | `range_parse()` | `ranges/parse.rs` |
 //!
 //! # Locks
 //!
@@ -33,10 +37,10 @@
 //! |---|---|---|
 //! | device lock of a device | driver core: probe, remove | everything below |
 //! | sysfs active reference | a show or store handler | everything below |
-//! | edit lock, [`device::DevDax::edit`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
-//! | page map, [`drain::Drain`], per binding | unbinding; the work item that looks at pages | taking struct pages away |
-//! | region lock, [`region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
-//! | ids of drivers, [`abi::IDS`]; binding of a device | match, new_id; open | nothing |
+//! | edit lock, [`driver::device::DevDax::edit`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
+//! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks at pages | taking struct pages away |
+//! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
+//! | ids of drivers, [`sys::ids`]; binding of a device | match, new_id; open | nothing |
 //!
 //! Attributes of mappings take no lock. Whoever unregisters a device holds none
 //! of ours, unless the device is a mapping: then the edit lock.
@@ -46,23 +50,15 @@
 use core::borrow::Borrow;
 use kernel::prelude::*;
 
-mod abi;
-mod around;
-mod attrs;
-mod bus;
-mod chardev;
-mod device;
-mod drain;
-mod fault;
-mod layout;
-mod mapping;
-mod parse;
+mod driver;
+mod exports;
 mod prelude;
-mod range;
-mod region;
-mod space;
+mod ranges;
 mod sys;
 
+use crate::driver::bus::{DaxBus, BUS};
+use crate::driver::probe::DRIVER;
+use crate::sys::bus::{RegisteredBus, RegisteredDriver};
 use crate::sys::module::Users;
 
 module! {
@@ -92,17 +88,18 @@ fn fault_around_bytes() -> u64 {
 /// The module. Fields are dropped in order: the driver goes before the bus, and the
 /// bus before nobody calls the module any more.
 struct DaxModule {
-    _driver: abi::DriverRegistration,
-    _bus: abi::BusRegistration,
+    _driver: RegisteredDriver,
+    _bus: Option<RegisteredBus<DaxBus>>,
     _users: Users,
 }
 
 impl kernel::Module for DaxModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let users = Users::new();
-        let bus = abi::BusRegistration::new()?;
+        // Built in, the bus was registered when the kernel booted.
+        let bus = cfg!(MODULE).then(|| BUS.register()).transpose()?;
         Ok(Self {
-            _driver: abi::DriverRegistration::new(&chardev::DRIVER)?,
+            _driver: BUS.register_own(&DRIVER, c"device_dax")?,
             _bus: bus,
             _users: users,
         })

@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct bus_type` and `struct dax_device_driver`.
+//! `struct bus_type`.
 
 use core::marker::PhantomData;
 use kernel::bindings;
 use kernel::error::{from_result, to_result};
 use kernel::prelude::*;
 use kernel::str::as_char_ptr_in_const_context;
+use kernel::sync::atomic::{ordering::Full, Atomic};
 use kernel::types::Opaque;
 use kernel::warn_on;
 
-use super::dev_dax::CDevDax;
-use super::device::{FromDevice, Object};
-use super::sysfs::{DriverAttribute, Groups};
+use super::dev_dax::RawDevDax;
+use super::device::Unregistered;
+use super::driver::{Driver, DriverAttribute, OwnDriver};
+use super::ids;
+use super::module::THIS_MODULE;
+use super::object::{raw, FromDevice, Object};
+use super::sysfs::Groups;
 
 /// What a bus does; C: the callbacks of `struct bus_type`.
 pub(crate) trait BusOps: Sized + 'static {
     /// The devices of the bus.
-    type Device: Object + AsRef<CDevDax>;
+    type Device: Object + Sync + AsRef<RawDevDax>;
     /// Whether `driver` may bind to `device`. Under no lock of this driver.
     fn matches(device: &Self::Device, driver: &Driver) -> bool;
     /// Adds variables to a uevent.
@@ -59,8 +64,12 @@ impl Uevent<'_> {
 }
 
 /// `struct bus_type` with the callbacks of `B`.
-#[repr(transparent)]
-pub(crate) struct BusType<B>(Opaque<bindings::bus_type>, PhantomData<fn(B)>);
+pub(crate) struct BusType<B> {
+    raw: Opaque<bindings::bus_type>,
+    /// Whether it was registered, or is about to be.
+    registered: Atomic<bool>,
+    ops: PhantomData<fn(B)>,
+}
 
 // SAFETY: Never written after construction.
 unsafe impl<B> Sync for BusType<B> {}
@@ -76,27 +85,94 @@ impl<B: BusOps> BusType<B> {
         raw.uevent = Some(uevent_callback::<B>);
         raw.probe = Some(probe_callback::<B>);
         raw.remove = Some(remove_callback::<B>);
-        Self(Opaque::new(raw), PhantomData)
+        Self {
+            raw: Opaque::new(raw),
+            registered: Atomic::new(false),
+            ops: PhantomData,
+        }
     }
 
     /// What devices and drivers point to.
-    pub(super) const fn as_ptr(&'static self) -> *const bindings::bus_type {
-        self.0.get().cast_const()
+    const fn as_ptr(&'static self) -> *const bindings::bus_type {
+        self.raw.get().cast_const()
     }
 
-    /// Registers the bus. May sleep.
-    ///
-    /// # Safety
-    ///
-    /// Called once, as long as the result was not dropped.
+    /// Registers the bus, once. May sleep.
     ///
     /// # Errors
     ///
-    /// What `bus_register()` fails with.
-    pub(crate) unsafe fn register(&'static self) -> Result<RegisteredBus<B>> {
+    /// `EBUSY` if it was registered before; what `bus_register()` fails with.
+    pub(crate) fn register(&'static self) -> Result<RegisteredBus<B>> {
+        if self.registered.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        // SAFETY: Nobody comes here twice.
+        unsafe { ids::init() };
         // SAFETY: A static bus with valid callbacks, not registered.
         to_result(unsafe { bindings::bus_register(self.as_ptr()) })?;
         Ok(RegisteredBus(self))
+    }
+
+    /// Puts a driver of a C module on the bus (`__dax_driver_register()`). May sleep, and
+    /// may probe.
+    ///
+    /// # Safety
+    ///
+    /// The driver is valid and not registered, and stays valid until
+    /// [`Driver::unregister`]. It belongs to `module`. `name` is valid as long.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` without a probe function; what `driver_register()` fails with.
+    pub(crate) unsafe fn register_driver(
+        &'static self,
+        driver: *mut bindings::dax_device_driver,
+        module: *mut bindings::module,
+        name: *const kernel::ffi::c_char,
+    ) -> Result {
+        // SAFETY: By the contract nobody else uses the driver yet.
+        unsafe {
+            if (*driver).probe.is_none() {
+                return Err(EINVAL);
+            }
+            bindings::INIT_LIST_HEAD(&raw mut (*driver).ids);
+            (*driver).drv.owner = module;
+            (*driver).drv.name = name;
+            (*driver).drv.mod_name = name;
+            (*driver).drv.bus = self.as_ptr();
+        }
+        // SAFETY: The driver is complete, and valid by the contract.
+        to_result(unsafe { bindings::driver_register(&raw mut (*driver).drv) })
+    }
+
+    /// Puts the driver of this crate on the bus. May sleep, and may probe.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it was registered before; what `driver_register()` fails with.
+    pub(crate) fn register_own(
+        &'static self,
+        driver: &'static OwnDriver,
+        name: &'static CStr,
+    ) -> Result<RegisteredDriver> {
+        let raw = driver.take()?;
+        // SAFETY: The driver is static and nobody else's; it is unregistered when the
+        // result is dropped, which is before the module goes.
+        unsafe { self.register_driver(raw, THIS_MODULE, name.as_char_ptr()) }?;
+        // SAFETY: It is registered now, until this is dropped.
+        Ok(RegisteredDriver(unsafe { Driver::from_raw(raw) }))
+    }
+}
+
+/// The driver of this crate, registered. Dropping it unregisters the driver, and forgets
+/// the ids that the user gave it.
+pub(crate) struct RegisteredDriver(&'static Driver);
+
+impl Drop for RegisteredDriver {
+    fn drop(&mut self) {
+        // SAFETY: `register_own` registered it, and only here is that undone.
+        unsafe { self.0.unregister() };
+        ids::forget(self.0);
     }
 }
 
@@ -108,6 +184,27 @@ impl<B: BusOps> Drop for RegisteredBus<B> {
     fn drop(&mut self) {
         // SAFETY: It was registered, and only here is that undone.
         unsafe { bindings::bus_unregister(self.0.as_ptr()) };
+        ids::forget_all();
+    }
+}
+
+/// Devices that are on a bus.
+pub(crate) trait OnBus: Object + AsRef<RawDevDax> {
+    /// What the bus does.
+    type Ops: BusOps<Device = Self>;
+    /// The bus.
+    fn bus() -> &'static BusType<Self::Ops>;
+}
+
+impl<T: OnBus> Unregistered<T> {
+    /// Puts the device on its bus, under the number of its dax device.
+    pub(crate) fn set_bus(&mut self) {
+        let object: &T = self.object();
+        let dev = raw(object);
+        // SAFETY: The device is not registered yet, so nobody else reads this.
+        unsafe { (*dev).bus = T::bus().as_ptr() };
+        // SAFETY: As above.
+        unsafe { (*dev).devt = object.as_ref().dax().devt() };
     }
 }
 
@@ -172,198 +269,4 @@ unsafe extern "C" fn remove_callback<B: BusOps>(dev: *mut bindings::device) {
     // SAFETY: The core unbinds this device from this driver.
     unsafe { driver.call_remove(device.as_ref()) };
     B::unbound(device);
-}
-
-/// `enum dax_driver_type`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DriverType {
-    /// Gives the memory to the page allocator.
-    Kmem,
-    /// `/dev/daxX.Y`, this crate.
-    Device,
-    /// For file systems; bound by id only.
-    Fsdev,
-}
-
-/// A driver that is on the dax bus, ours or one of a C module: `struct
-/// dax_device_driver`.
-#[repr(transparent)]
-pub(crate) struct Driver(Opaque<bindings::dax_device_driver>);
-
-// SAFETY: Our code only reads it; the driver core guards the rest.
-unsafe impl Sync for Driver {}
-
-impl Driver {
-    /// The driver around `drv`.
-    ///
-    /// # Safety
-    ///
-    /// `drv` is a driver of the dax bus and is registered throughout `'a`.
-    pub(super) unsafe fn from_device_driver<'a>(drv: *const bindings::device_driver) -> &'a Self {
-        let driver = drv.wrapping_byte_sub(core::mem::offset_of!(bindings::dax_device_driver, drv));
-        // SAFETY: By the contract of the bus, `drv` is inside such a struct.
-        unsafe { &*driver.cast::<Self>() }
-    }
-
-    /// The driver behind a C pointer.
-    ///
-    /// # Safety
-    ///
-    /// `driver` is a driver of the dax bus and is registered throughout `'a`.
-    pub(crate) unsafe fn from_raw<'a>(driver: *mut bindings::dax_device_driver) -> &'a Self {
-        // SAFETY: By the contract.
-        unsafe { &*driver.cast_const().cast::<Self>() }
-    }
-
-    /// What kind it is.
-    pub(crate) fn kind(&self) -> DriverType {
-        // SAFETY: The type is set before the driver is registered and constant.
-        match unsafe { (*self.0.get()).type_ } {
-            bindings::dax_driver_type_DAXDRV_KMEM_TYPE => DriverType::Kmem,
-            bindings::dax_driver_type_DAXDRV_DEVICE_TYPE => DriverType::Device,
-            _ => DriverType::Fsdev,
-        }
-    }
-
-    /// Tells drivers apart for as long as they are registered.
-    pub(crate) fn key(&self) -> usize {
-        self.0.get().addr()
-    }
-
-    /// Calls the driver's own probe.
-    ///
-    /// # Safety
-    ///
-    /// The core probes `dev` with this driver.
-    ///
-    /// # Errors
-    ///
-    /// What it fails with.
-    unsafe fn call_probe(&self, dev: &CDevDax) -> Result {
-        // SAFETY: Set before registration, which refuses a driver without it.
-        let Some(probe) = (unsafe { (*self.0.get()).probe }) else {
-            return Err(EINVAL);
-        };
-        // SAFETY: By the contract.
-        to_result(unsafe { probe(dev.as_ptr()) })
-    }
-
-    /// Calls the driver's own remove, if it has one.
-    ///
-    /// # Safety
-    ///
-    /// The core unbinds `dev` from this driver.
-    unsafe fn call_remove(&self, dev: &CDevDax) {
-        // SAFETY: Set before registration and constant.
-        if let Some(remove) = unsafe { (*self.0.get()).remove } {
-            // SAFETY: By the contract.
-            unsafe { remove(dev.as_ptr()) };
-        }
-    }
-
-    /// Tries to bind the driver to all devices that it now matches.
-    ///
-    /// # Errors
-    ///
-    /// What `driver_attach()` fails with.
-    pub(crate) fn attach(&self) -> Result {
-        // SAFETY: The driver is registered while its attributes are used.
-        to_result(unsafe { bindings::driver_attach(&raw mut (*self.0.get()).drv) })
-    }
-
-    /// Unbinds the driver from all its devices and takes it off the bus.
-    ///
-    /// # Safety
-    ///
-    /// This is the end of its registration.
-    pub(crate) unsafe fn unregister(&self) {
-        // SAFETY: By the type it is registered.
-        unsafe { bindings::driver_unregister(&raw mut (*self.0.get()).drv) };
-    }
-}
-
-/// Puts `driver` on `bus` (C: `__dax_driver_register()`). May sleep, and may probe.
-///
-/// # Safety
-///
-/// The driver is valid and not registered, and stays valid until
-/// [`Driver::unregister`]. It belongs to `module`. `name` is valid as long.
-///
-/// # Errors
-///
-/// `EINVAL` without a probe function; what `driver_register()` fails with.
-pub(crate) unsafe fn register_driver<B: BusOps>(
-    driver: *mut bindings::dax_device_driver,
-    bus: &'static BusType<B>,
-    module: *mut bindings::module,
-    name: *const kernel::ffi::c_char,
-) -> Result {
-    // SAFETY: By the contract nobody else uses the driver yet.
-    unsafe {
-        if (*driver).probe.is_none() {
-            return Err(EINVAL);
-        }
-        bindings::INIT_LIST_HEAD(&raw mut (*driver).ids);
-        (*driver).drv.owner = module;
-        (*driver).drv.name = name;
-        (*driver).drv.mod_name = name;
-        (*driver).drv.bus = bus.as_ptr();
-    }
-    // SAFETY: The driver is complete, and valid by the contract.
-    to_result(unsafe { bindings::driver_register(&raw mut (*driver).drv) })
-}
-
-/// A driver of this crate, which may be registered.
-#[repr(transparent)]
-pub(crate) struct OwnDriver(Opaque<bindings::dax_device_driver>);
-
-// SAFETY: The driver core guards what changes in it.
-unsafe impl Sync for OwnDriver {}
-
-impl OwnDriver {
-    /// A driver, to be registered.
-    pub(crate) const fn new<P: Probe>() -> Self {
-        // SAFETY: All zeroes is a valid `struct dax_device_driver`.
-        let mut raw: bindings::dax_device_driver = unsafe { core::mem::zeroed() };
-        raw.type_ = bindings::dax_driver_type_DAXDRV_DEVICE_TYPE;
-        raw.probe = Some(driver_probe_callback::<P>);
-        Self(Opaque::new(raw))
-    }
-
-    /// The C pointer.
-    pub(crate) fn as_ptr(&'static self) -> *mut bindings::dax_device_driver {
-        self.0.get()
-    }
-}
-
-/// The probe function of a driver in this crate.
-pub(crate) trait Probe: 'static {
-    /// The device, which starts with its `struct dev_dax`.
-    type Device: Object;
-
-    /// Binds to `device`, whose managed resources hang off `bound`.
-    ///
-    /// # Errors
-    ///
-    /// Leaves the device unbound.
-    fn probe(
-        device: &Self::Device,
-        bound: &kernel::device::Device<kernel::device::Bound>,
-    ) -> Result;
-}
-
-/// # Safety
-///
-/// Called by [`Driver::call_probe`] for a device of the bus.
-unsafe extern "C" fn driver_probe_callback<P: Probe>(
-    dev: *mut bindings::dev_dax,
-) -> kernel::ffi::c_int {
-    // SAFETY: By the contract of the bus the device inside is a `P::Device`'s.
-    let device = unsafe { P::Device::from_device(&raw mut (*dev).dev) };
-    // SAFETY: This is the device's probe.
-    let bound = unsafe { super::device::bound_device(device) };
-    from_result(|| {
-        P::probe(device, bound)?;
-        Ok(0)
-    })
 }

@@ -9,17 +9,17 @@ use kernel::error::{from_result, to_result};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::dev_dax::CDevDax;
-use super::device::{FromDevice, Object};
+use super::dev_dax::RawDevDax;
 use super::life::Life;
 use super::module::THIS_MODULE;
+use super::object::{FromDevice, Object};
 use super::vma::{Answer, Fault, VmaDesc};
 
 /// What a character device does. A file carries an `Arc<Self>` from open to
 /// release.
 pub(crate) trait CharDev: Sized + Send + Sync + 'static {
     /// The device whose `devt` is opened.
-    type Device: Object + AsRef<CDevDax>;
+    type Device: Object + Sync + AsRef<RawDevDax>;
 
     /// `open(2)`: what the new file belongs to.
     ///
@@ -88,7 +88,7 @@ impl Cdev {
             (*raw).ops = Ops::<C>::FILE;
             (*raw).owner = THIS_MODULE;
         }
-        let dev = super::device::as_raw(super::device::device(device));
+        let dev = super::object::as_raw(super::object::device(device));
         // SAFETY: The cdev is fresh; while files refer to it, it refers to the
         // device, from which `open_callback` finds its way.
         unsafe { bindings::cdev_set_parent(raw, &raw mut (*dev).kobj) };

@@ -5,6 +5,8 @@
 //! C reads the ranges without a lock, while a driver is bound. [`Ranges`] owns them,
 //! with what C sees of them, and lets nobody change them while C may be reading.
 
+use core::mem::{offset_of, size_of};
+use core::ops::Deref;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
@@ -13,16 +15,32 @@ use kernel::types::Opaque;
 use kernel::warn_on;
 
 use super::dax_core::DaxDevice;
-use super::device::{has_driver, Object, Ref};
-use super::pagemap::Template;
-use crate::layout::{Entry, Layout};
-use crate::range::Align;
+use super::device::{Typed, Unregistered};
+use super::object::{has_driver, Object, Ref};
+use super::template::Template;
+use crate::ranges::layout::{Entry, Layout};
+use crate::ranges::range::Align;
+
+// What C reads must be where C looks for it.
+const _: () = {
+    assert!(size_of::<Entry>() == size_of::<bindings::dev_dax_range>());
+    assert!(offset_of!(Entry, pgoff) == offset_of!(bindings::dev_dax_range, pgoff));
+    assert!(
+        offset_of!(Entry, start)
+            == offset_of!(bindings::dev_dax_range, range) + offset_of!(bindings::range, start)
+    );
+    assert!(
+        offset_of!(Entry, last)
+            == offset_of!(bindings::dev_dax_range, range) + offset_of!(bindings::range, end)
+    );
+    assert!(offset_of!(Entry, mapping) == offset_of!(bindings::dev_dax_range, mapping));
+};
 
 /// `struct dev_dax`, at the start of a device, and all that it points to but the
 /// ranges.
 #[pin_data]
 #[repr(C)]
-pub(crate) struct CDevDax {
+pub(crate) struct RawDevDax {
     #[pin]
     raw: Opaque<bindings::dev_dax>,
     /// `raw.dax_dev`.
@@ -37,9 +55,80 @@ pub(crate) struct CDevDax {
 
 // SAFETY: See the module's description for who writes and reads when; the
 // embedded `struct device` is the driver core's.
-unsafe impl Send for CDevDax {}
+unsafe impl Send for RawDevDax {}
 // SAFETY: As above.
-unsafe impl Sync for CDevDax {}
+unsafe impl Sync for RawDevDax {}
+
+/// A device of the dax bus: what C sees of it, and a `T`.
+#[pin_data]
+#[repr(C)]
+pub(crate) struct DaxObject<T> {
+    /// First, so that the addresses are the same.
+    #[pin]
+    c: RawDevDax,
+    #[pin]
+    data: T,
+}
+
+// SAFETY: It begins with its zeroed `struct dev_dax`, which has the device at that offset,
+// and is made by `make` alone.
+unsafe impl<T: 'static> Object for DaxObject<T> {
+    const OFFSET: usize = offset_of!(bindings::dev_dax, dev);
+}
+
+impl<T> AsRef<RawDevDax> for DaxObject<T> {
+    fn as_ref(&self) -> &RawDevDax {
+        &self.c
+    }
+}
+
+impl<T> Deref for DaxObject<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T: 'static> DaxObject<T> {
+    /// Makes a device without ranges. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what `data` fails with.
+    pub(crate) fn make(
+        identity: Identity,
+        data: impl PinInit<T, Error>,
+    ) -> Result<Unregistered<Self>>
+    where
+        Self: Typed,
+    {
+        Unregistered::new(try_pin_init!(Self {
+            c <- RawDevDax::new(identity),
+            data <- data,
+        }? Error))
+    }
+
+    /// What C sees.
+    pub(crate) fn c(&self) -> &RawDevDax {
+        &self.c
+    }
+
+    /// The pointer that C knows the device by.
+    pub(crate) fn as_dev_dax(&self) -> *mut bindings::dev_dax {
+        self.c.as_ptr()
+    }
+
+    /// The device behind a C pointer.
+    ///
+    /// # Safety
+    ///
+    /// `dev_dax` is of a `DaxObject<T>` that lives for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(dev_dax: *mut bindings::dev_dax) -> &'a Self {
+        // SAFETY: The device begins with what C sees; see the contract.
+        unsafe { &*dev_dax.cast_const().cast::<Self>() }
+    }
+}
 
 /// What never changes in a `struct dev_dax`.
 pub(crate) struct Identity {
@@ -57,13 +146,13 @@ pub(crate) struct Identity {
     pub(crate) template: Option<Template>,
 }
 
-impl CDevDax {
+impl RawDevDax {
     /// A `struct dev_dax` without ranges. Its `struct device` is zeroed.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(identity: Identity) -> impl PinInit<Self, Error> {
+    fn new(identity: Identity) -> impl PinInit<Self, Error> {
         let Identity {
             region,
             id,
@@ -126,7 +215,7 @@ impl CDevDax {
         unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).memmap_on_memory) }
     }
 
-    /// Sets [`CDevDax::memmap_on_memory`], which kmem reads when it is probed.
+    /// Sets [`RawDevDax::memmap_on_memory`], which kmem reads when it is probed.
     pub(crate) fn set_memmap_on_memory(&self, on: bool) {
         // SAFETY: The device is alive; a racing read is one of two answers.
         unsafe { core::ptr::write_volatile(&raw mut (*self.as_ptr()).memmap_on_memory, on) };
@@ -145,7 +234,7 @@ impl CDevDax {
     ///
     /// # Safety
     ///
-    /// `raw` is of a [`CDevDax`], and a driver is bound for `'a`, so that they do
+    /// `raw` is of a [`RawDevDax`], and a driver is bound for `'a`, so that they do
     /// not change.
     pub(crate) unsafe fn entries<'a>(raw: *const bindings::dev_dax) -> &'a [Entry] {
         // SAFETY: By the contract nobody writes them.
@@ -153,8 +242,8 @@ impl CDevDax {
         if ranges.is_null() {
             return &[];
         }
-        // SAFETY: `Ranges::show` showed that many entries, whose layout abi.rs
-        // asserts; they stay where they are by the contract.
+        // SAFETY: `Ranges::show` showed that many entries, whose layout is
+        // asserted above; they stay where they are by the contract.
         // CAST: `Ranges::show` shows no negative number.
         unsafe { core::slice::from_raw_parts(ranges.cast_const().cast(), count as usize) }
     }
@@ -165,13 +254,13 @@ impl CDevDax {
 /// # Invariants
 ///
 /// C sees the entries of `layout`, where they are, or none.
-pub(crate) struct Ranges<T: Object + AsRef<CDevDax>> {
+pub(crate) struct Ranges<T: Object + AsRef<RawDevDax>> {
     device: Ref<T>,
     layout: Layout,
     align: Align,
 }
 
-impl<T: Object + AsRef<CDevDax>> Ranges<T> {
+impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     /// No ranges, to be multiples of `align`.
     pub(crate) fn new(device: Ref<T>, align: Align) -> Self {
         let this = Self {
@@ -207,7 +296,7 @@ impl<T: Object + AsRef<CDevDax>> Ranges<T> {
         let ranges = if entries.is_empty() || warn_on!(count.is_err()) {
             core::ptr::null_mut()
         } else {
-            // CAST: `Entry` has the layout of `struct dev_dax_range`, see abi.rs.
+            // CAST: `Entry` has the layout of `struct dev_dax_range`, see above.
             entries.as_ptr().cast_mut().cast()
         };
         // SAFETY: The callers made sure that no driver reads these.
@@ -228,7 +317,7 @@ impl<T: Object + AsRef<CDevDax>> Ranges<T> {
         }
     }
 
-    fn c(&self) -> &CDevDax {
+    fn c(&self) -> &RawDevDax {
         (*self.device).as_ref()
     }
 
@@ -274,7 +363,7 @@ impl<T: Object + AsRef<CDevDax>> Ranges<T> {
     }
 }
 
-impl<T: Object + AsRef<CDevDax>> Drop for Ranges<T> {
+impl<T: Object + AsRef<RawDevDax>> Drop for Ranges<T> {
     /// C sees none any more. If a driver still may, which cannot be, the memory of
     /// the ranges is lost.
     fn drop(&mut self) {
@@ -289,9 +378,9 @@ impl<T: Object + AsRef<CDevDax>> Drop for Ranges<T> {
 
 /// The ranges of a device, being changed; C sees what came of it when this is
 /// dropped.
-pub(crate) struct Edit<'a, T: Object + AsRef<CDevDax>>(&'a mut Ranges<T>);
+pub(crate) struct Edit<'a, T: Object + AsRef<RawDevDax>>(&'a mut Ranges<T>);
 
-impl<T: Object + AsRef<CDevDax>> core::ops::Deref for Edit<'_, T> {
+impl<T: Object + AsRef<RawDevDax>> core::ops::Deref for Edit<'_, T> {
     type Target = Layout;
 
     fn deref(&self) -> &Layout {
@@ -299,13 +388,13 @@ impl<T: Object + AsRef<CDevDax>> core::ops::Deref for Edit<'_, T> {
     }
 }
 
-impl<T: Object + AsRef<CDevDax>> core::ops::DerefMut for Edit<'_, T> {
+impl<T: Object + AsRef<RawDevDax>> core::ops::DerefMut for Edit<'_, T> {
     fn deref_mut(&mut self) -> &mut Layout {
         &mut self.0.layout
     }
 }
 
-impl<T: Object + AsRef<CDevDax>> Drop for Edit<'_, T> {
+impl<T: Object + AsRef<RawDevDax>> Drop for Edit<'_, T> {
     fn drop(&mut self) {
         // INVARIANT: The entries may have moved; now C sees them where they are.
         self.0.show();

@@ -10,11 +10,10 @@ use kernel::sync::atomic::{ordering::Acquire, ordering::Release, Atomic};
 use kernel::sync::Arc;
 
 use super::dax_core::ReadGuard;
-use super::dev_dax::CDevDax;
-use super::pagemap::page_order;
-use crate::around::Around;
-use crate::layout::{entry_at, Entry};
-use crate::range::{Align, PAGE_SHIFT};
+use super::dev_dax::RawDevDax;
+use crate::ranges::layout::{entry_at, Entry};
+use crate::ranges::neighbours::Around;
+use crate::ranges::range::{Align, PAGE_SHIFT};
 
 /// Pages of a chunk, as an order: what one bit of [`Life::was_touched`] stands for.
 pub(super) const CHUNK_SHIFT: u32 = bindings::DAX_GLUE_CHUNK_SHIFT;
@@ -52,6 +51,14 @@ unsafe impl Send for Life {}
 // SAFETY: As above; `touched` is only accessed atomically.
 unsafe impl Sync for Life {}
 
+/// The order of the compound pages that pages of `align` bytes are.
+pub(super) fn page_order(align: Align) -> u32 {
+    align
+        .bytes()
+        .trailing_zeros()
+        .saturating_sub(bindings::PAGE_SHIFT)
+}
+
 impl Life {
     /// A life of the device `c`, whose pages of `align` bytes are in `entries`.
     ///
@@ -59,7 +66,7 @@ impl Life {
     ///
     /// `ENOMEM`.
     pub(super) fn new(
-        c: &CDevDax,
+        c: &RawDevDax,
         device: &Device,
         entries: KVVec<Entry>,
         align: Align,

@@ -7,8 +7,8 @@
 use kernel::bindings;
 use kernel::prelude::*;
 
-use super::device::{as_raw, device, Object};
-use crate::range::PhysRange;
+use super::object::{as_raw, device, Object};
+use crate::ranges::range::PhysRange;
 
 /// What happens to a range of a device.
 #[derive(Clone, Copy)]

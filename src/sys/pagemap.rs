@@ -8,61 +8,24 @@ use kernel::bindings;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use kernel::types::Opaque;
 use kernel::warn_on;
 
 use super::dax_core::DaxDevice;
-use super::dev_dax::CDevDax;
-use super::device::{name_ptr, Dev, DeviceType, Object, Ref, Unregistered};
-use super::life::{Life, CHUNK_SHIFT};
+use super::dev_dax::RawDevDax;
+use super::device::{DeviceType, Typed, Unregistered, WithDevice};
+use super::life::{page_order, Life, CHUNK_SHIFT};
+use super::object::{self, name_ptr, Object, Ref};
 use super::task;
-use crate::layout::Entry;
-use crate::range::{Align, PhysRange, PAGE_SHIFT};
-
-/// A copy of the page map that the owner of a static region brings along.
-pub(crate) struct Template(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
-
-// SAFETY: Only copied from by our code; fsdev uses it while it is bound.
-unsafe impl Send for Template {}
-// SAFETY: As above.
-unsafe impl Sync for Template {}
-
-impl Template {
-    /// Copies `pgmap`.
-    ///
-    /// # Safety
-    ///
-    /// `pgmap` is valid, has one range, and is not in use.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) unsafe fn copy(pgmap: *const bindings::dev_pagemap) -> Result<Self> {
-        // SAFETY: By the contract; an unused page map is plain data.
-        let copy = unsafe { core::ptr::read(pgmap) };
-        Ok(Self(KBox::pin(Opaque::new(copy), GFP_KERNEL)?))
-    }
-
-    /// The C pointer.
-    pub(super) fn as_ptr(&self) -> *mut bindings::dev_pagemap {
-        self.0.get()
-    }
-}
+use super::template::Template;
+use crate::ranges::layout::Entry;
+use crate::ranges::range::{Align, PhysRange, PAGE_SHIFT};
 
 /// A `struct device` that owns what makes up a page map: `devm_memremap_pages()`
 /// and `devm_request_mem_region()` want one, and the device that the memory belongs
 /// to loses its own at each unbind, pinned pages or not.
-#[pin_data]
-#[repr(C)]
-struct Holder {
-    #[pin]
-    dev: Dev,
-}
+type Holder = WithDevice<()>;
 
-// SAFETY: A `Holder` begins with its zeroed device. The type is used for it alone.
-unsafe impl Object for Holder {
-    const OFFSET: usize = 0;
-
+impl Typed for Holder {
     fn device_type() -> &'static DeviceType<Self> {
         static TYPE: DeviceType<Holder> = DeviceType::bare();
         &TYPE
@@ -82,7 +45,7 @@ unsafe impl Object for Holder {
 ///   the struct pages. Nothing else is managed by `holder`.
 /// - `life` is over if, and only if, `ended`.
 /// - `map` is where it was when `devm_memremap_pages()` got it.
-pub(crate) struct PageMap<T: Object + AsRef<CDevDax>> {
+pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
     holder: Unregistered<Holder>,
     group: NonNull<kernel::ffi::c_void>,
     /// The `struct dev_pagemap`, in a buffer: its ranges may be more than kmalloc()
@@ -97,7 +60,7 @@ pub(crate) struct PageMap<T: Object + AsRef<CDevDax>> {
 }
 
 // SAFETY: The group is the driver core's, which synchronises it.
-unsafe impl<T: Object + AsRef<CDevDax>> Send for PageMap<T> {}
+unsafe impl<T: Object + AsRef<RawDevDax>> Send for PageMap<T> {}
 
 /// Why there is no page map.
 pub(crate) enum PageMapError {
@@ -118,7 +81,7 @@ impl<E: Into<Error>> From<E> for PageMapError {
     }
 }
 
-impl<T: Object + AsRef<CDevDax>> PageMap<T> {
+impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     /// Reserves `entries` of the device's memory and makes struct pages for them
     /// (`devm_request_mem_region()`, `devm_memremap_pages()`), compound ones of
     /// `align`. In a static region the template of the device says what to make
@@ -133,10 +96,10 @@ impl<T: Object + AsRef<CDevDax>> PageMap<T> {
         entries: KVVec<Entry>,
         align: Align,
     ) -> Result<Self, PageMapError> {
-        let c: &CDevDax = (**device).as_ref();
+        let c: &RawDevDax = (**device).as_ref();
         let map = dev_pagemap(c.template(), &entries, align)?;
-        let life = Life::new(c, super::device::device::<T>(device), entries, align)?;
-        let mut holder = Unregistered::new(try_pin_init!(Holder { dev <- Dev::new() }? Error))?;
+        let life = Life::new(c, object::device::<T>(device), entries, align)?;
+        let mut holder = Holder::make(())?;
         holder.set_node_of::<T>(device);
         // SAFETY: The device is initialised.
         let group = unsafe {
@@ -218,7 +181,7 @@ impl<T: Object + AsRef<CDevDax>> PageMap<T> {
     }
 
     fn dax(&self) -> &DaxDevice {
-        let c: &CDevDax = (*self.device).as_ref();
+        let c: &RawDevDax = (*self.device).as_ref();
         c.dax()
     }
 
@@ -284,7 +247,7 @@ impl<T: Object + AsRef<CDevDax>> PageMap<T> {
     }
 }
 
-impl<T: Object + AsRef<CDevDax>> Drop for PageMap<T> {
+impl<T: Object + AsRef<RawDevDax>> Drop for PageMap<T> {
     fn drop(&mut self) {
         self.end();
         if warn_on!(self.look().is_some()) {
@@ -344,14 +307,6 @@ fn dev_pagemap(
         (*raw).vmemmap_shift = page_order(align) as kernel::ffi::c_ulong;
     }
     Ok(buffer)
-}
-
-/// The order of the compound pages that pages of `align` bytes are.
-pub(super) fn page_order(align: Align) -> u32 {
-    align
-        .bytes()
-        .trailing_zeros()
-        .saturating_sub(bindings::PAGE_SHIFT)
 }
 
 /// While one exists, RCU grace periods are short (`rcu_expedite_gp()`).

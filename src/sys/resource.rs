@@ -9,8 +9,8 @@ use kernel::prelude::*;
 use kernel::str::as_char_ptr_in_const_context;
 use kernel::types::Opaque;
 
-use super::device::as_raw;
-use crate::range::PhysRange;
+use super::object::as_raw;
+use crate::ranges::range::PhysRange;
 
 /// "DAX Regions": no two regions may overlap. C: `dax_regions` in bus.c.
 static REGIONS: Root = {

@@ -14,8 +14,7 @@ use kernel::prelude::*;
 use kernel::str::{as_char_ptr_in_const_context, Formatter};
 use kernel::types::Opaque;
 
-use super::bus::Driver;
-use super::device::{as_raw, FromDevice};
+use super::object::FromDevice;
 
 /// Where a show handler writes: one page, as sysfs gives it.
 pub(crate) struct Text<'a>(Formatter<'a>);
@@ -102,7 +101,7 @@ fn show_text(buf: *mut kernel::ffi::c_char, show: impl FnOnce(&mut Text<'_>) -> 
 }
 
 /// Calls `store` with the text up to its first NUL.
-fn store_text(
+pub(super) fn store_text(
     buf: *const kernel::ffi::c_char,
     count: usize,
     store: impl FnOnce(&[u8]) -> Result,
@@ -176,7 +175,7 @@ unsafe extern "C" fn visible_callback<T: FromDevice>(
 }
 
 /// `is_visible` of a group.
-type Visible = unsafe extern "C" fn(
+pub(super) type Visible = unsafe extern "C" fn(
     *mut bindings::kobject,
     *mut bindings::attribute,
     kernel::ffi::c_int,
@@ -194,7 +193,7 @@ pub(crate) unsafe trait GroupMember: 'static {
 }
 
 // SAFETY: `raw.attr` is the first field of the first field. Groups of these
-// reach a device only through its type or `AddedGroups`, so it belongs to a `T`.
+// reach a device only through its type or `DriverData`, so it belongs to a `T`.
 unsafe impl<T: FromDevice> GroupMember for Attribute<T> {
     const VISIBLE: Option<Visible> = Some(visible_callback::<T>);
 }
@@ -212,6 +211,8 @@ unsafe impl<A, const N: usize> Sync for AttributeList<A, N> {}
 
 impl<A: GroupMember, const N: usize> AttributeList<A, N> {
     /// A list of static attributes.
+    // Evaluated when the driver is compiled.
+    #[allow(clippy::indexing_slicing)]
     pub(crate) const fn new(attributes: [&'static A; N]) -> Self {
         let mut attrs = [core::ptr::null(); N];
         let mut i = 0;
@@ -269,107 +270,4 @@ impl<A: GroupMember> Groups<A> {
     pub(super) const fn as_ptr(&'static self) -> *const *const bindings::attribute_group {
         core::ptr::from_ref(self).cast()
     }
-}
-
-/// Groups that were added to someone else's device; removed when dropped,
-/// which waits for their readers and writers.
-///
-/// # Invariants
-///
-/// The groups are on `dev`.
-pub(crate) struct AddedGroups {
-    dev: kernel::sync::aref::ARef<kernel::device::Device>,
-    groups: *const *const bindings::attribute_group,
-}
-
-// SAFETY: The groups are static and the device is `Send`.
-unsafe impl Send for AddedGroups {}
-
-impl AddedGroups {
-    /// Adds `groups` to `dev`. May sleep.
-    ///
-    /// # Safety
-    ///
-    /// `T::from_device()` is right for `dev` until the result is dropped.
-    ///
-    /// # Errors
-    ///
-    /// What `sysfs_create_groups()` fails with.
-    pub(crate) unsafe fn add<T: FromDevice>(
-        dev: &kernel::device::Device,
-        groups: &'static Groups<Attribute<T>>,
-    ) -> Result<Self> {
-        let groups = groups.as_ptr();
-        // SAFETY: The device is alive, the groups are static.
-        kernel::error::to_result(unsafe {
-            bindings::sysfs_create_groups(&raw mut (*as_raw(dev)).kobj, groups.cast_mut())
-        })?;
-        Ok(Self {
-            dev: dev.into(),
-            groups,
-        })
-    }
-}
-
-impl Drop for AddedGroups {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant they are there, and we own a reference
-        // of the device.
-        unsafe {
-            bindings::sysfs_remove_groups(
-                &raw mut (*as_raw(&self.dev)).kobj,
-                self.groups.cast_mut(),
-            )
-        };
-    }
-}
-
-/// A write-only attribute of a dax driver, in `/sys/bus/dax/drivers/*/`.
-#[repr(C)]
-pub(crate) struct DriverAttribute {
-    raw: Opaque<bindings::driver_attribute>,
-}
-
-// SAFETY: Never written after construction.
-unsafe impl Sync for DriverAttribute {}
-
-/// What a driver attribute does with what is written to it.
-pub(crate) trait DriverStore {
-    /// # Errors
-    ///
-    /// The errno that the writer gets.
-    fn store(driver: &Driver, text: &[u8]) -> Result;
-}
-
-impl DriverAttribute {
-    /// An attribute that can be written.
-    pub(crate) const fn wo<S: DriverStore>(name: &'static CStr, mode: u16) -> Self {
-        // SAFETY: All zeroes is a valid `struct driver_attribute`.
-        let mut raw: bindings::driver_attribute = unsafe { core::mem::zeroed() };
-        raw.attr.name = as_char_ptr_in_const_context(name);
-        raw.attr.mode = mode;
-        raw.store = Some(driver_store_callback::<S>);
-        Self {
-            raw: Opaque::new(raw),
-        }
-    }
-}
-
-/// # Safety
-///
-/// Called by sysfs for a driver of the dax bus.
-unsafe extern "C" fn driver_store_callback<S: DriverStore>(
-    drv: *mut bindings::device_driver,
-    buf: *const kernel::ffi::c_char,
-    count: usize,
-) -> isize {
-    // SAFETY: Every driver of the bus is inside a `struct dax_device_driver`,
-    // and is not unregistered while its attribute is used.
-    let driver = unsafe { Driver::from_device_driver(drv) };
-    store_text(buf, count, |text| S::store(driver, text))
-}
-
-// SAFETY: `raw.attr` is the first field of the first field; nothing is called.
-unsafe impl GroupMember for DriverAttribute {
-    const VISIBLE: Option<Visible> = None;
 }

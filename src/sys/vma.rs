@@ -7,8 +7,8 @@ use kernel::mm::virt::VmaRef;
 use kernel::prelude::*;
 use kernel::warn_on;
 
-use super::device::{device, Object};
 use super::life::Page;
+use super::object::{device, Object};
 
 /// The part of a mapping that `mmap(2)` and the fault path check alike.
 pub(crate) trait Area {
@@ -263,7 +263,7 @@ pub(crate) fn reject<T: Object>(object: &T, func: Func, why: &CStr) {
     // SAFETY: The device is alive, the string is terminated.
     unsafe {
         bindings::dax_glue_reject_vma(
-            super::device::as_raw(device(object)),
+            super::object::as_raw(device(object)),
             func.order(),
             why.as_char_ptr(),
         )
@@ -275,7 +275,7 @@ pub(crate) fn reject_unaligned<T: Object>(object: &T, func: Func, area: &impl Ar
     // SAFETY: The device is alive.
     unsafe {
         bindings::dax_glue_reject_unaligned(
-            super::device::as_raw(device(object)),
+            super::object::as_raw(device(object)),
             func.order(),
             area.start(),
             area.end(),

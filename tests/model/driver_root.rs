@@ -13,6 +13,12 @@ fn sources() -> PathBuf {
     root.expect("this is a checkout of the driver").join("src")
 }
 
+/// What clippy must not find in the driver: `unsafe` without a reason, and what brings the
+/// kernel down.
+const LINTS: &str = "clippy::undocumented_unsafe_blocks, clippy::unwrap_used, \
+     clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented, \
+     clippy::unreachable, clippy::indexing_slicing";
+
 /// Writes down which files the driver in `source` is made of: those that its `dax.rs`
 /// names.
 fn write_root(source: &Path) {
@@ -32,7 +38,7 @@ fn write_root(source: &Path) {
             source.join(name).join("mod.rs")
         };
         text += &format!(
-            "#[path = {:?}]\npub(crate) mod {name};\n",
+            "#[deny({LINTS})]\n#[path = {:?}]\npub(crate) mod {name};\n",
             file.display().to_string()
         );
     }

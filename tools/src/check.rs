@@ -39,14 +39,6 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
     let mut points = vec![
         format(cargo, &files)?,
         rule("licence on the first line", rules::licence(repo, &files)?),
-        rule(
-            "unsafe only inside the fence",
-            rules::unsafe_fence(repo, &files)?,
-        ),
-        rule(
-            "no unwrap, expect or panic in the module",
-            rules::no_panics(repo, &files)?,
-        ),
     ];
     let args = [
         "clippy",

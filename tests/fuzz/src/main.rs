@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Fuzzes src/parse.rs against a model of the C rules.
+//! Fuzzes src/ranges/parse.rs against a model of the C rules.
 //!
 //! - `dax-fuzz replay FOLDER` reads every text of the corpus.
 //! - `dax-fuzz run FOLDER SECONDS SEED` makes texts from them, and adds those to the corpus that
@@ -15,7 +15,7 @@ mod coverage;
 mod model;
 mod mutate;
 #[allow(dead_code, reason = "the driver uses all of it")]
-#[path = "../../../src/parse.rs"]
+#[path = "../../../src/ranges/parse.rs"]
 mod parse;
 #[allow(dead_code, unused_macros, reason = "the other modules use the rest")]
 #[path = "../../host/src/shim.rs"]

@@ -10,8 +10,8 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use crate::oracle::{Dense, Op};
+use crate::ranges::allocator::PlanError;
 use crate::real::Real;
-use crate::space::PlanError;
 
 /// Pages in the region if `DAX_DEPTH` does not say.
 const DEFAULT_PAGES: usize = 6;

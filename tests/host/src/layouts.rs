@@ -2,9 +2,9 @@
 
 //! Where a page of a device is, if its ranges are as uneven and as large as can be.
 
-use crate::layout::{entry_at, pgoff_to_phys, Layout, Spare};
 use crate::prelude::GFP_KERNEL;
-use crate::range::{PhysRange, PAGE_SIZE};
+use crate::ranges::layout::{entry_at, pgoff_to_phys, Layout, Spare};
+use crate::ranges::range::{PhysRange, PAGE_SIZE};
 
 /// Pages of a range: next to nothing, and so many that no product of two numbers of pages fits
 /// into 64 bits.

@@ -25,19 +25,11 @@
     allow(dead_code, unused_imports, reason = "it is used by the driver")
 )]
 
-#[path = "../../../src/around.rs"]
-pub(crate) mod around;
-#[path = "../../../src/layout.rs"]
-pub(crate) mod layout;
-#[path = "../../../src/parse.rs"]
-pub(crate) mod parse;
 #[allow(clippy::arithmetic_side_effects, reason = "not in the kernel")]
 #[path = "shim.rs"]
 pub(crate) mod prelude;
-#[path = "../../../src/range.rs"]
-pub(crate) mod range;
-#[path = "../../../src/space.rs"]
-pub(crate) mod space;
+#[path = "../../../src/ranges/mod.rs"]
+pub(crate) mod ranges;
 
 #[cfg(test)]
 mod exhaustive;
@@ -52,7 +44,7 @@ mod oracle;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
-mod ranges;
+mod range;
 #[cfg(test)]
 mod real;
 #[cfg(test)]

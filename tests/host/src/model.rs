@@ -2,7 +2,7 @@
 
 //! What text means by the C rules, in the plainest words. The fuzzer uses it too.
 
-use crate::parse::{Base, DeviceName, ParseError};
+use crate::ranges::parse::{Base, DeviceName, ParseError};
 
 /// The text before the first NUL.
 pub(crate) fn until_nul(text: &[u8]) -> &str {

@@ -6,7 +6,7 @@
 //! shrinking takes one page at a time. Written from what the C driver does, not
 //! from `space.rs`.
 
-use crate::space::PlanError;
+use crate::ranges::allocator::PlanError;
 
 /// A device: its ranges, as first page and number of pages, and its alignment in
 /// pages.

@@ -4,12 +4,12 @@
 
 use proptest::prelude::*;
 
-use crate::layout::pgoff_to_phys;
 use crate::oracle::{Dense, Op};
 use crate::prelude::fail_after;
-use crate::range::PAGE_SIZE;
+use crate::ranges::allocator::PlanError;
+use crate::ranges::layout::pgoff_to_phys;
+use crate::ranges::range::PAGE_SIZE;
 use crate::real::Real;
-use crate::space::PlanError;
 
 /// Pages in the region.
 const PAGES: u64 = 8192;

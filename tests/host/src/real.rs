@@ -2,11 +2,11 @@
 
 //! The driver's own region and devices, and the laws that they obey.
 
-use crate::layout::{pgoff_to_phys, Layout};
 use crate::oracle::{Dense, Device, Op};
 use crate::prelude::{fail_after, nodes};
-use crate::range::{Align, PhysRange, PAGE_SIZE};
-use crate::space::{Plan, PlanError, Space};
+use crate::ranges::allocator::{Plan, PlanError, Space};
+use crate::ranges::layout::{pgoff_to_phys, Layout};
+use crate::ranges::range::{Align, PhysRange, PAGE_SIZE};
 
 pub(crate) struct Real {
     pub(crate) space: Space,

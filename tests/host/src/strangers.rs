@@ -2,11 +2,11 @@
 
 //! Ranges that a region is given back and that it never gave: it complains and stays as it is.
 
-use crate::layout::{Layout, Spare};
 use crate::prelude::{nodes, warnings, GFP_KERNEL};
-use crate::range::{Align, PhysRange};
+use crate::ranges::allocator::Space;
+use crate::ranges::layout::{Layout, Spare};
+use crate::ranges::range::{Align, PhysRange};
 use crate::real::range;
-use crate::space::Space;
 
 /// Pages of the region, and of those the ones that are taken.
 const REGION: (u64, u64) = (16, 16);

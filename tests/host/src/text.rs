@@ -5,7 +5,9 @@
 use proptest::prelude::*;
 
 use crate::model::{model_i32, model_name, model_range, model_u64, until_nul};
-use crate::parse::{parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName};
+use crate::ranges::parse::{
+    parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName,
+};
 
 /// Calls `check` with `prefix` followed by every text of at most `len` bytes.
 fn every_text(prefix: &[u8], alphabet: &[u8], len: usize, check: &mut impl FnMut(&[u8])) -> usize {

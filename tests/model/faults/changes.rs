@@ -24,7 +24,7 @@ macro_rules! changes {
 
 changes! {
     // A region keeps its parent as long as somebody has a file open.
-    "L1" "region.rs":
+    "L1" "driver/region.rs":
         "        let parent = self.lock().parent.take();
         drop(parent);" =>
         "        if !kernel::fault::is(\"L1\") {
@@ -32,52 +32,52 @@ changes! {
             drop(parent);
         }";
     // A device is removed by number: it may be another one by now.
-    "L2" "region.rs":
+    "L2" "driver/region.rs":
         "        self.parts(device).ok()?;" =>
         "        if !kernel::fault::is(\"L2\") {
             self.parts(device).ok()?;
         }";
     // A device has children before device_add() is over, which may fail.
-    "L3" "device.rs":
+    "L3" "driver/device.rs":
         "if mappings.created {" =>
         "if mappings.created || kernel::fault::is(\"L3\") {";
-    "L3" "device.rs":
+    "L3" "driver/device.rs":
         "        for (index, entry) in entries.iter().enumerate() {" =>
         "        let children = mappings.list.len();
         for (index, entry) in entries.iter().enumerate().skip(children) {";
     // Unbinding waits for pins.
-    "L4" "drain.rs":
+    "L4" "driver/drain.rs":
         "            map.end();" =>
         "            map.end();
             while kernel::fault::is(\"L4\") && map.look().is_some() {
                 kernel::fault::sleep();
             }";
     // The ids of drivers are never freed.
-    "L5" "abi.rs":
-        "        let ids = IDS.lock().take();
-        drop(ids);" =>
+    "L5" "sys/ids.rs":
+        "    let ids = IDS.lock().take();" =>
+        "    if kernel::fault::is(\"L5\") {
+        return;
+    }
+    let ids = IDS.lock().take();";
+    "L5" "sys/bus.rs":
+        "        ids::forget(self.0);" =>
         "        if !kernel::fault::is(\"L5\") {
-            let ids = IDS.lock().take();
-            drop(ids);
-        }";
-    "L5" "abi.rs":
-        "        forget_ids(self.0.key());" =>
-        "        if !kernel::fault::is(\"L5\") {
-            forget_ids(self.0.key());
+            ids::forget(self.0);
         }";
     // A region whose attributes cannot be added leaves the devices that were created
     // through them.
-    "L9" "abi.rs":
-        "        added?;" =>
-        "        if kernel::fault::is(\"L9\") && added.is_err() {
-            core::mem::forget(owner);
+    "L9" "exports.rs":
+        "        registration.add_attributes(&REGION_GROUPS)?;" =>
+        "        let added = registration.add_attributes(&REGION_GROUPS);
+        if kernel::fault::is(\"L9\") && added.is_err() {
+            core::mem::forget(registration);
             // SAFETY: The device is being probed.
             unsafe { bindings::dev_set_drvdata(parent, core::ptr::null_mut()) };
             return Err(ENOMEM);
         }
         added?;";
     // Who created a device that somebody else deleted is told that it failed.
-    "L7" "device.rs":
+    "L7" "driver/device.rs":
         "                region.retire(record);
                 return Err(e);
             }" =>
@@ -88,19 +88,19 @@ changes! {
                 return Err(e);
             }";
     // Memory that kmem left online can be given away.
-    "M6" "region.rs":
+    "M6" "driver/region.rs":
         "record.has_system_ram()" =>
         "(record.has_system_ram() && !kernel::fault::is(\"M6\"))";
-    "A27" "abi.rs":
+    "A27" "exports.rs":
         "    unsafe { driver.unregister() };
-    forget_ids(key);" =>
+    ids::forget(driver);" =>
         "    if kernel::fault::is(\"A27\") {
-        forget_ids(key);
+        ids::forget(driver);
     }
     // SAFETY: By the contract.
     unsafe { driver.unregister() };
     if !kernel::fault::is(\"A27\") {
-        forget_ids(key);
+        ids::forget(driver);
     }";
     "a failed probe stays noted" "sys/bus.rs":
         ".inspect_err(|_| B::unbound(device))?;" =>
@@ -112,6 +112,7 @@ changes! {
     "RCU stays expedited" "sys/pagemap.rs":
         "unsafe { bindings::dax_glue_expedite(false) };" =>
         "if !kernel::fault::is(\"RCU stays expedited\") {
+            // SAFETY: As above.
             unsafe { bindings::dax_glue_expedite(false) };
         }";
     "C is not shown the ranges" "sys/dev_dax.rs":
@@ -119,12 +120,12 @@ changes! {
         "        if !kernel::fault::is(\"C is not shown the ranges\") {
             self.0.show();
         }";
-    "the binding stays" "chardev.rs":
+    "the binding stays" "driver/probe.rs":
         "        self.binding.device().set_binding(None);" =>
         "        if !kernel::fault::is(\"the binding stays\") {
             self.binding.device().set_binding(None);
         }";
-    "the cdev stays" "chardev.rs":
+    "the cdev stays" "driver/probe.rs":
         "        drop(self.cdev.take());" =>
         "        if kernel::fault::is(\"the cdev stays\") {
             core::mem::forget(self.cdev.take());
@@ -155,47 +156,47 @@ changes! {
     "pins are not looked at" "sys/pagemap.rs":
         "if (held as u64) < pfn(end) {" =>
         "if (held as u64) < pfn(end) && !kernel::fault::is(\"pins are not looked at\") {";
-    "draining is not noted" "drain.rs":
+    "draining is not noted" "driver/drain.rs":
         "        self.device.region().begins_to_drain(&self.device);" =>
         "        if !kernel::fault::is(\"draining is not noted\") {
             self.device.region().begins_to_drain(&self.device);
         }";
-    "the end of draining wakes nobody" "region.rs":
+    "the end of draining wakes nobody" "driver/region.rs":
         "        state.draining = state.draining.saturating_sub(1);
         self.drained.notify_all();" =>
         "        state.draining = state.draining.saturating_sub(1);
         if !kernel::fault::is(\"the end of draining wakes nobody\") {
             self.drained.notify_all();
         }";
-    "nobody gives up" "drain.rs":
+    "nobody gives up" "driver/drain.rs":
         "                this.device.region().still_drains();" =>
         "                if !kernel::fault::is(\"nobody gives up\") {
                     this.device.region().still_drains();
                 }";
-    "the module may go while a device drains" "drain.rs":
+    "the module may go while a device drains" "driver/drain.rs":
         "            state.module = Some(ModuleRef::new());" =>
         "            if !kernel::fault::is(\"the module may go while a device drains\") {
                 state.module = Some(ModuleRef::new());
             }";
-    "what drains can be changed" "region.rs":
+    "what drains can be changed" "driver/region.rs":
         "has_driver(device) || record.draining ||" =>
         "has_driver(device)
             || (record.draining && !kernel::fault::is(\"what drains can be changed\"))
             ||";
-    "what is bound can be deleted" "region.rs":
+    "what is bound can be deleted" "driver/region.rs":
         "                || has_driver::<DevDax>(&device)" =>
         "                || (has_driver::<DevDax>(&device)
                     && !kernel::fault::is(\"what is bound can be deleted\"))";
-    "what is bound can be deleted" "region.rs":
+    "what is bound can be deleted" "driver/region.rs":
         "                || record.ranges.layout().size() != 0" =>
         "                || (record.ranges.layout().size() != 0
                     && !kernel::fault::is(\"what is bound can be deleted\"))";
-    "what is not created can be deleted" "region.rs":
+    "what is not created can be deleted" "driver/region.rs":
         "            if record.registered.is_none() {" =>
         "            if record.registered.is_none()
                 && !kernel::fault::is(\"what is not created can be deleted\")
             {";
-    "an id is given back early" "region.rs":
+    "an id is given back early" "driver/region.rs":
         "        device.drop_mappings();
         // Unbinds the driver." =>
         "        device.drop_mappings();
@@ -203,12 +204,12 @@ changes! {
             self.ids.free(device.id());
         }
         // Unbinds the driver.";
-    "an id is given back early" "region.rs":
+    "an id is given back early" "driver/region.rs":
         "        self.lock().release(&mut record);
         if !self.is_static() {" =>
         "        self.lock().release(&mut record);
         if !self.is_static() && !kernel::fault::is(\"an id is given back early\") {";
-    "memory is freed before the driver is unbound" "region.rs":
+    "memory is freed before the driver is unbound" "driver/region.rs":
         "        // Unbinds the driver.
         drop(record.registered.take());" =>
         "        if kernel::fault::is(\"memory is freed before the driver is unbound\") {
@@ -216,24 +217,24 @@ changes! {
         }
         // Unbinds the driver.
         drop(record.registered.take());";
-    "the region's files go last" "region.rs":
-        "        drop(self.groups.take());" =>
+    "the region's files go last" "driver/region.rs":
+        "        self.region.remove_groups();" =>
         "        if !kernel::fault::is(\"the region's files go last\") {
-            drop(self.groups.take());
+            self.region.remove_groups();
         }";
-    "a mapping keeps its old end" "device.rs":
+    "a mapping keeps its old end" "driver/device.rs":
         "            mapping.object().set_end(range);" =>
         "            if !kernel::fault::is(\"a mapping keeps its old end\") {
                 mapping.object().set_end(range);
             }";
-    "space is not given back after a failure" "device.rs":
+    "space is not given back after a failure" "driver/device.rs":
         "                self.region.lock().space().cancel(plan);" =>
         "                if kernel::fault::is(\"space is not given back after a failure\") {
                     drop(plan);
                 } else {
                     self.region.lock().space().cancel(plan);
                 }";
-    "writers look for no driver" "region.rs":
+    "writers look for no driver" "driver/region.rs":
         "if has_driver(device)
             ||" =>
         "if (has_driver(device) && !kernel::fault::is(\"writers look for no driver\"))
@@ -244,13 +245,15 @@ changes! {
             && has_driver(&*self.device)
             && !kernel::fault::is(\"writers look for no driver\")
         {";
-    "the driver data stays" "abi.rs":
-        "        let parent: &Device = &self.parent;" =>
-        "        if kernel::fault::is(\"the driver data stays\") {
+    "the driver data stays" "sys/drvdata.rs":
+        "        self.remove_groups();
+        // SAFETY: By the contract of `set`" =>
+        "        self.remove_groups();
+        if kernel::fault::is(\"the driver data stays\") {
             return;
         }
-        let parent: &Device = &self.parent;";
-    "mappings go last" "region.rs":
+        // SAFETY: By the contract of `set`";
+    "mappings go last" "driver/region.rs":
         "        device.drop_mappings();
         if kernel" =>
         "        if !kernel::fault::is(\"mappings go last\") {

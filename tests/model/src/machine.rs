@@ -11,8 +11,10 @@ use kernel::error::code::ENOMEM;
 use kernel::error::{from_err_ptr, Result};
 use kernel::sched;
 
-use crate::abi;
-use crate::chardev;
+use crate::driver::bus::{DaxBus, BUS};
+use crate::driver::probe::DRIVER;
+use crate::exports;
+use crate::sys::bus::{RegisteredBus, RegisteredDriver};
 use crate::sys::module::Users;
 
 /// Where the memory is.
@@ -26,17 +28,17 @@ pub const ORDER: u32 = 9;
 
 /// What `src/dax.rs` makes when the module is loaded. Fields are dropped in order.
 struct Module {
-    _driver: abi::DriverRegistration,
-    _bus: abi::BusRegistration,
+    _driver: RegisteredDriver,
+    _bus: RegisteredBus<DaxBus>,
     _users: Users,
 }
 
 impl Module {
     fn load() -> Result<Self> {
         let users = Users::new();
-        let bus = abi::BusRegistration::new()?;
+        let bus = BUS.register()?;
         Ok(Self {
-            _driver: abi::DriverRegistration::new(&chardev::DRIVER)?,
+            _driver: BUS.register_own(&DRIVER, c"device_dax")?,
             _bus: bus,
             _users: users,
         })
@@ -87,7 +89,7 @@ impl Machine {
             areas: Mutex::default(),
             pins: Mutex::default(),
         };
-        bindings::link(abi::kill_dev_dax);
+        bindings::link(exports::kill_dev_dax);
         must(register_kmem());
         must(register(bindings::fsdev_driver(), c"fsdev_dax"));
         must(this.bind_region());
@@ -126,7 +128,8 @@ impl Machine {
             };
             let align = GRANULE as u32;
             // SAFETY: The parent is being probed.
-            let region = unsafe { abi::alloc_dax_region(dev, 0, &mut range(), -1, align, flags) };
+            let region =
+                unsafe { exports::alloc_dax_region(dev, 0, &mut range(), -1, align, flags) };
             if region.is_null() {
                 return Err(ENOMEM);
             }
@@ -156,7 +159,7 @@ impl Machine {
                 },
             };
             // SAFETY: As above.
-            from_err_ptr(unsafe { abi::devm_create_dev_dax(&raw mut data) })?;
+            from_err_ptr(unsafe { exports::devm_create_dev_dax(&raw mut data) })?;
             Ok(())
         })
     }
@@ -207,7 +210,7 @@ impl Machine {
         let loaded = std::mem::take(&mut *self.kmem.lock().expect("no task panics"));
         if loaded {
             // SAFETY: It is registered, and here that ends.
-            unsafe { abi::dax_driver_unregister(bindings::kmem_driver()) };
+            unsafe { exports::dax_driver_unregister(bindings::kmem_driver()) };
         }
     }
 
@@ -247,7 +250,7 @@ impl Machine {
         self.close();
         self.unmap();
         // SAFETY: It is registered, and here that ends.
-        unsafe { abi::dax_driver_unregister(bindings::fsdev_driver()) };
+        unsafe { exports::dax_driver_unregister(bindings::fsdev_driver()) };
         sched::wait_until(|| "the end of what drains".to_owned(), &|| {
             kernel::workqueue::pending() == 0 && kernel::workqueue::running() == 0
         });
@@ -267,8 +270,9 @@ impl Machine {
 
 fn register(driver: *mut bindings::dax_device_driver, name: &'static CStr) -> Result {
     // SAFETY: The driver lives as long as the execution.
-    let result =
-        unsafe { abi::__dax_driver_register(driver, core::ptr::null_mut(), name.as_ptr().cast()) };
+    let result = unsafe {
+        exports::__dax_driver_register(driver, core::ptr::null_mut(), name.as_ptr().cast())
+    };
     kernel::error::to_result(result)
 }
 

@@ -88,9 +88,12 @@ impl Files {
                 }
             }
         }
-        let last = new.pop_if(|_| sched::fails("sysfs_add_file_mode_ns()"));
+        let late = !new.is_empty() && sched::fails("sysfs_add_file_mode_ns()");
+        if late {
+            new.pop();
+        }
         self.0.borrow_mut().extend(new);
-        if last.is_some() {
+        if late {
             sched::point(|| format!("the files of {} go again", core.name()));
             self.remove(groups as usize);
             return Err(ENOMEM);

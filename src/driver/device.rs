@@ -17,8 +17,6 @@
 //! again, for a while. It must not wait in the kernel: when `device_add()` fails it
 //! waits for the writers.
 
-#![forbid(unsafe_code)]
-
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::rbtree::RBTreeNodeReservation;
@@ -28,18 +26,21 @@ use kernel::sync::{Arc, Mutex};
 use kernel::time::{Instant, Monotonic};
 use kernel::warn_on;
 
-use crate::chardev::Binding;
-use crate::layout::{Entry, Layout};
-use crate::mapping::Mapping;
-use crate::range::{Align, PgOff, PhysRange};
-use crate::region::Region;
-use crate::space::{Plan, PlanError, Space};
-use crate::sys::bus::DriverType;
-use crate::sys::dev_dax::{CDevDax, Identity, Ranges};
-use crate::sys::device::{Ref, Registered, Unregistered};
+use crate::driver::mapping::Mapping;
+use crate::driver::region::Region;
+use crate::ranges::allocator::{Plan, PlanError, Space};
+use crate::ranges::layout::{Entry, Layout};
+use crate::ranges::neighbours::Window;
+use crate::ranges::range::{Align, PgOff, PhysRange};
+use crate::sys::dev_dax::{DaxObject, Identity, Ranges};
+use crate::sys::device::{Registered, Unregistered};
+use crate::sys::driver::DriverType;
+use crate::sys::life::Life;
 use crate::sys::log::{self, Change};
-use crate::sys::pagemap::{self, Template};
+use crate::sys::object::{device, Ref};
+use crate::sys::pagemap;
 use crate::sys::task::restart_write;
+use crate::sys::template::Template;
 
 /// The `mappingN` children, as the edit lock guards them.
 pub(crate) struct Mappings {
@@ -54,13 +55,12 @@ pub(crate) struct Mappings {
 const PATIENCE_MS: i64 = 100;
 
 /// A device. What changes of it is in its region's
-/// [`Record`](crate::region::Record).
+/// [`Record`](crate::driver::region::Record). C: `struct dev_dax`.
+pub(crate) type DevDax = DaxObject<State>;
+
+/// What a device is, but for what C sees.
 #[pin_data]
-#[repr(C)]
-pub(crate) struct DevDax {
-    /// What C sees; first, so that the addresses are the same.
-    #[pin]
-    c: CDevDax,
+pub(crate) struct State {
     id: i32,
     /// When it was made.
     born: Instant<Monotonic>,
@@ -72,9 +72,61 @@ pub(crate) struct DevDax {
     region: Arc<Region>,
 }
 
-impl AsRef<CDevDax> for DevDax {
-    fn as_ref(&self) -> &CDevDax {
-        &self.c
+/// One binding of a device to the driver. Files that are opened while it lasts
+/// refer to it for good: a later binding, of other ranges perhaps, is not theirs.
+pub(crate) struct Binding {
+    device: Ref<DevDax>,
+    /// The size of the device's pages, in bytes.
+    page_size: usize,
+    /// What a fault maps around a page; `None` for the page alone.
+    window: Option<Window>,
+    /// Until the device is unbound.
+    life: Arc<Life>,
+}
+
+impl Binding {
+    /// `device` is bound as long as `life` lasts, with pages of `align` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the machine has no such pages.
+    pub(super) fn new(
+        device: Ref<DevDax>,
+        align: Align,
+        window: Option<Window>,
+        life: Arc<Life>,
+    ) -> Result<Self> {
+        Ok(Self {
+            device,
+            page_size: usize::try_from(align.bytes()).map_err(|_| EINVAL)?,
+            window,
+            life,
+        })
+    }
+
+    /// The device.
+    pub(crate) fn device(&self) -> &DevDax {
+        &self.device
+    }
+
+    /// The size of the device's pages in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.page_size
+    }
+
+    /// Its order, in pages of the machine.
+    pub(crate) fn order(&self) -> u32 {
+        self.life.order()
+    }
+
+    /// What a fault maps around a page; `None` for the page alone.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.window
+    }
+
+    /// How long the device is bound as it was when the file was opened.
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
     }
 }
 
@@ -106,6 +158,22 @@ impl Spec {
 /// alignment, or what struct pages can be made for. C: `alloc_is_aligned()`.
 fn granule(align: Align) -> Align {
     Align::new(pagemap::compat_align()).map_or(align, |compat| align.max(compat))
+}
+
+impl State {
+    fn new(region: Arc<Region>, id: i32) -> impl PinInit<Self, Error> {
+        let mappings = Mappings {
+            list: KVVec::new(),
+            created: false,
+        };
+        try_pin_init!(Self {
+            id,
+            born: Instant::now(),
+            mappings <- new_mutex!(mappings, "dev_dax::mappings"),
+            binding <- new_mutex!(None, "dev_dax::binding"),
+            region,
+        }? Error)
+    }
 }
 
 impl DevDax {
@@ -164,10 +232,9 @@ impl DevDax {
             memmap_on_memory: spec.memmap_on_memory,
             template: spec.template,
         };
-        let mut device = Unregistered::new(Self::new(region.clone(), id, identity))?;
+        let mut device = Self::make(identity, State::new(region.clone(), id))?;
         device.set_name(fmt!("dax{}.{}", region.id(), id))?;
-        let devt = device.object().c.dax().devt();
-        device.set_bus(&crate::bus::BUS, devt);
+        device.set_bus();
 
         let initial = match spec.size {
             0 => None,
@@ -189,26 +256,11 @@ impl DevDax {
         mappings.list.reserve(entries.len(), GFP_KERNEL)?;
         for (index, entry) in entries.iter().enumerate() {
             let range = entry.range().ok_or(EINVAL)?;
-            let mapping = Mapping::register(&Ref::of(self), index, range, entry.pgoff())?;
+            let mapping = Mapping::register(device(self), index, range, entry.pgoff())?;
             mappings.list.push(mapping, GFP_KERNEL)?;
         }
         mappings.created = true;
         Ok(())
-    }
-
-    fn new(region: Arc<Region>, id: i32, identity: Identity) -> impl PinInit<Self, Error> {
-        let mappings = Mappings {
-            list: KVVec::new(),
-            created: false,
-        };
-        try_pin_init!(Self {
-            c <- CDevDax::new(identity),
-            id,
-            born: Instant::now(),
-            mappings <- new_mutex!(mappings, "dev_dax::mappings"),
-            binding <- new_mutex!(None, "dev_dax::binding"),
-            region,
-        }? Error)
     }
 
     /// Y of daxX.Y.
@@ -219,11 +271,6 @@ impl DevDax {
     /// The region.
     pub(crate) fn region(&self) -> &Region {
         &self.region
-    }
-
-    /// What C sees.
-    pub(crate) fn c(&self) -> &CDevDax {
-        &self.c
     }
 
     /// The binding of the device_dax driver, for files that are opened.
@@ -363,11 +410,11 @@ impl DevDax {
         }
         let mut state = self.region.lock();
         let record = state.record(self)?;
-        if on != self.c.memmap_on_memory() {
+        if on != self.c().memmap_on_memory() {
             if record.driver == Some(DriverType::Kmem) {
                 return Err(EBUSY);
             }
-            self.c.set_memmap_on_memory(on);
+            self.c().set_memmap_on_memory(on);
         }
         Ok(())
     }
@@ -489,12 +536,14 @@ impl DevDax {
         plan: &Plan,
         mut next: PgOff,
     ) -> Result<KVVec<Registered<Mapping>>> {
-        let this = Ref::of(self);
         let ranges = plan.added();
         mappings.list.reserve(ranges.len(), GFP_KERNEL)?;
         let mut added = KVVec::with_capacity(ranges.len(), GFP_KERNEL)?;
         for (index, range) in (mappings.list.len()..).zip(ranges) {
-            added.push(Mapping::register(&this, index, *range, next)?, GFP_KERNEL)?;
+            added.push(
+                Mapping::register(device(self), index, *range, next)?,
+                GFP_KERNEL,
+            )?;
             next = next.after(range).ok_or(EOVERFLOW)?;
         }
         Ok(added)
@@ -515,7 +564,7 @@ impl DevDax {
     ///
     /// # Errors
     ///
-    /// Those of [`Record::begin_bind`](crate::region::Record::begin_bind), and `ENXIO`
+    /// Those of [`Record::begin_bind`](crate::driver::region::Record::begin_bind), and `ENXIO`
     /// if the device is gone.
     pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
         let _edit = self.edit();
@@ -542,9 +591,9 @@ impl DevDax {
     /// whoever asks super.c finds it dead, and nobody has a page of it mapped. Sleeps.
     /// C: `kill_dev_dax()`.
     pub(crate) fn kill(&self) {
-        self.c.dax().kill();
-        self.c.dax().unmap_all();
-        self.c.clear_pagemap();
+        self.c().dax().kill();
+        self.c().dax().unmap_all();
+        self.c().clear_pagemap();
     }
 }
 

@@ -21,13 +21,11 @@
 //! What differs from C: a new range starts and ends at a multiple of the
 //! device's alignment, and a change is made in full or not at all.
 
-#![forbid(unsafe_code)]
-
-use crate::layout::{Layout, Shape, Spare};
 use crate::prelude::{
     warn_on, AllocError, Error, KVVec, RBTree, EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE, GFP_KERNEL,
 };
-use crate::range::{Align, PgOff, PhysRange};
+use crate::ranges::layout::{Layout, Shape, Spare};
+use crate::ranges::range::{Align, PgOff, PhysRange};
 
 /// Why a change cannot be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

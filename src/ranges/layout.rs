@@ -3,16 +3,14 @@
 //! The ranges of a device, in the order in which they are mapped.
 //!
 //! C: `ranges` and `nr_range` of `struct dev_dax`. Each range owns the node with
-//! which it goes back to its region's [`Space`](crate::space::Space), so giving
+//! which it goes back to its region's [`Space`](crate::ranges::allocator::Space), so giving
 //! ranges back needs no memory.
 
-#![forbid(unsafe_code)]
-
-use crate::around::Around;
 use crate::prelude::{AllocError, KVVec, RBTreeNodeReservation, GFP_KERNEL};
-use crate::range::{Align, PgOff, PhysRange};
+use crate::ranges::neighbours::Around;
+use crate::ranges::range::{Align, PgOff, PhysRange};
 
-/// Memory for a gap of a [`Space`](crate::space::Space).
+/// Memory for a gap of a [`Space`](crate::ranges::allocator::Space).
 pub(crate) type Spare = RBTreeNodeReservation<u64, u64>;
 
 /// A range of a device, as C sees it. C: `struct dev_dax_range`.
@@ -270,7 +268,7 @@ impl Layout {
 mod tests {
     use super::*;
     use crate::prelude::Error;
-    use crate::range::PAGE_SIZE;
+    use crate::ranges::range::PAGE_SIZE;
 
     /// A layout of ranges given as (first page, pages).
     fn layout(ranges: &[(u64, u64)]) -> Result<Layout, Error> {

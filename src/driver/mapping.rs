@@ -5,29 +5,24 @@
 //! A mapping carries its own copy of the range, so that reading its files takes
 //! no lock: whoever shrinks the device waits for those readers.
 
-#![forbid(unsafe_code)]
-
+use kernel::device::Device;
 use kernel::fmt::Write;
 use kernel::prelude::*;
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
 
-use crate::device::DevDax;
-use crate::range::{PgOff, PhysRange};
-use crate::sys::device::{device, Dev, DeviceType, Ref, Registered, Unregistered};
+use crate::ranges::range::{PgOff, PhysRange};
+use crate::sys::device::{DeviceType, Registered, Typed, WithDevice};
 use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
 
 /// One range of a device in sysfs. C: `struct dax_mapping`.
-#[pin_data]
-#[repr(C)]
-pub(crate) struct Mapping {
-    #[pin]
-    dev: Dev,
+pub(crate) type Mapping = WithDevice<MappedRange>;
+
+/// What a mapping shows.
+pub(crate) struct MappedRange {
     start: u64,
     /// Last address; moves when the range is extended or cut in place.
     last: Atomic<u64>,
     pgoff: PgOff,
-    /// The device must outlive its children.
-    parent: Ref<DevDax>,
 }
 
 impl Mapping {
@@ -38,20 +33,18 @@ impl Mapping {
     ///
     /// `ENOMEM`, and what `device_add()` fails with.
     pub(crate) fn register(
-        parent: &Ref<DevDax>,
+        parent: &Device,
         index: usize,
         range: PhysRange,
         pgoff: PgOff,
     ) -> Result<Registered<Self>> {
-        let mut mapping = Unregistered::new(try_pin_init!(Self {
-            dev <- Dev::new(),
+        let mut mapping = Self::make(MappedRange {
             start: range.start(),
             last: Atomic::new(range.last()),
             pgoff,
-            parent: parent.clone(),
-        }? Error))?;
+        })?;
         mapping.set_name(fmt!("mapping{index}"))?;
-        mapping.register(device::<DevDax>(parent))
+        mapping.register(parent)
     }
 
     /// The range was extended or cut to end at the end of `range`.
@@ -85,5 +78,11 @@ static ATTRIBUTES: AttributeList<Attribute<Mapping>, 3> =
 static GROUP: Group<Attribute<Mapping>> = Group::new(None, &ATTRIBUTES);
 static GROUPS: Groups<Attribute<Mapping>> = Groups::new(&GROUP);
 
-/// The device type of mappings. C: `dax_mapping_type`.
-pub(crate) static TYPE: DeviceType<Mapping> = DeviceType::new(&GROUPS);
+/// C: `dax_mapping_type`.
+static TYPE: DeviceType<Mapping> = DeviceType::new(&GROUPS);
+
+impl Typed for Mapping {
+    fn device_type() -> &'static DeviceType<Self> {
+        &TYPE
+    }
+}

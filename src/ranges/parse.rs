@@ -5,8 +5,6 @@
 //! Text is a C string: it ends at the first NUL, if there is one. What is
 //! accepted is what the C driver accepts, to the byte.
 
-#![forbid(unsafe_code)]
-
 use core::fmt;
 
 use crate::prelude::{Error, EINVAL, ERANGE};

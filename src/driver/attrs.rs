@@ -7,65 +7,70 @@
 //! done, in `region.rs` and `device.rs`; what is added here are `EINVAL` for text
 //! that is no value and `ERANGE` for a number that does not fit.
 
-#![forbid(unsafe_code)]
-
 use kernel::fmt::Write;
 use kernel::prelude::*;
 
-use crate::device::DevDax;
-use crate::parse::{parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName};
-use crate::range::{Align, PhysRange};
-use crate::region::Region;
-use crate::sys::device::{numa_node, DeviceType};
+use crate::driver::device::DevDax;
+use crate::driver::region::Region;
+use crate::ranges::parse::{
+    parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName,
+};
+use crate::ranges::range::{Align, PhysRange};
+use crate::sys::device::{DeviceType, Typed};
+use crate::sys::drvdata::Stored;
+use crate::sys::object::numa_node;
 use crate::sys::pagemap;
 use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
 
 // Regions. C: `dax_region_attribute_group`.
 
-static AVAILABLE_SIZE: Attribute<Region> =
-    Attribute::ro(c"available_size", 0o444, |region: &Region, text| {
+type RegionAttribute = Attribute<Stored<Region>>;
+
+static AVAILABLE_SIZE: RegionAttribute =
+    Attribute::ro(c"available_size", 0o444, |region: &Stored<Region>, text| {
         Ok(writeln!(text, "{}", region.available())?)
     })
-    .mode_of(|region: &Region| dynamic_only(region, 0o444));
+    .mode_of(|region: &Stored<Region>| dynamic_only(region, 0o444));
 
-static REGION_SIZE: Attribute<Region> = Attribute::ro(c"size", 0o444, |region: &Region, text| {
-    Ok(writeln!(text, "{}", region.span().size())?)
-});
+static REGION_SIZE: RegionAttribute =
+    Attribute::ro(c"size", 0o444, |region: &Stored<Region>, text| {
+        Ok(writeln!(text, "{}", region.span().size())?)
+    });
 
-static REGION_ALIGN: Attribute<Region> = Attribute::ro(c"align", 0o400, |region: &Region, text| {
-    Ok(writeln!(text, "{}", region.align().bytes())?)
-});
+static REGION_ALIGN: RegionAttribute =
+    Attribute::ro(c"align", 0o400, |region: &Stored<Region>, text| {
+        Ok(writeln!(text, "{}", region.align().bytes())?)
+    });
 
 /// Reading shows the youngest device.
-static CREATE: Attribute<Region> = Attribute::rw(
+static CREATE: RegionAttribute = Attribute::rw(
     c"create",
     0o644,
-    |region: &Region, text| show_name(region, region.youngest(), text),
-    |region: &Region, text| match parse_i32(text)? {
+    |region: &Stored<Region>, text| show_name(region, region.youngest(), text),
+    |region: &Stored<Region>, text| match parse_i32(text)? {
         1 => region.arc().create(),
         _ => Err(EINVAL),
     },
 )
-.mode_of(|region: &Region| dynamic_only(region, 0o644));
+.mode_of(|region: &Stored<Region>| dynamic_only(region, 0o644));
 
-static SEED: Attribute<Region> = Attribute::ro(c"seed", 0o444, |region: &Region, text| {
+static SEED: RegionAttribute = Attribute::ro(c"seed", 0o444, |region: &Stored<Region>, text| {
     show_name(region, region.seed(), text)
 })
-.mode_of(|region: &Region| dynamic_only(region, 0o444));
+.mode_of(|region: &Stored<Region>| dynamic_only(region, 0o444));
 
 /// Text that names no device of the region gets `ENXIO`.
-static DELETE: Attribute<Region> =
-    Attribute::wo(
-        c"delete",
-        0o200,
-        |region: &Region, text| match parse_device_name(text) {
-            Ok(name) if name.region == region.id() => region.delete(name.id),
-            _ => Err(ENXIO),
-        },
-    )
-    .mode_of(|region: &Region| dynamic_only(region, 0o200));
+static DELETE: RegionAttribute = Attribute::wo(
+    c"delete",
+    0o200,
+    |region: &Stored<Region>, text| match parse_device_name(text) {
+        Ok(name) if name.region == region.id() => region.delete(name.id),
+        _ => Err(ENXIO),
+    },
+)
+.mode_of(|region: &Stored<Region>| dynamic_only(region, 0o200));
 
-static ID: Attribute<Region> = Attribute::ro(c"id", 0o444, |region: &Region, text| {
+static ID: RegionAttribute = Attribute::ro(c"id", 0o444, |region: &Stored<Region>, text| {
     Ok(writeln!(text, "{}", region.id())?)
 });
 
@@ -90,7 +95,7 @@ fn show_name(region: &Region, id: Option<i32>, text: &mut Text<'_>) -> Result {
     Ok(writeln!(text)?)
 }
 
-static REGION_ATTRIBUTES: AttributeList<Attribute<Region>, 7> = AttributeList::new([
+static REGION_ATTRIBUTES: AttributeList<RegionAttribute, 7> = AttributeList::new([
     &AVAILABLE_SIZE,
     &REGION_SIZE,
     &REGION_ALIGN,
@@ -99,10 +104,10 @@ static REGION_ATTRIBUTES: AttributeList<Attribute<Region>, 7> = AttributeList::n
     &DELETE,
     &ID,
 ]);
-static REGION_GROUP: Group<Attribute<Region>> = Group::new(Some(c"dax_region"), &REGION_ATTRIBUTES);
+static REGION_GROUP: Group<RegionAttribute> = Group::new(Some(c"dax_region"), &REGION_ATTRIBUTES);
 
 /// The folder `dax_region` of a region's parent.
-pub(crate) static REGION_GROUPS: Groups<Attribute<Region>> = Groups::new(&REGION_GROUP);
+pub(crate) static REGION_GROUPS: Groups<RegionAttribute> = Groups::new(&REGION_GROUP);
 
 // Devices. C: `dev_dax_attribute_group`.
 
@@ -197,5 +202,11 @@ static DEVICE_ATTRIBUTES: AttributeList<Attribute<DevDax>, 8> = AttributeList::n
 static DEVICE_GROUP: Group<Attribute<DevDax>> = Group::new(None, &DEVICE_ATTRIBUTES);
 static DEVICE_GROUPS: Groups<Attribute<DevDax>> = Groups::new(&DEVICE_GROUP);
 
-/// The device type of devices. C: `dev_dax_type`.
-pub(crate) static DEVICE_TYPE: DeviceType<DevDax> = DeviceType::new(&DEVICE_GROUPS);
+/// C: `dev_dax_type`.
+static DEVICE_TYPE: DeviceType<DevDax> = DeviceType::new(&DEVICE_GROUPS);
+
+impl Typed for DevDax {
+    fn device_type() -> &'static DeviceType<Self> {
+        &DEVICE_TYPE
+    }
+}

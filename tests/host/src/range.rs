@@ -3,7 +3,7 @@
 //! Every range and every pair of ranges among a few addresses at either end of the address space,
 //! compared with what numbers say that cannot wrap.
 
-use crate::range::{Align, PhysRange};
+use crate::ranges::range::{Align, PhysRange};
 
 /// Addresses at each end.
 const WIDTH: u64 = 8;

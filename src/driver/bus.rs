@@ -2,67 +2,28 @@
 
 //! The dax bus: which driver a device goes to.
 
-#![forbid(unsafe_code)]
-
 use kernel::prelude::*;
-use kernel::rbtree::{RBTree, RBTreeNode};
 
-use crate::abi::IDS;
-use crate::device::DevDax;
-use crate::parse::{parse_device_name, DeviceName};
-use crate::sys::bus::{BusOps, BusType, Driver, DriverType, Uevent};
-use crate::sys::sysfs::{AttributeList, DriverAttribute, DriverStore, Group, Groups};
-
-/// A device that the user gave to a driver by name. It need not exist.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Id {
-    driver: usize,
-    region: i32,
-    device: i32,
-}
-
-impl Id {
-    fn new(driver: &Driver, name: &DeviceName) -> Self {
-        Self {
-            driver: driver.key(),
-            region: name.region,
-            device: name.id,
-        }
-    }
-}
-
-/// The ids of all drivers, behind [`IDS`]. C: `dax_device_driver.ids`.
-pub(crate) struct Ids(RBTree<Id, ()>);
-
-impl Ids {
-    /// No ids.
-    pub(crate) fn new() -> Self {
-        Self(RBTree::new())
-    }
-
-    /// Forgets the ids of a driver that is gone.
-    pub(crate) fn forget(&mut self, driver: usize) {
-        loop {
-            let first = Id {
-                driver,
-                region: i32::MIN,
-                device: i32::MIN,
-            };
-            let cursor = self.0.cursor_lower_bound(&first);
-            let found = cursor.map(|cursor| *cursor.current().0);
-            let Some(id) = found.filter(|id| id.driver == driver) else {
-                break;
-            };
-            self.0.remove(&id);
-        }
-    }
-}
+use crate::driver::device::DevDax;
+use crate::ranges::parse::{parse_device_name, DeviceName};
+use crate::sys::bus::{BusOps, BusType, OnBus, Uevent};
+use crate::sys::driver::{Driver, DriverAttribute, DriverStore, DriverType};
+use crate::sys::ids;
+use crate::sys::sysfs::{AttributeList, Group, Groups};
 
 /// The bus.
 pub(crate) struct DaxBus;
 
 /// C: `dax_bus_type`.
 pub(crate) static BUS: BusType<DaxBus> = BusType::new(c"dax", &DRIVER_GROUPS);
+
+impl OnBus for DevDax {
+    type Ops = DaxBus;
+
+    fn bus() -> &'static BusType<DaxBus> {
+        &BUS
+    }
+}
 
 impl BusOps for DaxBus {
     type Device = DevDax;
@@ -73,7 +34,7 @@ impl BusOps for DaxBus {
             region: device.region().id(),
             id: device.id(),
         };
-        if has_id(driver, &name) {
+        if ids::contains(driver, &name) {
             return true;
         }
         let kind = if device.region().is_kmem() {
@@ -105,27 +66,13 @@ impl BusOps for DaxBus {
     }
 }
 
-/// Whether the user gave the device of that name to `driver`.
-fn has_id(driver: &Driver, name: &DeviceName) -> bool {
-    IDS.lock()
-        .as_ref()
-        .is_some_and(|ids| ids.0.get(&Id::new(driver, name)).is_some())
-}
-
 /// `new_id`: from now on the driver takes the device of that name.
 struct NewId;
 
 impl DriverStore for NewId {
     /// `EINVAL` if that is no name of a device, `ENOMEM`. C: `new_id_store()`.
     fn store(driver: &Driver, text: &[u8]) -> Result {
-        let id = Id::new(driver, &parse_device_name(text)?);
-        // Of an id that is there already, the node is not needed.
-        let node = RBTreeNode::new(id, (), GFP_KERNEL)?;
-        let spare = {
-            let mut ids = IDS.lock();
-            ids.get_or_insert_with(Ids::new).0.insert(node)
-        };
-        drop(spare);
+        ids::add(driver, &parse_device_name(text)?)?;
         driver.attach()
     }
 }
@@ -136,10 +83,7 @@ struct RemoveId;
 impl DriverStore for RemoveId {
     /// `EINVAL` if that is no name of a device. C: `remove_id_store()`.
     fn store(driver: &Driver, text: &[u8]) -> Result {
-        let id = Id::new(driver, &parse_device_name(text)?);
-        if let Some(ids) = IDS.lock().as_mut() {
-            ids.0.remove(&id);
-        }
+        ids::remove(driver, &parse_device_name(text)?);
         Ok(())
     }
 }

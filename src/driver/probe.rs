@@ -5,23 +5,19 @@
 //! C: device.c. Everything that probing acquires is released when the device is
 //! unbound, but for struct pages that are still pinned, see [`Drain`].
 
-#![forbid(unsafe_code)]
-
 use kernel::device::{Bound, Device};
 use kernel::devres;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use crate::around::Window;
-use crate::device::DevDax;
-use crate::drain::Drain;
-use crate::fault;
-use crate::layout::Entry;
-use crate::range::Align;
-use crate::sys::bus::{OwnDriver, Probe};
+use crate::driver::device::{Binding, DevDax};
+use crate::driver::drain::Drain;
+use crate::driver::fault;
+use crate::ranges::layout::Entry;
+use crate::ranges::range::Align;
 use crate::sys::cdev::Cdev;
-use crate::sys::device::Ref;
-use crate::sys::life::Life;
+use crate::sys::driver::{OwnDriver, Probe};
+use crate::sys::object::Ref;
 use crate::sys::pagemap::{PageMap, PageMapError};
 
 /// C: `device_dax_driver`.
@@ -29,45 +25,6 @@ pub(crate) static DRIVER: OwnDriver = OwnDriver::new::<DeviceDax>();
 
 /// The driver.
 pub(crate) struct DeviceDax;
-
-/// One binding of a device to the driver. Files that are opened while it lasts
-/// refer to it for good: a later binding, of other ranges perhaps, is not theirs.
-pub(crate) struct Binding {
-    device: Ref<DevDax>,
-    /// The size of the device's pages, in bytes.
-    page_size: usize,
-    /// What a fault maps around a page; `None` for the page alone.
-    window: Option<Window>,
-    /// Until the device is unbound.
-    life: Arc<Life>,
-}
-
-impl Binding {
-    /// The device.
-    pub(crate) fn device(&self) -> &DevDax {
-        &self.device
-    }
-
-    /// The size of the device's pages in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.page_size
-    }
-
-    /// Its order, in pages of the machine.
-    pub(crate) fn order(&self) -> u32 {
-        self.life.order()
-    }
-
-    /// What a fault maps around a page; `None` for the page alone.
-    pub(crate) fn window(&self) -> Option<Window> {
-        self.window
-    }
-
-    /// How long the device is bound as it was when the file was opened.
-    pub(crate) fn life(&self) -> &Arc<Life> {
-        &self.life
-    }
-}
 
 impl Probe for DeviceDax {
     type Device = DevDax;
@@ -86,12 +43,7 @@ impl Probe for DeviceDax {
         let order = life.order();
         let drain = Drain::new(&device, map)?;
         let binding = Arc::new(
-            Binding {
-                device,
-                page_size: usize::try_from(align.bytes()).map_err(|_| EINVAL)?,
-                window: fault::window(order),
-                life,
-            },
+            Binding::new(device, align, fault::window(order), life)?,
             GFP_KERNEL,
         )?;
         let mut live = Live {

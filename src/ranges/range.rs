@@ -5,8 +5,6 @@
 //! Addresses and sizes are bytes in a `u64`, page offsets are [`PgOff`]. What
 //! does not fit is `None`, never a wrapped value and never a panic.
 
-#![forbid(unsafe_code)]
-
 pub(crate) use crate::prelude::PAGE_SHIFT;
 
 /// Bytes in a page.

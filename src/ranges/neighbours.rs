@@ -7,9 +7,7 @@
 //! of so many bytes, aligned to its own size, but for what is outside of the mapping
 //! or of the page's range. All pages here are of the machine's size.
 
-#![forbid(unsafe_code)]
-
-use crate::range::PAGE_SIZE;
+use crate::ranges::range::PAGE_SIZE;
 
 /// What a fault maps, in bytes.
 ///

@@ -13,8 +13,6 @@
 //! record by a number that another device may have by then: whoever has a device
 //! shows it.
 
-#![forbid(unsafe_code)]
-
 use kernel::device::Device;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
@@ -24,15 +22,17 @@ use kernel::sync::lock::Guard;
 use kernel::sync::{Arc, CondVar, Mutex};
 use kernel::{new_condvar, new_mutex, warn_on};
 
-use crate::device::{DevDax, Spec};
-use crate::range::{Align, PhysRange};
-use crate::space::Space;
-use crate::sys::bus::DriverType;
+use crate::driver::device::{DevDax, Spec};
+use crate::ranges::allocator::Space;
+use crate::ranges::range::{Align, PhysRange};
 use crate::sys::dev_dax::{CRegion, Ranges};
-use crate::sys::device::{has_driver, Registered};
+use crate::sys::device::Registered;
+use crate::sys::driver::DriverType;
+use crate::sys::drvdata::{DriverData, Stored};
 use crate::sys::ida::Ida;
+use crate::sys::object::has_driver;
 use crate::sys::resource::{has_system_ram, Span};
-use crate::sys::sysfs::AddedGroups;
+use crate::sys::sysfs::{Attribute, Groups};
 use crate::sys::task::Waiter;
 
 /// Who says which devices a region has.
@@ -61,10 +61,6 @@ pub(crate) struct Config {
 }
 
 /// A region.
-///
-/// # Invariants
-///
-/// Lives in an `Arc`, see [`Region::new`].
 #[pin_data]
 pub(crate) struct Region {
     /// What C sees.
@@ -552,37 +548,42 @@ impl Record {
     }
 }
 
-/// A region that is in service: in the tree of all regions, in sysfs, with
-/// devices. Owned by the parent's driver binding; dropping it ends all that.
+/// A region that is in service: in the tree of all regions, in the parent's driver data
+/// and sysfs, with devices. Owned by the parent's driver binding; dropping it ends all that.
 pub(crate) struct Registration {
-    region: Arc<Region>,
-    groups: Option<AddedGroups>,
-    _span: Span,
+    region: DriverData<Region>,
+    _resource: Span,
 }
 
 impl Registration {
-    /// Puts `region` in service. Its attributes come next: whoever writes to them may
-    /// create devices, which the registration takes away when it is dropped.
-    pub(crate) fn new(region: Arc<Region>, span: Span) -> Self {
+    /// Puts `region` in service.
+    pub(crate) fn new(region: DriverData<Region>, resource: Span) -> Self {
         Self {
             region,
-            groups: None,
-            _span: span,
+            _resource: resource,
         }
     }
 
-    /// The region's attributes were added; they go before its devices.
-    pub(crate) fn set_groups(&mut self, groups: AddedGroups) {
-        self.groups = Some(groups);
+    /// Adds the region's attributes. If one of their files cannot be made, devices may
+    /// have been created by those before it; dropping the registration takes them away.
+    ///
+    /// # Errors
+    ///
+    /// What `sysfs_create_groups()` fails with.
+    pub(crate) fn add_attributes(
+        &mut self,
+        groups: &'static Groups<Attribute<Stored<Region>>>,
+    ) -> Result {
+        self.region.add_groups(groups)
     }
 }
 
 impl Drop for Registration {
     /// C: `dax_region_unregister()` and the devices' own devres actions.
     fn drop(&mut self) {
-        self.region.lock().dead = true;
+        self.region.data().lock().dead = true;
         // Waits for whoever is creating or deleting a device.
-        drop(self.groups.take());
-        self.region.shut_down();
+        self.region.remove_groups();
+        self.region.data().shut_down();
     }
 }

@@ -9,9 +9,7 @@
 //! again, ever more seldom, until no page is. ZONE_DEVICE has no call-back for that.
 //!
 //! While a device drains it can be neither bound nor changed, and the memory is not
-//! free; see [`Region::begins_to_drain`](crate::region::Region::begins_to_drain).
-
-#![forbid(unsafe_code)]
+//! free; see [`Region::begins_to_drain`](crate::driver::region::Region::begins_to_drain).
 
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -20,9 +18,9 @@ use kernel::time::{msecs_to_jiffies, Instant, Monotonic};
 use kernel::warn_on;
 use kernel::workqueue::{self, impl_has_delayed_work, new_delayed_work, DelayedWork, WorkItem};
 
-use crate::device::DevDax;
-use crate::sys::device::{device, Ref};
+use crate::driver::device::DevDax;
 use crate::sys::module::{ModuleRef, User};
+use crate::sys::object::{device, Ref};
 use crate::sys::pagemap::PageMap;
 use crate::sys::task::sleep;
 

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page faults.
+//!
+//! C: `dev_dax_huge_fault()` and what it calls.
+
+use kernel::prelude::*;
+
+use crate::driver::device::Binding;
+use crate::ranges::neighbours::{Around, Window};
+use crate::sys::dax_core::ReadGuard;
+use crate::sys::life::Page;
+use crate::sys::log;
+use crate::sys::vma::{page_table_bytes, reject, reject_unaligned, Answer, Area, Fault, Func};
+
+/// What a fault maps around a page of 2^`order` pages; `None` for the page alone.
+pub(crate) fn window(order: u32) -> Option<Window> {
+    if order != 0 {
+        return None;
+    }
+    // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
+    let window = Window::new(crate::fault_around_bytes(), page_table_bytes() as u64);
+    window.has_neighbours().then_some(window)
+}
+
+impl Binding {
+    /// Whether an area may map the device. C: `__check_vma()`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the area is private.
+    pub(super) fn check(&self, area: &impl Area, func: Func) -> Result {
+        if !area.is_shared() {
+            reject(self.device(), func, c"attempted private mapping");
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// The bits of an address within a page of the device.
+    pub(super) fn mask(&self) -> usize {
+        self.bytes().wrapping_sub(1)
+    }
+
+    /// Maps the neighbours of `page`, which was mapped at `start`. That one of them
+    /// cannot be mapped is the end of it and nobody's error.
+    #[cold]
+    fn map_around(&self, window: Window, fault: &Fault, start: usize, page: Page<'_>) {
+        // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
+        let (at, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
+        let around = window
+            .around(at)
+            .min(Around::within(at, first, end.saturating_sub(1)))
+            .min(page.around());
+        if around == Around::NONE || fault.is_random() || fault.is_watched() {
+            return;
+        }
+        let mut faults = fault.around(start);
+        for offset in around.offsets() {
+            let mapped = page
+                .neighbour(offset)
+                .is_some_and(|page| faults.insert(&page, offset));
+            if !mapped {
+                break;
+            }
+        }
+    }
+
+    /// Handles a fault of 2^`order` pages. C: `dev_dax_huge_fault()`.
+    #[inline]
+    pub(super) fn handle_fault(&self, fault: &mut Fault, order: u32) -> Answer {
+        let guard = ReadGuard::new();
+        let Some(alive) = self.life().alive(&guard) else {
+            return Answer::SIGBUS;
+        };
+        if self.check(fault, Func::Fault(order)).is_err() {
+            return Answer::SIGBUS;
+        }
+        if order != self.order() {
+            if order > self.order() {
+                return Answer::FALLBACK;
+            }
+            log::refused_fault(self.device(), order, self.order(), 0);
+            return Answer::SIGBUS;
+        }
+        let mut start = fault.address();
+        if order != 0 {
+            // A mapping may begin or end inside a page of the device, if it was moved.
+            start &= !self.mask();
+            if start < fault.start() || fault.end().wrapping_sub(start) < self.bytes() {
+                reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
+                return Answer::SIGBUS;
+            }
+        }
+        let pgoff = fault.pgoff(start);
+        let Some(page) = alive.page_at(pgoff) else {
+            log::refused_fault(self.device(), order, order, pgoff);
+            return Answer::SIGBUS;
+        };
+        let answer = fault.insert(&page);
+        if let Some(window) = self.window() {
+            // A mapping of one page has no neighbours.
+            let size = fault.end().wrapping_sub(fault.start());
+            if answer.is_mapped() && size > self.bytes() {
+                self.map_around(window, fault, start, page);
+            }
+        }
+        answer
+    }
+}

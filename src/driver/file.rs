@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files of the device: open, mmap.
+//!
+//! C: `dax_open()`, `dax_mmap_prepare()` and `dax_get_unmapped_area()` of device.c.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use crate::driver::device::{Binding, DevDax};
+use crate::ranges::range::PAGE_SHIFT;
+use crate::sys::cdev::CharDev;
+use crate::sys::life::Life;
+use crate::sys::vma::{reject, reject_unaligned, Answer, Area, Fault, Func, VmaDesc};
+
+impl CharDev for Binding {
+    type Device = DevDax;
+
+    /// C: `dax_open()`, which lets a device without driver be opened.
+    fn open(device: &DevDax) -> Result<Arc<Self>> {
+        device
+            .binding()
+            .filter(|binding| binding.life().lasts())
+            .ok_or(ENXIO)
+    }
+
+    fn life(&self) -> &Arc<Life> {
+        Self::life(self)
+    }
+
+    /// C: `dax_mmap_prepare()`.
+    fn mmap(&self, desc: &mut VmaDesc) -> Result {
+        if !Self::life(self).lasts() {
+            return Err(ENXIO);
+        }
+        self.check(desc, Func::Mmap)?;
+        if (desc.start() | desc.end()) & self.mask() != 0 {
+            reject_unaligned(self.device(), Func::Mmap, desc, self.mask());
+            return Err(EINVAL);
+        }
+        // What a file is does not change, so no fault asks again.
+        if !desc.is_dax() {
+            reject(self.device(), Func::Mmap, c"vma is not DAX capable");
+            return Err(EINVAL);
+        }
+        // No page of the device could ever be put into such a mapping.
+        let in_page = self.mask() >> PAGE_SHIFT;
+        if desc.pgoff() & in_page != 0 {
+            reject(self.device(), Func::Mmap, c"unaligned offset");
+            return Err(EINVAL);
+        }
+        desc.set_huge();
+        if self.order() != 0 {
+            // As for hugetlbfs: a guard would split a page of the device, and a
+            // mapping that grew may end inside of one.
+            desc.forbid_expansion();
+        }
+        Ok(())
+    }
+
+    /// Room at an address which is as far from a multiple of the alignment as
+    /// the offset in the device is, so that huge pages fit. An address that the user
+    /// wishes for is taken if it is free and fits. C: `dax_get_unmapped_area()`.
+    fn unmapped_area(
+        &self,
+        hint: usize,
+        len: usize,
+        pgoff: usize,
+        is_fixed: bool,
+        find: &dyn Fn(usize, usize) -> usize,
+    ) -> usize {
+        let offset = pgoff.wrapping_mul(1 << PAGE_SHIFT);
+        let misfit = |addr: usize| offset.wrapping_sub(addr) & self.mask();
+        if hint != 0 {
+            let found = find(hint, len);
+            if is_fixed || self.order() == 0 || (is_address(found) && misfit(found) == 0) {
+                return found;
+            }
+            // The next address that fits, if that is free.
+            let fitting = hint.saturating_add(misfit(hint));
+            let found = find(fitting, len);
+            if found == fitting {
+                return found;
+            }
+        }
+        let room = || {
+            let offset = pgoff.checked_mul(1 << PAGE_SHIFT)?;
+            let end = offset.checked_add(len)?;
+            let first = offset.checked_next_multiple_of(self.page_size())?;
+            if end.checked_sub(first)? < self.page_size() {
+                return None;
+            }
+            let padded = len.checked_add(self.page_size())?;
+            offset.checked_add(padded)?;
+            let found = find(0, padded);
+            is_address(found).then(|| found.checked_add(misfit(found)))?
+        };
+        room().unwrap_or_else(|| find(0, len))
+    }
+
+    fn fault(&self, fault: &mut Fault, order: u32) -> Answer {
+        self.handle_fault(fault, order)
+    }
+
+    /// C: `dev_dax_may_split()`.
+    fn may_split(&self, addr: usize) -> Result {
+        if addr & self.mask() != 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// C: `dev_dax_pagesize()`.
+    fn page_size(&self) -> usize {
+        self.bytes()
+    }
+}
+
+/// Whether what `find` found is no errno.
+fn is_address(found: usize) -> bool {
+    found & ((1 << PAGE_SHIFT) - 1) == 0
+}
