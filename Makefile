@@ -11,7 +11,7 @@ MAKEFLAGS += --no-print-directory
 # from the environment does so verbatim. Never use them in a recipe.
 export CMD IMPL KERNEL DEBUG MEM CPUS APPEND QEMU FILES TIMEOUT ALLOW_SPLAT ICOUNT RANGES ONLY KDIR LLVM BUILTIN TOOLCHAIN SEED FIRST SEQUENCES REPLAY TRANSCRIPTS SECONDS
 
-COMMANDS := run test compare matrix defects public stress fuzz model mutants check bench guest shell kernel module clean
+COMMANDS := run test compare matrix defects public stress model mutants check bench guest shell kernel module clean
 .PHONY: help $(COMMANDS)
 
 $(COMMANDS):

@@ -12,12 +12,11 @@ use kernel::prelude::*;
 
 use crate::driver::device::DevDax;
 use crate::driver::region::Region;
-use crate::ranges::parse::{
-    parse_device_name, parse_i32, parse_range, parse_u64, Base, DeviceName,
-};
+use crate::ranges::parse::{parse_device_name, split_range, DeviceName};
 use crate::ranges::range::{Align, PhysRange};
 use crate::sys::device::{DeviceType, Typed};
 use crate::sys::drvdata::Stored;
+use crate::sys::number::{parse_i32, parse_part, parse_u64, Base};
 use crate::sys::object::numa_node;
 use crate::sys::pagemap;
 use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
@@ -47,7 +46,7 @@ static CREATE: RegionAttribute = Attribute::rw(
     c"create",
     0o644,
     |region: &Stored<Region>, text| show_name(region, region.youngest(), text),
-    |region: &Stored<Region>, text| match parse_i32(text)? {
+    |region: &Stored<Region>, text| match parse_i32(text, Base::Auto)? {
         1 => region.arc().create(),
         _ => Err(EINVAL),
     },
@@ -63,8 +62,8 @@ static SEED: RegionAttribute = Attribute::ro(c"seed", 0o444, |region: &Stored<Re
 static DELETE: RegionAttribute = Attribute::wo(
     c"delete",
     0o200,
-    |region: &Stored<Region>, text| match parse_device_name(text) {
-        Ok(name) if name.region == region.id() => region.delete(name.id),
+    |region: &Stored<Region>, text| match parse_device_name(text.to_bytes()) {
+        Some(name) if name.region == region.id() => region.delete(name.id),
         _ => Err(ENXIO),
     },
 )
@@ -125,7 +124,8 @@ static SIZE: Attribute<DevDax> = Attribute::rw(
 
 /// `start-end`, both hexadecimal, the end inclusive.
 static MAPPING: Attribute<DevDax> = Attribute::wo(c"mapping", 0o200, |device: &DevDax, text| {
-    let (start, last) = parse_range(text)?;
+    let (start, last) = split_range(text.to_bytes()).ok_or(EINVAL)?;
+    let (start, last) = (parse_part(start, Base::Hex)?, parse_part(last, Base::Hex)?);
     if last < start {
         return Err(EINVAL);
     }
@@ -177,7 +177,7 @@ static MEMMAP_ON_MEMORY: Attribute<DevDax> = Attribute::rw(
             u8::from(device.c().memmap_on_memory())
         )?)
     },
-    |device: &DevDax, text| device.set_memmap_on_memory(kernel::str::kstrtobool_bytes(text)?),
+    |device: &DevDax, text| device.set_memmap_on_memory(kernel::str::kstrtobool(text)?),
 );
 
 /// In a static region what could be changed elsewhere can only be read.

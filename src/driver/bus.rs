@@ -71,8 +71,8 @@ struct NewId;
 
 impl DriverStore for NewId {
     /// `EINVAL` if that is no name of a device, `ENOMEM`. C: `new_id_store()`.
-    fn store(driver: &Driver, text: &[u8]) -> Result {
-        ids::add(driver, &parse_device_name(text)?)?;
+    fn store(driver: &Driver, text: &CStr) -> Result {
+        ids::add(driver, &parse_device_name(text.to_bytes()).ok_or(EINVAL)?)?;
         driver.attach()
     }
 }
@@ -82,8 +82,8 @@ struct RemoveId;
 
 impl DriverStore for RemoveId {
     /// `EINVAL` if that is no name of a device. C: `remove_id_store()`.
-    fn store(driver: &Driver, text: &[u8]) -> Result {
-        ids::remove(driver, &parse_device_name(text)?);
+    fn store(driver: &Driver, text: &CStr) -> Result {
+        ids::remove(driver, &parse_device_name(text.to_bytes()).ok_or(EINVAL)?);
         Ok(())
     }
 }

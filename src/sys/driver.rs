@@ -203,7 +203,7 @@ pub(crate) trait DriverStore {
     /// # Errors
     ///
     /// The errno that the writer gets.
-    fn store(driver: &Driver, text: &[u8]) -> Result;
+    fn store(driver: &Driver, text: &CStr) -> Result;
 }
 
 impl DriverAttribute {

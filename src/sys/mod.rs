@@ -19,6 +19,7 @@ pub(crate) mod ids;
 pub(crate) mod life;
 pub(crate) mod log;
 pub(crate) mod module;
+pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod pagemap;
 pub(crate) mod resource;

@@ -26,7 +26,7 @@ impl Write for Text<'_> {
 }
 
 type Show<T> = fn(&T, &mut Text<'_>) -> Result;
-type Store<T> = fn(&T, &[u8]) -> Result;
+type Store<T> = fn(&T, &CStr) -> Result;
 type Mode<T> = fn(&T) -> u16;
 
 /// One attribute of devices that belong to a `T`.
@@ -104,12 +104,12 @@ fn show_text(buf: *mut kernel::ffi::c_char, show: impl FnOnce(&mut Text<'_>) -> 
 pub(super) fn store_text(
     buf: *const kernel::ffi::c_char,
     count: usize,
-    store: impl FnOnce(&[u8]) -> Result,
+    store: impl FnOnce(&CStr) -> Result,
 ) -> isize {
     // SAFETY: The callers got `buf` from sysfs, which puts a NUL behind the
     // `count` bytes that were written.
     let text = unsafe { CStr::from_char_ptr(buf) };
-    match store(text.to_bytes()) {
+    match store(text) {
         Ok(()) => count as isize,
         Err(e) => e.to_errno() as isize,
     }

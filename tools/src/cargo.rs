@@ -102,11 +102,6 @@ impl Cargo {
     /// Builds a package's program of the same name, statically linked, so that
     /// it runs here and in a guest alike. Gives its path.
     pub fn build_static(&self, package: &str) -> Result<PathBuf> {
-        self.build_with(package, "-Ctarget-feature=+crt-static")
-    }
-
-    /// Builds a program with these flags for the compiler.
-    pub fn build_with(&self, package: &str, flags: &str) -> Result<PathBuf> {
         let args = [
             "build",
             "--quiet",
@@ -116,7 +111,11 @@ impl Cargo {
             "--target",
             TARGET,
         ];
-        let out = self.run("cargo", &args, &[("RUSTFLAGS", flags)])?;
+        let out = self.run(
+            "cargo",
+            &args,
+            &[("RUSTFLAGS", "-Ctarget-feature=+crt-static")],
+        )?;
         if !out.success {
             bail!("cannot build {package}:\n{}", out.text.trim_end());
         }

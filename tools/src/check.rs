@@ -10,7 +10,6 @@ use anyhow::Result;
 
 use crate::cargo::{Cargo, Output};
 use crate::clippy;
-use crate::fuzz;
 use crate::libtest;
 use crate::progress::human;
 use crate::report::{Point, Report};
@@ -58,7 +57,7 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// The tests of the pure modules and of this tool, and the fuzzer's corpus.
+/// The tests of the pure modules, of this tool and of the driver on the model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for package in ["dax-host-tests", "lab", "dax-model", "dax-model-faults"] {
         let start = Instant::now();
@@ -85,9 +84,6 @@ pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()
             libtest::parse(package, &out),
         );
     }
-    let start = Instant::now();
-    let point = fuzz::replay(cargo)?;
-    report.add("fuzzing corpus", &human(start.elapsed()), vec![point]);
     Ok(())
 }
 

@@ -12,7 +12,6 @@ mod cpio;
 mod defects;
 mod endmark;
 mod exec;
-mod fuzz;
 mod groups;
 mod guest;
 mod initramfs;
@@ -81,8 +80,6 @@ enum Command {
     Defects,
     /// The tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
     Public,
-    /// Fuzz what the driver reads from users (SECONDS, SEED)
-    Fuzz,
     /// The driver on a model of the kernel, in random orders (SECONDS, SEED)
     Model,
     /// Mistakes in the pure modules, which the host tests must see (ONLY)
@@ -137,7 +134,6 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Matrix => return matrix::main(&repo()?),
         Command::Defects => return defects::main(&repo()?),
         Command::Public => return public::main(&repo()?),
-        Command::Fuzz => return fuzz::main(&repo()?),
         Command::Model => return model::main(&repo()?),
         Command::Mutants => return mutants::main(&repo()?),
         Command::Stress => return stress::main(&repo()?),

@@ -91,7 +91,8 @@ impl fmt::Write for Formatter<'_> {
 }
 
 /// `kstrtobool()`
-pub fn kstrtobool_bytes(text: &[u8]) -> Result<bool> {
+pub fn kstrtobool(text: &CStr) -> Result<bool> {
+    let text = text.to_bytes();
     match text.first() {
         Some(b'y' | b'Y' | b't' | b'T' | b'1') => Ok(true),
         Some(b'n' | b'N' | b'f' | b'F' | b'0') => Ok(false),

@@ -3,6 +3,10 @@
 //! What the driver's glue.c makes callable, as far as it is nowhere else here.
 
 use super::*;
+use std::ffi::CStr;
+
+use crate::error::code::{EINVAL, ERANGE};
+use crate::error::Result;
 use crate::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 use crate::sched;
 
@@ -306,4 +310,68 @@ pub fn kill(prefix: &str) {
     sched::point(|| format!("kill {prefix}"));
     sched::kill(prefix);
     changed();
+}
+
+/// What the text of a number begins with, and the digits.
+fn digits(text: &str, base: c_uint) -> (u32, &str) {
+    match (base, text.strip_prefix("0x").or(text.strip_prefix("0X"))) {
+        (0 | 16, Some(digits)) => (16, digits),
+        (0, None) if text.starts_with('0') => (8, text),
+        (0, None) => (10, text),
+        (base, _) => (base, text),
+    }
+}
+
+/// A number between an optional newline and whatever sign was taken off.
+fn number(text: &str, base: c_uint) -> Result<u64> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let (radix, digits) = digits(text, base);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return Err(EINVAL);
+    }
+    u64::from_str_radix(digits, radix).map_err(|_| ERANGE)
+}
+
+/// `kstrtoull()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn kstrtoull(s: *const c_char, base: c_uint, res: *mut u64) -> c_int {
+    // SAFETY: By the contract.
+    let text = unsafe { CStr::from_ptr(s.cast()) }.to_str().unwrap_or("?");
+    match number(text.strip_prefix('+').unwrap_or(text), base) {
+        Ok(value) => {
+            // SAFETY: By the contract.
+            unsafe { *res = value };
+            0
+        }
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// `kstrtoint()`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn kstrtoint(s: *const c_char, base: c_uint, res: *mut c_int) -> c_int {
+    // SAFETY: By the contract.
+    let text = unsafe { CStr::from_ptr(s.cast()) }.to_str().unwrap_or("?");
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(text) => (-1, text),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let value = number(text, base).and_then(|value| {
+        let value = i64::try_from(value).map_err(|_| ERANGE)?;
+        c_int::try_from(sign * value).map_err(|_| ERANGE)
+    });
+    match value {
+        Ok(value) => {
+            // SAFETY: By the contract.
+            unsafe { *res = value };
+            0
+        }
+        Err(e) => e.to_errno(),
+    }
 }

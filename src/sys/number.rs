@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Numbers in text, as the kernel reads them: perhaps after a plus sign, perhaps before
+//! a newline.
+
+use kernel::bindings;
+use kernel::error::to_result;
+use kernel::prelude::*;
+
+/// How to read digits.
+#[derive(Clone, Copy)]
+pub(crate) enum Base {
+    /// After `0x` hexadecimal, after `0` octal, else decimal.
+    Auto,
+    /// Hexadecimal, with or without `0x`.
+    Hex,
+}
+
+impl Base {
+    fn number(self) -> u32 {
+        match self {
+            Self::Auto => 0,
+            Self::Hex => 16,
+        }
+    }
+}
+
+/// A number without a sign (`kstrtoull()`).
+///
+/// # Errors
+///
+/// `EINVAL` if the text is none, `ERANGE` if it does not fit into 64 bits.
+pub(crate) fn parse_u64(text: &CStr, base: Base) -> Result<u64> {
+    let mut value = 0;
+    // SAFETY: The text is terminated, the result is ours.
+    to_result(unsafe { bindings::kstrtoull(text.as_char_ptr(), base.number(), &raw mut value) })?;
+    Ok(value)
+}
+
+/// A number, perhaps after a minus sign (`kstrtoint()`).
+///
+/// # Errors
+///
+/// `EINVAL` if the text is none, `ERANGE` if it does not fit into 32 bits.
+pub(crate) fn parse_i32(text: &CStr, base: Base) -> Result<i32> {
+    let mut value = 0;
+    // SAFETY: The text is terminated, the result is ours.
+    to_result(unsafe { bindings::kstrtoint(text.as_char_ptr(), base.number(), &raw mut value) })?;
+    Ok(value)
+}
+
+/// Like [`parse_u64`] for a part of a text. May sleep.
+///
+/// # Errors
+///
+/// Those of [`parse_u64`]; `ENOMEM`.
+pub(crate) fn parse_part(text: &[u8], base: Base) -> Result<u64> {
+    let mut copy = KVVec::with_capacity(text.len().saturating_add(1), GFP_KERNEL)?;
+    copy.extend_from_slice(text, GFP_KERNEL)?;
+    copy.push(0, GFP_KERNEL)?;
+    parse_u64(CStr::from_bytes_with_nul(&copy).map_err(|_| EINVAL)?, base)
+}
