@@ -13,7 +13,7 @@ use kernel::sync::Arc;
 use crate::driver::device::{Binding, DevDax};
 use crate::driver::drain::Drain;
 use crate::driver::fault;
-use crate::ranges::layout::Entry;
+use crate::ranges::layout::DevDaxRange;
 use crate::ranges::range::Align;
 use crate::sys::cdev::Cdev;
 use crate::sys::driver::{OwnDriver, Probe};
@@ -39,11 +39,11 @@ impl Probe for DeviceDax {
         let device = Ref::of(dax);
         let (entries, align) = dax.snapshot()?;
         let map = page_map(&device, dev, entries, align)?;
-        let life = map.life().clone();
-        let order = life.order();
+        let liveness = map.liveness().clone();
+        let order = liveness.order();
         let drain = Drain::new(&device, map)?;
         let binding = Arc::new(
-            Binding::new(device, align, fault::window(order), life)?,
+            Binding::new(device, align, fault::window(order), liveness)?,
             GFP_KERNEL,
         )?;
         let mut live = Live {
@@ -62,7 +62,7 @@ impl Probe for DeviceDax {
 fn page_map(
     device: &Ref<DevDax>,
     dev: &Device<Bound>,
-    entries: KVVec<Entry>,
+    entries: KVVec<DevDaxRange>,
     align: Align,
 ) -> Result<PageMap<DevDax>> {
     PageMap::new(device, entries, align).map_err(|e| match e {

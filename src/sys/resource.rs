@@ -32,14 +32,14 @@ unsafe impl Sync for Root {}
 /// # Invariants
 ///
 /// `raw` is in the tree below [`REGIONS`].
-pub(crate) struct Span {
+pub(crate) struct RegionResource {
     raw: Pin<KBox<Opaque<bindings::resource>>>,
 }
 
 // SAFETY: The resource core's lock guards the tree.
-unsafe impl Send for Span {}
+unsafe impl Send for RegionResource {}
 
-impl Span {
+impl RegionResource {
     /// Claims `range` for the region of `parent`. May sleep.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Span {
     }
 }
 
-impl Drop for Span {
+impl Drop for RegionResource {
     fn drop(&mut self) {
         // SAFETY: By the type invariant it is in the tree.
         unsafe { bindings::release_resource(self.raw.get()) };
