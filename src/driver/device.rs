@@ -464,20 +464,28 @@ impl DevDax {
 
         // The space is ours; now the mappings, which no lock but ours may be
         // held for.
-        let mut added = match self.register_mappings(&mut mappings, &plan, next) {
-            Ok(added) => added,
-            Err(e) => {
-                self.region.lock().space().cancel(plan);
-                return Err(e);
-            }
-        };
+        let old = mappings.list.len();
+        let registered = self.register_mappings(&mut mappings, &plan, next);
+        let applied = self.apply(&mappings, plan, registered);
+        if applied.is_err() {
+            mappings.trim(old, None);
+        }
+        applied
+    }
+
+    /// Applies a plan whose space was reserved, once mappings were `registered` for the
+    /// ranges that it adds; cancels it if they were not.
+    fn apply(&self, mappings: &Mappings, plan: Plan, registered: Result) -> Result {
         let mut state = self.region.lock();
+        if let Err(e) = registered {
+            state.space().cancel(plan);
+            return Err(e);
+        }
         // A driver that was bound meanwhile waits in `begin_bind()` for us.
         let (space, record) = match state.parts(self) {
             Ok(parts) => parts,
             Err(e) => {
                 state.space().cancel(plan);
-                drop(state);
                 return Err(e);
             }
         };
@@ -499,11 +507,7 @@ impl DevDax {
         drop(layout);
         drop(state);
         self.log_last(kept, kept, before, last);
-        mappings.trim(kept, last);
-        for mapping in added.drain_all() {
-            // The capacity was reserved together with the mappings.
-            warn_on!(mappings.list.push(mapping, GFP_KERNEL).is_err());
-        }
+        mappings.set_end(kept, last);
         Ok(())
     }
 
@@ -533,24 +537,18 @@ impl DevDax {
         log::range(self, change, count.saturating_sub(1), new);
     }
 
-    /// Registers mappings for the ranges that `plan` adds from page `next` on.
-    fn register_mappings(
-        &self,
-        mappings: &mut Mappings,
-        plan: &Plan,
-        mut next: PgOff,
-    ) -> Result<KVVec<Registration<Mapping>>> {
+    /// Registers mappings for the ranges that `plan` adds from page `next` on. On
+    /// failure there may be some of them.
+    fn register_mappings(&self, mappings: &mut Mappings, plan: &Plan, mut next: PgOff) -> Result {
         let ranges = plan.added();
         mappings.list.reserve(ranges.len(), GFP_KERNEL)?;
-        let mut added = KVVec::with_capacity(ranges.len(), GFP_KERNEL)?;
-        for (index, range) in (mappings.list.len()..).zip(ranges) {
-            added.push(
-                Mapping::register(device(self), index, *range, next)?,
-                GFP_KERNEL,
-            )?;
+        for range in ranges {
+            let index = mappings.list.len();
+            let mapping = Mapping::register(device(self), index, *range, next)?;
+            mappings.list.push(mapping, GFP_KERNEL)?;
             next = next.after(range).ok_or(EOVERFLOW)?;
         }
-        Ok(added)
+        Ok(())
     }
 
     /// Unregisters all mappings: the device is going.
@@ -607,7 +605,13 @@ impl Mappings {
         while self.list.len() > count {
             drop(self.list.pop());
         }
-        if let (Some(mapping), Some(range)) = (self.list.last(), last) {
+        self.set_end(count, last);
+    }
+
+    /// The last of the first `count` mappings ends where `last` does, if that is known.
+    fn set_end(&self, count: usize, last: Option<PhysRange>) {
+        let mapping = count.checked_sub(1).and_then(|index| self.list.get(index));
+        if let (Some(mapping), Some(range)) = (mapping, last) {
             mapping.object().set_end(range);
         }
     }

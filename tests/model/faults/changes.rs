@@ -228,12 +228,13 @@ changes! {
                 mapping.object().set_end(range);
             }";
     "space is not given back after a failure" "driver/device.rs":
-        "                self.region.lock().space().cancel(plan);" =>
-        "                if kernel::fault::is(\"space is not given back after a failure\") {
-                    drop(plan);
-                } else {
-                    self.region.lock().space().cancel(plan);
-                }";
+        "        if let Err(e) = registered {
+            state.space().cancel(plan);" =>
+        "        if let Err(e) = registered {
+            if kernel::fault::is(\"space is not given back after a failure\") {
+                return Err(e);
+            }
+            state.space().cancel(plan);";
     "writers look for no driver" "driver/region.rs":
         "if has_driver(device)
             ||" =>
