@@ -48,6 +48,7 @@
 #![recursion_limit = "2048"]
 
 use core::borrow::Borrow;
+
 use kernel::prelude::*;
 
 mod driver;

@@ -3,26 +3,56 @@
 //! What C calls: the symbols that hmem, pmem, cxl, kmem and fsdev link to.
 
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::devres;
-use kernel::ffi::{c_char, c_int, c_uint, c_ulong};
-use kernel::macros::export;
-use kernel::prelude::*;
-use kernel::sync::{Arc, ArcBorrow};
 
-use crate::driver::attrs::REGION_GROUPS;
-use crate::driver::bus::BUS;
-use crate::driver::device::{DevDax, DevDaxData};
-use crate::driver::region::{Config, Kind, Region, RegionRegistration};
-use crate::ranges::layout;
-use crate::ranges::range::{Align, PhysRange};
-use crate::sys::dev_dax::RawDevDax;
-use crate::sys::driver::Driver;
-use crate::sys::drvdata::DriverData;
-use crate::sys::ids;
-use crate::sys::resource::RegionResource;
-use crate::sys::template::PgmapTemplate;
+use kernel::{
+    bindings,
+    device::Device,
+    devres,
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_ulong, //
+    },
+    macros::export,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use crate::{
+    driver::{
+        attrs::REGION_GROUPS,
+        bus::BUS,
+        device::{
+            DevDax,
+            DevDaxData, //
+        },
+        region::{
+            Config,
+            Kind,
+            Region,
+            RegionRegistration, //
+        }, //
+    },
+    ranges::{
+        layout,
+        range::{
+            Align,
+            PhysRange, //
+        }, //
+    },
+    sys::{
+        dev_dax::RawDevDax,
+        driver::Driver,
+        drvdata::DriverData,
+        ids,
+        resource::RegionResource,
+        template::PgmapTemplate, //
+    }, //
+};
 
 /// Makes a region for `parent`, until that is unbound. `NULL` on failure.
 ///

@@ -17,31 +17,73 @@
 //! again, for a while. It must not wait in the kernel: when `device_add()` fails it
 //! waits for the writers.
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::rbtree::RBTreeNodeReservation;
-use kernel::sync::lock::mutex::MutexBackend;
-use kernel::sync::lock::Guard;
-use kernel::sync::{Arc, Mutex};
-use kernel::time::{Instant, Monotonic};
-use kernel::warn_on;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTreeNodeReservation,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        Mutex, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
+    warn_on, //
+};
 
-use crate::driver::mapping::Mapping;
-use crate::driver::region::Region;
-use crate::ranges::allocator::{Plan, PlanError, RangeAllocator};
-use crate::ranges::layout::{DevDaxRange, Layout};
-use crate::ranges::neighbours::Window;
-use crate::ranges::parse::DeviceName;
-use crate::ranges::range::{Align, PgOff, PhysRange};
-use crate::sys::dev_dax::{DaxObject, Identity, Ranges};
-use crate::sys::device::{Registration, Unregistered};
-use crate::sys::driver::DriverType;
-use crate::sys::liveness::Liveness;
-use crate::sys::log::{self, Change};
-use crate::sys::object::{device, Ref};
-use crate::sys::pagemap;
-use crate::sys::task::restart_write;
-use crate::sys::template::PgmapTemplate;
+use crate::{
+    driver::{
+        mapping::Mapping,
+        region::Region, //
+    },
+    ranges::{
+        allocator::{
+            Plan,
+            PlanError,
+            RangeAllocator, //
+        },
+        layout::{
+            DevDaxRange,
+            Layout, //
+        },
+        neighbours::Window,
+        parse::DeviceName,
+        range::{
+            Align,
+            PgOff,
+            PhysRange, //
+        }, //
+    },
+    sys::{
+        dev_dax::{
+            DaxObject,
+            Identity,
+            Ranges, //
+        },
+        device::{
+            Registration,
+            Unregistered, //
+        },
+        driver::DriverType,
+        liveness::Liveness,
+        log::{
+            self,
+            Change, //
+        },
+        object::{
+            device,
+            Ref, //
+        },
+        pagemap,
+        task::restart_write,
+        template::PgmapTemplate, //
+    }, //
+};
 
 /// The `mappingN` children, as the ranges lock guards them.
 pub(crate) struct Mappings {

@@ -6,12 +6,27 @@
 
 use kernel::prelude::*;
 
-use crate::driver::device::Binding;
-use crate::ranges::neighbours::{Neighbours, Window};
-use crate::sys::dax_core::ReadGuard;
-use crate::sys::liveness::Page;
-use crate::sys::log;
-use crate::sys::vma::{page_table_bytes, reject, reject_unaligned, Fault, Func, VmFault, VmaArea};
+use crate::{
+    driver::device::Binding,
+    ranges::neighbours::{
+        Neighbours,
+        Window, //
+    },
+    sys::{
+        dax_core::ReadGuard,
+        liveness::Page,
+        log,
+        vma::{
+            page_table_bytes,
+            reject,
+            reject_unaligned,
+            Fault,
+            Func,
+            VmFault,
+            VmaArea, //
+        }, //
+    }, //
+};
 
 /// What a fault maps around a page of 2^`order` pages; `None` for the page alone.
 pub(crate) fn window(order: u32) -> Option<Window> {

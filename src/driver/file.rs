@@ -4,14 +4,31 @@
 //!
 //! C: `dax_open()`, `dax_mmap_prepare()` and `dax_get_unmapped_area()` of device.c.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::driver::device::{Binding, DevDax};
-use crate::ranges::range::PAGE_SHIFT;
-use crate::sys::cdev::CharDev;
-use crate::sys::liveness::Liveness;
-use crate::sys::vma::{reject, reject_unaligned, Fault, Func, VmFault, VmaArea, VmaDesc};
+use crate::{
+    driver::device::{
+        Binding,
+        DevDax, //
+    },
+    ranges::range::PAGE_SHIFT,
+    sys::{
+        cdev::CharDev,
+        liveness::Liveness,
+        vma::{
+            reject,
+            reject_unaligned,
+            Fault,
+            Func,
+            VmFault,
+            VmaArea,
+            VmaDesc, //
+        }, //
+    }, //
+};
 
 impl CharDev for Binding {
     type Device = DevDax;

@@ -5,14 +5,37 @@
 //! A mapping carries its own copy of the range, so that reading its files takes
 //! no lock: whoever shrinks the device waits for those readers.
 
-use kernel::device::Device;
-use kernel::fmt::Write;
-use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::{
+    device::Device,
+    fmt::Write,
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    }, //
+};
 
-use crate::ranges::range::{PgOff, PhysRange};
-use crate::sys::device::{DeviceType, Registration, Typed, WithDevice};
-use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
+use crate::{
+    ranges::range::{
+        PgOff,
+        PhysRange, //
+    },
+    sys::{
+        device::{
+            DeviceType,
+            Registration,
+            Typed,
+            WithDevice, //
+        },
+        sysfs::{
+            Attribute,
+            AttributeList,
+            Group,
+            Groups,
+            Text, //
+        }, //
+    }, //
+};
 
 /// One range of a device in sysfs. C: `struct dax_mapping`.
 pub(crate) type Mapping = WithDevice<MappedRange>;

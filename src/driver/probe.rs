@@ -5,20 +5,42 @@
 //! C: device.c. Everything that probing acquires is released when the device is
 //! unbound, but for struct pages that are still pinned, see [`Drain`].
 
-use kernel::device::{Bound, Device};
-use kernel::devres;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    devres,
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::driver::device::{Binding, DevDax};
-use crate::driver::drain::Drain;
-use crate::driver::fault;
-use crate::ranges::layout::DevDaxRange;
-use crate::ranges::range::Align;
-use crate::sys::cdev::Cdev;
-use crate::sys::driver::{OwnDriver, Probe};
-use crate::sys::object::Ref;
-use crate::sys::pagemap::{PageMap, PageMapError};
+use crate::{
+    driver::{
+        device::{
+            Binding,
+            DevDax, //
+        },
+        drain::Drain,
+        fault, //
+    },
+    ranges::{
+        layout::DevDaxRange,
+        range::Align, //
+    },
+    sys::{
+        cdev::Cdev,
+        driver::{
+            OwnDriver,
+            Probe, //
+        },
+        object::Ref,
+        pagemap::{
+            PageMap,
+            PageMapError, //
+        }, //
+    }, //
+};
 
 /// C: `device_dax_driver`.
 pub(crate) static DRIVER: OwnDriver = OwnDriver::new::<DeviceDax>();

@@ -13,27 +13,64 @@
 //! record by a number that another device may have by then: whoever has a device
 //! shows it.
 
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::rbtree::{RBTree, RBTreeNodeReservation};
-use kernel::sync::aref::ARef;
-use kernel::sync::lock::mutex::MutexBackend;
-use kernel::sync::lock::Guard;
-use kernel::sync::{Arc, CondVar, Mutex};
-use kernel::{new_condvar, new_mutex, warn_on};
+use kernel::{
+    device::Device,
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        aref::ARef,
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        CondVar,
+        Mutex, //
+    },
+    warn_on, //
+};
 
-use crate::driver::device::{DevDax, DevDaxData};
-use crate::ranges::allocator::RangeAllocator;
-use crate::ranges::range::{Align, PhysRange};
-use crate::sys::dev_dax::{CRegion, Ranges};
-use crate::sys::device::Registration;
-use crate::sys::driver::DriverType;
-use crate::sys::drvdata::{DriverData, Stored};
-use crate::sys::ida::Ida;
-use crate::sys::object::has_driver;
-use crate::sys::resource::{has_system_ram, RegionResource};
-use crate::sys::sysfs::{Attribute, Groups};
-use crate::sys::task::Waiter;
+use crate::{
+    driver::device::{
+        DevDax,
+        DevDaxData, //
+    },
+    ranges::{
+        allocator::RangeAllocator,
+        range::{
+            Align,
+            PhysRange, //
+        }, //
+    },
+    sys::{
+        dev_dax::{
+            CRegion,
+            Ranges, //
+        },
+        device::Registration,
+        driver::DriverType,
+        drvdata::{
+            DriverData,
+            Stored, //
+        },
+        ida::Ida,
+        object::has_driver,
+        resource::{
+            has_system_ram,
+            RegionResource, //
+        },
+        sysfs::{
+            Attribute,
+            Groups, //
+        },
+        task::Waiter, //
+    }, //
+};
 
 /// Who says which devices a region has.
 #[derive(Clone, Copy, PartialEq, Eq)]

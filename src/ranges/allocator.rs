@@ -21,11 +21,33 @@
 //! What differs from C: a new range starts and ends at a multiple of the
 //! device's alignment, and a change is made in full or not at all.
 
-use crate::prelude::{
-    warn_on, AllocError, Error, KVVec, RBTree, EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE, GFP_KERNEL,
+use crate::{
+    prelude::{
+        warn_on,
+        AllocError,
+        Error,
+        KVVec,
+        RBTree, //
+        EBUSY,
+        EINVAL,
+        ENOMEM,
+        ENOSPC,
+        ERANGE,
+        GFP_KERNEL,
+    },
+    ranges::{
+        layout::{
+            Layout,
+            NodeReservation,
+            Shape, //
+        },
+        range::{
+            Align,
+            PgOff,
+            PhysRange, //
+        }, //
+    }, //
 };
-use crate::ranges::layout::{Layout, NodeReservation, Shape};
-use crate::ranges::range::{Align, PgOff, PhysRange};
 
 /// Why a change cannot be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,9 +6,22 @@
 //! which it goes back to its region's [`RangeAllocator`](crate::ranges::allocator::RangeAllocator), so giving
 //! ranges back needs no memory.
 
-use crate::prelude::{AllocError, KVVec, RBTreeNodeReservation, GFP_KERNEL};
-use crate::ranges::neighbours::Neighbours;
-use crate::ranges::range::{Align, PgOff, PhysRange};
+use crate::{
+    prelude::{
+        AllocError,
+        KVVec,
+        RBTreeNodeReservation, //
+        GFP_KERNEL,
+    },
+    ranges::{
+        neighbours::Neighbours,
+        range::{
+            Align,
+            PgOff,
+            PhysRange, //
+        }, //
+    }, //
+};
 
 /// Memory for a hole of a [`RangeAllocator`](crate::ranges::allocator::RangeAllocator).
 pub(crate) type NodeReservation = RBTreeNodeReservation<u64, u64>;

@@ -3,21 +3,40 @@
 //! `struct bus_type`.
 
 use core::marker::PhantomData;
-use kernel::bindings;
-use kernel::error::{from_result, to_result};
-use kernel::prelude::*;
-use kernel::str::as_char_ptr_in_const_context;
-use kernel::sync::atomic::{ordering::Full, Atomic};
-use kernel::types::Opaque;
-use kernel::warn_on;
 
-use super::dev_dax::RawDevDax;
-use super::device::Unregistered;
-use super::driver::{Driver, DriverAttribute, OwnDriver};
-use super::ids;
-use super::module::THIS_MODULE;
-use super::object::{raw, FromDevice, Object};
-use super::sysfs::Groups;
+use kernel::{
+    bindings,
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    sync::atomic::{
+        ordering::Full,
+        Atomic, //
+    },
+    types::Opaque,
+    warn_on, //
+};
+
+use super::{
+    dev_dax::RawDevDax,
+    device::Unregistered,
+    driver::{
+        Driver,
+        DriverAttribute,
+        OwnDriver, //
+    },
+    ids,
+    module::THIS_MODULE,
+    object::{
+        raw,
+        FromDevice,
+        Object, //
+    },
+    sysfs::Groups, //
+};
 
 /// What a bus does; C: the callbacks of `struct bus_type`.
 pub(crate) trait BusOps: Sized + 'static {

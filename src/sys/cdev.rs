@@ -2,18 +2,35 @@
 
 //! `struct cdev` and the file and mapping operations of a dax device.
 
-use core::marker::PhantomData;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::{from_result, to_result};
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 
-use super::dev_dax::RawDevDax;
-use super::liveness::Liveness;
-use super::module::THIS_MODULE;
-use super::object::{FromDevice, Object};
-use super::vma::{Fault, VmFault, VmaDesc};
+use kernel::{
+    bindings,
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    dev_dax::RawDevDax,
+    liveness::Liveness,
+    module::THIS_MODULE,
+    object::{
+        FromDevice,
+        Object, //
+    },
+    vma::{
+        Fault,
+        VmFault,
+        VmaDesc, //
+    }, //
+};
 
 /// What a character device does. A file carries an `Arc<Self>` from open to
 /// release.

@@ -5,21 +5,49 @@
 //! C reads the ranges without a lock, while a driver is bound. [`Ranges`] owns them,
 //! with what C sees of them, and lets nobody change them while C may be reading.
 
-use core::mem::{offset_of, size_of};
-use core::ops::Deref;
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
-use kernel::sync::Arc;
-use kernel::types::Opaque;
-use kernel::warn_on;
+use core::{
+    mem::{
+        offset_of,
+        size_of, //
+    },
+    ops::Deref, //
+};
 
-use super::dax_core::DaxDevice;
-use super::device::{Typed, Unregistered};
-use super::object::{has_driver, Object, Ref};
-use super::template::PgmapTemplate;
-use crate::ranges::layout::{DevDaxRange, Layout};
-use crate::ranges::range::Align;
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
+    types::Opaque,
+    warn_on, //
+};
+
+use super::{
+    dax_core::DaxDevice,
+    device::{
+        Typed,
+        Unregistered, //
+    },
+    object::{
+        has_driver,
+        Object,
+        Ref, //
+    },
+    template::PgmapTemplate, //
+};
+
+use crate::ranges::{
+    layout::{
+        DevDaxRange,
+        Layout, //
+    },
+    range::Align, //
+};
 
 // What C reads must be where C looks for it.
 const _: () = {

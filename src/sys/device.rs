@@ -2,18 +2,34 @@
 
 //! `struct device`, embedded in a Rust object whose memory it owns.
 
-use core::marker::PhantomData;
-use core::ops::Deref;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::types::Opaque;
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
 
-use super::module::User;
-use super::object::{as_raw, raw, Object, Ref};
-use super::sysfs::{Attribute, Groups};
+use kernel::{
+    bindings,
+    device::Device,
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+use super::{
+    module::User,
+    object::{
+        as_raw,
+        raw,
+        Object,
+        Ref, //
+    },
+    sysfs::{
+        Attribute,
+        Groups, //
+    }, //
+};
+
 use crate::ranges::parse::DeviceName;
 
 /// A zeroed `struct device`, until [`Unregistered::new`] initialises it.

@@ -2,18 +2,39 @@
 
 //! How long the pages of a device can be mapped, and where each of them is.
 
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::aref::ARef;
-use kernel::sync::atomic::{ordering::Acquire, ordering::Release, Atomic};
-use kernel::sync::Arc;
+use kernel::{
+    bindings,
+    device::Device,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::{
+                Acquire,
+                Release, //
+            },
+            Atomic, //
+        },
+        Arc, //
+    }, //
+};
 
-use super::dax_core::ReadGuard;
-use super::dev_dax::RawDevDax;
-use crate::ranges::layout::{entry_at, DevDaxRange};
-use crate::ranges::neighbours::Neighbours;
-use crate::ranges::range::{Align, PAGE_SHIFT};
+use super::{
+    dax_core::ReadGuard,
+    dev_dax::RawDevDax, //
+};
+
+use crate::ranges::{
+    layout::{
+        entry_at,
+        DevDaxRange, //
+    },
+    neighbours::Neighbours,
+    range::{
+        Align,
+        PAGE_SHIFT, //
+    }, //
+};
 
 /// Pages of a chunk, as an order: what one bit of [`Liveness::was_touched`] stands for.
 pub(super) const CHUNK_SHIFT: u32 = bindings::DAX_GLUE_CHUNK_SHIFT;

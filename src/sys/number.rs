@@ -3,9 +3,11 @@
 //! Numbers in text, as the kernel reads them: perhaps after a plus sign, perhaps before
 //! a newline.
 
-use kernel::bindings;
-use kernel::error::to_result;
-use kernel::prelude::*;
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
 
 /// How to read digits.
 #[derive(Clone, Copy)]

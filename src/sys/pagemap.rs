@@ -4,21 +4,50 @@
 //! go again.
 
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::{from_err_ptr, to_result};
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::warn_on;
 
-use super::dax_core::DaxDevice;
-use super::dev_dax::RawDevDax;
-use super::device::{DeviceType, Typed, Unregistered, WithDevice};
-use super::liveness::{page_order, Liveness, CHUNK_SHIFT};
-use super::object::{self, name_ptr, Object, Ref};
-use super::task;
-use super::template::PgmapTemplate;
-use crate::ranges::layout::DevDaxRange;
-use crate::ranges::range::{Align, PhysRange, PAGE_SHIFT};
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc,
+    warn_on, //
+};
+
+use super::{
+    dax_core::DaxDevice,
+    dev_dax::RawDevDax,
+    device::{
+        DeviceType,
+        Typed,
+        Unregistered,
+        WithDevice, //
+    },
+    liveness::{
+        page_order,
+        Liveness, //
+        CHUNK_SHIFT,
+    },
+    object::{
+        self,
+        name_ptr,
+        Object,
+        Ref, //
+    },
+    task,
+    template::PgmapTemplate, //
+};
+
+use crate::ranges::{
+    layout::DevDaxRange,
+    range::{
+        Align,
+        PhysRange, //
+        PAGE_SHIFT,
+    }, //
+};
 
 /// A `struct device` that owns what makes up a page map: `devm_memremap_pages()`
 /// and `devm_request_mem_region()` want one, and the device that the memory belongs

@@ -2,14 +2,17 @@
 
 //! `struct resource`: the tree of all dax regions, and `/proc/iomem`.
 
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::str::as_char_ptr_in_const_context;
-use kernel::types::Opaque;
+use kernel::{
+    bindings,
+    device::Device,
+    error::to_result,
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    types::Opaque, //
+};
 
 use super::object::as_raw;
+
 use crate::ranges::range::PhysRange;
 
 /// "DAX Regions": no two regions may overlap. C: `dax_regions` in bus.c.

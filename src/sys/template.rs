@@ -2,9 +2,11 @@
 
 //! `struct dev_pagemap` as the owner of a static region fills it in.
 
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::types::Opaque;
+use kernel::{
+    bindings,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// A copy of the page map that the owner of a static region brings along.
 pub(crate) struct PgmapTemplate(Pin<KBox<Opaque<bindings::dev_pagemap>>>);

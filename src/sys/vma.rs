@@ -2,13 +2,20 @@
 
 //! What the memory manager hands to a driver: a mapping to be made, a fault.
 
-use kernel::bindings;
-use kernel::mm::virt::VmaRef;
-use kernel::prelude::*;
-use kernel::warn_on;
+use kernel::{
+    bindings,
+    mm::virt::VmaRef,
+    prelude::*,
+    warn_on, //
+};
 
-use super::liveness::Page;
-use super::object::{device, Object};
+use super::{
+    liveness::Page,
+    object::{
+        device,
+        Object, //
+    }, //
+};
 
 /// The part of a mapping that `mmap(2)` and the fault path check alike.
 pub(crate) trait VmaArea {
