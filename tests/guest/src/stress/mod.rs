@@ -4,8 +4,8 @@
 //! Several processes of several threads each do one thing after the other to a region, its
 //! devices, their files and mappings; allocations fail, if the kernel can let them; a process is
 //! killed every now and then, and another takes its place. From time to time everybody waits
-//! while the invariants are checked, and the data. A seed says what each thread does, but not how
-//! that falls together in time.
+//! while the invariants and the data are checked. A seed fixes what each thread does, not how the
+//! threads interleave.
 
 mod files;
 mod operation;
