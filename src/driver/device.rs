@@ -124,7 +124,7 @@ pub(crate) struct Binding {
     device: Ref<DevDax>,
     /// Page size of the device in bytes.
     page_size: usize,
-    /// What a fault maps around a page; `None` for the page alone.
+    /// The window that a fault maps around a page; `None` for the page alone.
     window: Option<Window>,
     /// Ends when the device is unbound.
     liveness: Arc<Liveness>,
@@ -165,7 +165,7 @@ impl Binding {
         self.liveness.order()
     }
 
-    /// What a fault maps around a page; `None` for the page alone.
+    /// The window that a fault maps around a page; `None` for the page alone.
     pub(crate) fn window(&self) -> Option<Window> {
         self.window
     }

@@ -35,7 +35,7 @@ impl Id {
 }
 
 global_lock! {
-    /// The ids of all drivers. A leaf lock: nobody takes another lock under it.
+    /// The ids of all drivers. A leaf lock: no other lock is taken under it.
     // SAFETY: `BusType::register()` initialises it before it registers the bus. All other
     // uses need a driver, and no driver can be registered before the bus.
     unsafe(uninit) static IDS: Mutex<Option<RBTree<Id, ()>>> = None;
