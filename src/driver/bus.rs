@@ -72,7 +72,7 @@ impl BusOps for DaxBus {
         env.add(c"MODALIAS=dax:t0")
     }
 
-    /// The part of C's `dax_bus_probe()` that comes before the driver's own probe.
+    /// C: `dax_bus_probe()`, the part before the driver's own probe.
     fn prepare(device: &DevDax, driver: &Driver) -> Result {
         device.begin_bind(driver.kind())
     }
@@ -81,7 +81,7 @@ impl BusOps for DaxBus {
         device.bound();
     }
 
-    /// The part of C's `dax_bus_remove()` that comes after the driver's own remove.
+    /// C: `dax_bus_remove()`, the part after the driver's own remove.
     fn unbound(device: &DevDax) {
         device.unbound();
     }

@@ -201,8 +201,8 @@ impl DevDaxData {
 }
 
 /// The granule of a device: start and length of each range must be multiples of it. It is
-/// the larger of the device's alignment and the least alignment for struct pages. C:
-/// `alloc_is_aligned()`.
+/// the larger of the device's alignment and the least alignment for struct pages.
+/// C: `alloc_is_aligned()`.
 fn granule(align: Align) -> Align {
     Align::new(pagemap::compat_align()).map_or(align, |compat| align.max(compat))
 }
@@ -424,8 +424,8 @@ impl DevDax {
         )
     }
 
-    /// Appends `range`. Sleeps; takes the ranges lock and the region lock. C:
-    /// `mapping_store()`.
+    /// Appends `range`. Sleeps; takes the ranges lock and the region lock.
+    /// C: `mapping_store()`.
     ///
     /// # Errors
     ///
@@ -440,8 +440,8 @@ impl DevDax {
         )
     }
 
-    /// Changes the alignment. Sleeps; takes the ranges lock and the region lock. C:
-    /// `align_store()`.
+    /// Changes the alignment. Sleeps; takes the ranges lock and the region lock.
+    /// C: `align_store()`.
     ///
     /// # Errors
     ///
@@ -459,8 +459,8 @@ impl DevDax {
         record.ranges.set_align(align)
     }
 
-    /// Sets whether kmem places the memmap in the memory itself. Takes the region lock. C:
-    /// `memmap_on_memory_store()`.
+    /// Sets whether kmem places the memmap in the memory itself. Takes the region lock.
+    /// C: `memmap_on_memory_store()`.
     ///
     /// # Errors
     ///
@@ -534,7 +534,8 @@ impl DevDax {
     }
 
     /// Applies a plan whose space is reserved. `registered` is the result of
-    /// [`DevDax::register_mappings`]; if that is an error, cancels the plan and returns the error.
+    /// [`DevDax::register_mappings`]; if that is an error, cancels the plan and returns the
+    /// error.
     fn apply(&self, mappings: &Mappings, plan: Plan, registered: Result) -> Result {
         let mut state = self.region.lock();
         if let Err(e) = registered {

@@ -253,14 +253,13 @@ impl Region {
         self.lock().youngest
     }
 
-    /// Creates an empty device for the user. May sleep; no lock is held. C:
-    /// `create_store()`.
+    /// Creates an empty device for the user. May sleep; no lock is held.
+    /// C: `create_store()`.
     ///
     /// # Errors
     ///
     /// `ENXIO` if the region is going away, `ENOSPC` if it has no free memory, and the
-    /// errors of
-    /// [`DevDax::create`].
+    /// errors of [`DevDax::create`].
     pub(crate) fn create(self: &Arc<Self>) -> Result {
         {
             let state = self.lock();
@@ -381,8 +380,8 @@ impl Region {
     }
 
     /// Marks `device` as draining: it was unbound, but some of its pages are still pinned.
-    /// Until
-    /// [`Region::has_drained`] it can be neither bound nor changed. Takes the region lock.
+    /// Until [`Region::has_drained`] it can be neither bound nor changed. Takes the region
+    /// lock.
     pub(crate) fn begins_to_drain(&self, device: &DevDax) {
         let mut state = self.lock();
         state.draining = state.draining.saturating_add(1);

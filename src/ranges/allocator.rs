@@ -446,8 +446,7 @@ impl RangeAllocator {
 /// A change of one device's ranges, ready to be applied.
 ///
 /// A plan may be dropped until memory is reserved for it. After that the caller passes it
-/// to
-/// [`RangeAllocator::cancel`] or [`Plan::apply`].
+/// to [`RangeAllocator::cancel`] or [`Plan::apply`].
 ///
 /// # Invariants
 ///

@@ -194,8 +194,8 @@ impl Layout {
         self.entries.last()?.range()
     }
 
-    /// Whether start, size and page offset of every range are multiples of `align`. C:
-    /// `dev_dax_validate_align()`, which checks sizes only.
+    /// Whether start, size and page offset of every range are multiples of `align`.
+    /// C: `dev_dax_validate_align()`, which checks sizes only.
     pub(crate) fn is_aligned(&self, align: Align) -> bool {
         // A page offset is a sum of sizes, so it needs no check.
         self.ranges().all(|range| range.is_aligned(align))

@@ -170,8 +170,8 @@ impl Align {
         value & self.mask() == 0
     }
 
-    /// The smallest multiple that is at least `value`. `None` if that does not fit. C:
-    /// `ALIGN()`.
+    /// The smallest multiple that is at least `value`. `None` if that does not fit.
+    /// C: `ALIGN()`.
     pub(crate) fn round_up(self, value: u64) -> Option<u64> {
         Some(self.round_down(value.checked_add(self.mask())?))
     }

@@ -51,8 +51,8 @@ pub(crate) trait BusOps: Sized + 'static {
     /// The errno with which the uevent fails.
     fn uevent(env: &mut Uevent<'_>) -> Result;
     /// Prepares to bind `driver` to `device`. The ranges must not change from here on, see
-    /// [`Ranges::pin`](super::dev_dax::Ranges::pin). After this the driver's own probe is called.
-    /// The device lock is held.
+    /// [`Ranges::pin`](super::dev_dax::Ranges::pin). After this the driver's own probe is
+    /// called. The device lock is held.
     ///
     /// # Errors
     ///
@@ -146,8 +146,8 @@ impl<B: BusOps> BusType<B> {
     /// # Safety
     ///
     /// `driver` is valid and not registered, nobody else uses it, and it stays valid until
-    /// [`Driver::unregister`]. It belongs to `module`. `name` is NUL-terminated and valid for as
-    /// long.
+    /// [`Driver::unregister`]. It belongs to `module`. `name` is NUL-terminated and valid
+    /// for as long.
     ///
     /// # Errors
     ///

@@ -97,8 +97,7 @@ impl DaxDevice {
 
     /// Marks the device dead for super.c, and waits for all [`ReadGuard`]s that may have
     /// seen it alive (`kill_dax()`). Sleeps for an SRCU grace period; the caller must not
-    /// have a
-    /// [`ReadGuard`].
+    /// have a [`ReadGuard`].
     pub(crate) fn kill(&self) {
         // SAFETY: The dax device is valid by the type invariants.
         unsafe { bindings::kill_dax(self.as_ptr()) };

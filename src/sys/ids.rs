@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ids of drivers: names of devices that users wrote to `new_id`. C:
-//! `dax_device_driver.ids`.
+//! The ids of drivers: names of devices that users wrote to `new_id`.
+//! C: `dax_device_driver.ids`.
 
 use kernel::{
     prelude::*,

@@ -48,8 +48,8 @@ pub(super) fn as_raw<C: kernel::device::DeviceContext>(dev: &Device<C>) -> *mut 
 /// # Safety
 ///
 /// Every device that has an attribute made for `Self` is the device of a `Self`, for which
-/// [`FromDevice::from_device`] returns the object, and the object lives at least as long as the
-/// attribute is on the device.
+/// [`FromDevice::from_device`] returns the object, and the object lives at least as long as
+/// the attribute is on the device.
 pub(crate) unsafe trait FromDevice: Sync + 'static {
     /// The object of `dev`.
     ///
