@@ -118,7 +118,7 @@ void dax_glue_copy_node(struct device *dev, const struct device *from)
 /*
  * devm_memremap_pages() holds one reference. The page was removed from all page
  * tables before this, so references that the mapcount still accounts for were
- * forgotten by the memory manager. Nobody will drop those, so they do not count.
+ * forgotten by the memory manager. They do not count: nobody will drop them.
  */
 static bool page_is_held(struct page *page)
 {
@@ -147,7 +147,7 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
 
-	/* memory_failure() finds the VMAs that map a page by these two fields. */
+	/* By these two fields memory_failure() finds the VMAs of a page. */
 	if (!folio->mapping) {
 		unsigned long chunk = pgoff >> (order + DAX_GLUE_CHUNK_SHIFT);
 

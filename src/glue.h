@@ -22,7 +22,7 @@
 #include "../../bus.h"
 
 #ifdef __BINDGEN__
-/* bindgen does not evaluate macros with casts. rust/Makefile drops the prefix. */
+/* bindgen evaluates no macros with casts. rust/Makefile drops the prefix. */
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_STATIC = IORESOURCE_DAX_STATIC;
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_KMEM = IORESOURCE_DAX_KMEM;
 const unsigned int RUST_CONST_HELPER_FOP_MMAP_SYNC = (__force unsigned int)FOP_MMAP_SYNC;
@@ -31,7 +31,7 @@ const vm_flags_t RUST_CONST_HELPER_DAX_VM_MAYSHARE = VM_MAYSHARE;
 const vm_flags_t RUST_CONST_HELPER_DAX_VM_RAND_READ = VM_RAND_READ;
 #endif
 
-/* One bit of "touched" stands for 2^DAX_GLUE_CHUNK_SHIFT pages of the device. */
+/* One bit of "touched" stands for 2^DAX_GLUE_CHUNK_SHIFT device pages. */
 #define DAX_GLUE_CHUNK_SHIFT 9
 
 enum dax_glue_change {
