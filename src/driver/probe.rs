@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// C: `device_dax_driver`.
-pub(crate) static DRIVER: OwnDriver = OwnDriver::new::<DeviceDax>();
+pub(crate) static DRIVER: OwnDriver<DevDax> = OwnDriver::new::<DeviceDax>();
 
 /// The `device_dax` driver.
 pub(crate) struct DeviceDax;

@@ -181,7 +181,7 @@ impl<B: BusOps> BusType<B> {
     /// `EBUSY` if it was registered before, and the errors of `driver_register()`.
     pub(crate) fn register_own(
         &'static self,
-        driver: &'static OwnDriver,
+        driver: &'static OwnDriver<B::Device>,
         name: &'static CStr,
     ) -> Result<DriverRegistration> {
         let raw = driver.take()?;

@@ -2,6 +2,8 @@
 
 //! `struct dax_device_driver`: kmem, fsdev, and the driver of this crate.
 
+use core::marker::PhantomData;
+
 use kernel::{
     bindings,
     error::{
@@ -144,19 +146,20 @@ impl Driver {
     }
 }
 
-/// A driver of this crate, in a static. It can be registered once.
-pub(crate) struct OwnDriver {
+/// A driver of this crate for devices of type `D`, in a static. It can be registered once.
+pub(crate) struct OwnDriver<D> {
     raw: Opaque<bindings::dax_device_driver>,
     /// Whether the driver was registered, or is being registered.
     taken: Atomic<bool>,
+    device: PhantomData<fn(D)>,
 }
 
 // SAFETY: Only the driver core writes `raw`, and it synchronises. `taken` is atomic.
-unsafe impl Sync for OwnDriver {}
+unsafe impl<D> Sync for OwnDriver<D> {}
 
-impl OwnDriver {
+impl<D> OwnDriver<D> {
     /// A driver of type [`DriverType::Device`] with the probe function of `P`.
-    pub(crate) const fn new<P: Probe>() -> Self {
+    pub(crate) const fn new<P: Probe<Device = D>>() -> Self {
         // SAFETY: All zeroes is a valid `struct dax_device_driver`.
         let mut raw: bindings::dax_device_driver = unsafe { core::mem::zeroed() };
         raw.type_ = bindings::dax_driver_type_DAXDRV_DEVICE_TYPE;
@@ -164,6 +167,7 @@ impl OwnDriver {
         Self {
             raw: Opaque::new(raw),
             taken: Atomic::new(false),
+            device: PhantomData,
         }
     }
 

@@ -91,7 +91,7 @@ pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
 
 // SAFETY: The driver core synchronises devres groups, and any task may release them. The
 // other fields are `Send`, since `T` is always `DevDax`.
-unsafe impl<T: Object + AsRef<RawDevDax>> Send for PageMap<T> {}
+unsafe impl<T: Object + Send + Sync + AsRef<RawDevDax>> Send for PageMap<T> {}
 
 /// Why a page map cannot be made.
 pub(crate) enum PageMapError {
