@@ -78,6 +78,13 @@ pub(crate) fn check(machine: &Machine) {
         let Some(dev) = bindings::find_device(&name) else {
             sched::violation(format!("{name} is on the bus, and cannot be found"));
         };
+        let bound = bindings::driver_of(&name).as_deref() == Some("device_dax");
+        // SAFETY: The reference keeps the device.
+        let alive = unsafe { bindings::is_alive(dev.raw()) };
+        sched::require(
+            alive || !bound,
+            format!("{name} is bound, and super.c says that it is dead"),
+        );
         let ranges = ranges(&name, dev.raw());
         let align = read(dev.raw(), "align");
         for (start, last) in &ranges {
