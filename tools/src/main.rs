@@ -109,7 +109,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match execute(Args::parse().command) {
+    let command = Args::parse().command;
+    // What runs in the build root has no variables.
+    let checked = match command {
+        Command::Enter { .. } => Ok(()),
+        _ => settings::check(),
+    };
+    match checked.and_then(|()| execute(command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

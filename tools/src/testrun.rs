@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Result};
+use anyhow::{anyhow, Error, Result};
 
 use crate::bench;
 use crate::cache;
@@ -128,14 +128,27 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         }
     }
     if let (Some(only), false) = (only, known) {
-        let names = GROUPS.map(|(name, _)| name).join(", ");
-        bail!(
-            "ONLY={only}: no such group; there are {names}, {GUEST}, what `dax-guest list` prints, \
-             and the series but the first: {}",
-            SERIES.join(", ")
-        );
+        return Err(nothing(&tests, &only)?);
     }
     Ok(report.finish())
+}
+
+/// The error about a name that no group of this kernel has.
+fn nothing(tests: &Tests<'_>, only: &str) -> Result<Error> {
+    let guests = groups::list(&tests.cargo.build_static("dax-guest")?)?;
+    let guests = guests.iter().map(|group| group.group.as_str());
+    let names: Vec<&str> = GROUPS
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain([GUEST])
+        .chain(guests)
+        .chain(SERIES.into_iter().skip(1))
+        .collect();
+    Ok(if names.contains(&only) {
+        anyhow!("ONLY={only}: nothing of it is for {}", tests.spec)
+    } else {
+        settings::unknown("ONLY", only, "group", &names)
+    })
 }
 
 fn not_run(name: &str, error: &anyhow::Error, report: &mut Report) {

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
 use crate::cpio::Archive;
@@ -48,11 +48,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if !TESTS.iter().any(|t| wanted(t.name)) {
         let names: Vec<&str> = TESTS.iter().map(|t| t.name).collect();
-        bail!(
-            "ONLY={}: no such test; there are {}",
-            only.unwrap_or_default(),
-            names.join(", ")
-        );
+        let only = only.unwrap_or_default();
+        return Err(settings::unknown("ONLY", &only, "test", &names));
     }
 
     let root = Root::ensure(repo)?;
