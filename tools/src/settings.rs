@@ -32,7 +32,7 @@ const TOOLCHAINS: [&str; 3] = ["llvm", "gcc", "newest"];
 const ALL: &str = "all";
 
 /// The variables of all commands.
-const VARIABLES: [(&str, Values); 26] = [
+const VARIABLES: [(&str, Values); 27] = [
     ("ALLOW_SPLAT", Values::Flag),
     ("APPEND", Values::Any),
     ("BUILTIN", Values::Flag),
@@ -51,6 +51,7 @@ const VARIABLES: [(&str, Values); 26] = [
     ("MEM", Values::Any),
     ("ONLY", Values::Any),
     ("QEMU", Values::Any),
+    ("QUICK", Values::Flag),
     ("RANGES", Values::Any),
     ("REPLAY", Values::Any),
     ("SECONDS", Values::Any),
