@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::cargo::{Cargo, Output};
+use crate::checkpatch;
 use crate::clippy;
 use crate::libtest;
 use crate::progress::human;
@@ -53,6 +54,7 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
         &cargo.run("cargo", &args, &[])?,
     ));
     points.push(clippy::module(repo)?);
+    points.push(checkpatch::point(repo)?);
     report.add("rules", &human(start.elapsed()), points);
     Ok(())
 }

@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod cargo;
 mod check;
+mod checkpatch;
 mod clippy;
 mod code;
 mod compare;
