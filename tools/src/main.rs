@@ -13,6 +13,7 @@ mod cpio;
 mod defects;
 mod endmark;
 mod exec;
+mod floors;
 mod groups;
 mod guest;
 mod initramfs;
@@ -93,6 +94,8 @@ enum Command {
     Bench,
     /// Build the module in the kernel tree KDIR
     Module,
+    /// Which file of the module uses which
+    Floors,
     /// Delete the cache
     Clean,
     /// Run a command in the build root; for our own use
@@ -147,6 +150,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),
+        Command::Floors => print!("{}", floors::drawing(&repo()?)?),
         Command::Clean => clean()?,
         Command::Enter {
             root,
