@@ -177,7 +177,8 @@ fn repo() -> Result<PathBuf> {
     }
 }
 
-/// Deletes the cache, this program's own file included.
+/// Deletes the cache, and with it all kernels, build roots and downloads. What cargo built, this
+/// program's own file too, is in the checkout and stays.
 fn clean() -> Result<()> {
     let dir = cache::dir();
     if !dir.exists() {
