@@ -37,17 +37,18 @@
 //! |---|---|---|
 //! | device lock of a device | driver core: probe, remove | everything below |
 //! | sysfs active reference | a show or store handler | everything below |
-//! | edit lock, [`driver::device::DevDax::edit`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
+//! | ranges lock, [`driver::device::DevDax::lock_ranges`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
 //! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks at pages | taking struct pages away |
 //! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
 //! | ids of drivers, [`sys::ids`]; binding of a device | match, new_id; open | nothing |
 //!
 //! Attributes of mappings take no lock. Whoever unregisters a device holds none
-//! of ours, unless the device is a mapping: then the edit lock.
+//! of ours, unless the device is a mapping: then the ranges lock.
 
 #![recursion_limit = "2048"]
 
 use core::borrow::Borrow;
+
 use kernel::prelude::*;
 
 mod driver;
@@ -58,7 +59,7 @@ mod sys;
 
 use crate::driver::bus::{DaxBus, BUS};
 use crate::driver::probe::DRIVER;
-use crate::sys::bus::{RegisteredBus, RegisteredDriver};
+use crate::sys::bus::{BusRegistration, DriverRegistration};
 use crate::sys::module::Users;
 
 module! {
@@ -88,8 +89,8 @@ fn fault_around_bytes() -> u64 {
 /// The module. Fields are dropped in order: the driver goes before the bus, and the
 /// bus before nobody calls the module any more.
 struct DaxModule {
-    _driver: RegisteredDriver,
-    _bus: Option<RegisteredBus<DaxBus>>,
+    _driver: DriverRegistration,
+    _bus: Option<BusRegistration<DaxBus>>,
     _users: Users,
 }
 

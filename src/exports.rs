@@ -3,26 +3,56 @@
 //! What C calls: the symbols that hmem, pmem, cxl, kmem and fsdev link to.
 
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::devres;
-use kernel::ffi::{c_char, c_int, c_uint, c_ulong};
-use kernel::macros::export;
-use kernel::prelude::*;
-use kernel::sync::{Arc, ArcBorrow};
 
-use crate::driver::attrs::REGION_GROUPS;
-use crate::driver::bus::BUS;
-use crate::driver::device::{DevDax, Spec};
-use crate::driver::region::{Config, Kind, Region, Registration};
-use crate::ranges::layout;
-use crate::ranges::range::{Align, PhysRange};
-use crate::sys::dev_dax::RawDevDax;
-use crate::sys::driver::Driver;
-use crate::sys::drvdata::DriverData;
-use crate::sys::ids;
-use crate::sys::resource::Span;
-use crate::sys::template::Template;
+use kernel::{
+    bindings,
+    device::Device,
+    devres,
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_ulong, //
+    },
+    macros::export,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use crate::{
+    driver::{
+        attrs::REGION_GROUPS,
+        bus::BUS,
+        device::{
+            DevDax,
+            DevDaxData, //
+        },
+        region::{
+            Config,
+            Kind,
+            Region,
+            RegionRegistration, //
+        }, //
+    },
+    ranges::{
+        layout,
+        range::{
+            Align,
+            PhysRange, //
+        }, //
+    },
+    sys::{
+        dev_dax::RawDevDax,
+        driver::Driver,
+        drvdata::DriverData,
+        ids,
+        resource::RegionResource,
+        template::PgmapTemplate, //
+    }, //
+};
 
 /// Makes a region for `parent`, until that is unbound. `NULL` on failure.
 ///
@@ -66,7 +96,7 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
             },
             kmem: flags & bindings::IORESOURCE_DAX_KMEM as u32 != 0,
         };
-        let resource = Span::request(dev, span, flags)?;
+        let resource = RegionResource::request(dev, span, flags)?;
         let region = Region::new(dev, config)?;
         let raw = Arc::as_ptr(&region);
         // SAFETY: By the contract the device is being probed; the registration goes with
@@ -74,7 +104,7 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
         let data = unsafe { DriverData::set(dev, region) }.inspect_err(|_| {
             dev_err!(dev, "dax core failed to setup private data\n");
         })?;
-        let mut registration = Registration::new(data, resource);
+        let mut registration = RegionRegistration::new(data, resource);
         registration.add_attributes(&REGION_GROUPS)?;
         // SAFETY: By the contract the device is being probed.
         devres::register(unsafe { dev.as_bound() }, registration, GFP_KERNEL)?;
@@ -108,10 +138,10 @@ pub(crate) unsafe extern "C" fn devm_create_dev_dax(
         let template = match NonNull::new(data.pgmap) {
             // SAFETY: By the contract; only static regions bring one, with one
             // range, to be used from here on through the copy.
-            Some(pgmap) => Some(unsafe { Template::copy(pgmap.as_ptr()) }?),
+            Some(pgmap) => Some(unsafe { PgmapTemplate::copy(pgmap.as_ptr()) }?),
             None => None,
         };
-        let spec = Spec {
+        let spec = DevDaxData {
             size: data.size,
             id: (data.id >= 0).then_some(data.id),
             memmap_on_memory: data.memmap_on_memory,

@@ -7,19 +7,50 @@
 //! done, in `region.rs` and `device.rs`; what is added here are `EINVAL` for text
 //! that is no value and `ERANGE` for a number that does not fit.
 
-use kernel::fmt::Write;
-use kernel::prelude::*;
+use kernel::{
+    fmt::Write,
+    prelude::*, //
+};
 
-use crate::driver::device::DevDax;
-use crate::driver::region::Region;
-use crate::ranges::parse::{parse_device_name, split_range, DeviceName};
-use crate::ranges::range::{Align, PhysRange};
-use crate::sys::device::{DeviceType, Typed};
-use crate::sys::drvdata::Stored;
-use crate::sys::number::{parse_i32, parse_part, parse_u64, Base};
-use crate::sys::object::numa_node;
-use crate::sys::pagemap;
-use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
+use crate::{
+    driver::{
+        device::DevDax,
+        region::Region, //
+    },
+    ranges::{
+        parse::{
+            parse_device_name,
+            split_range,
+            DeviceName, //
+        },
+        range::{
+            Align,
+            PhysRange, //
+        }, //
+    },
+    sys::{
+        device::{
+            DeviceType,
+            Typed, //
+        },
+        drvdata::Stored,
+        number::{
+            parse_i32,
+            parse_part,
+            parse_u64,
+            Base, //
+        },
+        object::numa_node,
+        pagemap,
+        sysfs::{
+            Attribute,
+            AttributeList,
+            Group,
+            Groups,
+            Text, //
+        }, //
+    }, //
+};
 
 // Regions. C: `dax_region_attribute_group`.
 

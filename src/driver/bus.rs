@@ -4,12 +4,33 @@
 
 use kernel::prelude::*;
 
-use crate::driver::device::DevDax;
-use crate::ranges::parse::{parse_device_name, DeviceName};
-use crate::sys::bus::{BusOps, BusType, OnBus, Uevent};
-use crate::sys::driver::{Driver, DriverAttribute, DriverStore, DriverType};
-use crate::sys::ids;
-use crate::sys::sysfs::{AttributeList, Group, Groups};
+use crate::{
+    driver::device::DevDax,
+    ranges::parse::{
+        parse_device_name,
+        DeviceName, //
+    },
+    sys::{
+        bus::{
+            BusOps,
+            BusType,
+            OnBus,
+            Uevent, //
+        },
+        driver::{
+            Driver,
+            DriverAttribute,
+            DriverStore,
+            DriverType, //
+        },
+        ids,
+        sysfs::{
+            AttributeList,
+            Group,
+            Groups, //
+        }, //
+    }, //
+};
 
 /// The bus.
 pub(crate) struct DaxBus;

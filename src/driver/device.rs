@@ -6,10 +6,10 @@
 //!
 //! A change of a device's ranges is planned on what is there, then everything
 //! it needs is allocated, then it is applied; it completes or changes nothing.
-//! Writers of one device exclude each other by its edit lock, which is the one
+//! Writers of one device exclude each other by its ranges lock, which is the one
 //! lock that is held while `mappingN` children come and go: their attributes
 //! take no lock, nothing probes them, so nothing that waits for them waits for
-//! the edit lock.
+//! the ranges lock.
 //!
 //! `device_add()` makes a device's files before it is over, and may still fail after
 //! that. A device has no children before it is registered, so nobody changes its ranges
@@ -17,35 +17,78 @@
 //! again, for a while. It must not wait in the kernel: when `device_add()` fails it
 //! waits for the writers.
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::rbtree::RBTreeNodeReservation;
-use kernel::sync::lock::mutex::MutexBackend;
-use kernel::sync::lock::Guard;
-use kernel::sync::{Arc, Mutex};
-use kernel::time::{Instant, Monotonic};
-use kernel::warn_on;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTreeNodeReservation,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        Mutex, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
+    warn_on, //
+};
 
-use crate::driver::mapping::Mapping;
-use crate::driver::region::Region;
-use crate::ranges::allocator::{Plan, PlanError, Space};
-use crate::ranges::layout::{Entry, Layout};
-use crate::ranges::neighbours::Window;
-use crate::ranges::range::{Align, PgOff, PhysRange};
-use crate::sys::dev_dax::{DaxObject, Identity, Ranges};
-use crate::sys::device::{Registered, Unregistered};
-use crate::sys::driver::DriverType;
-use crate::sys::life::Life;
-use crate::sys::log::{self, Change};
-use crate::sys::object::{device, Ref};
-use crate::sys::pagemap;
-use crate::sys::task::restart_write;
-use crate::sys::template::Template;
+use crate::{
+    driver::{
+        mapping::Mapping,
+        region::Region, //
+    },
+    ranges::{
+        allocator::{
+            Plan,
+            PlanError,
+            RangeAllocator, //
+        },
+        layout::{
+            DevDaxRange,
+            Layout, //
+        },
+        neighbours::Window,
+        parse::DeviceName,
+        range::{
+            Align,
+            PgOff,
+            PhysRange, //
+        }, //
+    },
+    sys::{
+        dev_dax::{
+            DaxObject,
+            Identity,
+            Ranges, //
+        },
+        device::{
+            Registration,
+            Unregistered, //
+        },
+        driver::DriverType,
+        liveness::Liveness,
+        log::{
+            self,
+            Change, //
+        },
+        object::{
+            device,
+            Ref, //
+        },
+        pagemap,
+        task::restart_write,
+        template::PgmapTemplate, //
+    }, //
+};
 
-/// The `mappingN` children, as the edit lock guards them.
+/// The `mappingN` children, as the ranges lock guards them.
 pub(crate) struct Mappings {
     /// In page-offset order: one for each range once the device is created.
-    list: KVVec<Registered<Mapping>>,
+    list: KVVec<Registration<Mapping>>,
     /// Whether the device is registered, and has a mapping for each range it began
     /// with.
     created: bool,
@@ -55,7 +98,7 @@ pub(crate) struct Mappings {
 const PATIENCE_MS: i64 = 100;
 
 /// A device. What changes of it is in its region's
-/// [`Record`](crate::driver::region::Record). C: `struct dev_dax`.
+/// [`DeviceState`](crate::driver::region::DeviceState). C: `struct dev_dax`.
 pub(crate) type DevDax = DaxObject<State>;
 
 /// What a device is, but for what C sees.
@@ -81,11 +124,11 @@ pub(crate) struct Binding {
     /// What a fault maps around a page; `None` for the page alone.
     window: Option<Window>,
     /// Until the device is unbound.
-    life: Arc<Life>,
+    liveness: Arc<Liveness>,
 }
 
 impl Binding {
-    /// `device` is bound as long as `life` lasts, with pages of `align` bytes.
+    /// `device` is bound as long as `life` alive, with pages of `align` bytes.
     ///
     /// # Errors
     ///
@@ -94,13 +137,13 @@ impl Binding {
         device: Ref<DevDax>,
         align: Align,
         window: Option<Window>,
-        life: Arc<Life>,
+        liveness: Arc<Liveness>,
     ) -> Result<Self> {
         Ok(Self {
             device,
             page_size: usize::try_from(align.bytes()).map_err(|_| EINVAL)?,
             window,
-            life,
+            liveness,
         })
     }
 
@@ -116,7 +159,7 @@ impl Binding {
 
     /// Its order, in pages of the machine.
     pub(crate) fn order(&self) -> u32 {
-        self.life.order()
+        self.liveness.order()
     }
 
     /// What a fault maps around a page; `None` for the page alone.
@@ -125,13 +168,13 @@ impl Binding {
     }
 
     /// How long the device is bound as it was when the file was opened.
-    pub(crate) fn life(&self) -> &Arc<Life> {
-        &self.life
+    pub(crate) fn liveness(&self) -> &Arc<Liveness> {
+        &self.liveness
     }
 }
 
 /// What a device is made from. C: `struct dev_dax_data`.
-pub(crate) struct Spec {
+pub(crate) struct DevDaxData {
     /// Bytes from the region's start, 0 for none.
     pub(crate) size: u64,
     /// Y of daxX.Y in a static region; `None` lets a dynamic one choose.
@@ -139,10 +182,10 @@ pub(crate) struct Spec {
     /// Whether kmem is to put the memmap into the memory itself.
     pub(crate) memmap_on_memory: bool,
     /// The page map that the owner of a static region brings along.
-    pub(crate) template: Option<Template>,
+    pub(crate) template: Option<PgmapTemplate>,
 }
 
-impl Spec {
+impl DevDaxData {
     /// An empty device, as the user creates it.
     pub(crate) fn empty() -> Self {
         Self {
@@ -185,7 +228,7 @@ impl DevDax {
     /// `EINVAL` if the id does not go with the region's kind or the size is
     /// misaligned, `EBUSY` if the memory is taken, `ENXIO` if the region is
     /// going away, `ENOMEM`, and what `device_add()` fails with.
-    pub(crate) fn create(region: &Arc<Region>, spec: Spec) -> Result<Ref<Self>> {
+    pub(crate) fn create(region: &Arc<Region>, spec: DevDaxData) -> Result<Ref<Self>> {
         let parent = region.parent()?;
         let id = match (region.is_static(), spec.id) {
             (true, Some(id)) => id,
@@ -222,7 +265,7 @@ impl DevDax {
     }
 
     /// Makes a device, not registered yet, and adds it to the region.
-    fn add(region: &Arc<Region>, id: i32, spec: Spec) -> Result<Unregistered<Self>> {
+    fn add(region: &Arc<Region>, id: i32, spec: DevDaxData) -> Result<Unregistered<Self>> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let identity = Identity {
             region: region.c().clone(),
@@ -233,7 +276,10 @@ impl DevDax {
             template: spec.template,
         };
         let mut device = Self::make(identity, State::new(region.clone(), id))?;
-        device.set_name(fmt!("dax{}.{}", region.id(), id))?;
+        device.set_dax_name(&DeviceName {
+            region: region.id(),
+            id,
+        })?;
         device.set_bus();
 
         let initial = match spec.size {
@@ -251,7 +297,7 @@ impl DevDax {
     /// The device is registered: makes a mapping for each range that it began with.
     /// From then on the ranges can be changed.
     fn publish(&self) -> Result {
-        let mut mappings = self.edit();
+        let mut mappings = self.lock_ranges();
         let (entries, _) = self.snapshot()?;
         mappings.list.reserve(entries.len(), GFP_KERNEL)?;
         for (index, entry) in entries.iter().enumerate() {
@@ -286,7 +332,7 @@ impl DevDax {
 
     /// Excludes other writers of the device's ranges. May sleep for as long as
     /// it takes to register mappings. C: `dax_region_rwsem`, for all devices.
-    pub(crate) fn edit(&self) -> Guard<'_, Mappings, MutexBackend> {
+    pub(crate) fn lock_ranges(&self) -> Guard<'_, Mappings, MutexBackend> {
         self.mappings.lock()
     }
 
@@ -297,7 +343,7 @@ impl DevDax {
     /// If the device is not created yet: for a while, what begins `write(2)` again,
     /// then `ENXIO`.
     fn write(&self) -> Result<Guard<'_, Mappings, MutexBackend>> {
-        let mappings = self.edit();
+        let mappings = self.lock_ranges();
         if mappings.created {
             return Ok(mappings);
         }
@@ -343,7 +389,7 @@ impl DevDax {
     /// # Errors
     ///
     /// `ENOMEM`, `ENXIO` if the device is gone.
-    pub(crate) fn snapshot(&self) -> Result<(KVVec<Entry>, Align)> {
+    pub(crate) fn snapshot(&self) -> Result<(KVVec<DevDaxRange>, Align)> {
         let mut entries = KVVec::new();
         let mut state = self.region.lock();
         let ranges = &state.record(self)?.ranges;
@@ -386,7 +432,7 @@ impl DevDax {
     /// `ENXIO` if the device is gone or going, `EBUSY` if a driver is bound or pages
     /// are in use, `EINVAL` if a range does not have that alignment.
     pub(crate) fn set_align(&self, align: Align) -> Result {
-        let _edit = self.write()?;
+        let _ranges = self.write()?;
         let mut state = self.region.lock();
         let (_, record) = state.editable(self)?;
         if !record.ranges.layout().is_aligned(granule(align)) {
@@ -423,7 +469,7 @@ impl DevDax {
     fn change(
         &self,
         is_aligned: impl FnOnce(Align) -> bool,
-        plan: impl FnOnce(&Space, &Layout, Align) -> Result<Plan, PlanError>,
+        plan: impl FnOnce(&RangeAllocator, &Layout, Align) -> Result<Plan, PlanError>,
     ) -> Result {
         let mut mappings = self.write()?;
         let (plan, next) = {
@@ -460,20 +506,28 @@ impl DevDax {
 
         // The space is ours; now the mappings, which no lock but ours may be
         // held for.
-        let mut added = match self.register_mappings(&mut mappings, &plan, next) {
-            Ok(added) => added,
-            Err(e) => {
-                self.region.lock().space().cancel(plan);
-                return Err(e);
-            }
-        };
+        let old = mappings.list.len();
+        let registered = self.register_mappings(&mut mappings, &plan, next);
+        let applied = self.apply(&mappings, plan, registered);
+        if applied.is_err() {
+            mappings.trim(old, None);
+        }
+        applied
+    }
+
+    /// Applies a plan whose space was reserved, once mappings were `registered` for the
+    /// ranges that it adds; cancels it if they were not.
+    fn apply(&self, mappings: &Mappings, plan: Plan, registered: Result) -> Result {
         let mut state = self.region.lock();
+        if let Err(e) = registered {
+            state.space().cancel(plan);
+            return Err(e);
+        }
         // A driver that was bound meanwhile waits in `begin_bind()` for us.
         let (space, record) = match state.parts(self) {
             Ok(parts) => parts,
             Err(e) => {
                 state.space().cancel(plan);
-                drop(state);
                 return Err(e);
             }
         };
@@ -489,17 +543,13 @@ impl DevDax {
         let before = layout.last();
         plan.apply(space, &mut layout);
         let new = layout.entries().get(kept..).unwrap_or_default();
-        for (index, range) in (kept..).zip(new.iter().filter_map(Entry::range)) {
+        for (index, range) in (kept..).zip(new.iter().filter_map(DevDaxRange::range)) {
             log::range(self, Change::Alloc, index, range);
         }
         drop(layout);
         drop(state);
         self.log_last(kept, kept, before, last);
-        mappings.trim(kept, last);
-        for mapping in added.drain_all() {
-            // The capacity was reserved together with the mappings.
-            warn_on!(mappings.list.push(mapping, GFP_KERNEL).is_err());
-        }
+        mappings.set_end(kept, last);
         Ok(())
     }
 
@@ -529,29 +579,23 @@ impl DevDax {
         log::range(self, change, count.saturating_sub(1), new);
     }
 
-    /// Registers mappings for the ranges that `plan` adds from page `next` on.
-    fn register_mappings(
-        &self,
-        mappings: &mut Mappings,
-        plan: &Plan,
-        mut next: PgOff,
-    ) -> Result<KVVec<Registered<Mapping>>> {
+    /// Registers mappings for the ranges that `plan` adds from page `next` on. On
+    /// failure there may be some of them.
+    fn register_mappings(&self, mappings: &mut Mappings, plan: &Plan, mut next: PgOff) -> Result {
         let ranges = plan.added();
         mappings.list.reserve(ranges.len(), GFP_KERNEL)?;
-        let mut added = KVVec::with_capacity(ranges.len(), GFP_KERNEL)?;
-        for (index, range) in (mappings.list.len()..).zip(ranges) {
-            added.push(
-                Mapping::register(device(self), index, *range, next)?,
-                GFP_KERNEL,
-            )?;
+        for range in ranges {
+            let index = mappings.list.len();
+            let mapping = Mapping::register(device(self), index, *range, next)?;
+            mappings.list.push(mapping, GFP_KERNEL)?;
             next = next.after(range).ok_or(EOVERFLOW)?;
         }
-        Ok(added)
+        Ok(())
     }
 
     /// Unregisters all mappings: the device is going.
     pub(crate) fn drop_mappings(&self) {
-        let mut list = core::mem::replace(&mut self.edit().list, KVVec::new());
+        let mut list = core::mem::replace(&mut self.lock_ranges().list, KVVec::new());
         // Newest first, as C does it.
         while let Some(mapping) = list.pop() {
             drop(mapping);
@@ -559,15 +603,15 @@ impl DevDax {
     }
 
     /// A driver is about to be probed. The core has set `dev->driver`, so every
-    /// writer that takes the edit lock after us sees it; those before us are
+    /// writer that takes the ranges lock after us sees it; those before us are
     /// done when we get it. From here the ranges stay as they are.
     ///
     /// # Errors
     ///
-    /// Those of [`Record::begin_bind`](crate::driver::region::Record::begin_bind), and `ENXIO`
+    /// Those of [`DeviceState::begin_bind`](crate::driver::region::DeviceState::begin_bind), and `ENXIO`
     /// if the device is gone.
     pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
-        let _edit = self.edit();
+        let _ranges = self.lock_ranges();
         self.region.lock().record(self)?.begin_bind(driver)
     }
 
@@ -575,7 +619,7 @@ impl DevDax {
     pub(crate) fn bound(&self) {
         log::debug(self, c"bound");
         if !self.region.is_static() {
-            self.region.lock().sprout(self);
+            self.region.lock().clear_seed(self);
         }
     }
 
@@ -603,7 +647,13 @@ impl Mappings {
         while self.list.len() > count {
             drop(self.list.pop());
         }
-        if let (Some(mapping), Some(range)) = (self.list.last(), last) {
+        self.set_end(count, last);
+    }
+
+    /// The last of the first `count` mappings ends where `last` does, if that is known.
+    fn set_end(&self, count: usize, last: Option<PhysRange>) {
+        let mapping = count.checked_sub(1).and_then(|index| self.list.get(index));
+        if let (Some(mapping), Some(range)) = (mapping, last) {
             mapping.object().set_end(range);
         }
     }

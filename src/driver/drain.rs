@@ -11,18 +11,43 @@
 //! While a device drains it can be neither bound nor changed, and the memory is not
 //! free; see [`Region::begins_to_drain`](crate::driver::region::Region::begins_to_drain).
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::{Arc, Mutex};
-use kernel::time::{msecs_to_jiffies, Instant, Monotonic};
-use kernel::warn_on;
-use kernel::workqueue::{self, impl_has_delayed_work, new_delayed_work, DelayedWork, WorkItem};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Instant,
+        Monotonic, //
+    },
+    warn_on,
+    workqueue::{
+        self,
+        impl_has_delayed_work,
+        new_delayed_work,
+        DelayedWork,
+        WorkItem, //
+    }, //
+};
 
-use crate::driver::device::DevDax;
-use crate::sys::module::{ModuleRef, User};
-use crate::sys::object::{device, Ref};
-use crate::sys::pagemap::PageMap;
-use crate::sys::task::sleep;
+use crate::{
+    driver::device::DevDax,
+    sys::{
+        module::{
+            ModuleRef,
+            User, //
+        },
+        object::{
+            device,
+            Ref, //
+        },
+        pagemap::PageMap,
+        task::sleep, //
+    }, //
+};
 
 /// How long to sleep after each look while the device is being unbound, in
 /// milliseconds.

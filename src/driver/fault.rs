@@ -6,12 +6,27 @@
 
 use kernel::prelude::*;
 
-use crate::driver::device::Binding;
-use crate::ranges::neighbours::{Around, Window};
-use crate::sys::dax_core::ReadGuard;
-use crate::sys::life::Page;
-use crate::sys::log;
-use crate::sys::vma::{page_table_bytes, reject, reject_unaligned, Answer, Area, Fault, Func};
+use crate::{
+    driver::device::Binding,
+    ranges::neighbours::{
+        Neighbours,
+        Window, //
+    },
+    sys::{
+        dax_core::ReadGuard,
+        liveness::Page,
+        log,
+        vma::{
+            page_table_bytes,
+            reject,
+            reject_unaligned,
+            Fault,
+            Func,
+            VmFault,
+            VmaArea, //
+        }, //
+    }, //
+};
 
 /// What a fault maps around a page of 2^`order` pages; `None` for the page alone.
 pub(crate) fn window(order: u32) -> Option<Window> {
@@ -29,7 +44,7 @@ impl Binding {
     /// # Errors
     ///
     /// `EINVAL` if the area is private.
-    pub(super) fn check(&self, area: &impl Area, func: Func) -> Result {
+    pub(super) fn check(&self, area: &impl VmaArea, func: Func) -> Result {
         if !area.is_shared() {
             reject(self.device(), func, c"attempted private mapping");
             return Err(EINVAL);
@@ -50,9 +65,9 @@ impl Binding {
         let (at, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
         let around = window
             .around(at)
-            .min(Around::within(at, first, end.saturating_sub(1)))
+            .min(Neighbours::within(at, first, end.saturating_sub(1)))
             .min(page.around());
-        if around == Around::NONE || fault.is_random() || fault.is_watched() {
+        if around == Neighbours::NONE || fault.is_random() || fault.is_watched() {
             return;
         }
         let mut faults = fault.around(start);
@@ -68,20 +83,20 @@ impl Binding {
 
     /// Handles a fault of 2^`order` pages. C: `dev_dax_huge_fault()`.
     #[inline]
-    pub(super) fn handle_fault(&self, fault: &mut Fault, order: u32) -> Answer {
+    pub(super) fn handle_fault(&self, fault: &mut Fault, order: u32) -> VmFault {
         let guard = ReadGuard::new();
-        let Some(alive) = self.life().alive(&guard) else {
-            return Answer::SIGBUS;
+        let Some(alive) = self.liveness().alive(&guard) else {
+            return VmFault::SIGBUS;
         };
         if self.check(fault, Func::Fault(order)).is_err() {
-            return Answer::SIGBUS;
+            return VmFault::SIGBUS;
         }
         if order != self.order() {
             if order > self.order() {
-                return Answer::FALLBACK;
+                return VmFault::FALLBACK;
             }
             log::refused_fault(self.device(), order, self.order(), 0);
-            return Answer::SIGBUS;
+            return VmFault::SIGBUS;
         }
         let mut start = fault.address();
         if order != 0 {
@@ -89,13 +104,13 @@ impl Binding {
             start &= !self.mask();
             if start < fault.start() || fault.end().wrapping_sub(start) < self.bytes() {
                 reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
-                return Answer::SIGBUS;
+                return VmFault::SIGBUS;
             }
         }
         let pgoff = fault.pgoff(start);
         let Some(page) = alive.page_at(pgoff) else {
             log::refused_fault(self.device(), order, order, pgoff);
-            return Answer::SIGBUS;
+            return VmFault::SIGBUS;
         };
         let answer = fault.insert(&page);
         if let Some(window) = self.window() {

@@ -4,14 +4,31 @@
 //!
 //! C: `dax_open()`, `dax_mmap_prepare()` and `dax_get_unmapped_area()` of device.c.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::driver::device::{Binding, DevDax};
-use crate::ranges::range::PAGE_SHIFT;
-use crate::sys::cdev::CharDev;
-use crate::sys::life::Life;
-use crate::sys::vma::{reject, reject_unaligned, Answer, Area, Fault, Func, VmaDesc};
+use crate::{
+    driver::device::{
+        Binding,
+        DevDax, //
+    },
+    ranges::range::PAGE_SHIFT,
+    sys::{
+        cdev::CharDev,
+        liveness::Liveness,
+        vma::{
+            reject,
+            reject_unaligned,
+            Fault,
+            Func,
+            VmFault,
+            VmaArea,
+            VmaDesc, //
+        }, //
+    }, //
+};
 
 impl CharDev for Binding {
     type Device = DevDax;
@@ -20,17 +37,17 @@ impl CharDev for Binding {
     fn open(device: &DevDax) -> Result<Arc<Self>> {
         device
             .binding()
-            .filter(|binding| binding.life().lasts())
+            .filter(|binding| binding.liveness().is_alive())
             .ok_or(ENXIO)
     }
 
-    fn life(&self) -> &Arc<Life> {
-        Self::life(self)
+    fn liveness(&self) -> &Arc<Liveness> {
+        Self::liveness(self)
     }
 
     /// C: `dax_mmap_prepare()`.
     fn mmap(&self, desc: &mut VmaDesc) -> Result {
-        if !Self::life(self).lasts() {
+        if !Self::liveness(self).is_alive() {
             return Err(ENXIO);
         }
         self.check(desc, Func::Mmap)?;
@@ -98,7 +115,7 @@ impl CharDev for Binding {
         room().unwrap_or_else(|| find(0, len))
     }
 
-    fn fault(&self, fault: &mut Fault, order: u32) -> Answer {
+    fn fault(&self, fault: &mut Fault, order: u32) -> VmFault {
         self.handle_fault(fault, order)
     }
 

@@ -5,14 +5,37 @@
 //! A mapping carries its own copy of the range, so that reading its files takes
 //! no lock: whoever shrinks the device waits for those readers.
 
-use kernel::device::Device;
-use kernel::fmt::Write;
-use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::{
+    device::Device,
+    fmt::Write,
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    }, //
+};
 
-use crate::ranges::range::{PgOff, PhysRange};
-use crate::sys::device::{DeviceType, Registered, Typed, WithDevice};
-use crate::sys::sysfs::{Attribute, AttributeList, Group, Groups, Text};
+use crate::{
+    ranges::range::{
+        PgOff,
+        PhysRange, //
+    },
+    sys::{
+        device::{
+            DeviceType,
+            Registration,
+            Typed,
+            WithDevice, //
+        },
+        sysfs::{
+            Attribute,
+            AttributeList,
+            Group,
+            Groups,
+            Text, //
+        }, //
+    }, //
+};
 
 /// One range of a device in sysfs. C: `struct dax_mapping`.
 pub(crate) type Mapping = WithDevice<MappedRange>;
@@ -27,7 +50,7 @@ pub(crate) struct MappedRange {
 
 impl Mapping {
     /// Registers `mapping<index>` of `parent`. May sleep; the caller holds the
-    /// parent's edit lock, and no other. C: `devm_register_dax_mapping()`.
+    /// parent's ranges lock, and no other. C: `devm_register_dax_mapping()`.
     ///
     /// # Errors
     ///
@@ -37,13 +60,13 @@ impl Mapping {
         index: usize,
         range: PhysRange,
         pgoff: PgOff,
-    ) -> Result<Registered<Self>> {
+    ) -> Result<Registration<Self>> {
         let mut mapping = Self::make(MappedRange {
             start: range.start(),
             last: Atomic::new(range.last()),
             pgoff,
         })?;
-        mapping.set_name(fmt!("mapping{index}"))?;
+        mapping.set_mapping_name(index)?;
         mapping.register(parent)
     }
 

@@ -5,20 +5,42 @@
 //! C: device.c. Everything that probing acquires is released when the device is
 //! unbound, but for struct pages that are still pinned, see [`Drain`].
 
-use kernel::device::{Bound, Device};
-use kernel::devres;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    devres,
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::driver::device::{Binding, DevDax};
-use crate::driver::drain::Drain;
-use crate::driver::fault;
-use crate::ranges::layout::Entry;
-use crate::ranges::range::Align;
-use crate::sys::cdev::Cdev;
-use crate::sys::driver::{OwnDriver, Probe};
-use crate::sys::object::Ref;
-use crate::sys::pagemap::{PageMap, PageMapError};
+use crate::{
+    driver::{
+        device::{
+            Binding,
+            DevDax, //
+        },
+        drain::Drain,
+        fault, //
+    },
+    ranges::{
+        layout::DevDaxRange,
+        range::Align, //
+    },
+    sys::{
+        cdev::Cdev,
+        driver::{
+            OwnDriver,
+            Probe, //
+        },
+        object::Ref,
+        pagemap::{
+            PageMap,
+            PageMapError, //
+        }, //
+    }, //
+};
 
 /// C: `device_dax_driver`.
 pub(crate) static DRIVER: OwnDriver = OwnDriver::new::<DeviceDax>();
@@ -39,11 +61,11 @@ impl Probe for DeviceDax {
         let device = Ref::of(dax);
         let (entries, align) = dax.snapshot()?;
         let map = page_map(&device, dev, entries, align)?;
-        let life = map.life().clone();
-        let order = life.order();
+        let liveness = map.liveness().clone();
+        let order = liveness.order();
         let drain = Drain::new(&device, map)?;
         let binding = Arc::new(
-            Binding::new(device, align, fault::window(order), life)?,
+            Binding::new(device, align, fault::window(order), liveness)?,
             GFP_KERNEL,
         )?;
         let mut live = Live {
@@ -62,7 +84,7 @@ impl Probe for DeviceDax {
 fn page_map(
     device: &Ref<DevDax>,
     dev: &Device<Bound>,
-    entries: KVVec<Entry>,
+    entries: KVVec<DevDaxRange>,
     align: Align,
 ) -> Result<PageMap<DevDax>> {
     PageMap::new(device, entries, align).map_err(|e| match e {

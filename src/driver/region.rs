@@ -9,31 +9,68 @@
 //! never while a device is registered or unregistered, never while a driver is
 //! probed or removed, and never while waiting for a sysfs reader or writer.
 //!
-//! A [`Record`] belongs to one device, from [`State::insert`] on, and nothing finds a
+//! A [`DeviceState`] belongs to one device, from [`State::insert`] on, and nothing finds a
 //! record by a number that another device may have by then: whoever has a device
 //! shows it.
 
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::rbtree::{RBTree, RBTreeNodeReservation};
-use kernel::sync::aref::ARef;
-use kernel::sync::lock::mutex::MutexBackend;
-use kernel::sync::lock::Guard;
-use kernel::sync::{Arc, CondVar, Mutex};
-use kernel::{new_condvar, new_mutex, warn_on};
+use kernel::{
+    device::Device,
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        aref::ARef,
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        CondVar,
+        Mutex, //
+    },
+    warn_on, //
+};
 
-use crate::driver::device::{DevDax, Spec};
-use crate::ranges::allocator::Space;
-use crate::ranges::range::{Align, PhysRange};
-use crate::sys::dev_dax::{CRegion, Ranges};
-use crate::sys::device::Registered;
-use crate::sys::driver::DriverType;
-use crate::sys::drvdata::{DriverData, Stored};
-use crate::sys::ida::Ida;
-use crate::sys::object::has_driver;
-use crate::sys::resource::{has_system_ram, Span};
-use crate::sys::sysfs::{Attribute, Groups};
-use crate::sys::task::Waiter;
+use crate::{
+    driver::device::{
+        DevDax,
+        DevDaxData, //
+    },
+    ranges::{
+        allocator::RangeAllocator,
+        range::{
+            Align,
+            PhysRange, //
+        }, //
+    },
+    sys::{
+        dev_dax::{
+            CRegion,
+            Ranges, //
+        },
+        device::Registration,
+        driver::DriverType,
+        drvdata::{
+            DriverData,
+            Stored, //
+        },
+        ida::Ida,
+        object::has_driver,
+        resource::{
+            has_system_ram,
+            RegionResource, //
+        },
+        sysfs::{
+            Attribute,
+            Groups, //
+        },
+        task::Waiter, //
+    }, //
+};
 
 /// Who says which devices a region has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,10 +120,10 @@ pub(crate) struct State {
     /// The parent is being unbound: nothing may be added or changed any more.
     dead: bool,
     /// What of the span is free.
-    space: Space,
+    space: RangeAllocator,
     /// Its devices, by instance id. A device that is not here is gone, even if
     /// somebody still refers to it.
-    devices: RBTree<i32, Record>,
+    devices: RBTree<i32, DeviceState>,
     /// The first device that was created by the user and was never bound.
     seed: Option<i32>,
     /// The device that the user created last.
@@ -98,7 +135,7 @@ pub(crate) struct State {
 }
 
 /// What a region knows of a device.
-pub(crate) struct Record {
+pub(crate) struct DeviceState {
     /// The device, and its memory. Does not change while a driver is bound.
     pub(crate) ranges: Ranges<DevDax>,
     /// The driver that is bound or being bound.
@@ -108,9 +145,9 @@ pub(crate) struct Record {
     /// The device was unbound, and pages of it are still pinned.
     draining: bool,
     /// Whether a driver ever was bound: then it is no seed.
-    sprouted: bool,
+    ever_bound: bool,
     /// `None` until the device is registered.
-    registered: Option<Registered<DevDax>>,
+    registered: Option<Registration<DevDax>>,
 }
 
 /// The region's lock, held.
@@ -126,7 +163,7 @@ impl Region {
         let state = State {
             parent: Some(parent.into()),
             dead: false,
-            space: Space::new(config.span)?,
+            space: RangeAllocator::new(config.span)?,
             devices: RBTree::new(),
             seed: None,
             youngest: None,
@@ -231,7 +268,7 @@ impl Region {
                 return Err(ENOSPC);
             }
         }
-        let device = DevDax::create(self, Spec::empty())?;
+        let device = DevDax::create(self, DevDaxData::empty())?;
         self.lock().set_youngest(&device);
         Ok(())
     }
@@ -251,7 +288,7 @@ impl Region {
         };
         let record = {
             // A resize that is under way ends first.
-            let _edit = device.edit();
+            let _ranges = device.lock_ranges();
             let mut state = self.lock();
             let record = state.record(&device)?;
             if record.registered.is_none() {
@@ -272,7 +309,7 @@ impl Region {
 
     /// Unregisters a device that was taken out of the region and frees what it
     /// had. Sleeps; no lock is held. C: `unregister_dev_dax()`.
-    pub(crate) fn retire(&self, mut record: Record) {
+    pub(crate) fn retire(&self, mut record: DeviceState) {
         let device = record.ranges.device().clone();
         device.drop_mappings();
         // Unbinds the driver.
@@ -376,7 +413,7 @@ impl State {
     /// # Errors
     ///
     /// `ENXIO` if the device is gone.
-    pub(crate) fn record(&mut self, device: &DevDax) -> Result<&mut Record> {
+    pub(crate) fn record(&mut self, device: &DevDax) -> Result<&mut DeviceState> {
         Ok(self.parts(device)?.1)
     }
 
@@ -385,7 +422,10 @@ impl State {
     /// # Errors
     ///
     /// `ENXIO` if the device is gone.
-    pub(crate) fn parts(&mut self, device: &DevDax) -> Result<(&mut Space, &mut Record)> {
+    pub(crate) fn parts(
+        &mut self,
+        device: &DevDax,
+    ) -> Result<(&mut RangeAllocator, &mut DeviceState)> {
         let record = self.devices.get_mut(&device.id()).ok_or(ENXIO)?;
         // The id may have been given to another device since.
         if !record.ranges.device().is(device) {
@@ -400,7 +440,10 @@ impl State {
     ///
     /// `ENXIO` if the device or the region is gone or going, `EBUSY` if a driver
     /// is bound, pages are pinned, or kmem left memory online.
-    pub(crate) fn editable(&mut self, device: &DevDax) -> Result<(&mut Space, &mut Record)> {
+    pub(crate) fn editable(
+        &mut self,
+        device: &DevDax,
+    ) -> Result<(&mut RangeAllocator, &mut DeviceState)> {
         if self.dead {
             return Err(ENXIO);
         }
@@ -412,7 +455,7 @@ impl State {
     }
 
     /// What of the region is free.
-    pub(crate) fn space(&mut self) -> &mut Space {
+    pub(crate) fn space(&mut self) -> &mut RangeAllocator {
         &mut self.space
     }
 
@@ -422,12 +465,12 @@ impl State {
     /// # Errors
     ///
     /// `ENXIO` if the region is going away, `EEXIST` if the id is taken, and what
-    /// [`Space::take_exact`] fails with; nothing is changed then.
+    /// [`RangeAllocator::take_exact`] fails with; nothing is changed then.
     pub(crate) fn insert(
         &mut self,
         mut ranges: Ranges<DevDax>,
         initial: Option<PhysRange>,
-        node: RBTreeNodeReservation<i32, Record>,
+        node: RBTreeNodeReservation<i32, DeviceState>,
     ) -> Result {
         if self.dead {
             return Err(ENXIO);
@@ -440,12 +483,12 @@ impl State {
             let align = ranges.align();
             self.space.take_exact(&mut *ranges.edit()?, range, align)?;
         }
-        let record = Record {
+        let record = DeviceState {
             ranges,
             driver: None,
             was_kmem: false,
             draining: false,
-            sprouted: false,
+            ever_bound: false,
             registered: None,
         };
         self.devices.insert(node.into_node(id, record));
@@ -456,8 +499,8 @@ impl State {
     /// which nobody does before: it must not be unregistered under the lock.
     pub(crate) fn set_registered(
         &mut self,
-        device: Registered<DevDax>,
-    ) -> Option<Registered<DevDax>> {
+        device: Registration<DevDax>,
+    ) -> Option<Registration<DevDax>> {
         match self.parts(device.object()) {
             Ok((_, record)) => record.registered.replace(device),
             Err(_) => Some(device),
@@ -465,12 +508,12 @@ impl State {
     }
 
     /// Takes `device` out of the region: from now on it is gone for everyone.
-    pub(crate) fn remove(&mut self, device: &DevDax) -> Option<Record> {
+    pub(crate) fn remove(&mut self, device: &DevDax) -> Option<DeviceState> {
         self.parts(device).ok()?;
         self.remove_id(device.id())
     }
 
-    fn remove_id(&mut self, id: i32) -> Option<Record> {
+    fn remove_id(&mut self, id: i32) -> Option<DeviceState> {
         let record = self.devices.remove(&id)?;
         if self.seed == Some(id) {
             self.seed = None;
@@ -482,13 +525,13 @@ impl State {
     }
 
     /// Takes the device with the highest id out of the region.
-    fn remove_any(&mut self) -> Option<Record> {
+    fn remove_any(&mut self) -> Option<DeviceState> {
         let id = *self.devices.cursor_back()?.current().0;
         self.remove_id(id)
     }
 
     /// Frees the memory of a device that was taken out of the region.
-    fn release(&mut self, record: &mut Record) {
+    fn release(&mut self, record: &mut DeviceState) {
         match record.ranges.edit() {
             Ok(mut layout) => self.space.release_all(&mut layout),
             // A driver is there that cannot be there; its memory stays taken.
@@ -503,25 +546,25 @@ impl State {
         let Ok(record) = self.record(device) else {
             return;
         };
-        if !record.sprouted {
+        if !record.ever_bound {
             self.seed.get_or_insert(device.id());
         }
         self.youngest = Some(device.id());
     }
 
     /// A driver was bound to `device`, which therefore is no seed any more.
-    pub(crate) fn sprout(&mut self, device: &DevDax) {
+    pub(crate) fn clear_seed(&mut self, device: &DevDax) {
         let Ok(record) = self.record(device) else {
             return;
         };
-        record.sprouted = true;
+        record.ever_bound = true;
         if self.seed == Some(device.id()) {
             self.seed = None;
         }
     }
 }
 
-impl Record {
+impl DeviceState {
     /// A driver is about to be bound: from here on the ranges stay as they are.
     ///
     /// # Errors
@@ -550,14 +593,14 @@ impl Record {
 
 /// A region that is in service: in the tree of all regions, in the parent's driver data
 /// and sysfs, with devices. Owned by the parent's driver binding; dropping it ends all that.
-pub(crate) struct Registration {
+pub(crate) struct RegionRegistration {
     region: DriverData<Region>,
-    _resource: Span,
+    _resource: RegionResource,
 }
 
-impl Registration {
+impl RegionRegistration {
     /// Puts `region` in service.
-    pub(crate) fn new(region: DriverData<Region>, resource: Span) -> Self {
+    pub(crate) fn new(region: DriverData<Region>, resource: RegionResource) -> Self {
         Self {
             region,
             _resource: resource,
@@ -578,7 +621,7 @@ impl Registration {
     }
 }
 
-impl Drop for Registration {
+impl Drop for RegionRegistration {
     /// C: `dax_region_unregister()` and the devices' own devres actions.
     fn drop(&mut self) {
         self.region.data().lock().dead = true;

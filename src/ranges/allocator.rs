@@ -9,8 +9,8 @@
 //! allocates all it needs while it is planned. Then it cannot fail any more:
 //!
 //! ```text
-//! plan_*() -> Plan::prepare() -> Space::reserve() -> Plan::apply()
-//!                                                 \> Space::cancel()
+//! plan_*() -> Plan::prepare() -> RangeAllocator::reserve() -> Plan::apply()
+//!                                                 \> RangeAllocator::cancel()
 //! ```
 //!
 //! The caller excludes other changes of the layout from planning to the end, and
@@ -21,11 +21,33 @@
 //! What differs from C: a new range starts and ends at a multiple of the
 //! device's alignment, and a change is made in full or not at all.
 
-use crate::prelude::{
-    warn_on, AllocError, Error, KVVec, RBTree, EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE, GFP_KERNEL,
+use crate::{
+    prelude::{
+        warn_on,
+        AllocError,
+        Error,
+        KVVec,
+        RBTree, //
+        EBUSY,
+        EINVAL,
+        ENOMEM,
+        ENOSPC,
+        ERANGE,
+        GFP_KERNEL,
+    },
+    ranges::{
+        layout::{
+            Layout,
+            NodeReservation,
+            Shape, //
+        },
+        range::{
+            Align,
+            PgOff,
+            PhysRange, //
+        }, //
+    }, //
 };
-use crate::ranges::layout::{Layout, Shape, Spare};
-use crate::ranges::range::{Align, PgOff, PhysRange};
 
 /// Why a change cannot be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,33 +86,33 @@ impl From<AllocError> for PlanError {
 ///
 /// # Invariants
 ///
-/// - `gaps` maps the last address of each free range to its first. They are
+/// - `holes` maps the last address of each free range to its first. They are
 ///   within `span`, and there is something taken between any two of them.
 /// - `free` is the sum of their sizes.
-pub(crate) struct Space {
+pub(crate) struct RangeAllocator {
     /// The region.
     span: PhysRange,
-    /// By the last address, so that the gap at an address is a lower bound, and
-    /// taking from the front of a gap, as growth does, leaves its node in place.
-    gaps: RBTree<u64, u64>,
+    /// By the last address, so that the hole at an address is a lower bound, and
+    /// taking from the front of a hole, as growth does, leaves its node in place.
+    holes: RBTree<u64, u64>,
     /// Bytes.
     free: u64,
 }
 
-/// A part of a gap that a plan takes.
+/// A part of a hole that a plan takes.
 struct Chunk {
     /// What is taken.
     range: PhysRange,
-    /// How many nodes it takes: one for what is left of the gap below, one for
-    /// what is left above, one for the range itself, less the gap's own.
+    /// How many nodes it takes: one for what is left of the hole below, one for
+    /// what is left above, one for the range itself, less the hole's own.
     nodes: usize,
 }
 
 impl Chunk {
-    /// `range`, which is within `gap`.
-    fn of(gap: &PhysRange, range: PhysRange) -> Self {
-        let below = gap.part_below(&range).is_some();
-        let above = gap.part_above(&range).is_some();
+    /// `range`, which is within `hole`.
+    fn of(hole: &PhysRange, range: PhysRange) -> Self {
+        let below = hole.part_below(&range).is_some();
+        let above = hole.part_above(&range).is_some();
         Self {
             range,
             nodes: usize::from(below).saturating_add(usize::from(above)),
@@ -98,20 +120,20 @@ impl Chunk {
     }
 }
 
-impl Space {
+impl RangeAllocator {
     /// All of `span` is free.
     ///
     /// # Errors
     ///
     /// `AllocError`.
     pub(crate) fn new(span: PhysRange) -> Result<Self, AllocError> {
-        let node = Spare::new(GFP_KERNEL).map_err(|_| AllocError)?;
-        let mut gaps = RBTree::new();
-        gaps.insert(node.into_node(span.last(), span.start()));
-        // INVARIANT: One gap that is all of `span`.
+        let node = NodeReservation::new(GFP_KERNEL).map_err(|_| AllocError)?;
+        let mut holes = RBTree::new();
+        holes.insert(node.into_node(span.last(), span.start()));
+        // INVARIANT: One hole that is all of `span`.
         Ok(Self {
             span,
-            gaps,
+            holes,
             free: span.size(),
         })
     }
@@ -128,38 +150,38 @@ impl Space {
     }
 
     /// What is free, in order of address.
-    pub(crate) fn gaps(&self) -> impl Iterator<Item = PhysRange> + '_ {
-        let gaps = self.gaps.iter();
-        gaps.filter_map(|(last, first)| PhysRange::new(*first, *last))
+    pub(crate) fn holes(&self) -> impl Iterator<Item = PhysRange> + '_ {
+        let holes = self.holes.iter();
+        holes.filter_map(|(last, first)| PhysRange::new(*first, *last))
     }
 
-    /// The lowest gap that has an address at or above `addr`.
-    fn gap_from(&self, addr: u64) -> Option<PhysRange> {
-        let cursor = self.gaps.cursor_lower_bound(&addr)?;
+    /// The lowest hole that has an address at or above `addr`.
+    fn hole_from(&self, addr: u64) -> Option<PhysRange> {
+        let cursor = self.holes.cursor_lower_bound(&addr)?;
         let (last, first) = cursor.current();
         PhysRange::new(*first, *last)
     }
 
-    /// The gap that all of `range` is in.
-    fn gap_around(&self, range: &PhysRange) -> Option<PhysRange> {
-        self.gap_from(range.last())
-            .filter(|gap| gap.contains(range))
+    /// The hole that all of `range` is in.
+    fn hole_around(&self, range: &PhysRange) -> Option<PhysRange> {
+        self.hole_from(range.last())
+            .filter(|hole| hole.contains(range))
     }
 
-    /// Aligned parts of gaps that make up `wanted` bytes, lowest first; fewer if
+    /// Aligned parts of holes that make up `wanted` bytes, lowest first; fewer if
     /// there are not as many.
     fn chunks(&self, wanted: u64, align: Align) -> impl Iterator<Item = Chunk> + '_ {
-        let usable = move |gap: PhysRange| Some((gap, gap.aligned_part(align)?));
-        let mut gaps = self.gaps().filter_map(usable);
+        let usable = move |hole: PhysRange| Some((hole, hole.aligned_part(align)?));
+        let mut holes = self.holes().filter_map(usable);
         let mut wanted = wanted;
         core::iter::from_fn(move || {
             if wanted == 0 {
                 return None;
             }
-            let (gap, usable) = gaps.next()?;
+            let (hole, usable) = holes.next()?;
             let range = usable.first_bytes(wanted)?;
             wanted = wanted.saturating_sub(range.size());
-            Some(Chunk::of(&gap, range))
+            Some(Chunk::of(&hole, range))
         })
     }
 
@@ -167,7 +189,7 @@ impl Space {
     ///
     /// # Errors
     ///
-    /// Those of [`Space::plan_grow`] and [`Space::plan_shrink`].
+    /// Those of [`RangeAllocator::plan_grow`] and [`RangeAllocator::plan_shrink`].
     pub(crate) fn plan_resize(
         &self,
         layout: &Layout,
@@ -183,7 +205,7 @@ impl Space {
 
     /// Plans to grow a device to `new_size` bytes; nothing if it has them.
     ///
-    /// The lowest gaps are filled first. If the first of them is right behind
+    /// The lowest holes are filled first. If the first of them is right behind
     /// the device's last range, that range is extended.
     ///
     /// # Errors
@@ -247,10 +269,10 @@ impl Space {
         if !self.span.contains(&range) {
             return Err(PlanError::OutOfRegion);
         }
-        let gap = self.gap_around(&range).ok_or(PlanError::Overlap)?;
+        let hole = self.hole_around(&range).ok_or(PlanError::Overlap)?;
         let new_size = layout.size().checked_add(range.size());
         let mut plan = Plan::new(layout, new_size.ok_or(PlanError::NoSpace)?, align)?;
-        plan.allocate(1, Chunk::of(&gap, range).nodes)?;
+        plan.allocate(1, Chunk::of(&hole, range).nodes)?;
         plan.added.push(range, GFP_KERNEL)?;
         Ok(plan)
     }
@@ -296,7 +318,7 @@ impl Space {
         plan.reserved = true;
         let mut taken = 0_usize;
         for range in plan.extension.iter().chain(plan.added.iter()) {
-            if !self.take(range, &mut plan.spares, taken) {
+            if !self.take(range, &mut plan.reservations, taken) {
                 break;
             }
             taken = taken.saturating_add(1);
@@ -318,7 +340,7 @@ impl Space {
     fn give_back(&mut self, plan: &mut Plan) {
         if plan.reserved {
             for range in plan.extension.iter().chain(plan.added.iter()) {
-                self.give(*range, plan.spares.pop());
+                self.give(*range, plan.reservations.pop());
             }
         }
         plan.clear();
@@ -326,8 +348,8 @@ impl Space {
 
     /// Gives a device's ranges back: it is gone.
     pub(crate) fn release_all(&mut self, layout: &mut Layout) {
-        while let Some((range, spare)) = layout.pop() {
-            self.give(range, spare);
+        while let Some((range, reservation)) = layout.pop() {
+            self.give(range, reservation);
         }
     }
 
@@ -335,7 +357,7 @@ impl Space {
     ///
     /// # Errors
     ///
-    /// Those of [`Space::plan_at`].
+    /// Those of [`RangeAllocator::plan_at`].
     pub(crate) fn take_exact(
         &mut self,
         layout: &mut Layout,
@@ -348,69 +370,70 @@ impl Space {
         Ok(())
     }
 
-    /// Takes `range` out of the gap that it is in. Of `nodes`, `owed` belong to
+    /// Takes `range` out of the hole that it is in. Of `nodes`, `owed` belong to
     /// ranges that were taken before; after it, one more does.
     ///
     /// Returns false, having changed nothing, if the range is not free, or the
-    /// gap is not what the nodes were allocated for.
-    fn take(&mut self, range: &PhysRange, nodes: &mut KVVec<Spare>, owed: usize) -> bool {
-        let Some(gap) = self.gap_around(range) else {
+    /// hole is not what the nodes were allocated for.
+    fn take(&mut self, range: &PhysRange, nodes: &mut KVVec<NodeReservation>, owed: usize) -> bool {
+        let Some(hole) = self.hole_around(range) else {
             return false;
         };
-        let needed = Chunk::of(&gap, *range).nodes;
+        let needed = Chunk::of(&hole, *range).nodes;
         if nodes.len() < owed.saturating_add(needed) {
             return false;
         }
-        if let Some(above) = gap.part_above(range) {
-            if let Some(first) = self.gaps.get_mut(&gap.last()) {
+        if let Some(above) = hole.part_above(range) {
+            if let Some(first) = self.holes.get_mut(&hole.last()) {
                 *first = above.start();
             }
-        } else if let Some(node) = self.gaps.remove_node(&gap.last()) {
+        } else if let Some(node) = self.holes.remove_node(&hole.last()) {
             // Room for all nodes was allocated with them.
             let _ = nodes.push_within_capacity(node.into_reservation());
         }
-        if let Some(below) = gap.part_below(range) {
+        if let Some(below) = hole.part_below(range) {
             if let Some(node) = nodes.pop() {
-                self.gaps
+                self.holes
                     .insert(node.into_node(below.last(), below.start()));
             }
         }
-        // INVARIANT: What is left of the gap has its own gaps, with the range
+        // INVARIANT: What is left of the hole has its own holes, with the range
         // between them.
         self.free = self.free.saturating_sub(range.size());
         true
     }
 
-    /// Adds `range` to the gaps. `spare` is used if there is none beside it.
+    /// Adds `range` to the holes. `reservation` is used if there is none beside it.
     ///
     /// A range that is free already, or has no place in the region, or none in
     /// the tree, stays taken: that must not happen, and loses the least.
-    fn give(&mut self, range: PhysRange, spare: Option<Spare>) {
-        let above = self.gap_from(range.start());
-        if warn_on!(above.is_some_and(|gap| gap.overlaps(&range)) || !self.span.contains(&range)) {
+    fn give(&mut self, range: PhysRange, reservation: Option<NodeReservation>) {
+        let above = self.hole_from(range.start());
+        if warn_on!(above.is_some_and(|hole| hole.overlaps(&range)) || !self.span.contains(&range))
+        {
             return;
         }
         let below = range.start().checked_sub(1);
-        let below = below.and_then(|addr| Some((addr, *self.gaps.get(&addr)?)));
+        let below = below.and_then(|addr| Some((addr, *self.holes.get(&addr)?)));
         let first = below.map_or(range.start(), |(_, first)| first);
 
         // INVARIANT: Gaps beside the range and the range become one.
-        match above.filter(|gap| gap.follows(&range)) {
+        match above.filter(|hole| hole.follows(&range)) {
             Some(above) => {
                 if let Some((addr, _)) = below {
-                    self.gaps.remove_node(&addr);
+                    self.holes.remove_node(&addr);
                 }
-                if let Some(value) = self.gaps.get_mut(&above.last()) {
+                if let Some(value) = self.holes.get_mut(&above.last()) {
                     *value = first;
                 }
             }
             None => {
-                let node = below.and_then(|(addr, _)| self.gaps.remove_node(&addr));
-                let Some(node) = node.map(|node| node.into_reservation()).or(spare) else {
+                let node = below.and_then(|(addr, _)| self.holes.remove_node(&addr));
+                let Some(node) = node.map(|node| node.into_reservation()).or(reservation) else {
                     warn_on!(true);
                     return;
                 };
-                self.gaps.insert(node.into_node(range.last(), first));
+                self.holes.insert(node.into_node(range.last(), first));
             }
         }
         self.free = self.free.saturating_add(range.size());
@@ -420,11 +443,11 @@ impl Space {
 /// A change of one device's ranges, ready to be carried out.
 ///
 /// Dropping a plan is fine as long as nothing was reserved for it; then
-/// [`Space::cancel`] or [`Plan::apply`] must have it.
+/// [`RangeAllocator::cancel`] or [`Plan::apply`] must have it.
 ///
 /// # Invariants
 ///
-/// If reserved, `extension` and `added` are taken, and `spares` has a node for
+/// If reserved, `extension` and `added` are taken, and `reservations` has a node for
 /// each of them.
 #[must_use]
 pub(crate) struct Plan {
@@ -438,8 +461,8 @@ pub(crate) struct Plan {
     last: Option<PhysRange>,
     /// How many ranges are removed from the end.
     removed: usize,
-    /// Nodes for gaps.
-    spares: KVVec<Spare>,
+    /// Nodes for holes.
+    reservations: KVVec<NodeReservation>,
     /// Whether the new ranges are taken.
     reserved: bool,
 }
@@ -458,7 +481,7 @@ impl Plan {
             extension: None,
             last: None,
             removed: 0,
-            spares: KVVec::new(),
+            reservations: KVVec::new(),
             reserved: false,
         })
     }
@@ -466,12 +489,12 @@ impl Plan {
     /// Allocates `nodes` nodes and what `ranges` new ranges need.
     fn allocate(&mut self, ranges: usize, nodes: usize) -> Result<(), PlanError> {
         self.added.reserve(ranges, GFP_KERNEL)?;
-        // A range that is all of a gap brings one more.
+        // A range that is all of a hole brings one more.
         let room = nodes.saturating_add(ranges);
-        self.spares.reserve(room, GFP_KERNEL)?;
+        self.reservations.reserve(room, GFP_KERNEL)?;
         for _ in 0..nodes {
-            let node = Spare::new(GFP_KERNEL).map_err(|_| PlanError::NoMemory)?;
-            self.spares.push(node, GFP_KERNEL)?;
+            let node = NodeReservation::new(GFP_KERNEL).map_err(|_| PlanError::NoMemory)?;
+            self.reservations.push(node, GFP_KERNEL)?;
         }
         Ok(())
     }
@@ -535,31 +558,31 @@ impl Plan {
     ///
     /// If `layout` was changed since, or has no room, the space goes back where
     /// it came from.
-    pub(crate) fn apply(mut self, space: &mut Space, layout: &mut Layout) {
+    pub(crate) fn apply(mut self, space: &mut RangeAllocator, layout: &mut Layout) {
         if warn_on!(layout.shape() != self.shape) {
             space.give_back(&mut self);
             return;
         }
         space.reserve(&mut self);
         for _ in 0..self.removed {
-            if let Some((range, spare)) = layout.pop() {
-                space.give(range, spare);
+            if let Some((range, reservation)) = layout.pop() {
+                space.give(range, reservation);
             }
         }
         if let (Some(old), Some(new)) = (layout.last(), self.last) {
             layout.set_last(new);
             if let Some(cut) = old.part_above(&new) {
-                space.give(cut, self.spares.pop());
+                space.give(cut, self.reservations.pop());
             }
         }
         for range in self.added.iter() {
-            let Some(spare) = self.spares.pop() else {
+            let Some(reservation) = self.reservations.pop() else {
                 warn_on!(true);
                 return;
             };
-            if let Err(spare) = layout.push_reserved(*range, spare) {
+            if let Err(reservation) = layout.push_reserved(*range, reservation) {
                 warn_on!(true);
-                space.give(*range, Some(spare));
+                space.give(*range, Some(reservation));
             }
         }
     }
@@ -582,12 +605,16 @@ mod tests {
     }
 
     /// A region of pages 16 to 31, two devices in it.
-    fn region() -> Result<(Space, Layout, Layout), Error> {
-        Ok((Space::new(pages(16, 31)?)?, Layout::new(), Layout::new()))
+    fn region() -> Result<(RangeAllocator, Layout, Layout), Error> {
+        Ok((
+            RangeAllocator::new(pages(16, 31)?)?,
+            Layout::new(),
+            Layout::new(),
+        ))
     }
 
     fn resize(
-        space: &mut Space,
+        space: &mut RangeAllocator,
         layout: &mut Layout,
         count: u64,
         unit: u64,
@@ -610,7 +637,7 @@ mod tests {
         resize(&mut space, &mut a, 2, 1)?;
         resize(&mut space, &mut a, 5, 1)?;
         assert!(is(a.ranges(), &[(16, 20)]));
-        assert!(is(space.gaps(), &[(21, 31)]));
+        assert!(is(space.holes(), &[(21, 31)]));
         assert_eq!(space.available(), 11 * PAGE);
         Ok(())
     }
@@ -622,7 +649,7 @@ mod tests {
         space.take_exact(&mut b, pages(22, 22)?, align(1))?;
         resize(&mut space, &mut a, 6, 1)?;
         assert!(is(a.ranges(), &[(16, 17), (20, 21), (23, 24)]));
-        // The last range of `b` is not the one that the first gap is behind.
+        // The last range of `b` is not the one that the first hole is behind.
         resize(&mut space, &mut b, 4, 1)?;
         assert!(is(b.ranges(), &[(18, 19), (22, 22), (25, 25)]));
         Ok(())
@@ -649,10 +676,10 @@ mod tests {
         assert!(is(a.ranges(), &[(16, 19), (21, 25)]));
         resize(&mut space, &mut a, 3, 1)?;
         assert!(is(a.ranges(), &[(16, 18)]));
-        assert!(is(space.gaps(), &[(19, 19), (21, 31)]));
+        assert!(is(space.holes(), &[(19, 19), (21, 31)]));
         resize(&mut space, &mut a, 0, 1)?;
         space.release_all(&mut b);
-        assert!(is(space.gaps(), &[(16, 31)]));
+        assert!(is(space.holes(), &[(16, 31)]));
         Ok(())
     }
 
@@ -686,7 +713,7 @@ mod tests {
         assert_eq!(space.available(), 0);
         space.cancel(plan);
         assert!(is(a.ranges(), &[(16, 17)]));
-        assert!(is(space.gaps(), &[(18, 19)]));
+        assert!(is(space.holes(), &[(18, 19)]));
         Ok(())
     }
 }

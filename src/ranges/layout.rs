@@ -3,20 +3,33 @@
 //! The ranges of a device, in the order in which they are mapped.
 //!
 //! C: `ranges` and `nr_range` of `struct dev_dax`. Each range owns the node with
-//! which it goes back to its region's [`Space`](crate::ranges::allocator::Space), so giving
+//! which it goes back to its region's [`RangeAllocator`](crate::ranges::allocator::RangeAllocator), so giving
 //! ranges back needs no memory.
 
-use crate::prelude::{AllocError, KVVec, RBTreeNodeReservation, GFP_KERNEL};
-use crate::ranges::neighbours::Around;
-use crate::ranges::range::{Align, PgOff, PhysRange};
+use crate::{
+    prelude::{
+        AllocError,
+        KVVec,
+        RBTreeNodeReservation, //
+        GFP_KERNEL,
+    },
+    ranges::{
+        neighbours::Neighbours,
+        range::{
+            Align,
+            PgOff,
+            PhysRange, //
+        }, //
+    }, //
+};
 
-/// Memory for a gap of a [`Space`](crate::ranges::allocator::Space).
-pub(crate) type Spare = RBTreeNodeReservation<u64, u64>;
+/// Memory for a hole of a [`RangeAllocator`](crate::ranges::allocator::RangeAllocator).
+pub(crate) type NodeReservation = RBTreeNodeReservation<u64, u64>;
 
 /// A range of a device, as C sees it. C: `struct dev_dax_range`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct DevDaxRange {
     /// Where the range begins in the device, in pages.
     pub(crate) pgoff: usize,
     /// First physical address.
@@ -28,7 +41,7 @@ pub(crate) struct Entry {
     pub(crate) mapping: usize,
 }
 
-impl Entry {
+impl DevDaxRange {
     /// `None` if `pgoff` is more than the machine can count.
     fn new(pgoff: PgOff, range: PhysRange) -> Option<Self> {
         Some(Self {
@@ -57,8 +70,8 @@ impl Entry {
     }
 
     /// What of the range is before and behind the page at `phys`.
-    pub(crate) fn around(&self, phys: u64) -> Around {
-        Around::within(phys, self.start, self.last)
+    pub(crate) fn around(&self, phys: u64) -> Neighbours {
+        Neighbours::within(phys, self.start, self.last)
     }
 
     /// Bytes.
@@ -83,14 +96,14 @@ impl Entry {
 
 /// The physical address of the `size` bytes at page `pgoff`, if they are within
 /// one range of `entries`, which are a [`Layout`]'s. C: `dax_pgoff_to_phys()`.
-pub(crate) fn pgoff_to_phys(entries: &[Entry], pgoff: u64, size: u64) -> Option<u64> {
+pub(crate) fn pgoff_to_phys(entries: &[DevDaxRange], pgoff: u64, size: u64) -> Option<u64> {
     entry_at(entries, pgoff)?.phys(pgoff, size)
 }
 
 /// The only one of `entries`, which are a [`Layout`]'s, that page `pgoff` may be in:
 /// the last that does not begin behind it.
 #[inline]
-pub(crate) fn entry_at(entries: &[Entry], pgoff: u64) -> Option<&Entry> {
+pub(crate) fn entry_at(entries: &[DevDaxRange], pgoff: u64) -> Option<&DevDaxRange> {
     let pgoff = PgOff::new(pgoff);
     // The only one of most devices.
     let last = entries.last()?;
@@ -127,13 +140,13 @@ pub(crate) struct Shape {
 ///
 /// - `entries` are the ranges; the first has page offset 0, every other the one
 ///   at which its predecessor ends. Their sizes are multiples of the page size.
-/// - `spares` has a node for each of them.
+/// - `reservations` has a node for each of them.
 /// - `size` is the sum of their sizes.
 pub(crate) struct Layout {
     /// The ranges.
-    entries: KVVec<Entry>,
+    entries: KVVec<DevDaxRange>,
     /// What they go back to the space with.
-    spares: KVVec<Spare>,
+    reservations: KVVec<NodeReservation>,
     /// Bytes.
     size: u64,
 }
@@ -144,20 +157,20 @@ impl Layout {
         // INVARIANT: Nothing sums up to 0.
         Self {
             entries: KVVec::new(),
-            spares: KVVec::new(),
+            reservations: KVVec::new(),
             size: 0,
         }
     }
 
     /// The ranges as C sees them. They move when the layout changes or capacity
     /// is reserved.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[DevDaxRange] {
         &self.entries
     }
 
     /// The ranges in page-offset order.
     pub(crate) fn ranges(&self) -> impl DoubleEndedIterator<Item = PhysRange> + '_ {
-        self.entries.iter().filter_map(Entry::range)
+        self.entries.iter().filter_map(DevDaxRange::range)
     }
 
     /// How many ranges there are.
@@ -204,30 +217,34 @@ impl Layout {
     /// `AllocError`.
     pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), AllocError> {
         self.entries.reserve(additional, GFP_KERNEL)?;
-        self.spares.reserve(additional, GFP_KERNEL)
+        self.reservations.reserve(additional, GFP_KERNEL)
     }
 
     /// Appends `range` and returns its page offset.
     ///
     /// # Errors
     ///
-    /// `spare`, if no room was reserved or the size would not fit.
-    pub(crate) fn push_reserved(&mut self, range: PhysRange, spare: Spare) -> Result<PgOff, Spare> {
+    /// `reservation`, if no room was reserved or the size would not fit.
+    pub(crate) fn push_reserved(
+        &mut self,
+        range: PhysRange,
+        reservation: NodeReservation,
+    ) -> Result<PgOff, NodeReservation> {
         let pgoff = PgOff::of_byte(self.size);
         let (Some(entry), Some(size)) = (
-            Entry::new(pgoff, range),
+            DevDaxRange::new(pgoff, range),
             self.size.checked_add(range.size()),
         ) else {
-            return Err(spare);
+            return Err(reservation);
         };
         if self.entries.push_within_capacity(entry).is_err() {
-            return Err(spare);
+            return Err(reservation);
         }
-        if let Err(e) = self.spares.push_within_capacity(spare) {
+        if let Err(e) = self.reservations.push_within_capacity(reservation) {
             self.entries.pop();
             return Err(e.0);
         }
-        // INVARIANT: Entry and node were added, and the size was.
+        // INVARIANT: DevDaxRange and node were added, and the size was.
         self.size = size;
         Ok(pgoff)
     }
@@ -251,15 +268,15 @@ impl Layout {
     }
 
     /// Takes the last range away, with its node.
-    pub(crate) fn pop(&mut self) -> Option<(PhysRange, Option<Spare>)> {
+    pub(crate) fn pop(&mut self) -> Option<(PhysRange, Option<NodeReservation>)> {
         let range = self.entries.pop()?.range()?;
-        let spare = self.spares.pop();
-        // INVARIANT: Entry and node are gone, and so is the size.
+        let reservation = self.reservations.pop();
+        // INVARIANT: DevDaxRange and node are gone, and so is the size.
         self.size = self.size.saturating_sub(range.size());
         if self.entries.is_empty() {
             *self = Self::new();
         }
-        Some((range, spare))
+        Some((range, reservation))
     }
 }
 
@@ -277,7 +294,7 @@ mod tests {
         for (page, pages) in ranges {
             let range = PhysRange::with_size(page * PAGE_SIZE, pages * PAGE_SIZE);
             if let Some(range) = range {
-                let _ = layout.push_reserved(range, Spare::new(GFP_KERNEL)?);
+                let _ = layout.push_reserved(range, NodeReservation::new(GFP_KERNEL)?);
             }
         }
         Ok(layout)
@@ -363,7 +380,7 @@ mod tests {
     #[test]
     fn entry_has_size_and_end() -> Result<(), Error> {
         let layout = layout(&[(8, 2), (2, 4)])?;
-        let sizes = |entry: &Entry| (entry.size() / PAGE_SIZE, entry.end());
+        let sizes = |entry: &DevDaxRange| (entry.size() / PAGE_SIZE, entry.end());
         let mut entries = layout.entries().iter().map(sizes);
         assert_eq!(entries.next(), Some((2, 2)));
         assert_eq!(entries.next(), Some((4, 6)));
@@ -386,7 +403,9 @@ mod tests {
     fn push_without_room_changes_nothing() -> Result<(), Error> {
         let mut layout = Layout::new();
         let pushed = match PhysRange::with_size(0, PAGE_SIZE) {
-            Some(range) => layout.push_reserved(range, Spare::new(GFP_KERNEL)?).is_ok(),
+            Some(range) => layout
+                .push_reserved(range, NodeReservation::new(GFP_KERNEL)?)
+                .is_ok(),
             None => true,
         };
         assert!(!pushed);
@@ -402,7 +421,9 @@ mod tests {
             layout.set_last(range);
         }
         assert_eq!(layout.size(), 3 * PAGE_SIZE);
-        assert!(layout.pop().is_some_and(|(_, spare)| spare.is_some()));
+        assert!(layout
+            .pop()
+            .is_some_and(|(_, reservation)| reservation.is_some()));
         assert_eq!(layout.size(), 2 * PAGE_SIZE);
         assert!(layout.pop().is_some());
         assert!(layout.pop().is_none());

@@ -34,9 +34,9 @@ impl Window {
 
     /// What of the window is around the page at `address`, which is a multiple of a
     /// page.
-    pub(crate) fn around(self, address: u64) -> Around {
+    pub(crate) fn around(self, address: u64) -> Neighbours {
         let before = address & self.0.saturating_sub(1);
-        Around {
+        Neighbours {
             before,
             behind: self.0.saturating_sub(PAGE_SIZE).saturating_sub(before),
         }
@@ -45,14 +45,14 @@ impl Window {
 
 /// Bytes before and behind a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Around {
+pub(crate) struct Neighbours {
     /// Bytes before it.
     pub(crate) before: u64,
     /// Bytes behind it.
     pub(crate) behind: u64,
 }
 
-impl Around {
+impl Neighbours {
     /// None.
     pub(crate) const NONE: Self = Self {
         before: 0,
@@ -97,8 +97,8 @@ impl Around {
 mod tests {
     use super::*;
 
-    fn around(before: u64, behind: u64) -> Around {
-        Around { before, behind }
+    fn around(before: u64, behind: u64) -> Neighbours {
+        Neighbours { before, behind }
     }
 
     const PAGE: u64 = PAGE_SIZE;
@@ -138,28 +138,31 @@ mod tests {
     #[test]
     fn window_of_one_page_is_the_page() {
         for address in [0, 17 * PAGE, u64::MAX - (PAGE - 1)] {
-            assert_eq!(Window::new(PAGE, TABLE).around(address), Around::NONE);
+            assert_eq!(Window::new(PAGE, TABLE).around(address), Neighbours::NONE);
         }
     }
 
     #[test]
     fn within_is_what_is_on_both_sides() {
         let two = 2 * PAGE;
-        assert_eq!(Around::within(two, 0, 5 * PAGE - 1), around(two, two));
-        assert_eq!(Around::within(two, two, 3 * PAGE - 1), Around::NONE);
+        assert_eq!(Neighbours::within(two, 0, 5 * PAGE - 1), around(two, two));
+        assert_eq!(Neighbours::within(two, two, 3 * PAGE - 1), Neighbours::NONE);
         assert_eq!(
-            Around::within(two, 0, u64::MAX),
+            Neighbours::within(two, 0, u64::MAX),
             around(two, u64::MAX - (3 * PAGE - 1))
         );
         let last = u64::MAX - (PAGE - 1);
-        assert_eq!(Around::within(last, last, u64::MAX), Around::NONE);
+        assert_eq!(Neighbours::within(last, last, u64::MAX), Neighbours::NONE);
     }
 
     #[test]
     fn within_what_does_not_hold_the_page_is_nothing() {
-        assert_eq!(Around::within(PAGE, PAGE + 1, 5 * PAGE), Around::NONE);
-        assert_eq!(Around::within(PAGE, 0, 2 * PAGE - 2), Around::NONE);
-        assert_eq!(Around::within(u64::MAX, 0, u64::MAX), Around::NONE);
+        assert_eq!(
+            Neighbours::within(PAGE, PAGE + 1, 5 * PAGE),
+            Neighbours::NONE
+        );
+        assert_eq!(Neighbours::within(PAGE, 0, 2 * PAGE - 2), Neighbours::NONE);
+        assert_eq!(Neighbours::within(u64::MAX, 0, u64::MAX), Neighbours::NONE);
     }
 
     #[test]
@@ -170,7 +173,7 @@ mod tests {
             assert_eq!(offsets.next(), Some(offset));
         }
         assert_eq!(offsets.next(), None);
-        assert_eq!(Around::NONE.offsets().next(), None);
+        assert_eq!(Neighbours::NONE.offsets().next(), None);
     }
 
     #[test]

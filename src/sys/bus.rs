@@ -3,21 +3,40 @@
 //! `struct bus_type`.
 
 use core::marker::PhantomData;
-use kernel::bindings;
-use kernel::error::{from_result, to_result};
-use kernel::prelude::*;
-use kernel::str::as_char_ptr_in_const_context;
-use kernel::sync::atomic::{ordering::Full, Atomic};
-use kernel::types::Opaque;
-use kernel::warn_on;
 
-use super::dev_dax::RawDevDax;
-use super::device::Unregistered;
-use super::driver::{Driver, DriverAttribute, OwnDriver};
-use super::ids;
-use super::module::THIS_MODULE;
-use super::object::{raw, FromDevice, Object};
-use super::sysfs::Groups;
+use kernel::{
+    bindings,
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    sync::atomic::{
+        ordering::Full,
+        Atomic, //
+    },
+    types::Opaque,
+    warn_on, //
+};
+
+use super::{
+    dev_dax::RawDevDax,
+    device::Unregistered,
+    driver::{
+        Driver,
+        DriverAttribute,
+        OwnDriver, //
+    },
+    ids,
+    module::THIS_MODULE,
+    object::{
+        raw,
+        FromDevice,
+        Object, //
+    },
+    sysfs::Groups, //
+};
 
 /// What a bus does; C: the callbacks of `struct bus_type`.
 pub(crate) trait BusOps: Sized + 'static {
@@ -102,7 +121,7 @@ impl<B: BusOps> BusType<B> {
     /// # Errors
     ///
     /// `EBUSY` if it was registered before; what `bus_register()` fails with.
-    pub(crate) fn register(&'static self) -> Result<RegisteredBus<B>> {
+    pub(crate) fn register(&'static self) -> Result<BusRegistration<B>> {
         if self.registered.xchg(true, Full) {
             return Err(EBUSY);
         }
@@ -110,7 +129,7 @@ impl<B: BusOps> BusType<B> {
         unsafe { ids::init() };
         // SAFETY: A static bus with valid callbacks, not registered.
         to_result(unsafe { bindings::bus_register(self.as_ptr()) })?;
-        Ok(RegisteredBus(self))
+        Ok(BusRegistration(self))
     }
 
     /// Puts a driver of a C module on the bus (`__dax_driver_register()`). May sleep, and
@@ -154,21 +173,21 @@ impl<B: BusOps> BusType<B> {
         &'static self,
         driver: &'static OwnDriver,
         name: &'static CStr,
-    ) -> Result<RegisteredDriver> {
+    ) -> Result<DriverRegistration> {
         let raw = driver.take()?;
         // SAFETY: The driver is static and nobody else's; it is unregistered when the
         // result is dropped, which is before the module goes.
         unsafe { self.register_driver(raw, THIS_MODULE, name.as_char_ptr()) }?;
         // SAFETY: It is registered now, until this is dropped.
-        Ok(RegisteredDriver(unsafe { Driver::from_raw(raw) }))
+        Ok(DriverRegistration(unsafe { Driver::from_raw(raw) }))
     }
 }
 
 /// The driver of this crate, registered. Dropping it unregisters the driver, and forgets
 /// the ids that the user gave it.
-pub(crate) struct RegisteredDriver(&'static Driver);
+pub(crate) struct DriverRegistration(&'static Driver);
 
-impl Drop for RegisteredDriver {
+impl Drop for DriverRegistration {
     fn drop(&mut self) {
         // SAFETY: `register_own` registered it, and only here is that undone.
         unsafe { self.0.unregister() };
@@ -178,9 +197,9 @@ impl Drop for RegisteredDriver {
 
 /// A bus that is registered; dropping it unregisters it. The last driver and
 /// device are gone by then.
-pub(crate) struct RegisteredBus<B: BusOps>(&'static BusType<B>);
+pub(crate) struct BusRegistration<B: BusOps>(&'static BusType<B>);
 
-impl<B: BusOps> Drop for RegisteredBus<B> {
+impl<B: BusOps> Drop for BusRegistration<B> {
     fn drop(&mut self) {
         // SAFETY: It was registered, and only here is that undone.
         unsafe { bindings::bus_unregister(self.0.as_ptr()) };

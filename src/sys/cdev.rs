@@ -2,18 +2,35 @@
 
 //! `struct cdev` and the file and mapping operations of a dax device.
 
-use core::marker::PhantomData;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::{from_result, to_result};
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 
-use super::dev_dax::RawDevDax;
-use super::life::Life;
-use super::module::THIS_MODULE;
-use super::object::{FromDevice, Object};
-use super::vma::{Answer, Fault, VmaDesc};
+use kernel::{
+    bindings,
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    dev_dax::RawDevDax,
+    liveness::Liveness,
+    module::THIS_MODULE,
+    object::{
+        FromDevice,
+        Object, //
+    },
+    vma::{
+        Fault,
+        VmFault,
+        VmaDesc, //
+    }, //
+};
 
 /// What a character device does. A file carries an `Arc<Self>` from open to
 /// release.
@@ -28,7 +45,7 @@ pub(crate) trait CharDev: Sized + Send + Sync + 'static {
     /// What `open(2)` fails with.
     fn open(device: &Self::Device) -> Result<Arc<Self>>;
     /// Whose pages the file's mappings show.
-    fn life(&self) -> &Arc<Life>;
+    fn liveness(&self) -> &Arc<Liveness>;
     /// `mmap(2)`: whether the mapping may be made.
     ///
     /// # Errors
@@ -48,7 +65,7 @@ pub(crate) trait CharDev: Sized + Send + Sync + 'static {
         find: &dyn Fn(usize, usize) -> usize,
     ) -> usize;
     /// A page fault of size 2^`order` pages.
-    fn fault(&self, fault: &mut Fault, order: u32) -> Answer;
+    fn fault(&self, fault: &mut Fault, order: u32) -> VmFault;
     /// Whether a mapping may be cut at `addr`.
     ///
     /// # Errors
@@ -170,7 +187,7 @@ unsafe extern "C" fn open_callback<C: CharDev>(
         // Only the file points to the shared address space. The inode that was
         // opened may outlive the device, and a pointer in it would dangle.
         // SAFETY: The file is being opened; the mapping lives as long as `data`.
-        unsafe { bindings::dax_glue_file_set_mapping(inode, file, data.life().mapping()) };
+        unsafe { bindings::dax_glue_file_set_mapping(inode, file, data.liveness().mapping()) };
         // SAFETY: The file is being opened, so it is ours.
         unsafe { (*file).private_data = Arc::into_raw(data).cast_mut().cast() };
         Ok(0)

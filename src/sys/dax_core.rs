@@ -3,10 +3,16 @@
 //! `struct dax_device` of super.c: liveness, the inode behind all mappings.
 
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::from_err_ptr;
-use kernel::prelude::*;
-use kernel::types::{NotThreadSafe, Opaque};
+
+use kernel::{
+    bindings,
+    error::from_err_ptr,
+    prelude::*,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
+};
 
 /// A dax device that is ours.
 ///

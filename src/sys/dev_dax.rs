@@ -5,35 +5,63 @@
 //! C reads the ranges without a lock, while a driver is bound. [`Ranges`] owns them,
 //! with what C sees of them, and lets nobody change them while C may be reading.
 
-use core::mem::{offset_of, size_of};
-use core::ops::Deref;
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
-use kernel::sync::Arc;
-use kernel::types::Opaque;
-use kernel::warn_on;
+use core::{
+    mem::{
+        offset_of,
+        size_of, //
+    },
+    ops::Deref, //
+};
 
-use super::dax_core::DaxDevice;
-use super::device::{Typed, Unregistered};
-use super::object::{has_driver, Object, Ref};
-use super::template::Template;
-use crate::ranges::layout::{Entry, Layout};
-use crate::ranges::range::Align;
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
+    types::Opaque,
+    warn_on, //
+};
+
+use super::{
+    dax_core::DaxDevice,
+    device::{
+        Typed,
+        Unregistered, //
+    },
+    object::{
+        has_driver,
+        Object,
+        Ref, //
+    },
+    template::PgmapTemplate, //
+};
+
+use crate::ranges::{
+    layout::{
+        DevDaxRange,
+        Layout, //
+    },
+    range::Align, //
+};
 
 // What C reads must be where C looks for it.
 const _: () = {
-    assert!(size_of::<Entry>() == size_of::<bindings::dev_dax_range>());
-    assert!(offset_of!(Entry, pgoff) == offset_of!(bindings::dev_dax_range, pgoff));
+    assert!(size_of::<DevDaxRange>() == size_of::<bindings::dev_dax_range>());
+    assert!(offset_of!(DevDaxRange, pgoff) == offset_of!(bindings::dev_dax_range, pgoff));
     assert!(
-        offset_of!(Entry, start)
+        offset_of!(DevDaxRange, start)
             == offset_of!(bindings::dev_dax_range, range) + offset_of!(bindings::range, start)
     );
     assert!(
-        offset_of!(Entry, last)
+        offset_of!(DevDaxRange, last)
             == offset_of!(bindings::dev_dax_range, range) + offset_of!(bindings::range, end)
     );
-    assert!(offset_of!(Entry, mapping) == offset_of!(bindings::dev_dax_range, mapping));
+    assert!(offset_of!(DevDaxRange, mapping) == offset_of!(bindings::dev_dax_range, mapping));
 };
 
 /// `struct dev_dax`, at the start of a device, and all that it points to but the
@@ -46,7 +74,7 @@ pub(crate) struct RawDevDax {
     /// `raw.dax_dev`.
     dax: DaxDevice,
     /// `raw.pgmap`, in a static region.
-    template: Option<Template>,
+    template: Option<PgmapTemplate>,
     /// `raw.region`.
     region: Arc<CRegion>,
     /// A driver was probed since the ranges were changed last.
@@ -143,7 +171,7 @@ pub(crate) struct Identity {
     /// Whether kmem is to put the memmap into the memory itself.
     pub(crate) memmap_on_memory: bool,
     /// The page map that the owner of a static region brings along.
-    pub(crate) template: Option<Template>,
+    pub(crate) template: Option<PgmapTemplate>,
 }
 
 impl RawDevDax {
@@ -169,7 +197,7 @@ impl RawDevDax {
             raw <- {
                 let dax = dax.as_ptr();
                 let region = region.as_ptr();
-                let pgmap = template.as_ref().map_or(core::ptr::null_mut(), Template::as_ptr);
+                let pgmap = template.as_ref().map_or(core::ptr::null_mut(), PgmapTemplate::as_ptr);
                 Opaque::ffi_init(move |raw: *mut bindings::dev_dax| {
                     // SAFETY: `raw` is ours to initialise, and zeroes are valid.
                     unsafe {
@@ -200,7 +228,7 @@ impl RawDevDax {
     }
 
     /// The page map of a static region's owner.
-    pub(crate) fn template(&self) -> Option<&Template> {
+    pub(crate) fn template(&self) -> Option<&PgmapTemplate> {
         self.template.as_ref()
     }
 
@@ -236,7 +264,7 @@ impl RawDevDax {
     ///
     /// `raw` is of a [`RawDevDax`], and a driver is bound for `'a`, so that they do
     /// not change.
-    pub(crate) unsafe fn entries<'a>(raw: *const bindings::dev_dax) -> &'a [Entry] {
+    pub(crate) unsafe fn entries<'a>(raw: *const bindings::dev_dax) -> &'a [DevDaxRange] {
         // SAFETY: By the contract nobody writes them.
         let (ranges, count) = unsafe { ((*raw).ranges, (*raw).nr_range) };
         if ranges.is_null() {
@@ -296,7 +324,7 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
         let ranges = if entries.is_empty() || warn_on!(count.is_err()) {
             core::ptr::null_mut()
         } else {
-            // CAST: `Entry` has the layout of `struct dev_dax_range`, see above.
+            // CAST: `DevDaxRange` has the layout of `struct dev_dax_range`, see above.
             entries.as_ptr().cast_mut().cast()
         };
         // SAFETY: The callers made sure that no driver reads these.

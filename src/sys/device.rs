@@ -2,20 +2,35 @@
 
 //! `struct device`, embedded in a Rust object whose memory it owns.
 
-use core::marker::PhantomData;
-use core::ops::Deref;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::error::to_result;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::types::Opaque;
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
 
-use super::module::User;
-use super::object::{as_raw, raw, Object, Ref};
-use super::sysfs::{Attribute, Groups};
+use kernel::{
+    bindings,
+    device::Device,
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+use super::{
+    module::User,
+    object::{
+        as_raw,
+        raw,
+        Object,
+        Ref, //
+    },
+    sysfs::{
+        Attribute,
+        Groups, //
+    }, //
+};
+
+use crate::ranges::parse::DeviceName;
 
 /// A zeroed `struct device`, until [`Unregistered::new`] initialises it.
 #[repr(transparent)]
@@ -156,21 +171,26 @@ impl<T: Typed> Unregistered<T> {
         Ok(Self(this))
     }
 
-    /// Names the device.
+    /// Names the device daxX.Y. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn set_name(&mut self, name: fmt::Arguments<'_>) -> Result {
-        let name = CString::try_from_fmt(name)?;
-        // SAFETY: The format takes one string, and both are terminated.
+    pub(crate) fn set_dax_name(&mut self, name: &DeviceName) -> Result {
+        // SAFETY: The device is initialised, and nobody else knows it.
         to_result(unsafe {
-            bindings::dev_set_name(
-                raw::<T>(&self.0),
-                c"%s".as_char_ptr(),
-                name.as_char_ptr().cast::<u8>(),
-            )
+            bindings::dax_glue_set_dax_name(raw::<T>(&self.0), name.region, name.id)
         })
+    }
+
+    /// Names the device mappingN. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn set_mapping_name(&mut self, index: usize) -> Result {
+        // SAFETY: As above.
+        to_result(unsafe { bindings::dax_glue_set_mapping_name(raw::<T>(&self.0), index) })
     }
 
     /// Puts the device on the NUMA node of `other`.
@@ -194,14 +214,14 @@ impl<T: Typed> Unregistered<T> {
     /// # Errors
     ///
     /// What `device_add()` fails with.
-    pub(crate) fn register(self, parent: &Device) -> Result<Registered<T>> {
+    pub(crate) fn register(self, parent: &Device) -> Result<Registration<T>> {
         let dev = raw::<T>(&self.0);
         // SAFETY: The device is not registered yet, so nobody else reads this.
         // The core takes its own reference of the parent.
         unsafe { (*dev).parent = as_raw(parent) };
         // SAFETY: Initialised, typed and named.
         to_result(unsafe { bindings::device_add(dev) })?;
-        Ok(Registered(self.0))
+        Ok(Registration(self.0))
     }
 }
 
@@ -209,16 +229,16 @@ impl<T: Typed> Unregistered<T> {
 ///
 /// That unbinds the driver and waits for every reader and writer of the
 /// device's attributes: do not drop it under a lock that any of them takes.
-pub(crate) struct Registered<T: Object>(Ref<T>);
+pub(crate) struct Registration<T: Object>(Ref<T>);
 
-impl<T: Object> Registered<T> {
+impl<T: Object> Registration<T> {
     /// The object itself.
     pub(crate) fn object(&self) -> &Ref<T> {
         &self.0
     }
 }
 
-impl<T: Object> Drop for Registered<T> {
+impl<T: Object> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: The device was added, and only here is it deleted.
         unsafe { bindings::device_del(raw::<T>(&self.0)) };

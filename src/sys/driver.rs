@@ -2,16 +2,34 @@
 
 //! `struct dax_device_driver`: kmem, fsdev, and the driver of this crate.
 
-use kernel::bindings;
-use kernel::error::{from_result, to_result};
-use kernel::prelude::*;
-use kernel::str::as_char_ptr_in_const_context;
-use kernel::sync::atomic::{ordering::Full, Atomic};
-use kernel::types::Opaque;
+use kernel::{
+    bindings,
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    sync::atomic::{
+        ordering::Full,
+        Atomic, //
+    },
+    types::Opaque, //
+};
 
-use super::dev_dax::RawDevDax;
-use super::object::{bound_device, FromDevice, Object};
-use super::sysfs::{store_text, GroupMember, Visible};
+use super::{
+    dev_dax::RawDevDax,
+    object::{
+        bound_device,
+        FromDevice,
+        Object, //
+    },
+    sysfs::{
+        store_text,
+        GroupMember,
+        Visible, //
+    }, //
+};
 
 /// `enum dax_driver_type`.
 #[derive(Clone, Copy, PartialEq, Eq)]

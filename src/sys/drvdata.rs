@@ -4,15 +4,29 @@
 //! on that device.
 
 use core::ops::Deref;
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::aref::ARef;
-use kernel::sync::{Arc, ArcBorrow};
 
-use super::object::{as_raw, FromDevice};
-use super::sysfs::{Attribute, Groups};
+use kernel::{
+    bindings,
+    device::Device,
+    error::to_result,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use super::{
+    object::{
+        as_raw,
+        FromDevice, //
+    },
+    sysfs::{
+        Attribute,
+        Groups, //
+    }, //
+};
 
 /// A `T` that is in the driver data of a device.
 ///

@@ -2,9 +2,11 @@
 
 //! `struct ida`: the lowest free id.
 
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::types::Opaque;
+use kernel::{
+    bindings,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// An id allocator. Its own spinlock synchronises it.
 #[pin_data(PinnedDrop)]

@@ -2,11 +2,17 @@
 
 //! The devices that users gave to drivers by name. C: `dax_device_driver.ids`.
 
-use kernel::prelude::*;
-use kernel::rbtree::{RBTree, RBTreeNode};
-use kernel::sync::global_lock;
+use kernel::{
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::global_lock, //
+};
 
 use super::driver::Driver;
+
 use crate::ranges::parse::DeviceName;
 
 /// A device that the user gave to a driver by name. It need not exist.

@@ -4,10 +4,17 @@
 //!
 //! The kernel crate's `dev_dbg!` cannot be turned on when the kernel runs.
 
-use kernel::bindings;
-use kernel::prelude::*;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
 
-use super::object::{as_raw, device, Object};
+use super::object::{
+    as_raw,
+    device,
+    Object, //
+};
+
 use crate::ranges::range::PhysRange;
 
 /// What happens to a range of a device.

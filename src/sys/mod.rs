@@ -16,7 +16,7 @@ pub(crate) mod driver;
 pub(crate) mod drvdata;
 pub(crate) mod ida;
 pub(crate) mod ids;
-pub(crate) mod life;
+pub(crate) mod liveness;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod number;

@@ -2,8 +2,17 @@
 
 //! This module's own life: whose code may still be called when it is unloaded.
 
-use kernel::bindings;
-use kernel::sync::atomic::{ordering::Acquire, ordering::Relaxed, ordering::Release, Atomic};
+use kernel::{
+    bindings,
+    sync::atomic::{
+        ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        },
+        Atomic, //
+    }, //
+};
 
 /// This module; null if it is built in.
 pub(crate) const THIS_MODULE: *mut bindings::module = this_module();

@@ -3,9 +3,11 @@
 //! Numbers in text, as the kernel reads them: perhaps after a plus sign, perhaps before
 //! a newline.
 
-use kernel::bindings;
-use kernel::error::to_result;
-use kernel::prelude::*;
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
 
 /// How to read digits.
 #[derive(Clone, Copy)]
@@ -49,14 +51,26 @@ pub(crate) fn parse_i32(text: &CStr, base: Base) -> Result<i32> {
     Ok(value)
 }
 
-/// Like [`parse_u64`] for a part of a text. May sleep.
+/// Like [`parse_u64`] for text that is not terminated. May sleep.
 ///
 /// # Errors
 ///
 /// Those of [`parse_u64`]; `ENOMEM`.
 pub(crate) fn parse_part(text: &[u8], base: Base) -> Result<u64> {
+    // Shorter than that is all but what has many leading zeros.
+    let mut short = [0; 32];
+    if text.len() < short.len() {
+        if let Some(copy) = short.get_mut(..text.len()) {
+            copy.copy_from_slice(text);
+        }
+        return parse_terminated(&short, base);
+    }
     let mut copy = KVVec::with_capacity(text.len().saturating_add(1), GFP_KERNEL)?;
     copy.extend_from_slice(text, GFP_KERNEL)?;
     copy.push(0, GFP_KERNEL)?;
-    parse_u64(CStr::from_bytes_with_nul(&copy).map_err(|_| EINVAL)?, base)
+    parse_terminated(&copy, base)
+}
+
+fn parse_terminated(text: &[u8], base: Base) -> Result<u64> {
+    parse_u64(CStr::from_bytes_until_nul(text).map_err(|_| EINVAL)?, base)
 }

@@ -2,11 +2,19 @@
 
 //! Rust objects around a `struct device`, and the way from the one to the other.
 
-use core::ops::Deref;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::device::{Bound, Device};
-use kernel::prelude::*;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    bindings,
+    device::{
+        Bound,
+        Device, //
+    },
+    prelude::*, //
+};
 
 /// A type with a `struct device` inside, reference counted by it.
 ///

@@ -4,21 +4,50 @@
 //! go again.
 
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::{from_err_ptr, to_result};
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::warn_on;
 
-use super::dax_core::DaxDevice;
-use super::dev_dax::RawDevDax;
-use super::device::{DeviceType, Typed, Unregistered, WithDevice};
-use super::life::{page_order, Life, CHUNK_SHIFT};
-use super::object::{self, name_ptr, Object, Ref};
-use super::task;
-use super::template::Template;
-use crate::ranges::layout::Entry;
-use crate::ranges::range::{Align, PhysRange, PAGE_SHIFT};
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc,
+    warn_on, //
+};
+
+use super::{
+    dax_core::DaxDevice,
+    dev_dax::RawDevDax,
+    device::{
+        DeviceType,
+        Typed,
+        Unregistered,
+        WithDevice, //
+    },
+    liveness::{
+        page_order,
+        Liveness, //
+        CHUNK_SHIFT,
+    },
+    object::{
+        self,
+        name_ptr,
+        Object,
+        Ref, //
+    },
+    task,
+    template::PgmapTemplate, //
+};
+
+use crate::ranges::{
+    layout::DevDaxRange,
+    range::{
+        Align,
+        PhysRange, //
+        PAGE_SHIFT,
+    }, //
+};
 
 /// A `struct device` that owns what makes up a page map: `devm_memremap_pages()`
 /// and `devm_request_mem_region()` want one, and the device that the memory belongs
@@ -51,7 +80,7 @@ pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
     /// The `struct dev_pagemap`, in a buffer: its ranges may be more than kmalloc()
     /// has room for.
     map: KVVec<u64>,
-    life: Arc<Life>,
+    liveness: Arc<Liveness>,
     ended: bool,
     /// What [`PageMap::look`] found idle: so many entries, and pages of the next.
     seen: (usize, u64),
@@ -93,12 +122,12 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     /// `devm_memremap_pages()` fails with.
     pub(crate) fn new(
         device: &Ref<T>,
-        entries: KVVec<Entry>,
+        entries: KVVec<DevDaxRange>,
         align: Align,
     ) -> Result<Self, PageMapError> {
         let c: &RawDevDax = (**device).as_ref();
         let map = dev_pagemap(c.template(), &entries, align)?;
-        let life = Life::new(c, object::device::<T>(device), entries, align)?;
+        let liveness = Liveness::new(c, object::device::<T>(device), entries, align)?;
         let mut holder = Holder::make(())?;
         holder.set_node_of::<T>(device);
         // SAFETY: The device is initialised.
@@ -114,7 +143,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             holder,
             group: NonNull::new(group).ok_or(ENOMEM)?,
             map,
-            life,
+            liveness,
             ended: false,
             seen: (0, 0),
             device: device.clone(),
@@ -134,7 +163,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     /// list, and so it leaves it. The other way round each walks past all others.
     fn reserve(&self) -> Result<(), PageMapError> {
         let mut failed = Ok(());
-        for (index, entry) in self.life.entries().iter().enumerate().rev() {
+        for (index, entry) in self.liveness.entries().iter().enumerate().rev() {
             let range = entry.range().ok_or(EINVAL)?;
             // SAFETY: The holder is initialised. The name lives as long as the
             // device, of which we own a reference until the region is released.
@@ -163,21 +192,25 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
         from_err_ptr(unsafe { bindings::dax_glue_memremap_pages(self.holder.as_raw(), raw) })?;
         // nfit_test replaces devm_memremap_pages() for memory that it only pretends
         // to have: that has no struct pages, or somebody else's.
-        let first = self.life.entries().first().map_or(0, |entry| entry.start);
+        let first = self
+            .liveness
+            .entries()
+            .first()
+            .map_or(0, |entry| entry.start);
         // SAFETY: May be asked of any page frame; the page map is valid.
         let is_ours = unsafe {
             bindings::dax_glue_pfn_is_of((first >> PAGE_SHIFT) as kernel::ffi::c_ulong, raw)
         };
         if !is_ours {
             // There is nothing to look at.
-            self.seen = (self.life.entries().len(), 0);
+            self.seen = (self.liveness.entries().len(), 0);
         }
         Ok(())
     }
 
     /// For how long files may map the memory.
-    pub(crate) fn life(&self) -> &Arc<Life> {
-        &self.life
+    pub(crate) fn liveness(&self) -> &Arc<Liveness> {
+        &self.liveness
     }
 
     fn dax(&self) -> &DaxDevice {
@@ -192,7 +225,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             return;
         }
         let _expedited = Expedited::new();
-        self.life.end();
+        self.liveness.end();
         // Waits for those who saw it alive.
         self.dax().kill();
         self.dax().unmap_all();
@@ -208,11 +241,11 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     /// where the last one stopped. A page that was never mapped is idle.
     pub(crate) fn look(&mut self) -> Option<u64> {
         if warn_on!(!self.ended) {
-            return self.life.entries().first().map(|entry| entry.start);
+            return self.liveness.entries().first().map(|entry| entry.start);
         }
-        let order = self.life.order();
+        let order = self.liveness.order();
         let shift = order.saturating_add(PAGE_SHIFT as u32);
-        while let Some(entry) = self.life.entries().get(self.seen.0) {
+        while let Some(entry) = self.liveness.entries().get(self.seen.0) {
             let pages = entry.size() >> shift;
             if self.seen.1 >= pages {
                 self.seen = (self.seen.0.saturating_add(1), 0);
@@ -223,7 +256,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             // To the end of the chunk or of the range.
             let behind = (page >> CHUNK_SHIFT).saturating_add(1) << CHUNK_SHIFT;
             let end = behind.saturating_sub(first).min(pages);
-            if self.life.was_touched(page) {
+            if self.liveness.was_touched(page) {
                 let pfn = |index: u64| (entry.start >> PAGE_SHIFT).saturating_add(index << order);
                 // SAFETY: The struct pages are there, by the type invariant, the
                 // heads of compound pages of that order.
@@ -267,8 +300,8 @@ impl<T: Object + AsRef<RawDevDax>> Drop for PageMap<T> {
 /// A page map for `entries`, or of the template, to be handed to
 /// `devm_memremap_pages()`.
 fn dev_pagemap(
-    template: Option<&Template>,
-    entries: &KVVec<Entry>,
+    template: Option<&PgmapTemplate>,
+    entries: &KVVec<DevDaxRange>,
     align: Align,
 ) -> Result<KVVec<u64>> {
     let extra = match template {

@@ -2,14 +2,17 @@
 
 //! `struct resource`: the tree of all dax regions, and `/proc/iomem`.
 
-use kernel::bindings;
-use kernel::device::Device;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::str::as_char_ptr_in_const_context;
-use kernel::types::Opaque;
+use kernel::{
+    bindings,
+    device::Device,
+    error::to_result,
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    types::Opaque, //
+};
 
 use super::object::as_raw;
+
 use crate::ranges::range::PhysRange;
 
 /// "DAX Regions": no two regions may overlap. C: `dax_regions` in bus.c.
@@ -32,14 +35,14 @@ unsafe impl Sync for Root {}
 /// # Invariants
 ///
 /// `raw` is in the tree below [`REGIONS`].
-pub(crate) struct Span {
+pub(crate) struct RegionResource {
     raw: Pin<KBox<Opaque<bindings::resource>>>,
 }
 
 // SAFETY: The resource core's lock guards the tree.
-unsafe impl Send for Span {}
+unsafe impl Send for RegionResource {}
 
-impl Span {
+impl RegionResource {
     /// Claims `range` for the region of `parent`. May sleep.
     ///
     /// # Errors
@@ -65,7 +68,7 @@ impl Span {
     }
 }
 
-impl Drop for Span {
+impl Drop for RegionResource {
     fn drop(&mut self) {
         // SAFETY: By the type invariant it is in the tree.
         unsafe { bindings::release_resource(self.raw.get()) };

@@ -7,12 +7,21 @@
 //! behind its text) or a negative errno, never 0.
 
 use core::marker::PhantomData;
-use kernel::bindings;
-use kernel::fmt::{self, Write};
-use kernel::page::PAGE_SIZE;
-use kernel::prelude::*;
-use kernel::str::{as_char_ptr_in_const_context, Formatter};
-use kernel::types::Opaque;
+
+use kernel::{
+    bindings,
+    fmt::{
+        self,
+        Write, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    str::{
+        as_char_ptr_in_const_context,
+        Formatter, //
+    },
+    types::Opaque, //
+};
 
 use super::object::FromDevice;
 

@@ -2,10 +2,12 @@
 
 //! `struct task_struct` and the scheduler.
 
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::sync::aref::ARef;
-use kernel::task::Task;
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::aref::ARef,
+    task::Task, //
+};
 
 /// Lets other tasks run. May sleep.
 pub(crate) fn cond_resched() {

@@ -2,19 +2,21 @@
 
 //! `struct dev_pagemap` as the owner of a static region fills it in.
 
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::types::Opaque;
+use kernel::{
+    bindings,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// A copy of the page map that the owner of a static region brings along.
-pub(crate) struct Template(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
+pub(crate) struct PgmapTemplate(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
 
 // SAFETY: Only copied from by our code; fsdev uses it while it is bound.
-unsafe impl Send for Template {}
+unsafe impl Send for PgmapTemplate {}
 // SAFETY: As above.
-unsafe impl Sync for Template {}
+unsafe impl Sync for PgmapTemplate {}
 
-impl Template {
+impl PgmapTemplate {
     /// Copies `pgmap`.
     ///
     /// # Safety

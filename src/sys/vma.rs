@@ -2,16 +2,23 @@
 
 //! What the memory manager hands to a driver: a mapping to be made, a fault.
 
-use kernel::bindings;
-use kernel::mm::virt::VmaRef;
-use kernel::prelude::*;
-use kernel::warn_on;
+use kernel::{
+    bindings,
+    mm::virt::VmaRef,
+    prelude::*,
+    warn_on, //
+};
 
-use super::life::Page;
-use super::object::{device, Object};
+use super::{
+    liveness::Page,
+    object::{
+        device,
+        Object, //
+    }, //
+};
 
 /// The part of a mapping that `mmap(2)` and the fault path check alike.
-pub(crate) trait Area {
+pub(crate) trait VmaArea {
     /// First address.
     fn start(&self) -> usize;
     /// First address behind it.
@@ -59,7 +66,7 @@ impl VmaDesc {
     }
 }
 
-impl Area for VmaDesc {
+impl VmaArea for VmaDesc {
     fn start(&self) -> usize {
         self.0.start
     }
@@ -80,9 +87,9 @@ pub(crate) struct Fault(bindings::vm_fault);
 
 /// What a fault handler answers, `vm_fault_t`.
 #[derive(Clone, Copy)]
-pub(crate) struct Answer(pub(super) bindings::vm_fault_t);
+pub(crate) struct VmFault(pub(super) bindings::vm_fault_t);
 
-impl Answer {
+impl VmFault {
     /// There is no page: the task gets SIGBUS.
     pub(crate) const SIGBUS: Self = Self(bindings::vm_fault_reason_VM_FAULT_SIGBUS);
     /// Try again with smaller pages.
@@ -123,12 +130,12 @@ impl Fault {
     ///
     /// The memory manager checks that its compound pages have that order.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, page: &Page<'_>) -> Answer {
+    pub(crate) fn insert(&mut self, page: &Page<'_>) -> VmFault {
         // SAFETY: The VMA is locked, so its file is valid.
         let mapping = unsafe { (*self.file()).f_mapping };
         // Whoever takes the struct pages away looks for mappings of them there.
         if warn_on!(mapping != page.mapping()) {
-            return Answer::SIGBUS;
+            return VmFault::SIGBUS;
         }
         insert(&mut self.0, page)
     }
@@ -147,13 +154,13 @@ impl Fault {
 
     /// To put pages of the machine's size around the one that faulted, which begins
     /// at `start`.
-    pub(crate) fn around(&self, start: usize) -> FaultAround<'_> {
+    pub(crate) fn around(&self, start: usize) -> NeighbourFaults<'_> {
         let mut fault = self.0;
         // A page that nobody wrote to is clean, so it is mapped as if read; and
         // nobody looked for what is there.
         fault.flags &= !(bindings::fault_flag_FAULT_FLAG_WRITE
             | bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID);
-        FaultAround {
+        NeighbourFaults {
             of: self,
             fault,
             start,
@@ -169,7 +176,7 @@ pub(crate) fn page_table_bytes() -> usize {
 }
 
 /// A fault, moved to pages that did not fault. It is handled at the same time.
-pub(crate) struct FaultAround<'a> {
+pub(crate) struct NeighbourFaults<'a> {
     of: &'a Fault,
     fault: bindings::vm_fault,
     /// The first address of the page that faulted.
@@ -178,7 +185,7 @@ pub(crate) struct FaultAround<'a> {
     table: usize,
 }
 
-impl FaultAround<'_> {
+impl NeighbourFaults<'_> {
     /// Puts `page`, of the machine's size, into the page table `bytes`, modulo 2^64,
     /// behind the page that faulted, unless something is there. Whether there is a
     /// point in going on: not if that is outside of the mapping or of the page table.
@@ -211,10 +218,10 @@ impl FaultAround<'_> {
 
 /// Puts `page` where `fault` was; what is there already stays.
 #[inline(always)]
-fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>) -> Answer {
+fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>) -> VmFault {
     // SAFETY: The struct page exists, because the device is alive, and the fault is
     // being handled, so its VMA is locked. The page's offset has a bit in `touched`.
-    Answer(unsafe {
+    VmFault(unsafe {
         bindings::dax_glue_insert_pfn(
             &raw mut *fault,
             page.pfn(),
@@ -225,7 +232,7 @@ fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>) -> Answer {
     })
 }
 
-impl Area for Fault {
+impl VmaArea for Fault {
     fn start(&self) -> usize {
         self.vma().start()
     }
@@ -271,7 +278,12 @@ pub(crate) fn reject<T: Object>(object: &T, func: Func, why: &CStr) {
 }
 
 /// The same for a mapping whose ends are not aligned to `mask` + 1.
-pub(crate) fn reject_unaligned<T: Object>(object: &T, func: Func, area: &impl Area, mask: usize) {
+pub(crate) fn reject_unaligned<T: Object>(
+    object: &T,
+    func: Func,
+    area: &impl VmaArea,
+    mask: usize,
+) {
     // SAFETY: The device is alive.
     unsafe {
         bindings::dax_glue_reject_unaligned(

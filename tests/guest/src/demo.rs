@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The main job of the driver, for people.
 
+use crate::ascii_map::Style;
 use crate::kernel::{Health, Impl};
 use crate::ktap::Failure;
-use crate::picture::Style;
 use crate::region::{self, Region};
 use crate::scenario::{self, Narrator, Totals};
 use crate::trap;

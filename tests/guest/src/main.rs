@@ -3,7 +3,7 @@
 //!
 //! - `dax-guest list` prints the groups of tests and the guests that they need.
 //! - `dax-guest test GROUP [FILTER]` runs a group as root and reports in KTAP.
-//! - `dax-guest stress SEED SECONDS` does everything at once and checks the books.
+//! - `dax-guest stress SEED SECONDS` does everything at once and checks the invariants.
 //! - `dax-guest sequences SEED FIRST COUNT` does things at random and writes a transcript.
 //! - `dax-guest replay FILE` does the things in a file and writes a transcript.
 //! - `dax-guest bench MODE RANGES [ONLY]` measures, and prints JSON.
@@ -13,8 +13,8 @@
 
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
+mod ascii_map;
 mod bench;
-mod books;
 mod child;
 mod compare;
 mod cpu;
@@ -30,6 +30,7 @@ mod family;
 mod grace;
 mod groups;
 mod inject;
+mod invariants;
 mod iomem;
 mod json;
 mod kernel;
@@ -41,7 +42,6 @@ mod ndctl;
 mod node;
 mod pagemap;
 mod pattern;
-mod picture;
 mod pin;
 mod pipe;
 mod power;

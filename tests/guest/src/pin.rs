@@ -5,11 +5,11 @@
 //! the page is given back nobody gets its memory. Who looks at one of these in a test lets nothing
 //! else have the descriptors that hold pages, or would wait for itself.
 
-use crate::books::check_books;
 use crate::child::{Child, End};
 use crate::compare::log::Log;
 use crate::device::{mapping_text, Device, Driver};
 use crate::errno::Errno;
+use crate::invariants::check_invariants;
 use crate::kernel;
 use crate::ktap::{check, note, Failure, Outcome};
 use crate::mmap::{self, Map};
@@ -128,7 +128,7 @@ pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     let deleted = region.try_write("delete", device.name());
     check("delete", deleted, Err(Errno::EBUSY))?;
     check("what it is", what_it_is()?, before)?;
-    check_books(region)
+    check_invariants(region)
 }
 
 /// `step` bytes that no device has, at a multiple of that.

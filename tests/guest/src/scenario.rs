@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The main job of the driver, from an empty region to an empty region, with the real daxctl.
 
+use crate::ascii_map::{self, Style};
 use crate::daxctl;
 use crate::device::Device;
 use crate::ktap::{check, Failure, Outcome};
 use crate::mmap::Map;
 use crate::pattern::{self, Figures};
-use crate::picture::{self, Style};
 use crate::region::Region;
 use crate::units::{counted, human, Range, MIB};
 use std::fs;
@@ -37,10 +37,10 @@ impl Narrator {
     }
 
     /// Shows the region.
-    fn picture(&self, region: &Region) -> Outcome {
+    fn draw(&self, region: &Region) -> Outcome {
         if self.pictures {
             self.line("");
-            for line in picture::draw(region, &self.style)? {
+            for line in ascii_map::draw(region, &self.style)? {
                 self.line(&line);
             }
             self.line("");
@@ -85,21 +85,21 @@ pub fn play(region: &Region, out: &Narrator) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
     show_region(region, out)?;
     let devices = carve(region, out)?;
-    out.picture(region)?;
+    out.draw(region)?;
     let kept = destroy_some(&devices, out)?;
-    out.picture(region)?;
+    out.draw(region)?;
     let device = create_over_holes(region, out)?;
-    out.picture(region)?;
+    out.draw(region)?;
     let ranges = device.ranges()?;
     totals.ranges = ranges.len();
     write_and_look(&device, &ranges, out, &mut totals)?;
     let device = read_physical(region, device, &ranges, out, &mut totals)?;
     shrink(&device, &ranges, out, &mut totals)?;
-    out.picture(region)?;
+    out.draw(region)?;
     grow(region, &device, &kept, &ranges, out, &mut totals)?;
-    out.picture(region)?;
+    out.draw(region)?;
     delete_all(region, out)?;
-    out.picture(region)?;
+    out.draw(region)?;
     Ok(totals)
 }
 
@@ -112,7 +112,7 @@ fn show_region(region: &Region, out: &Narrator) -> Outcome {
         human(region.available()?),
         region.dir().display(),
     ));
-    out.picture(region)
+    out.draw(region)
 }
 
 /// Carves the region into devices.

@@ -3,7 +3,7 @@
 //! Where a page of a device is, if its ranges are as uneven and as large as can be.
 
 use crate::prelude::GFP_KERNEL;
-use crate::ranges::layout::{entry_at, pgoff_to_phys, Layout, Spare};
+use crate::ranges::layout::{entry_at, pgoff_to_phys, Layout, NodeReservation};
 use crate::ranges::range::{PhysRange, PAGE_SIZE};
 
 /// Pages of a range: next to nothing, and so many that no product of two numbers of pages fits
@@ -19,8 +19,8 @@ fn layout(sizes: &[u64]) -> Layout {
     for pages in sizes {
         // A device does not mind whether its ranges overlap.
         let range = PhysRange::with_size(7 * PAGE_SIZE, pages * PAGE_SIZE).unwrap();
-        let spare = Spare::new(GFP_KERNEL).unwrap();
-        assert!(layout.push_reserved(range, spare).is_ok());
+        let reservation = NodeReservation::new(GFP_KERNEL).unwrap();
+        assert!(layout.push_reserved(range, reservation).is_ok());
     }
     layout
 }

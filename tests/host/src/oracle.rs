@@ -101,16 +101,16 @@ impl Dense {
     }
 
     /// Longest runs of pages that are not taken: first page and number.
-    pub(crate) fn gaps(&self) -> Vec<(u64, u64)> {
-        let mut gaps: Vec<(u64, u64)> = Vec::new();
+    pub(crate) fn holes(&self) -> Vec<(u64, u64)> {
+        let mut holes: Vec<(u64, u64)> = Vec::new();
         for page in (self.base..).take(self.taken.len()) {
-            match gaps.last_mut() {
+            match holes.last_mut() {
                 _ if !self.is_free(page) => {}
                 Some((first, pages)) if *first + *pages == page => *pages += 1,
-                _ => gaps.push((page, 1)),
+                _ => holes.push((page, 1)),
             }
         }
-        gaps
+        holes
     }
 
     /// The state after `op` on device number `device`.

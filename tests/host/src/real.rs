@@ -4,12 +4,12 @@
 
 use crate::oracle::{Dense, Device, Op};
 use crate::prelude::{fail_after, nodes};
-use crate::ranges::allocator::{Plan, PlanError, Space};
+use crate::ranges::allocator::{Plan, PlanError, RangeAllocator};
 use crate::ranges::layout::{pgoff_to_phys, Layout};
 use crate::ranges::range::{Align, PhysRange, PAGE_SIZE};
 
 pub(crate) struct Real {
-    pub(crate) space: Space,
+    pub(crate) space: RangeAllocator,
     pub(crate) layouts: Vec<Layout>,
     pub(crate) aligns: Vec<Align>,
 }
@@ -31,7 +31,7 @@ fn in_pages(range: PhysRange) -> (u64, u64) {
 impl Real {
     /// What `dense` describes.
     pub(crate) fn of(dense: &Dense) -> Self {
-        let mut space = Space::new(range(dense.base, dense.taken.len() as u64)).unwrap();
+        let mut space = RangeAllocator::new(range(dense.base, dense.taken.len() as u64)).unwrap();
         let mut layouts = Vec::new();
         for device in &dense.devices {
             let mut layout = Layout::new();
@@ -132,16 +132,16 @@ impl Real {
             );
             assert_eq!(layout.size(), device.size() * PAGE_SIZE);
         }
-        let gaps: Vec<_> = self.space.gaps().map(in_pages).collect();
-        assert_eq!(gaps, dense.gaps());
+        let holes: Vec<_> = self.space.holes().map(in_pages).collect();
+        assert_eq!(holes, dense.holes());
     }
 
     fn spans_and_gaps_tile_the_region(&self) {
-        let mut tiles: Vec<PhysRange> = self.space.gaps().collect();
+        let mut tiles: Vec<PhysRange> = self.space.holes().collect();
         let free: u64 = tiles.iter().map(PhysRange::size).sum();
         assert_eq!(free, self.space.available());
-        for gap in &tiles {
-            assert!(!tiles.iter().any(|other| other.follows(gap)), "not merged");
+        for hole in &tiles {
+            assert!(!tiles.iter().any(|other| other.follows(hole)), "not merged");
         }
         tiles.extend(self.layouts.iter().flat_map(|layout| layout.ranges()));
         tiles.sort_by_key(PhysRange::start);
@@ -174,7 +174,7 @@ impl Real {
 
     fn every_range_has_one_node(&self) {
         let ranges: usize = self.layouts.iter().map(Layout::len).sum();
-        assert_eq!(nodes(), self.space.gaps().count() + ranges);
+        assert_eq!(nodes(), self.space.holes().count() + ranges);
     }
 
     /// `pgoff_to_phys()` finds what is in the array, and nothing else.

@@ -204,7 +204,7 @@ impl<K: Ord, V> RBTree<K, V> {
 
     pub(crate) fn insert(&mut self, node: RBTreeNode<K, V>) -> Option<RBTreeNode<K, V>> {
         let RBTreeNode(node, key, value) = node;
-        assert!(!self.0.contains_key(&key), "a gap is replaced by another");
+        assert!(!self.0.contains_key(&key), "a hole is replaced by another");
         self.0.insert(key, (value, node));
         None
     }

@@ -3,8 +3,8 @@
 //! Ranges that a region is given back and that it never gave: it complains and stays as it is.
 
 use crate::prelude::{nodes, warnings, GFP_KERNEL};
-use crate::ranges::allocator::Space;
-use crate::ranges::layout::{Layout, Spare};
+use crate::ranges::allocator::RangeAllocator;
+use crate::ranges::layout::{Layout, NodeReservation};
 use crate::ranges::range::{Align, PhysRange};
 use crate::real::range;
 
@@ -16,8 +16,8 @@ const TAKEN: (u64, u64) = (22, 4);
 fn liar(range: PhysRange) -> Layout {
     let mut layout = Layout::new();
     layout.reserve(1).unwrap();
-    let spare = Spare::new(GFP_KERNEL).unwrap();
-    assert!(layout.push_reserved(range, spare).is_ok());
+    let reservation = NodeReservation::new(GFP_KERNEL).unwrap();
+    assert!(layout.push_reserved(range, reservation).is_ok());
     layout
 }
 
@@ -32,11 +32,11 @@ fn range_that_is_free_or_outside_is_refused() {
             if (first..first + pages).all(|page| taken.contains(&page)) {
                 continue;
             }
-            let mut space = Space::new(range(REGION.0, REGION.1)).unwrap();
+            let mut space = RangeAllocator::new(range(REGION.0, REGION.1)).unwrap();
             let mut device = Layout::new();
             let held = range(TAKEN.0, TAKEN.1);
             space.take_exact(&mut device, held, Align::PAGE).unwrap();
-            let before: Vec<PhysRange> = space.gaps().collect();
+            let before: Vec<PhysRange> = space.holes().collect();
             let (free, count) = (space.available(), nodes());
 
             let mut liar = liar(range(first, pages));
@@ -45,7 +45,7 @@ fn range_that_is_free_or_outside_is_refused() {
                 1,
                 "{first} {pages}"
             );
-            assert!(space.gaps().eq(before), "{first} {pages}");
+            assert!(space.holes().eq(before), "{first} {pages}");
             assert_eq!((space.available(), nodes()), (free, count));
             refused += 1;
         }

@@ -133,20 +133,20 @@ changes! {
         drop(self.cdev.take());";
     "unmapped before life ends" "sys/pagemap.rs":
         "        let _expedited = Expedited::new();
-        self.life.end();" =>
+        self.liveness.end();" =>
         "        let _expedited = Expedited::new();
         if kernel::fault::is(\"unmapped before life ends\") {
             (self.dax()).unmap_all();
-            (self.life).end();
+            (self.liveness).end();
             self.ended = true;
             (self.dax()).kill();
             return;
         }
-        self.life.end();";
+        self.liveness.end();";
     "life goes on" "sys/pagemap.rs":
-        "        self.life.end();" =>
+        "        self.liveness.end();" =>
         "        if !kernel::fault::is(\"life goes on\") {
-            self.life.end();
+            self.liveness.end();
         }";
     "nobody is unmapped" "sys/pagemap.rs":
         "        self.dax().unmap_all();" =>
@@ -228,12 +228,13 @@ changes! {
                 mapping.object().set_end(range);
             }";
     "space is not given back after a failure" "driver/device.rs":
-        "                self.region.lock().space().cancel(plan);" =>
-        "                if kernel::fault::is(\"space is not given back after a failure\") {
-                    drop(plan);
-                } else {
-                    self.region.lock().space().cancel(plan);
-                }";
+        "        if let Err(e) = registered {
+            state.space().cancel(plan);" =>
+        "        if let Err(e) = registered {
+            if kernel::fault::is(\"space is not given back after a failure\") {
+                return Err(e);
+            }
+            state.space().cancel(plan);";
     "writers look for no driver" "driver/region.rs":
         "if has_driver(device)
             ||" =>

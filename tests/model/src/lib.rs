@@ -23,7 +23,7 @@ fn fault_around_bytes() -> u64 {
     4096
 }
 
-mod books;
+mod invariants;
 mod laws;
 pub mod machine;
 pub mod operations;

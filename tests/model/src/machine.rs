@@ -14,7 +14,7 @@ use kernel::sched;
 use crate::driver::bus::{DaxBus, BUS};
 use crate::driver::probe::DRIVER;
 use crate::exports;
-use crate::sys::bus::{RegisteredBus, RegisteredDriver};
+use crate::sys::bus::{BusRegistration, DriverRegistration};
 use crate::sys::module::Users;
 
 /// Where the memory is.
@@ -28,8 +28,8 @@ pub const ORDER: u32 = 9;
 
 /// What `src/dax.rs` makes when the module is loaded. Fields are dropped in order.
 struct Module {
-    _driver: RegisteredDriver,
-    _bus: RegisteredBus<DaxBus>,
+    _driver: DriverRegistration,
+    _bus: BusRegistration<DaxBus>,
     _users: Users,
 }
 

@@ -11,7 +11,7 @@ use kernel::lockdep;
 use kernel::sched::{self, Failure};
 use kernel::workqueue;
 
-use crate::books;
+use crate::invariants;
 use crate::laws;
 use crate::machine::{must, Kind, Machine, GRANULE};
 use crate::operations::{operation, successes, Operation};
@@ -208,7 +208,7 @@ impl Scenario {
         sched::begin(trace);
         let machine = Arc::new(Machine::start(self.state.kind()));
         self.state.prepare(&machine);
-        books::check(&machine);
+        invariants::check(&machine);
         let before = bindings::devices_on_bus().len();
         let may_fail = self.failure.is_some() || self.one_in > 0;
         sched::fail_at(self.failure.clone());
@@ -231,7 +231,7 @@ impl Scenario {
         let rest =
             || workqueue::running() == 0 && (workqueue::pending() == 0 || bindings::pins() > 0);
         sched::wait_until(|| "the end of what drains".to_owned(), &rest);
-        books::check(&machine);
+        invariants::check(&machine);
         self.nothing_came_or_went_by_itself(before);
         laws::check(&machine);
         let Ok(machine) = Arc::try_unwrap(machine) else {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What `dax-guest demo` shows, as a test.
 
+use crate::ascii_map::Style;
 use crate::ktap::{check, Outcome, Test};
-use crate::picture::Style;
 use crate::region::Region;
 use crate::scenario::{play, Narrator};
 use crate::test;

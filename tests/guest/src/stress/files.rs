@@ -6,7 +6,7 @@
 //! offset for as long as accesses succeed: they would end in SIGBUS if the binding had ended
 //! before the ranges were read.
 
-use super::tags;
+use super::stamps;
 use crate::compare::random::Random;
 use crate::device::Device;
 use crate::errno::Errno;
@@ -58,14 +58,14 @@ struct Kept {
 }
 
 impl Kept {
-    /// A place in the mapping that has a tag, and its physical address, if it is inside the device.
+    /// A place in the mapping that has a stamp, and its physical address, if it is inside the device.
     fn place(&self, random: &mut Random) -> (u64, Option<u64>) {
         let page = random.below(self.map.len() / PAGE) * PAGE;
-        let at = tags::place(page, random.below(2));
-        (at, tags::address(&self.ranges, self.offset + at))
+        let at = stamps::place(page, random.below(2));
+        (at, stamps::address(&self.ranges, self.offset + at))
     }
 
-    /// Reads one word and perhaps writes its tag. Whether there is memory.
+    /// Reads one word and perhaps writes its stamp. Whether there is memory.
     fn access(&self, random: &mut Random) -> Result<bool, Trouble> {
         let (at, address) = self.place(random);
         let word = match self.map.load(at) {
@@ -77,16 +77,16 @@ impl Kept {
             let what = format!("memory behind the device's end, {:?}", self.ranges);
             return Err(Trouble::Violation(what));
         };
-        if !tags::fits(word, address) {
+        if !stamps::fits(word, address) {
             return Err(Trouble::Violation(format!(
                 "{word:#x} at {address:#x}, where {:#x} belongs; {:?}",
-                tags::tag(address),
+                stamps::stamp(address),
                 self.ranges
             )));
         }
         if random.once_in(2) {
             // It may be read-only by now, or gone.
-            let _ = self.map.store(at, tags::tag(address));
+            let _ = self.map.store(at, stamps::stamp(address));
         }
         Ok(true)
     }
@@ -183,7 +183,7 @@ impl<'a> Files<'a> {
             let good = self.kept.iter().all(|kept| {
                 let (at, address) = kept.place(random);
                 match (kept.map.load(at), address) {
-                    (Ok(word), Some(address)) => tags::fits(word, address),
+                    (Ok(word), Some(address)) => stamps::fits(word, address),
                     (Ok(_), None) => false,
                     (Err(_), _) => true,
                 }
@@ -226,7 +226,7 @@ impl<'a> Files<'a> {
         pipe.splice_from(&kept.map, at, 8)?;
         thread::sleep(Duration::from_millis(random.below(30)));
         let word = pipe.read_word()?;
-        if tags::fits(word, address) {
+        if stamps::fits(word, address) {
             Ok(())
         } else {
             let region = self.region.span();

@@ -4,20 +4,20 @@
 //! Several processes of several threads each do one thing after the other to a region, its
 //! devices, their files and mappings; allocations fail, if the kernel can let them; a process is
 //! killed every now and then, and another takes its place. From time to time everybody waits
-//! while the books are checked, and the data. A seed says what each thread does, but not how
-//! that falls together in time.
+//! while the invariants and the data are checked. A seed fixes what each thread does, not how the
+//! threads interleave.
 
-mod board;
 mod files;
 mod operation;
-mod tags;
+mod scoreboard;
+mod stamps;
 mod worker;
 
-use crate::books::check_books;
 use crate::child::{self, Child};
 use crate::compare::random::Random;
 use crate::device::{Device, Driver};
 use crate::inject::Injector;
+use crate::invariants::check_invariants;
 use crate::kernel::{self, Health};
 use crate::ktap::{check, note, Failure, Outcome};
 use crate::leaks;
@@ -26,8 +26,8 @@ use crate::mmap::Map;
 use crate::region::{self, Region};
 use crate::sysfs::Error;
 use crate::units::UNIT;
-use board::{Board, Phase};
 use operation::Kind;
+use scoreboard::{Phase, Scoreboard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,13 +50,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Figures {
     kills: u64,
     checks: u64,
-    tags: u64,
+    stamps: u64,
 }
 
 /// Runs for so many seconds, on a fresh region. Fails if a rule was broken, and says which.
 pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
     let health = Health::now().but_for_warnings();
-    // Memory that is put to use when kmem adds it would lose its tags.
+    // Memory that is put to use when kmem adds it would lose its stamps.
     memory::set_policy("offline")?;
     leaks::scan_on_demand();
     let starving = Injector::new()?.is_some();
@@ -67,13 +67,14 @@ pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
         "seed {seed}, {seconds} seconds, {PROCESSES} processes of {THREADS} threads, allocations {}",
         if starving { "fail" } else { "do not fail" }
     ));
-    with_all(region, tags::clear)?;
+    with_all(region, stamps::clear)?;
 
-    let board = Board::new(PROCESSES * THREADS).map_err(|e| Error::new("shared memory", e))?;
+    let scoreboard =
+        Scoreboard::new(PROCESSES * THREADS).map_err(|e| Error::new("shared memory", e))?;
     let mut figures = Figures::default();
     let mut run = Run {
         region,
-        board: &board,
+        scoreboard: &scoreboard,
         children: Vec::new(),
         random: Random::new(seed, u64::MAX),
         seed,
@@ -81,17 +82,17 @@ pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
     };
     let result = run.supervise(Duration::from_secs(seconds), &mut figures);
     let ended = run.end();
-    report(&board, &figures);
+    report(&scoreboard, &figures);
     result?;
     ended?;
-    check("rules broken", board.violations(), 0)?;
+    check("rules broken", scoreboard.violations(), 0)?;
 
     region::tear_down()?;
     check("kernel health", Health::now().but_for_warnings(), health)?;
-    figures.tags = with_all(region, tags::verify)?;
+    figures.stamps = with_all(region, stamps::verify)?;
     note(format!(
-        "{} tags in memory, all where they belong",
-        figures.tags
+        "{} stamps in memory, all where they belong",
+        figures.stamps
     ));
     let next = region.create()?;
     let first = format!("dax{}.1", region.id());
@@ -111,19 +112,19 @@ fn with_all<T>(
 }
 
 /// Prints how often each operation was done, and how it ended.
-fn report(board: &Board, figures: &Figures) {
+fn report(scoreboard: &Scoreboard, figures: &Figures) {
     for kind in Kind::ALL {
-        let [done, refused, starved] = board.ends(kind);
+        let [done, refused, starved] = scoreboard.ends(kind);
         note(format!(
             "{kind:?}: {done} done, {refused} refused, {starved} without memory"
         ));
     }
-    note(progress(board, figures));
+    note(progress(scoreboard, figures));
 }
 
 /// The sums of it all.
-fn progress(board: &Board, figures: &Figures) -> String {
-    let [done, refused, starved] = board.all_ends();
+fn progress(scoreboard: &Scoreboard, figures: &Figures) -> String {
+    let [done, refused, starved] = scoreboard.all_ends();
     format!(
         "{} operations: {done} done, {refused} refused, {starved} without memory; {} kills, {} checks",
         done + refused + starved,
@@ -135,7 +136,7 @@ fn progress(board: &Board, figures: &Figures) -> String {
 /// A run that is under way.
 struct Run<'a> {
     region: &'a Region,
-    board: &'a Board,
+    scoreboard: &'a Scoreboard,
     children: Vec<Child>,
     random: Random,
     seed: u64,
@@ -152,8 +153,8 @@ impl Run<'_> {
     /// Starts a process with threads from `first` on.
     fn start_at(&mut self, first: usize) -> Result<Child, Failure> {
         let seed = self.seed ^ self.random.below(u64::MAX);
-        let (region, board) = (self.region, self.board);
-        Child::spawn(move || worker::process(region, board, first, THREADS, seed))
+        let (region, scoreboard) = (self.region, self.scoreboard);
+        Child::spawn(move || worker::process(region, scoreboard, first, THREADS, seed))
             .map_err(|errno| Failure::Fail(format!("fork: {errno}")))
     }
 
@@ -179,10 +180,13 @@ impl Run<'_> {
             }
             if told.elapsed() > TELL_EVERY {
                 let seconds = start.elapsed().as_secs();
-                note(format!("{seconds} s: {}", progress(self.board, figures)));
+                note(format!(
+                    "{seconds} s: {}",
+                    progress(self.scoreboard, figures)
+                ));
                 told = Instant::now();
             }
-            check("rules broken", self.board.violations(), 0)?;
+            check("rules broken", self.scoreboard.violations(), 0)?;
         }
         self.check_at_rest()?;
         figures.checks += 1;
@@ -206,14 +210,14 @@ impl Run<'_> {
             return check("a process that was killed is gone", false, true);
         }
         let first = index * THREADS;
-        (first..first + THREADS).for_each(|thread| self.board.set_parked(thread));
+        (first..first + THREADS).for_each(|thread| self.scoreboard.set_parked(thread));
         self.children[index] = self.start_at(first)?;
         Ok(())
     }
 
     /// Fails if an operation takes too long.
     fn look_for_stuck(&self) -> Outcome {
-        for (thread, kind, millis) in self.board.under_way() {
+        for (thread, kind, millis) in self.scoreboard.under_way() {
             if millis > patience().as_millis() as u64 {
                 self.tell_where_all_are();
                 return check(format!("{kind:?} of thread {thread}, in ms"), millis, 0);
@@ -224,7 +228,7 @@ impl Run<'_> {
 
     /// Prints what every thread is doing, and where it waits.
     fn tell_where_all_are(&self) {
-        for (thread, kind, millis) in self.board.under_way() {
+        for (thread, kind, millis) in self.scoreboard.under_way() {
             note(format!("thread {thread}: {kind:?} for {millis} ms"));
         }
         for child in &self.children {
@@ -234,23 +238,23 @@ impl Run<'_> {
 
     /// Lets everybody wait, and checks what there is.
     fn check_at_rest(&mut self) -> Outcome {
-        self.board.set_phase(Phase::Pause);
-        while !self.board.all_parked() {
+        self.scoreboard.set_phase(Phase::Pause);
+        while !self.scoreboard.all_parked() {
             self.look_for_stuck()?;
             thread::sleep(Duration::from_millis(2));
         }
         let outcome = self.check_all();
-        self.board.set_phase(Phase::Run);
+        self.scoreboard.set_phase(Phase::Run);
         outcome
     }
 
-    /// The books, the data of what is bound, and the kernel's health.
+    /// The invariants, the data of what is bound, and the kernel's health.
     fn check_all(&self) -> Outcome {
         if !self.region.is_bound() {
             // Who unbound it was killed, and a page that was held then is just being given back.
             kernel::eventually("a region again", || Ok(self.region.bind().ok()))?;
         }
-        check_books(self.region)?;
+        check_invariants(self.region)?;
         for device in self.region.devices()? {
             if device.driver().as_deref() == Some(Driver::DeviceDax.name()) {
                 verify(&device)?;
@@ -265,7 +269,7 @@ impl Run<'_> {
 
     /// Ends all processes.
     fn end(&mut self) -> Outcome {
-        self.board.set_phase(Phase::Stop);
+        self.scoreboard.set_phase(Phase::Stop);
         for mut child in self.children.drain(..) {
             if child.wait_for(patience()).is_none() {
                 note(child.where_it_hangs());
@@ -280,10 +284,10 @@ impl Run<'_> {
 fn verify(device: &Device) -> Outcome {
     let map = Map::whole(device)?;
     let ranges = device.ranges()?;
-    tags::verify_some(&map, &ranges)?;
+    stamps::verify_some(&map, &ranges)?;
     // Looking into pagemap takes a PUD apart: there is nothing to see at 1 GiB.
     if device.align()? <= UNIT {
-        tags::verify_frames(&map, &ranges)?;
+        stamps::verify_frames(&map, &ranges)?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A process of a stress run: a few threads that do one operation after the other.
 
-use super::board::{Board, End, Phase};
 use super::files::{Files, Trouble};
 use super::operation::Kind;
+use super::scoreboard::{End, Phase, Scoreboard};
 use crate::compare::random::Random;
 use crate::device::{mapping_text, Device, Driver};
 use crate::errno::Errno;
@@ -22,8 +22,14 @@ const WINDOW: u64 = 64;
 /// One operation in so many has an allocation fail.
 const STARVED_ONCE_IN: u64 = 6;
 
-/// Runs threads `first` to `first + count` of the board until told to stop.
-pub fn process(region: &Region, board: &Board, first: usize, count: usize, seed: u64) -> i32 {
+/// Runs threads `first` to `first + count` of the scoreboard until told to stop.
+pub fn process(
+    region: &Region,
+    scoreboard: &Scoreboard,
+    first: usize,
+    count: usize,
+    seed: u64,
+) -> i32 {
     // A worker must not outlive who would stop it.
     // SAFETY: Sets a flag of this process; there are no pointers in it.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
@@ -32,7 +38,7 @@ pub fn process(region: &Region, board: &Board, first: usize, count: usize, seed:
             scope.spawn(move || {
                 let mut worker = Worker {
                     region,
-                    board,
+                    scoreboard,
                     id,
                     random: Random::new(seed, id as u64),
                     injector: Injector::new().ok().flatten(),
@@ -48,7 +54,7 @@ pub fn process(region: &Region, board: &Board, first: usize, count: usize, seed:
 /// One thread.
 struct Worker<'a> {
     region: &'a Region,
-    board: &'a Board,
+    scoreboard: &'a Scoreboard,
     id: usize,
     random: Random,
     injector: Option<Injector>,
@@ -59,24 +65,24 @@ impl Worker<'_> {
     /// One operation after the other.
     fn run(&mut self) {
         let weights = Kind::ALL.map(Kind::weight);
-        self.board.set_idle(self.id);
+        self.scoreboard.set_idle(self.id);
         loop {
-            match self.board.phase() {
+            match self.scoreboard.phase() {
                 Phase::Run => {
                     let kind = Kind::ALL[self.random.weighted(&weights)];
                     self.step(kind);
                 }
                 Phase::Pause => {
-                    self.board.set_parked(self.id);
-                    while self.board.phase() == Phase::Pause {
+                    self.scoreboard.set_parked(self.id);
+                    while self.scoreboard.phase() == Phase::Pause {
                         thread::sleep(Duration::from_millis(2));
                     }
-                    self.board.set_idle(self.id);
+                    self.scoreboard.set_idle(self.id);
                 }
                 Phase::Stop => break,
             }
         }
-        self.board.set_parked(self.id);
+        self.scoreboard.set_parked(self.id);
     }
 
     /// One operation.
@@ -85,7 +91,7 @@ impl Worker<'_> {
             Some(first) if self.random.once_in(STARVED_ONCE_IN) => 1 + self.random.below(first),
             _ => 0,
         };
-        self.board.begin(self.id, kind);
+        self.scoreboard.begin(self.id, kind);
         let (result, starved) = self.perform(kind, nth);
         let end = match result {
             Ok(()) => End::Done,
@@ -100,13 +106,13 @@ impl Worker<'_> {
                 End::Refused
             }
         };
-        self.board.end(self.id, kind, end);
+        self.scoreboard.end(self.id, kind, end);
     }
 
     /// Reports what must not be.
     fn violation(&self, what: &str) {
         println!("# thread {}: {what}", self.id);
-        self.board.add_violation();
+        self.scoreboard.add_violation();
     }
 
     /// Does an operation, with the `nth` allocation failing unless that is 0; whether it has.

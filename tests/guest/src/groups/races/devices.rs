@@ -2,10 +2,10 @@
 //! Devices of one region against each other, and against their readers.
 
 use super::{errno, slow_down, GONE, SLOW};
-use crate::books::check_books;
 use crate::cpu::Hog;
 use crate::device::{mapping_text, Driver};
 use crate::errno::Errno;
+use crate::invariants::check_invariants;
 use crate::ktap::{check, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::race::{self, read, write, Racer};
@@ -54,7 +54,7 @@ fn shrink_against_mapping_readers_makes_progress(region: &Region) -> Outcome {
             (0..8).try_for_each(|n| read(&reader.attr(&format!("mapping{n}/page_offset"))))
         }),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn resource_readers_against_resize_see_an_address(region: &Region) -> Outcome {
@@ -81,7 +81,7 @@ fn resource_readers_against_resize_see_an_address(region: &Region) -> Outcome {
         Racer::new("resource", &[], look),
     ])?;
     drop(hog);
-    check_books(region)
+    check_invariants(region)
 }
 
 fn size_writers_of_two_devices_share_the_region(region: &Region) -> Outcome {
@@ -100,7 +100,7 @@ fn size_writers_of_two_devices_share_the_region(region: &Region) -> Outcome {
         writer(1),
         Racer::new("available", &[], |_| read(&available)),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn mapping_writers_of_two_devices_share_the_region(region: &Region) -> Outcome {
@@ -126,7 +126,7 @@ fn mapping_writers_of_two_devices_share_the_region(region: &Region) -> Outcome {
                 .map_err(errno)
         }),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn align_writer_against_size_writer_keeps_alignment(region: &Region) -> Outcome {
@@ -144,7 +144,7 @@ fn align_writer_against_size_writer_keeps_alignment(region: &Region) -> Outcome 
             )
         }),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn size_writer_against_delete_makes_progress(region: &Region) -> Outcome {
@@ -166,7 +166,7 @@ fn size_writer_against_delete_makes_progress(region: &Region) -> Outcome {
             }
         }),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn create_against_create_and_delete_keeps_numbers_apart(region: &Region) -> Outcome {
@@ -197,7 +197,7 @@ fn create_against_create_and_delete_keeps_numbers_apart(region: &Region) -> Outc
         Racer::new("seed", &[], |_| read(&region.attr("seed"))),
         Racer::new("youngest", &[], |_| read(&region.attr("create"))),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn resize_against_bind_is_refused_or_done(region: &Region) -> Outcome {
@@ -224,7 +224,7 @@ fn resize_against_bind_is_refused_or_done(region: &Region) -> Outcome {
             )
         }),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn ids_against_bind_make_progress(region: &Region) -> Outcome {
@@ -244,7 +244,7 @@ fn ids_against_bind_make_progress(region: &Region) -> Outcome {
         }),
         Racer::new("bind", &no, |_| driver.try_write("bind", name).map(drop)),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn faults_against_unbind_give_data_or_sigbus(region: &Region) -> Outcome {
@@ -273,7 +273,7 @@ fn faults_against_unbind_give_data_or_sigbus(region: &Region) -> Outcome {
         }),
     ])?;
     check("load of the old mapping", old.load(0), Err(Signal::BUS))?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn open_and_mmap_against_rebind_give_data_or_enxio(region: &Region) -> Outcome {
@@ -298,5 +298,5 @@ fn open_and_mmap_against_rebind_give_data_or_enxio(region: &Region) -> Outcome {
     ])?;
     drop(kept);
     check("open", mmap::open(&device.node()).map(drop), Ok(()))?;
-    check_books(region)
+    check_invariants(region)
 }

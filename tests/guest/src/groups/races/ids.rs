@@ -17,9 +17,12 @@ use std::path::Path;
 use std::thread;
 
 /// The tests of this file.
-pub const TESTS: &[Test] = &[test!(id_told_to_a_driver_that_goes_goes_with_it)
-    .not_on_c("may leave an id in a freed list")
-    .slow()];
+pub const TESTS: &[Test] = &[
+    test!(all_ids_of_a_driver_go_with_it),
+    test!(id_told_to_a_driver_that_goes_goes_with_it)
+        .not_on_c("may leave an id in a freed list")
+        .slow(),
+];
 
 /// How often the driver goes. Its list is to be emptied when nobody can add to it any more, and the
 /// moment in which the one may come before the other is short.
@@ -48,6 +51,28 @@ fn tell(new_id: &Path, name: &str) -> Result<u64, Errno> {
         count += 1;
     }
     Ok(count)
+}
+
+/// The driver comes back at the address that it had, as a rule, so an id that was left would be its.
+fn all_ids_of_a_driver_go_with_it(region: &Region) -> Outcome {
+    family::require_modules()?;
+    let driver = Driver::FsdevDax;
+    let devices = [region.create()?, region.create()?, region.create()?];
+    modprobe(&[driver.name()])?;
+    for device in &devices {
+        crate::sysfs::write(&driver.attr("new_id"), device.name())?;
+    }
+    modprobe(&["-r", driver.name()])?;
+    modprobe(&[driver.name()])?;
+    for device in &devices {
+        device.set_size(UNIT)?;
+        let bound = driver.try_write("bind", device.name()).map(drop);
+        check(format!("bind of {device:?}"), bound, Err(Errno::ENODEV))?;
+    }
+    devices
+        .iter()
+        .try_for_each(|device| region.destroy(device))?;
+    Ok(())
 }
 
 fn id_told_to_a_driver_that_goes_goes_with_it(region: &Region) -> Outcome {

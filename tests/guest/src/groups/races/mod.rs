@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything at once. Each test races for a few seconds, then checks that the books balance.
+//! Everything at once. Each test races for a few seconds, then checks the invariants.
 //!
 //! The C driver was tried with `DAX_GUEST_FORCE`: what it does is why it is kept out of most.
 
@@ -9,8 +9,8 @@ mod ids;
 mod region;
 mod signals;
 
-use crate::books::check_books;
 use crate::errno::Errno;
+use crate::invariants::check_invariants;
 use crate::ktap::{Failure, Outcome, Test};
 use crate::region::Region;
 use crate::sysfs::Error;
@@ -43,7 +43,7 @@ fn check_alive(region: &Region) -> Outcome {
     if !region.is_bound() {
         region.bind()?;
     }
-    check_books(region)?;
+    check_invariants(region)?;
     let device = region.create_sized(crate::units::UNIT)?;
     device.bind(crate::device::Driver::DeviceDax)?;
     region.destroy(&device).map_err(Failure::from)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tasks that are killed in the middle, and drivers that come and go.
 
-use super::{check_books, errno, slow_down, GONE, SLOW};
+use super::{check_invariants, errno, slow_down, GONE, SLOW};
 use crate::child::Child;
 use crate::cpu::{self, Hog};
 use crate::device::{Device, Driver};
@@ -69,7 +69,7 @@ fn killed_writers_leave_the_region_usable(region: &Region) -> Outcome {
     for device in &devices {
         device.set_size(2 * UNIT)?;
     }
-    check_books(region)
+    check_invariants(region)
 }
 
 fn killed_creators_leave_no_number_behind(region: &Region) -> Outcome {
@@ -87,7 +87,7 @@ fn killed_creators_leave_no_number_behind(region: &Region) -> Outcome {
     for id in 1..4 {
         check("name", region.create()?.name(), &*format!("dax0.{id}"))?;
     }
-    check_books(region)
+    check_invariants(region)
 }
 
 fn memmap_on_memory_writer_against_kmem_makes_progress(region: &Region) -> Outcome {
@@ -108,7 +108,7 @@ fn memmap_on_memory_writer_against_kmem_makes_progress(region: &Region) -> Outco
             Driver::Kmem.try_write("bind", device.name()).map(drop)
         }),
     ])?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn create_after_races_makes_a_seed(region: &Region) -> Outcome {
@@ -147,7 +147,7 @@ fn create_after_races_makes_a_seed(region: &Region) -> Outcome {
     )?;
     check("driver of the seed", Device::named(seed).driver(), None)?;
     check("created", created.exists(), true)?;
-    check_books(region)
+    check_invariants(region)
 }
 
 fn new_id_against_driver_unload_leaves_no_id(region: &Region) -> Outcome {
@@ -184,5 +184,5 @@ fn new_id_against_driver_unload_leaves_no_id(region: &Region) -> Outcome {
     if ktap::is_forced() {
         leaks::check_kmemleak()?;
     }
-    check_books(region)
+    check_invariants(region)
 }

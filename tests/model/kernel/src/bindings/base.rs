@@ -220,6 +220,32 @@ pub unsafe extern "C" fn dev_set_name(
     0
 }
 
+/// `dev_set_name()`, with the format `dax%d.%d`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_set_dax_name(
+    dev: *mut device,
+    region: c_int,
+    id: c_int,
+) -> c_int {
+    let name = CString::new(format!("dax{region}.{id}")).expect("it has no NUL");
+    // SAFETY: By the contract.
+    unsafe { dev_set_name(dev, c"%s".as_ptr().cast(), name.as_ptr().cast()) }
+}
+
+/// `dev_set_name()`, with the format `mapping%zu`.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_set_mapping_name(dev: *mut device, index: usize) -> c_int {
+    let name = CString::new(format!("mapping{index}")).expect("it has no NUL");
+    // SAFETY: By the contract.
+    unsafe { dev_set_name(dev, c"%s".as_ptr().cast(), name.as_ptr().cast()) }
+}
+
 /// `dev_name()`.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Words that say where in physical memory they belong.
 //!
-//! Two words of each page hold nothing or the tag of their own address. Whoever reads another
+//! Two words of each page hold nothing or the stamp of their own address. Whoever reads another
 //! value through a mapping sees memory that is not what the mapping says, or that was written
 //! through another mapping to the wrong place.
 
@@ -13,8 +13,8 @@ use crate::units::{Range, PAGE, UNIT};
 /// Where in a page the words are.
 const PLACES: [u64; 2] = [0, PAGE - 8];
 
-/// The tag of a physical address; never 0.
-pub fn tag(address: u64) -> u64 {
+/// The stamp of a physical address; never 0.
+pub fn stamp(address: u64) -> u64 {
     // The finalizer of splitmix64, which is a bijection.
     let mut z = address ^ 0x6461_7874_6167_7321;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,14 +31,14 @@ pub fn address(ranges: &[Range], offset: u64) -> Option<u64> {
     (address <= range.span.end).then_some(address)
 }
 
-/// A place that has a tag, in the page at `page` bytes.
+/// A place that has a stamp, in the page at `page` bytes.
 pub fn place(page: u64, random: u64) -> u64 {
     page + PLACES[random as usize % PLACES.len()]
 }
 
 /// Whether `word` may be at that address.
 pub fn fits(word: u64, address: u64) -> bool {
-    word == 0 || word == tag(address)
+    word == 0 || word == stamp(address)
 }
 
 /// The words of every `step`th page of a mapping of a whole device.
@@ -62,27 +62,27 @@ pub fn clear(map: &Map, ranges: &[Range]) -> Outcome {
     Ok(())
 }
 
-/// Checks the words of every page, and how many there are that hold a tag.
+/// Checks the words of every page, and how many there are that hold a stamp.
 pub fn verify(map: &Map, ranges: &[Range]) -> Result<u64, Failure> {
-    let mut tags = 0;
+    let mut stamps = 0;
     for (offset, address) in places(ranges, 1) {
         let word = must(map.load(offset), offset)?;
         if !fits(word, address) {
             wrong(word, offset, address)?;
         }
-        tags += u64::from(word != 0);
+        stamps += u64::from(word != 0);
     }
-    Ok(tags)
+    Ok(stamps)
 }
 
-/// Checks a few words of each unit and writes their tags.
+/// Checks a few words of each unit and writes their stamps.
 pub fn verify_some(map: &Map, ranges: &[Range]) -> Outcome {
     for (offset, address) in places(ranges, 37) {
         let word = must(map.load(offset), offset)?;
         if !fits(word, address) {
             wrong(word, offset, address)?;
         }
-        must(map.store(offset, tag(address)), offset)?;
+        must(map.store(offset, stamp(address)), offset)?;
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ pub fn verify_frames(map: &Map, ranges: &[Range]) -> Outcome {
 /// A word that does not belong there.
 fn wrong(word: u64, offset: u64, address: u64) -> Outcome {
     let at = format!("word at offset {offset:#x}, address {address:#x}");
-    check(at, word, tag(address))
+    check(at, word, stamp(address))
 }
 
 /// An access that must succeed.

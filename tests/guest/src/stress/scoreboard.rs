@@ -40,7 +40,7 @@ const IDLE: u64 = u64::MAX;
 const PARKED: u64 = u64::MAX - 1;
 
 /// The shared memory. It lives as long as its first process.
-pub struct Board {
+pub struct Scoreboard {
     map: Map,
     threads: usize,
 }
@@ -56,14 +56,14 @@ pub fn now() -> u64 {
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
-impl Board {
-    /// A board for so many threads.
-    pub fn new(threads: usize) -> Result<Board, Errno> {
+impl Scoreboard {
+    /// A scoreboard for so many threads.
+    pub fn new(threads: usize) -> Result<Scoreboard, Errno> {
         let words = HEAD + threads * WORDS + Kind::ALL.len() * ENDS;
         let map = Map::anonymous(words as u64 * 8)?;
-        let board = Board { map, threads };
-        (0..threads).for_each(|thread| board.set_parked(thread));
-        Ok(board)
+        let scoreboard = Scoreboard { map, threads };
+        (0..threads).for_each(|thread| scoreboard.set_parked(thread));
+        Ok(scoreboard)
     }
 
     /// One word.

@@ -8,7 +8,7 @@ use crate::units::{in_order, Span, UNIT};
 
 /// Sizes and free space add up; no two ranges overlap; page offsets follow each other; all is
 /// within the region and aligned.
-pub fn check_books(region: &Region) -> Outcome {
+pub fn check_invariants(region: &Region) -> Outcome {
     let mut taken: Vec<(Span, Device)> = Vec::new();
     let mut total = 0;
     for device in region.devices()? {
