@@ -50,7 +50,7 @@ const CHECKED: [&str; 2] = ["inject", "stress"];
 /// CI has, 90 minutes.
 const LATE: Duration = Duration::from_secs(18 * 60);
 
-/// What QUICK=1 runs: what judges a change in some three minutes, if kernels are in the cache.
+/// What QUICK=1 runs: what judges a change in about three minutes, if kernels are in the cache.
 const QUICK: [&str; 8] = [
     "rules",
     "host",
