@@ -2,20 +2,21 @@
 
 //! Device DAX: the dax bus and the `device_dax` driver.
 //!
-//! Differentiated memory (HBM, CXL, soft-reserved, persistent) is carved into
-//! `/dev/daxX.Y` devices. This crate replaces drivers/dax/bus.c and device.c.
+//! Differentiated memory (HBM, CXL, soft-reserved, persistent) is carved into `/dev/daxX.Y`
+//! devices. This crate replaces drivers/dax/bus.c and device.c.
 //!
-//! # Where things are
+//! # Layers
 //!
-//! Three floors, each of which uses only those below it:
+//! There are three layers. Each one uses only the layers below it:
 //!
 //! - `driver/` acts: regions, devices, attributes, the `device_dax` driver. Safe code.
-//! - `sys/` touches C: one C object a file.
-//! - `ranges/` decides: which addresses a device gets, where a page of it is. Pure: it
-//!   uses nothing of the kernel but what `prelude.rs` names, and is tested on the host.
+//! - `sys/` calls C: one C object a file.
+//! - `ranges/` decides: which addresses a device gets, and where each of its pages is. Pure
+//!   code, which uses only those items of the kernel crate that `prelude.rs` names, and is
+//!   also tested on the host.
 //!
-//! `exports.rs` has the functions that C calls; glue.c has what Rust cannot call, and
-//! the exports. `unsafe` is in `sys/` and `exports.rs` only.
+//! `exports.rs` has the functions that C calls. glue.c has the exports, and C functions for
+//! what Rust cannot call. Only `sys/` and `exports.rs` contain `unsafe`.
 //!
 //! | C | here |
 //! |---|---|
@@ -31,19 +32,21 @@
 //!
 //! # Locks
 //!
-//! Outermost first. The first two are not ours, but they order like locks.
+//! Outermost first. The first two belong to the driver core and to sysfs, but order like
+//! locks.
 //!
 //! | lock | taken by | held across |
 //! |---|---|---|
 //! | device lock of a device | driver core: probe, remove | everything below |
 //! | sysfs active reference | a show or store handler | everything below |
 //! | ranges lock, [`driver::device::DevDax::lock_ranges`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
-//! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks at pages | taking struct pages away |
+//! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks for pinned pages | freeing struct pages |
 //! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
 //! | ids of drivers, [`sys::ids`]; binding of a device | match, new_id; open | nothing |
 //!
-//! Attributes of mappings take no lock. Whoever unregisters a device holds none
-//! of ours, unless the device is a mapping: then the ranges lock.
+//! Attributes of mappings take no lock. A task that unregisters a device holds none of
+//! these locks but the first two. A task that unregisters a mapping may also hold the
+//! ranges lock.
 
 #![recursion_limit = "2048"]
 
@@ -77,17 +80,17 @@ module! {
     },
 }
 
-/// What a fault maps of a device with pages of the machine's size, in bytes.
+/// Size of the window that a fault maps on a device with pages of `PAGE_SIZE`, in bytes.
 fn fault_around_bytes() -> u64 {
-    // Linux 7.2 has a reference here, 7.3 the value: both can be borrowed as one.
+    // In Linux 7.2 this is a reference, in 7.3 the value: both can be borrowed as one.
     fn copy(value: impl Borrow<u64>) -> u64 {
         *value.borrow()
     }
     copy(module_parameters::fault_around_bytes.value())
 }
 
-/// The module. Fields are dropped in order: the driver goes before the bus, and the
-/// bus before nobody calls the module any more.
+/// The module. Fields are dropped in order: unloading unregisters the driver, then the bus,
+/// and then waits until nobody can call the module any more.
 struct DaxModule {
     _driver: DriverRegistration,
     _bus: Option<BusRegistration<DaxBus>>,
@@ -97,7 +100,7 @@ struct DaxModule {
 impl kernel::Module for DaxModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let users = Users::new();
-        // Built in, the bus was registered when the kernel booted.
+        // If built in, the bus was registered when the kernel booted.
         let bus = cfg!(MODULE).then(|| BUS.register()).transpose()?;
         Ok(Self {
             _driver: BUS.register_own(&DRIVER, c"device_dax")?,

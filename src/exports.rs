@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What C calls: the symbols that hmem, pmem, cxl, kmem and fsdev link to.
+//! The functions that C calls: the symbols that hmem, pmem, cxl, kmem and fsdev link to.
 
 use core::ptr::NonNull;
 
@@ -54,15 +54,16 @@ use crate::{
     }, //
 };
 
-/// Makes a region for `parent`, until that is unbound. `NULL` on failure.
+/// Makes a region for `parent`. The region exists until `parent` is unbound. Returns `NULL`
+/// on failure.
 ///
 /// # Context
 ///
-/// In the probe of `parent`, whose driver data must be unused. May sleep.
+/// Called in the probe of `parent`. May sleep.
 ///
 /// # Safety
 ///
-/// `parent` is being probed and `range` is valid.
+/// `parent` is being probed, and its driver does not use its driver data. `range` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn alloc_dax_region(
     parent: *mut bindings::device,
@@ -72,9 +73,9 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
     align: c_uint,
     flags: c_ulong,
 ) -> *mut bindings::dax_region {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract `parent` is valid, and it stays so for this call.
     let dev: &Device = unsafe { Device::from_raw(parent) };
-    // SAFETY: By the contract.
+    // SAFETY: By the contract `range` is valid.
     let (start, last) = unsafe { ((*range).start, (*range).end) };
     let make = || {
         let span = PhysRange::new(start, last).ok_or(EINVAL)?;
@@ -99,14 +100,16 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
         let resource = RegionResource::request(dev, span, flags)?;
         let region = Region::new(dev, config)?;
         let raw = Arc::as_ptr(&region);
-        // SAFETY: By the contract the device is being probed; the registration goes with
-        // its managed resources.
+        // SAFETY: By the contract the device is being probed and its driver data is ours.
+        // The result is in the registration, which is dropped with the managed resources of
+        // the device.
         let data = unsafe { DriverData::set(dev, region) }.inspect_err(|_| {
             dev_err!(dev, "dax core failed to setup private data\n");
         })?;
         let mut registration = RegionRegistration::new(data, resource);
         registration.add_attributes(&REGION_GROUPS)?;
-        // SAFETY: By the contract the device is being probed.
+        // SAFETY: By the contract the device is being probed, so to the driver core it is
+        // bound.
         devres::register(unsafe { dev.as_bound() }, registration, GFP_KERNEL)?;
         Ok(raw)
     };
@@ -115,29 +118,31 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
     })
 }
 
-/// Creates a device in a region, until the region goes. `ERR_PTR` on failure,
-/// see [`DevDax::create`].
+/// Creates a device in a region. The device exists until the region is shut down, or the
+/// user deletes it. Returns an `ERR_PTR` on failure, see [`DevDax::create`].
 ///
 /// # Context
 ///
-/// In the probe of the region's parent. May sleep, and may probe drivers.
+/// Called in the probe of the region's parent. May sleep and probe drivers.
 ///
 /// # Safety
 ///
-/// `data` is valid, its region in service, its page map valid if there is one.
+/// `data` is valid, and its region is in service. `data.pgmap` is null, or the region is
+/// static and the page map is valid, has one range and is not in use.
 #[export]
 pub(crate) unsafe extern "C" fn devm_create_dev_dax(
     data: *mut bindings::dev_dax_data,
 ) -> *mut bindings::dev_dax {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract `data` is valid.
     let data = unsafe { &*data };
-    // SAFETY: That is what `alloc_dax_region` gave, of a region in service.
+    // SAFETY: `alloc_dax_region` returned this pointer, from `Arc::as_ptr`. The region is
+    // in service, so its registration owns an `Arc`.
     let region = unsafe { ArcBorrow::from_raw(data.dax_region.cast_const().cast::<Region>()) };
     let region: Arc<Region> = region.into();
     let make = || {
         let template = match NonNull::new(data.pgmap) {
-            // SAFETY: By the contract; only static regions bring one, with one
-            // range, to be used from here on through the copy.
+            // SAFETY: By the contract the page map is valid, has one range and is not in
+            // use. From here on only the copy is used.
             Some(pgmap) => Some(unsafe { PgmapTemplate::copy(pgmap.as_ptr()) }?),
             None => None,
         };
@@ -150,104 +155,105 @@ pub(crate) unsafe extern "C" fn devm_create_dev_dax(
         DevDax::create(&region, spec)
     };
     match make() {
-        // The region keeps the device.
+        // The region owns a reference to the device.
         Ok(device) => device.as_dev_dax(),
         Err(e) => e.to_ptr(),
     }
 }
 
-/// Registers a driver of the dax bus.
+/// Registers a driver of the dax bus. Returns 0 or a negative errno.
 ///
 /// # Context
 ///
-/// May sleep, and may probe devices.
+/// May sleep and probe devices.
 ///
 /// # Safety
 ///
-/// `driver` and `name` are valid until [`dax_driver_unregister`], which is
-/// called before `module` goes.
+/// `driver` is not registered, and nobody else uses it. `driver` and `name`, a
+/// NUL-terminated string, are valid until [`dax_driver_unregister`], which is called before
+/// `module` is unloaded.
 #[export]
 pub(crate) unsafe extern "C" fn __dax_driver_register(
     driver: *mut bindings::dax_device_driver,
     module: *mut bindings::module,
     name: *const c_char,
 ) -> c_int {
-    // SAFETY: By the contract.
+    // SAFETY: The contract is the same.
     match unsafe { BUS.register_driver(driver, module, name) } {
         Ok(()) => 0,
         Err(e) => e.to_errno(),
     }
 }
 
-/// Unbinds and unregisters a driver, then forgets its ids: as long as it is
-/// registered, `new_id` may add some.
+/// Unbinds and unregisters a driver, then forgets its ids. The order matters: `new_id` may
+/// add ids until the driver is unregistered.
 ///
 /// # Context
 ///
-/// May sleep, and unbinds devices.
+/// Sleeps, and unbinds devices.
 ///
 /// # Safety
 ///
-/// `driver` is registered.
+/// `driver` is registered, and this is called only once for it.
 #[export]
 pub(crate) unsafe extern "C" fn dax_driver_unregister(driver: *mut bindings::dax_device_driver) {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract `driver` is registered, until `unregister` below.
     let driver = unsafe { Driver::from_raw(driver) };
-    // SAFETY: By the contract.
+    // SAFETY: By the contract `driver` is registered. Afterwards `forget` only uses its
+    // key.
     unsafe { driver.unregister() };
     ids::forget(driver);
 }
 
-/// Ends all access to a device that a driver makes unavailable.
+/// Ends all access to a device that its driver makes unavailable.
 ///
 /// # Context
 ///
-/// Called while a driver is unbound from the device. Sleeps for an SRCU grace
-/// period.
+/// Called while a driver is unbound from the device. Sleeps for an SRCU grace period.
 ///
 /// # Safety
 ///
-/// `dev_dax` is alive.
+/// `dev_dax` is a valid device of this bus.
 #[export]
 pub(crate) unsafe extern "C" fn kill_dev_dax(dev_dax: *mut bindings::dev_dax) {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract `dev_dax` is valid. All devices of the bus are `DevDax`.
     unsafe { DevDax::from_raw(dev_dax) }.kill();
 }
 
-/// Whether the device is of a static region.
+/// Whether the device is in a static region.
 ///
 /// # Safety
 ///
-/// `dev_dax` is alive.
+/// `dev_dax` is a valid device of this bus.
 #[export]
 pub(crate) unsafe extern "C" fn static_dev_dax(dev_dax: *mut bindings::dev_dax) -> bool {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract `dev_dax` is valid. All devices of the bus are `DevDax`.
     unsafe { DevDax::from_raw(dev_dax) }.region().is_static()
 }
 
-/// The physical address of the `size` bytes at page `pgoff`, all ones if they
-/// are not within one range. What the weak `dax_pgoff_to_phys()` does.
+/// The physical address of the `size` bytes at page `pgoff` of the device. Returns all ones
+/// if they are not within one range. glue.c makes this the weak `dax_pgoff_to_phys()`.
 ///
 /// # Safety
 ///
-/// `dev_dax` is bound to the driver that calls.
+/// `dev_dax` is a valid device of this bus, and is bound to a driver for this call.
 #[export]
 pub(crate) unsafe extern "C" fn dax_rust_pgoff_to_phys(
     dev_dax: *mut bindings::dev_dax,
     pgoff: c_ulong,
     size: c_ulong,
 ) -> bindings::phys_addr_t {
-    // SAFETY: By the contract; ranges do not change while a driver is bound.
+    // SAFETY: By the contract `dev_dax` is valid and stays bound for this call.
     let entries = unsafe { RawDevDax::entries(dev_dax) };
     layout::pgoff_to_phys(entries, pgoff as u64, size as u64).unwrap_or(bindings::phys_addr_t::MAX)
 }
 
-/// Registers the bus: at `subsys_initcall` when built in, see glue.c. It stays for
-/// good then.
+/// Registers the bus for good. Only used when built in: glue.c makes this a
+/// `subsys_initcall`. Returns 0 or a negative errno.
 ///
 /// # Safety
 ///
-/// Called when the kernel boots.
+/// The kernel calls this once, when it boots.
 #[export]
 pub(crate) unsafe extern "C" fn dax_rust_bus_init() -> c_int {
     match BUS.register() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The C side of the Rust device-dax: symbol exports (modpost and genksyms want
- * them in a C object), and one-line functions around macros and inlines that
- * Rust cannot call. No policy lives here.
+ * The C side of the Rust device-dax: symbol exports, which modpost and genksyms
+ * need in a C object, and short functions around macros and inlines that Rust
+ * cannot call. No policy lives here.
  */
 #include <linux/delay.h>
 #include <linux/export.h>
@@ -16,7 +16,7 @@
 #endif
 #include "glue.h"
 
-/* From kernel/rcu/update.c, which exports them but has no public header. */
+/* kernel/rcu/update.c exports these, but no public header declares them. */
 #ifndef CONFIG_TINY_RCU
 void rcu_expedite_gp(void);
 void rcu_unexpedite_gp(void);
@@ -50,8 +50,8 @@ bool dax_glue_pgoff_to_phys_overridden(void)
 }
 
 /*
- * Built in, hmem's device_initcall runs before module init of this crate and
- * wants the bus; as a module, module init registers it.
+ * If built in, hmem's device_initcall needs the bus and runs before the module
+ * init of this crate. As a module, module init registers the bus.
  */
 #ifndef MODULE
 subsys_initcall(dax_rust_bus_init);
@@ -76,7 +76,7 @@ bool dax_glue_memmap_on_memory(void)
 	return mhp_supports_memmap_on_memory();
 }
 
-/* Without ZONE_DEVICE an inline that fails. */
+/* Without ZONE_DEVICE this is an inline function that fails. */
 void *dax_glue_memremap_pages(struct device *dev, struct dev_pagemap *pgmap)
 {
 	return devm_memremap_pages(dev, pgmap);
@@ -96,7 +96,10 @@ int dax_glue_dev_to_node(const struct device *dev)
 	return dev_to_node((struct device *)dev);
 }
 
-/* Formatting by Rust, and then by %s, costs a tenth of what a range costs. */
+/*
+ * C formats the names: formatting in Rust and passing the result as "%s" would
+ * add a tenth to the cost of a range.
+ */
 int dax_glue_set_dax_name(struct device *dev, int region, int id)
 {
 	return dev_set_name(dev, "dax%d.%d", region, id);
@@ -113,9 +116,9 @@ void dax_glue_copy_node(struct device *dev, const struct device *from)
 }
 
 /*
- * One reference is what devm_memremap_pages() left on the page. No page table
- * shows the page any more; so a reference that still belongs to a mapping was
- * forgotten by the memory manager, and nobody will drop it.
+ * devm_memremap_pages() holds one reference. The page was removed from all page
+ * tables before this, so references that the mapcount still accounts for were
+ * forgotten by the memory manager. They do not count: nobody will drop them.
  */
 static bool page_is_held(struct page *page)
 {
@@ -144,7 +147,7 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
 
-	/* memory-failure finds the users of a page through these two. */
+	/* By these two fields memory_failure() finds the VMAs of a page. */
 	if (!folio->mapping) {
 		unsigned long chunk = pgoff >> (order + DAX_GLUE_CHUNK_SHIFT);
 
@@ -154,14 +157,15 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 			set_bit(chunk, touched);
 	}
 	/*
-	 * With @write an entry that is there is upgraded. Only ask for that where
-	 * there is one: a guard marker, say, is none, and would be complained of.
-	 * A write to a page that was inserted as if read finds it writable.
+	 * @write upgrades an existing entry. Pass it only if there is one: for
+	 * another entry, such as a guard marker, the memory manager would warn.
+	 * A new entry is writable without @write too.
 	 */
 	if (order == 0) {
 		/*
-		 * A marker: userfaultfd wants to see the first write. No function
-		 * puts a page over one, and an answer of "try again" is for ever.
+		 * The entry is a marker, by which userfaultfd sees the first
+		 * write. No function replaces a marker by a page, so asking for
+		 * a retry would loop forever.
 		 */
 		if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID && !pte_none(vmf->orig_pte))
 			return VM_FAULT_SIGBUS;
@@ -182,7 +186,7 @@ size_t dax_glue_page_table_bytes(void)
 	return PMD_SIZE;
 }
 
-/* device-dax pages are marked on the head, see mf_generic_kill_procs(). */
+/* memory_failure() marks the folio, see mf_generic_kill_procs(). */
 bool dax_glue_pfn_poisoned(unsigned long pfn)
 {
 	return folio_test_hwpoison(pfn_folio(pfn));
@@ -215,7 +219,7 @@ bool dax_glue_file_is_dax(const struct file *file)
 	return file_is_dax(file);
 }
 
-/* The device that the cdev of an open file belongs to, see cdev_set_parent(). */
+/* The device of the cdev that is being opened; cdev_set_parent() stored it. */
 struct device *dax_glue_inode_device(const struct inode *inode)
 {
 	return kobj_to_dev(inode->i_cdev->kobj.parent);
@@ -227,11 +231,11 @@ void dax_glue_file_set_mapping(struct inode *inode, struct file *file,
 	file->f_mapping = mapping;
 	file->f_wb_err = filemap_sample_wb_err(mapping);
 	file->f_sb_err = file_sample_sb_err(file);
-	/* What statx() tells. */
+	/* statx() reports this flag. */
 	inode_set_flags(inode, S_DAX, S_DAX);
 }
 
-/* What C calls the handler of faults of that order; none is mmap(). */
+/* Name in the C driver of the handler of faults; of mmap() if @order is < 0. */
 static const char *handler(int order)
 {
 	if (order < 0)

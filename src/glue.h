@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the Rust side needs from C: the dax headers for bindgen, and functions
- * for the macros and inlines that bindgen cannot see.
+ * Declarations that bindgen translates for Rust: the dax headers, and functions
+ * in place of macros and inlines, which bindgen cannot translate.
  */
 #ifndef __DAX_RUST_GLUE_H__
 #define __DAX_RUST_GLUE_H__
@@ -22,16 +22,16 @@
 #include "../../bus.h"
 
 #ifdef __BINDGEN__
-/* Cast macros are not evaluated by bindgen; rust/Makefile drops the prefix. */
+/* bindgen evaluates no macros with casts. rust/Makefile drops the prefix. */
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_STATIC = IORESOURCE_DAX_STATIC;
 const unsigned long RUST_CONST_HELPER_IORESOURCE_DAX_KMEM = IORESOURCE_DAX_KMEM;
 const unsigned int RUST_CONST_HELPER_FOP_MMAP_SYNC = (__force unsigned int)FOP_MMAP_SYNC;
-/* Linux 7.2 gives the kernel crate another bit under this name. */
+/* In Linux 7.2 VM_MAYSHARE of the kernel crate is another bit, hence "DAX_". */
 const vm_flags_t RUST_CONST_HELPER_DAX_VM_MAYSHARE = VM_MAYSHARE;
 const vm_flags_t RUST_CONST_HELPER_DAX_VM_RAND_READ = VM_RAND_READ;
 #endif
 
-/* Pages of a chunk, as an order: what one bit of "touched" stands for. */
+/* One bit of "touched" stands for 2^DAX_GLUE_CHUNK_SHIFT device pages. */
 #define DAX_GLUE_CHUNK_SHIFT 9
 
 enum dax_glue_change {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that the pure modules use of the kernel, see `dax.rs`.
+//! The only items of the kernel crate that `ranges/` uses, see `dax.rs`.
 //!
-//! On the host `tests/host/src/shim.rs` takes the place of this file.
+//! On the host, `tests/host/src/shim.rs` takes the place of this file.
 
 #![forbid(unsafe_code)]
 

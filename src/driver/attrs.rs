@@ -2,10 +2,10 @@
 
 //! The attributes of regions and devices: name, mode, visibility, format.
 //!
-//! Names, modes and formats are ABI, see Documentation/ABI/testing/sysfs-bus-dax
-//! of the kernel. What a store may fail with is documented where the work is
-//! done, in `region.rs` and `device.rs`; what is added here are `EINVAL` for text
-//! that is no value and `ERANGE` for a number that does not fit.
+//! Names, modes and formats are ABI, see Documentation/ABI/testing/sysfs-bus-dax of the
+//! kernel. The methods in `region.rs` and `device.rs` document the errors of a store. This
+//! file adds `EINVAL` for text that cannot be parsed, and `ERANGE` for a number that does
+//! not fit.
 
 use kernel::{
     fmt::Write,
@@ -72,7 +72,7 @@ static REGION_ALIGN: RegionAttribute =
         Ok(writeln!(text, "{}", region.align().bytes())?)
     });
 
-/// Reading shows the youngest device.
+/// A read shows the device that the user created last.
 static CREATE: RegionAttribute = Attribute::rw(
     c"create",
     0o644,
@@ -89,7 +89,7 @@ static SEED: RegionAttribute = Attribute::ro(c"seed", 0o444, |region: &Stored<Re
 })
 .mode_of(|region: &Stored<Region>| dynamic_only(region, 0o444));
 
-/// Text that names no device of the region gets `ENXIO`.
+/// A write of text that is not the name of a device of this region fails with `ENXIO`.
 static DELETE: RegionAttribute = Attribute::wo(
     c"delete",
     0o200,
@@ -104,7 +104,7 @@ static ID: RegionAttribute = Attribute::ro(c"id", 0o444, |region: &Stored<Region
     Ok(writeln!(text, "{}", region.id())?)
 });
 
-/// Hides what makes no sense where only the owner decides.
+/// Hides an attribute in a static region, where only the owner creates devices.
 fn dynamic_only(region: &Region, mode: u16) -> u16 {
     if region.is_static() {
         0
@@ -113,7 +113,7 @@ fn dynamic_only(region: &Region, mode: u16) -> u16 {
     }
 }
 
-/// A device's name, or an empty line.
+/// Writes the name of the device with the given id; for `None`, an empty line.
 fn show_name(region: &Region, id: Option<i32>, text: &mut Text<'_>) -> Result {
     if let Some(id) = id {
         let name = DeviceName {
@@ -136,7 +136,7 @@ static REGION_ATTRIBUTES: AttributeList<RegionAttribute, 7> = AttributeList::new
 ]);
 static REGION_GROUP: Group<RegionAttribute> = Group::new(Some(c"dax_region"), &REGION_ATTRIBUTES);
 
-/// The folder `dax_region` of a region's parent.
+/// The directory `dax_region` of a region's parent.
 pub(crate) static REGION_GROUPS: Groups<RegionAttribute> = Groups::new(&REGION_GROUP);
 
 // Devices. C: `dev_dax_attribute_group`.
@@ -153,14 +153,14 @@ static SIZE: Attribute<DevDax> = Attribute::rw(
 )
 .mode_of(|device: &DevDax| static_is_readable(device, 0o644));
 
-/// `start-end`, both hexadecimal, the end inclusive.
+/// Takes `start-end`, both hexadecimal, the end inclusive.
 static MAPPING: Attribute<DevDax> = Attribute::wo(c"mapping", 0o200, |device: &DevDax, text| {
     let (start, last) = split_range(text.to_bytes()).ok_or(EINVAL)?;
     let (start, last) = (parse_part(start, Base::Hex)?, parse_part(last, Base::Hex)?);
     if last < start {
         return Err(EINVAL);
     }
-    // All addresses are no range, and in no region.
+    // The whole 64-bit address space is not a `PhysRange`, and is within no region.
     device.add_range(PhysRange::new(start, last).ok_or(ERANGE)?)
 })
 .mode_of(|device: &DevDax| dynamic_only(device.region(), 0o200));
@@ -211,7 +211,7 @@ static MEMMAP_ON_MEMORY: Attribute<DevDax> = Attribute::rw(
     |device: &DevDax, text| device.set_memmap_on_memory(kernel::str::kstrtobool(text)?),
 );
 
-/// In a static region what could be changed elsewhere can only be read.
+/// Makes an attribute read-only in a static region.
 fn static_is_readable(device: &DevDax, mode: u16) -> u16 {
     if device.region().is_static() {
         0o444

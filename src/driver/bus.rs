@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The dax bus: which driver a device goes to.
+//! The dax bus: which driver binds to which device.
 
 use kernel::prelude::*;
 
@@ -32,7 +32,7 @@ use crate::{
     }, //
 };
 
-/// The bus.
+/// The callbacks of the dax bus.
 pub(crate) struct DaxBus;
 
 /// C: `dax_bus_type`.
@@ -63,7 +63,7 @@ impl BusOps for DaxBus {
         } else {
             DriverType::Device
         };
-        // Without kmem there is only one driver for all devices.
+        // Without kmem, device_dax binds to all devices.
         driver.kind() == kind || (driver.kind() == DriverType::Device && !cfg!(CONFIG_DEV_DAX_KMEM))
     }
 
@@ -72,7 +72,7 @@ impl BusOps for DaxBus {
         env.add(c"MODALIAS=dax:t0")
     }
 
-    /// C: `dax_bus_probe()`, which calls the driver's probe after this.
+    /// C: `dax_bus_probe()`, the part before the driver's own probe.
     fn prepare(device: &DevDax, driver: &Driver) -> Result {
         device.begin_bind(driver.kind())
     }
@@ -81,28 +81,37 @@ impl BusOps for DaxBus {
         device.bound();
     }
 
-    /// C: `dax_bus_remove()`, which calls the driver's remove before this.
+    /// C: `dax_bus_remove()`, the part after the driver's own remove.
     fn unbound(device: &DevDax) {
         device.unbound();
     }
 }
 
-/// `new_id`: from now on the driver takes the device of that name.
+/// `new_id`: makes the driver match the device of that name, and probes such a device.
 struct NewId;
 
 impl DriverStore for NewId {
-    /// `EINVAL` if that is no name of a device, `ENOMEM`. C: `new_id_store()`.
+    /// C: `new_id_store()`. May sleep and probe devices.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the text is not the name of a device, `ENOMEM`, and the errors of
+    /// [`Driver::attach`].
     fn store(driver: &Driver, text: &CStr) -> Result {
         ids::add(driver, &parse_device_name(text.to_bytes()).ok_or(EINVAL)?)?;
         driver.attach()
     }
 }
 
-/// `remove_id`: undoes `new_id`; that there is nothing to undo is no error.
+/// `remove_id`: undoes `new_id`. An id that was never added is not an error.
 struct RemoveId;
 
 impl DriverStore for RemoveId {
-    /// `EINVAL` if that is no name of a device. C: `remove_id_store()`.
+    /// C: `remove_id_store()`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the text is not the name of a device.
     fn store(driver: &Driver, text: &CStr) -> Result {
         ids::remove(driver, &parse_device_name(text.to_bytes()).ok_or(EINVAL)?);
         Ok(())

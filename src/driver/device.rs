@@ -2,20 +2,22 @@
 
 //! Devices: daxX.Y, made of ranges of a region.
 //!
-//! C: `struct dev_dax` and what bus.c does with it.
+//! C: `struct dev_dax` and the code of bus.c for it.
 //!
-//! A change of a device's ranges is planned on what is there, then everything
-//! it needs is allocated, then it is applied; it completes or changes nothing.
-//! Writers of one device exclude each other by its ranges lock, which is the one
-//! lock that is held while `mappingN` children come and go: their attributes
-//! take no lock, nothing probes them, so nothing that waits for them waits for
+//! A change of a device's ranges has three steps: plan the change from the current ranges,
+//! allocate everything that the plan needs, apply the plan. The last step cannot fail, so a
+//! change is made in full or not at all.
+//!
+//! The ranges lock of a device serialises its writers. Writers hold it while they register
+//! and unregister `mappingN` children. That cannot deadlock: the attributes of mappings
+//! take no lock and mappings have no driver, so nothing that `device_del()` waits for needs
 //! the ranges lock.
 //!
-//! `device_add()` makes a device's files before it is over, and may still fail after
-//! that. A device has no children before it is registered, so nobody changes its ranges
-//! before. Whoever reacts to the uevent does nothing wrong, so such a write is begun
-//! again, for a while. It must not wait in the kernel: when `device_add()` fails it
-//! waits for the writers.
+//! `device_add()` creates the device's files before it returns, and may still fail after
+//! that. The ranges cannot be changed before then, since the mappings of the initial ranges
+//! do not exist yet. A program that writes as soon as it sees the uevent is not at fault,
+//! so its `write(2)` is restarted, for a limited time. It must not wait in the kernel
+//! instead: when `device_add()` fails, it waits for all writers to leave.
 
 use kernel::{
     new_mutex,
@@ -85,54 +87,56 @@ use crate::{
     }, //
 };
 
-/// The `mappingN` children, as the ranges lock guards them.
+/// The `mappingN` children of a device. The ranges lock guards them.
 pub(crate) struct Mappings {
-    /// In page-offset order: one for each range once the device is created.
+    /// In page-offset order. One for each range, once the device is created.
     list: KVVec<Registration<Mapping>>,
-    /// Whether the device is registered, and has a mapping for each range it began
-    /// with.
+    /// Whether the device is registered and its initial ranges have mappings.
     created: bool,
 }
 
-/// For how long a write to a device that is not created yet is begun again.
+/// How long after a device was made a write to it is restarted, in milliseconds, while the
+/// device is not created yet.
 const PATIENCE_MS: i64 = 100;
 
-/// A device. What changes of it is in its region's
-/// [`DeviceState`](crate::driver::region::DeviceState). C: `struct dev_dax`.
+/// A device. The part that changes is in the
+/// [`DeviceState`](crate::driver::region::DeviceState) of its region. C: `struct dev_dax`.
 pub(crate) type DevDax = DaxObject<State>;
 
-/// What a device is, but for what C sees.
+/// The part of a device that C does not see.
 #[pin_data]
 pub(crate) struct State {
     id: i32,
-    /// When it was made.
+    /// When the device was made.
     born: Instant<Monotonic>,
     #[pin]
     mappings: Mutex<Mappings>,
-    /// The binding of the device_dax driver, if it is bound.
+    /// The current binding of the device_dax driver, if any.
     #[pin]
     binding: Mutex<Option<Arc<Binding>>>,
     region: Arc<Region>,
 }
 
-/// One binding of a device to the driver. Files that are opened while it lasts
-/// refer to it for good: a later binding, of other ranges perhaps, is not theirs.
+/// One binding of a device to the device_dax driver. A file refers to the binding during
+/// which it was opened for as long as the file exists. A later binding may have other
+/// ranges, so the file never switches to that.
 pub(crate) struct Binding {
     device: Ref<DevDax>,
-    /// The size of the device's pages, in bytes.
+    /// Page size of the device in bytes.
     page_size: usize,
-    /// What a fault maps around a page; `None` for the page alone.
+    /// The window that a fault maps around a page; `None` for the page alone.
     window: Option<Window>,
-    /// Until the device is unbound.
+    /// Ends when the device is unbound.
     liveness: Arc<Liveness>,
 }
 
 impl Binding {
-    /// `device` is bound as long as `life` alive, with pages of `align` bytes.
+    /// A binding of `device`, which has pages of `align` bytes, for as long as `liveness`
+    /// lasts.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the machine has no such pages.
+    /// `EINVAL` if `align` does not fit into a `usize`.
     pub(super) fn new(
         device: Ref<DevDax>,
         align: Align,
@@ -147,46 +151,45 @@ impl Binding {
         })
     }
 
-    /// The device.
     pub(crate) fn device(&self) -> &DevDax {
         &self.device
     }
 
-    /// The size of the device's pages in bytes.
+    /// Page size of the device in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.page_size
     }
 
-    /// Its order, in pages of the machine.
+    /// Order of the device's pages: one has 2^order pages of `PAGE_SIZE`.
     pub(crate) fn order(&self) -> u32 {
         self.liveness.order()
     }
 
-    /// What a fault maps around a page; `None` for the page alone.
+    /// The window that a fault maps around a page; `None` for the page alone.
     pub(crate) fn window(&self) -> Option<Window> {
         self.window
     }
 
-    /// How long the device is bound as it was when the file was opened.
+    /// The liveness of this binding: ends when the device is unbound.
     pub(crate) fn liveness(&self) -> &Arc<Liveness> {
         &self.liveness
     }
 }
 
-/// What a device is made from. C: `struct dev_dax_data`.
+/// The parameters of a new device. C: `struct dev_dax_data`.
 pub(crate) struct DevDaxData {
-    /// Bytes from the region's start, 0 for none.
+    /// Size of the initial range in bytes, from the start of the region; 0 for no range.
     pub(crate) size: u64,
-    /// Y of daxX.Y in a static region; `None` lets a dynamic one choose.
+    /// Y of daxX.Y in a static region. `None` in a dynamic region, which chooses the id.
     pub(crate) id: Option<i32>,
-    /// Whether kmem is to put the memmap into the memory itself.
+    /// Whether kmem places the memmap in the memory itself.
     pub(crate) memmap_on_memory: bool,
-    /// The page map that the owner of a static region brings along.
+    /// The page map that the owner of a static region supplies.
     pub(crate) template: Option<PgmapTemplate>,
 }
 
 impl DevDaxData {
-    /// An empty device, as the user creates it.
+    /// The parameters of an empty device that the user creates.
     pub(crate) fn empty() -> Self {
         Self {
             size: 0,
@@ -197,8 +200,9 @@ impl DevDaxData {
     }
 }
 
-/// What length and place of a range must be multiples of: the device's
-/// alignment, or what struct pages can be made for. C: `alloc_is_aligned()`.
+/// The granule of a device: start and length of each range must be multiples of it. It is
+/// the larger of the device's alignment and the least alignment for struct pages.
+/// C: `alloc_is_aligned()`.
 fn granule(align: Align) -> Align {
     Align::new(pagemap::compat_align()).map_or(align, |compat| align.max(compat))
 }
@@ -220,14 +224,15 @@ impl State {
 }
 
 impl DevDax {
-    /// Creates and registers a device; drivers may be bound to it before this
-    /// returns. Sleeps; no lock is held. C: `__devm_create_dev_dax()`.
+    /// Creates and registers a device. Drivers may be bound to it before this returns.
+    /// Sleeps; no lock is held. C: `__devm_create_dev_dax()`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the id does not go with the region's kind or the size is
-    /// misaligned, `EBUSY` if the memory is taken, `ENXIO` if the region is
-    /// going away, `ENOMEM`, and what `device_add()` fails with.
+    /// `EINVAL` if a static region gets no id, if a dynamic one gets one, or if the size is
+    /// misaligned. `EBUSY` if the memory is taken, `ERANGE` if the size exceeds the region,
+    /// `EEXIST` if the id is taken, `ENXIO` if the region is going away, `ENOMEM`, and the
+    /// errors of `device_add()`.
     pub(crate) fn create(region: &Arc<Region>, spec: DevDaxData) -> Result<Ref<Self>> {
         let parent = region.parent()?;
         let id = match (region.is_static(), spec.id) {
@@ -245,7 +250,8 @@ impl DevDax {
         });
         let unregistered = added?;
         let device = unregistered.object().clone();
-        // From here on the region knows the device, and its id.
+        // The region has a record of the device now. Whoever removes the record frees the
+        // id.
         let published = unregistered.register(&parent).and_then(|registered| {
             let unplaced = region.lock().set_registered(registered);
             if warn_on!(unplaced.is_some()) {
@@ -255,7 +261,8 @@ impl DevDax {
         });
         if let Err(e) = published {
             let record = region.lock().remove(&device);
-            // Somebody may have deleted it, and then it was created.
+            // If there is no record, somebody has deleted the device already. Then it had
+            // been created, which is a success.
             if let Some(record) = record {
                 region.retire(record);
                 return Err(e);
@@ -264,7 +271,8 @@ impl DevDax {
         Ok(device)
     }
 
-    /// Makes a device, not registered yet, and adds it to the region.
+    /// Makes a device and adds it to the region, but does not register it. May sleep; takes
+    /// the region lock.
     fn add(region: &Arc<Region>, id: i32, spec: DevDaxData) -> Result<Unregistered<Self>> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let identity = Identity {
@@ -294,8 +302,8 @@ impl DevDax {
         Ok(device)
     }
 
-    /// The device is registered: makes a mapping for each range that it began with.
-    /// From then on the ranges can be changed.
+    /// Registers a mapping for each initial range, once the device is registered. After
+    /// that the ranges can be changed. Sleeps; takes the ranges lock and the region lock.
     fn publish(&self) -> Result {
         let mut mappings = self.lock_ranges();
         let (entries, _) = self.snapshot()?;
@@ -314,34 +322,35 @@ impl DevDax {
         self.id
     }
 
-    /// The region.
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }
 
-    /// The binding of the device_dax driver, for files that are opened.
+    /// The current binding of the device_dax driver, if any. May sleep, for a lock that is
+    /// held briefly.
     pub(crate) fn binding(&self) -> Option<Arc<Binding>> {
         self.binding.lock().clone()
     }
 
-    /// Sets what [`DevDax::binding`] returns.
+    /// Replaces the value that [`DevDax::binding`] returns. May sleep.
     pub(crate) fn set_binding(&self, binding: Option<Arc<Binding>>) {
         let old = core::mem::replace(&mut *self.binding.lock(), binding);
         drop(old);
     }
 
-    /// Excludes other writers of the device's ranges. May sleep for as long as
-    /// it takes to register mappings. C: `dax_region_rwsem`, for all devices.
+    /// Takes the ranges lock, which serialises writers of the device's ranges. May sleep
+    /// for as long as another writer needs to register mappings. C: `dax_region_rwsem`,
+    /// which is one lock for all devices.
     pub(crate) fn lock_ranges(&self) -> Guard<'_, Mappings, MutexBackend> {
         self.mappings.lock()
     }
 
-    /// The same for a writer.
+    /// Takes the ranges lock for a writer.
     ///
     /// # Errors
     ///
-    /// If the device is not created yet: for a while, what begins `write(2)` again,
-    /// then `ENXIO`.
+    /// If the device is not created yet: first the error that restarts `write(2)`, and
+    /// `ENXIO` once the device is older than `PATIENCE_MS`.
     fn write(&self) -> Result<Guard<'_, Mappings, MutexBackend>> {
         let mappings = self.lock_ranges();
         if mappings.created {
@@ -355,7 +364,7 @@ impl DevDax {
         }
     }
 
-    /// Bytes. C: `dev_dax_size()`.
+    /// Size in bytes. Takes the region lock. C: `dev_dax_size()`.
     ///
     /// # Errors
     ///
@@ -364,7 +373,7 @@ impl DevDax {
         Ok(self.region.lock().record(self)?.ranges.layout().size())
     }
 
-    /// The alignment of its ranges and of mappings of it.
+    /// The alignment of the device's ranges and of VMAs that map it. Takes the region lock.
     ///
     /// # Errors
     ///
@@ -373,7 +382,8 @@ impl DevDax {
         Ok(self.region.lock().record(self)?.ranges.align())
     }
 
-    /// Where its first page is, or would be.
+    /// Physical address of the first range; of the region if the device is empty. Takes the
+    /// region lock.
     ///
     /// # Errors
     ///
@@ -384,11 +394,12 @@ impl DevDax {
         Ok(first.map_or(self.region.span().start(), |range| range.start()))
     }
 
-    /// A copy of its ranges and their alignment, for a driver that is probed.
+    /// Copies the ranges and their alignment, for a driver that is being probed. May sleep;
+    /// takes the region lock.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ENXIO` if the device is gone.
+    /// `ENOMEM`; `ENXIO` if the device is gone.
     pub(crate) fn snapshot(&self) -> Result<(KVVec<DevDaxRange>, Align)> {
         let mut entries = KVVec::new();
         let mut state = self.region.lock();
@@ -397,13 +408,15 @@ impl DevDax {
         Ok((entries, ranges.align()))
     }
 
-    /// Grows or shrinks the device. Sleeps. C: `dev_dax_resize()`.
+    /// Grows or shrinks the device to `size` bytes. Sleeps; takes the ranges lock and the
+    /// region lock. C: `dev_dax_resize()`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if misaligned, `ENXIO` if the device is gone or going, `EBUSY` if
-    /// a driver is bound, `ENOSPC` if the region has not enough room, `ENOMEM`;
-    /// nothing is changed then.
+    /// `EINVAL` if `size` is misaligned, `ENXIO` if the device is gone or going away,
+    /// `EBUSY` if it is in use, `ENOSPC` if the region has not enough free memory,
+    /// `ENOMEM`. Nothing changes then. A write before the device is created may be
+    /// restarted.
     pub(crate) fn set_size(&self, size: u64) -> Result {
         self.change(
             |granule| granule.is_aligned(size),
@@ -411,13 +424,15 @@ impl DevDax {
         )
     }
 
-    /// Appends `range`. Sleeps. C: `mapping_store()`.
+    /// Appends `range`. Sleeps; takes the ranges lock and the region lock.
+    /// C: `mapping_store()`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if misaligned, `ENXIO` if the device is gone or going, `EBUSY` if
-    /// a driver is bound or a part is taken, `ERANGE` if it is not within the
-    /// region, `ENOMEM`; nothing is changed then.
+    /// `EINVAL` if `range` is misaligned, `ENXIO` if the device is gone or going away,
+    /// `EBUSY` if it is in use or a part of `range` is taken, `ERANGE` if `range` is not
+    /// within the region, `ENOMEM`. Nothing changes then. A write before the device is
+    /// created may be restarted.
     pub(crate) fn add_range(&self, range: PhysRange) -> Result {
         self.change(
             |granule| range.is_aligned(granule),
@@ -425,12 +440,14 @@ impl DevDax {
         )
     }
 
-    /// Changes the alignment. C: `align_store()`.
+    /// Changes the alignment. Sleeps; takes the ranges lock and the region lock.
+    /// C: `align_store()`.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device is gone or going, `EBUSY` if a driver is bound or pages
-    /// are in use, `EINVAL` if a range does not have that alignment.
+    /// `ENXIO` if the device is gone or going away, `EBUSY` if it is in use, `EINVAL` if a
+    /// range does not have that alignment. A write before the device is created may be
+    /// restarted.
     pub(crate) fn set_align(&self, align: Align) -> Result {
         let _ranges = self.write()?;
         let mut state = self.region.lock();
@@ -442,13 +459,13 @@ impl DevDax {
         record.ranges.set_align(align)
     }
 
-    /// Whether kmem is to put the memmap into the memory itself. C:
-    /// `memmap_on_memory_store()`.
+    /// Sets whether kmem places the memmap in the memory itself. Takes the region lock.
+    /// C: `memmap_on_memory_store()`.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` if it cannot, `ENXIO` if the device is gone, `EBUSY` if kmem
-    /// is bound.
+    /// `EOPNOTSUPP` if the kernel does not support that, `ENXIO` if the device is gone,
+    /// `EBUSY` if kmem is bound.
     pub(crate) fn set_memmap_on_memory(&self, on: bool) -> Result {
         if on {
             pagemap::check_memmap_on_memory()
@@ -465,7 +482,8 @@ impl DevDax {
         Ok(())
     }
 
-    /// Plans a change of the ranges and carries it out.
+    /// Plans a change of the ranges and applies the plan. `is_aligned` checks the
+    /// parameters of the change against the granule.
     fn change(
         &self,
         is_aligned: impl FnOnce(Align) -> bool,
@@ -504,8 +522,8 @@ impl DevDax {
             (plan, next)
         };
 
-        // The space is ours; now the mappings, which no lock but ours may be
-        // held for.
+        // The space is reserved. Register the mappings without the region lock, which must
+        // not be held across `device_add()`.
         let old = mappings.list.len();
         let registered = self.register_mappings(&mut mappings, &plan, next);
         let applied = self.apply(&mappings, plan, registered);
@@ -515,15 +533,16 @@ impl DevDax {
         applied
     }
 
-    /// Applies a plan whose space was reserved, once mappings were `registered` for the
-    /// ranges that it adds; cancels it if they were not.
+    /// Applies a plan whose space is reserved. `registered` is the result of
+    /// [`DevDax::register_mappings`]; if that is an error, cancels the plan and returns the
+    /// error.
     fn apply(&self, mappings: &Mappings, plan: Plan, registered: Result) -> Result {
         let mut state = self.region.lock();
         if let Err(e) = registered {
             state.space().cancel(plan);
             return Err(e);
         }
-        // A driver that was bound meanwhile waits in `begin_bind()` for us.
+        // A driver that came meanwhile waits for the ranges lock in `begin_bind()`.
         let (space, record) = match state.parts(self) {
             Ok(parts) => parts,
             Err(e) => {
@@ -553,8 +572,8 @@ impl DevDax {
         Ok(())
     }
 
-    /// Tells that the last `count` ranges of `layout` are about to be removed, the last
-    /// one first.
+    /// Logs that the last `count` ranges of `layout` are about to be removed, last one
+    /// first.
     pub(crate) fn log_removed(&self, layout: &Layout, count: usize) {
         let indices = (0..layout.len()).rev();
         for (index, range) in indices.zip(layout.ranges().rev()).take(count) {
@@ -562,8 +581,9 @@ impl DevDax {
         }
     }
 
-    /// Tells that range `count` - 1, which was `old` and the last one of `before`, is
-    /// `new` now.
+    /// Logs that range `count` - 1 was extended or cut to `new`; nothing if `new` is
+    /// `None`. Before the change the device had `before` ranges, of which `old` was the
+    /// last.
     fn log_last(
         &self,
         count: usize,
@@ -579,8 +599,8 @@ impl DevDax {
         log::range(self, change, count.saturating_sub(1), new);
     }
 
-    /// Registers mappings for the ranges that `plan` adds from page `next` on. On
-    /// failure there may be some of them.
+    /// Registers a mapping for each range that `plan` adds; the first of these begins at
+    /// page `next`. After an error, the mappings registered so far are in `mappings`.
     fn register_mappings(&self, mappings: &mut Mappings, plan: &Plan, mut next: PgOff) -> Result {
         let ranges = plan.added();
         mappings.list.reserve(ranges.len(), GFP_KERNEL)?;
@@ -593,29 +613,33 @@ impl DevDax {
         Ok(())
     }
 
-    /// Unregisters all mappings: the device is going.
+    /// Unregisters all mappings of a device that is being retired. Sleeps; takes the ranges
+    /// lock.
     pub(crate) fn drop_mappings(&self) {
         let mut list = core::mem::replace(&mut self.lock_ranges().list, KVVec::new());
-        // Newest first, as C does it.
+        // Last one first, as in C.
         while let Some(mapping) = list.pop() {
             drop(mapping);
         }
     }
 
-    /// A driver is about to be probed. The core has set `dev->driver`, so every
-    /// writer that takes the ranges lock after us sees it; those before us are
-    /// done when we get it. From here the ranges stay as they are.
+    /// Records that `driver` is about to be probed. From here on the ranges do not change.
+    /// Sleeps; takes the ranges lock and the region lock.
+    ///
+    /// The driver core has set `dev->driver` already. A writer that gets the ranges lock
+    /// after this sees that driver and fails; an earlier writer finishes before this gets
+    /// the lock.
     ///
     /// # Errors
     ///
-    /// Those of [`DeviceState::begin_bind`](crate::driver::region::DeviceState::begin_bind), and `ENXIO`
-    /// if the device is gone.
+    /// `ENXIO` if the device is gone, and those of
+    /// [`DeviceState::begin_bind`](crate::driver::region::DeviceState::begin_bind).
     pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
         let _ranges = self.lock_ranges();
         self.region.lock().record(self)?.begin_bind(driver)
     }
 
-    /// The probe ended well.
+    /// Records that the driver's probe succeeded. Takes the region lock.
     pub(crate) fn bound(&self) {
         log::debug(self, c"bound");
         if !self.region.is_static() {
@@ -623,7 +647,8 @@ impl DevDax {
         }
     }
 
-    /// The probe failed, or the driver is being unbound.
+    /// Records that the driver's probe failed, or that its remove was called. Takes the
+    /// region lock.
     pub(crate) fn unbound(&self) {
         log::debug(self, c"unbound");
         if let Ok(record) = self.region.lock().record(self) {
@@ -631,9 +656,9 @@ impl DevDax {
         }
     }
 
-    /// Ends all access to a device that its driver, one of C, makes unavailable:
-    /// whoever asks super.c finds it dead, and nobody has a page of it mapped. Sleeps.
-    /// C: `kill_dev_dax()`.
+    /// Ends all access to a device that a C driver makes unavailable: marks the dax device
+    /// of super.c dead, removes every page of the device from every page table, and clears
+    /// the page map pointer of a dynamic device. Sleeps. C: `kill_dev_dax()`.
     pub(crate) fn kill(&self) {
         self.c().dax().kill();
         self.c().dax().unmap_all();
@@ -642,7 +667,8 @@ impl DevDax {
 }
 
 impl Mappings {
-    /// Leaves `count` mappings, the last of which ends where `last` does.
+    /// Unregisters all but the first `count` mappings. The last one that is kept ends where
+    /// `last` does, if given.
     fn trim(&mut self, count: usize, last: Option<PhysRange>) {
         while self.list.len() > count {
             drop(self.list.pop());
@@ -650,7 +676,7 @@ impl Mappings {
         self.set_end(count, last);
     }
 
-    /// The last of the first `count` mappings ends where `last` does, if that is known.
+    /// Sets the end of mapping `count` - 1 to the end of `last`, if given.
     fn set_end(&self, count: usize, last: Option<PhysRange>) {
         let mapping = count.checked_sub(1).and_then(|index| self.list.get(index));
         if let (Some(mapping), Some(range)) = (mapping, last) {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Struct pages that outlive a binding: who has pinned a page keeps it.
+//! Struct pages that outlive a binding because somebody has pinned one of them.
 //!
-//! When a device is unbound nobody may wait for a pin, since the driver core holds
-//! the device's lock, which each `new_id` of the driver and a shutdown of the machine
-//! want too. So unbinding ends all access, looks for a moment, and returns. If a page is
-//! still pinned the device *drains*: its page map lives on, and a work item looks
-//! again, ever more seldom, until no page is. ZONE_DEVICE has no call-back for that.
+//! Unbinding must not wait for a pin: the driver core holds the device lock meanwhile, and
+//! each `new_id` of the driver and a shutdown of the machine need that lock too. So
+//! unbinding ends all access, looks for pinned pages for a few milliseconds, and returns.
+//! If a page is still pinned, the device *drains*: its page map stays, and a work item
+//! looks again, less and less often, until no page is pinned. The work item must poll,
+//! because ZONE_DEVICE has no callback for the last unpin of a page.
 //!
-//! While a device drains it can be neither bound nor changed, and the memory is not
-//! free; see [`Region::begins_to_drain`](crate::driver::region::Region::begins_to_drain).
+//! A device that drains can be neither bound nor changed, and its memory is not free; see
+//! [`Region::begins_to_drain`](crate::driver::region::Region::begins_to_drain).
 
 use kernel::{
     new_mutex,
@@ -49,18 +50,18 @@ use crate::{
     }, //
 };
 
-/// How long to sleep after each look while the device is being unbound, in
-/// milliseconds.
+/// Sleep after each look while the device is being unbound, in milliseconds.
 const BRIEFLY_MS: [u32; 5] = [1, 2, 4, 8, 16];
-/// How long to sleep after the first look of the work item, in milliseconds; then twice as long each
-/// time.
+/// Delay before the first look of the work item, in milliseconds. Each look doubles the
+/// delay.
 const FIRST_MS: u32 = 20;
-/// But not longer than this.
+/// Upper limit of that delay, in milliseconds.
 const LAST_MS: u32 = 1_000;
-/// How often to say which page is pinned, in milliseconds.
+/// Interval between warnings about a pinned page, in milliseconds.
 const REPORT_MS: i64 = 60_000;
 
-/// The page map of a bound device, and what becomes of it when the device is unbound.
+/// The page map of a bound device. When the device is unbound, this keeps the page map
+/// until no page is pinned.
 #[pin_data]
 pub(crate) struct Drain {
     #[pin]
@@ -72,15 +73,15 @@ pub(crate) struct Drain {
 }
 
 struct State {
-    /// `None` when no page is pinned any more.
+    /// `None` once no page is pinned any more.
     map: Option<PageMap<DevDax>>,
-    /// How long to sleep until the next look.
+    /// Delay before the current look, in milliseconds.
     interval_ms: u32,
-    /// Since when the device drains.
+    /// When the device began to drain.
     began: Instant<Monotonic>,
-    /// When it was said last which page is pinned.
+    /// When the last warning about a pinned page was logged.
     said: Instant<Monotonic>,
-    /// The module stays while a device drains.
+    /// Keeps the module loaded while the device drains.
     module: Option<ModuleRef>,
 }
 
@@ -89,8 +90,8 @@ impl_has_delayed_work! {
 }
 
 impl Drain {
-    /// To be called when `device` is bound: what is needed later is allocated now.
-    /// May sleep.
+    /// Takes over the page map of `device`, which is being bound. Allocates everything now,
+    /// so that unbinding cannot fail. May sleep.
     ///
     /// # Errors
     ///
@@ -114,8 +115,9 @@ impl Drain {
         )
     }
 
-    /// The device is being unbound: ends all access to its memory, and gives the
-    /// struct pages back, at once if no page is pinned. Sleeps, but for no pin.
+    /// Ends all access to the device's memory, because the device is being unbound. If no
+    /// page is pinned, gives the struct pages back; otherwise lets the device drain.
+    /// Sleeps, but does not wait for a pin.
     pub(crate) fn begin(self: Arc<Self>) {
         let held = {
             let mut state = self.state.lock();
@@ -133,7 +135,8 @@ impl Drain {
             state.said = state.began;
             held
         };
-        // The device is not unbound yet, so nobody can bind or change it before this.
+        // The driver is still bound here, so nobody can bind or change the device before
+        // this call.
         self.device.region().begins_to_drain(&self.device);
         dev_warn!(
             device::<DevDax>(&self.device),
@@ -145,11 +148,12 @@ impl Drain {
 
     fn look_later(this: Arc<Self>, ms: u32) {
         let queued = workqueue::system_long().enqueue_delayed(this, msecs_to_jiffies(ms));
-        // It is queued by itself and when it begins only.
+        // Only `begin()` and the work item itself queue it, so it is not queued yet.
         warn_on!(queued.is_err());
     }
 
-    /// Looks at the pages. How long to sleep until the next look, if there is one.
+    /// Looks for a pinned page. Returns the delay before the next look in milliseconds, or
+    /// `None` if no page is pinned.
     fn look(&self) -> Option<u32> {
         let mut state = self.state.lock();
         let held = state.map.as_mut()?.look()?;
@@ -165,13 +169,13 @@ impl Drain {
         Some(state.interval_ms)
     }
 
-    /// No page is pinned any more.
+    /// Ends the draining: no page is pinned any more. Sleeps.
     fn end(&self) {
         let (map, began, module) = {
             let mut state = self.state.lock();
             (state.map.take(), state.began, state.module.take())
         };
-        // Takes the struct pages away, and frees the ranges in /proc/iomem.
+        // Frees the struct pages and the reservations in /proc/iomem.
         drop(map);
         dev_info!(
             device::<DevDax>(&self.device),
@@ -183,9 +187,12 @@ impl Drain {
     }
 }
 
-/// Looks, and looks again for a few milliseconds: a process that is just giving its
-/// mapping up drops the pages' references after it has cleared the page table. Nobody
-/// has pinned these, and who unbinds may want to bind again.
+/// Looks for a pinned page, repeatedly for a few milliseconds. Returns the physical address
+/// of one that is still pinned.
+///
+/// A process that is just unmapping the device clears its page table first and drops the
+/// page references a little later. Such a page is not pinned, and the user who unbinds the
+/// device may want to bind it again at once.
 fn look_for_a_while(map: &mut PageMap<DevDax>) -> Option<u64> {
     for ms in BRIEFLY_MS {
         map.look()?;

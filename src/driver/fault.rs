@@ -2,7 +2,7 @@
 
 //! Page faults.
 //!
-//! C: `dev_dax_huge_fault()` and what it calls.
+//! C: `dev_dax_huge_fault()` and the functions that it calls.
 
 use kernel::prelude::*;
 
@@ -28,7 +28,9 @@ use crate::{
     }, //
 };
 
-/// What a fault maps around a page of 2^`order` pages; `None` for the page alone.
+/// The window that a fault maps on a device with pages of the given order. `None` if a
+/// fault maps only the page that was touched: fault-around is off, or the pages are larger
+/// than `PAGE_SIZE`.
 pub(crate) fn window(order: u32) -> Option<Window> {
     if order != 0 {
         return None;
@@ -39,11 +41,11 @@ pub(crate) fn window(order: u32) -> Option<Window> {
 }
 
 impl Binding {
-    /// Whether an area may map the device. C: `__check_vma()`.
+    /// Whether the VMA `area` may map the device. C: `__check_vma()`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the area is private.
+    /// `EINVAL` if the VMA is private.
     pub(super) fn check(&self, area: &impl VmaArea, func: Func) -> Result {
         if !area.is_shared() {
             reject(self.device(), func, c"attempted private mapping");
@@ -52,13 +54,14 @@ impl Binding {
         Ok(())
     }
 
-    /// The bits of an address within a page of the device.
+    /// Mask of the bits of an address that are an offset into a page of the device.
     pub(super) fn mask(&self) -> usize {
         self.bytes().wrapping_sub(1)
     }
 
-    /// Maps the neighbours of `page`, which was mapped at `start`. That one of them
-    /// cannot be mapped is the end of it and nobody's error.
+    /// Maps the neighbours of `page`, which was mapped at address `start`. Stops at the
+    /// first one that cannot be mapped; that is not an error, since a later access can
+    /// fault it in.
     #[cold]
     fn map_around(&self, window: Window, fault: &Fault, start: usize, page: Page<'_>) {
         // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
@@ -81,7 +84,8 @@ impl Binding {
         }
     }
 
-    /// Handles a fault of 2^`order` pages. C: `dev_dax_huge_fault()`.
+    /// Handles a fault of 2^`order` pages of `PAGE_SIZE`. May sleep; the mmap lock or the
+    /// lock of the VMA is held. C: `dev_dax_huge_fault()`.
     #[inline]
     pub(super) fn handle_fault(&self, fault: &mut Fault, order: u32) -> VmFault {
         let guard = ReadGuard::new();
@@ -100,7 +104,8 @@ impl Binding {
         }
         let mut start = fault.address();
         if order != 0 {
-            // A mapping may begin or end inside a page of the device, if it was moved.
+            // mremap() may have moved the VMA, so that it begins or ends inside a page of
+            // the device.
             start &= !self.mask();
             if start < fault.start() || fault.end().wrapping_sub(start) < self.bytes() {
                 reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
@@ -114,7 +119,8 @@ impl Binding {
         };
         let answer = fault.insert(&page);
         if let Some(window) = self.window() {
-            // A mapping of one page has no neighbours.
+            // A VMA of a single page has no neighbours; checking that is cheap, so it comes
+            // first.
             let size = fault.end().wrapping_sub(fault.start());
             if answer.is_mapped() && size > self.bytes() {
                 self.map_around(window, fault, start, page);

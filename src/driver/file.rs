@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files of the device: open, mmap.
+//! Open files of a device: open, mmap, and the calls of the memory manager.
 //!
 //! C: `dax_open()`, `dax_mmap_prepare()` and `dax_get_unmapped_area()` of device.c.
 
@@ -33,7 +33,7 @@ use crate::{
 impl CharDev for Binding {
     type Device = DevDax;
 
-    /// C: `dax_open()`, which lets a device without driver be opened.
+    /// C: `dax_open()`, which also opens a device that has no driver.
     fn open(device: &DevDax) -> Result<Arc<Self>> {
         device
             .binding()
@@ -55,12 +55,12 @@ impl CharDev for Binding {
             reject_unaligned(self.device(), Func::Mmap, desc, self.mask());
             return Err(EINVAL);
         }
-        // What a file is does not change, so no fault asks again.
+        // A file stays a DAX file, so page faults need not check this again.
         if !desc.is_dax() {
             reject(self.device(), Func::Mmap, c"vma is not DAX capable");
             return Err(EINVAL);
         }
-        // No page of the device could ever be put into such a mapping.
+        // No page of the device would fit into such a VMA.
         let in_page = self.mask() >> PAGE_SHIFT;
         if desc.pgoff() & in_page != 0 {
             reject(self.device(), Func::Mmap, c"unaligned offset");
@@ -68,16 +68,16 @@ impl CharDev for Binding {
         }
         desc.set_huge();
         if self.order() != 0 {
-            // As for hugetlbfs: a guard would split a page of the device, and a
-            // mapping that grew may end inside of one.
+            // As hugetlbfs does: a guard region would split a page of the device, and a VMA
+            // that grew may end inside one.
             desc.forbid_expansion();
         }
         Ok(())
     }
 
-    /// Room at an address which is as far from a multiple of the alignment as
-    /// the offset in the device is, so that huge pages fit. An address that the user
-    /// wishes for is taken if it is free and fits. C: `dax_get_unmapped_area()`.
+    /// Finds an address whose distance from a multiple of the alignment equals that of the
+    /// file offset, so that huge pages fit. Uses the address that the user hints at if that
+    /// is free and fits. C: `dax_get_unmapped_area()`.
     fn unmapped_area(
         &self,
         hint: usize,
@@ -93,7 +93,7 @@ impl CharDev for Binding {
             if is_fixed || self.order() == 0 || (is_address(found) && misfit(found) == 0) {
                 return found;
             }
-            // The next address that fits, if that is free.
+            // Try the next address that fits.
             let fitting = hint.saturating_add(misfit(hint));
             let found = find(fitting, len);
             if found == fitting {
@@ -133,7 +133,7 @@ impl CharDev for Binding {
     }
 }
 
-/// Whether what `find` found is no errno.
+/// Whether the result of `find` is an address and not an errno.
 fn is_address(found: usize) -> bool {
     found & ((1 << PAGE_SHIFT) - 1) == 0
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `mappingN` children of a device: one range each, for user space to see.
+//! The `mappingN` children of a device, each of which shows one range to user space.
 //!
-//! A mapping carries its own copy of the range, so that reading its files takes
-//! no lock: whoever shrinks the device waits for those readers.
+//! A mapping has its own copy of the range, so its attributes need no lock. That matters,
+//! because a task that shrinks the device waits for their readers while it holds the ranges
+//! lock.
 
 use kernel::{
     device::Device,
@@ -40,21 +41,21 @@ use crate::{
 /// One range of a device in sysfs. C: `struct dax_mapping`.
 pub(crate) type Mapping = WithDevice<MappedRange>;
 
-/// What a mapping shows.
+/// The range that a mapping shows.
 pub(crate) struct MappedRange {
     start: u64,
-    /// Last address; moves when the range is extended or cut in place.
+    /// Last address. Changes when the range is extended or cut.
     last: Atomic<u64>,
     pgoff: PgOff,
 }
 
 impl Mapping {
-    /// Registers `mapping<index>` of `parent`. May sleep; the caller holds the
-    /// parent's ranges lock, and no other. C: `devm_register_dax_mapping()`.
+    /// Registers `mapping<index>` of `parent`. May sleep. The caller holds the ranges lock
+    /// of the parent and no other lock. C: `devm_register_dax_mapping()`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and what `device_add()` fails with.
+    /// `ENOMEM`, and the errors of `device_add()`.
     pub(crate) fn register(
         parent: &Device,
         index: usize,
@@ -70,7 +71,7 @@ impl Mapping {
         mapping.register(parent)
     }
 
-    /// The range was extended or cut to end at the end of `range`.
+    /// Sets the end to that of `range`, after the range of the device was extended or cut.
     pub(crate) fn set_end(&self, range: PhysRange) {
         self.last.store(range.last(), Relaxed);
     }

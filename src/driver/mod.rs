@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done: regions and devices, their attributes, and the `device_dax` driver.
+//! The actions: regions and devices, their attributes, and the `device_dax` driver.
 //!
-//! Safe: it takes the decisions of `ranges/` and carries them out by `sys/`.
+//! Safe code: `ranges/` decides, and `sys/` calls C.
 
 #![forbid(unsafe_code)]
 

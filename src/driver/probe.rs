@@ -2,8 +2,8 @@
 
 //! The `device_dax` driver: `/dev/daxX.Y`.
 //!
-//! C: device.c. Everything that probing acquires is released when the device is
-//! unbound, but for struct pages that are still pinned, see [`Drain`].
+//! C: device.c. Unbinding releases everything that the probe acquired, except for struct
+//! pages that are still pinned, see [`Drain`].
 
 use kernel::{
     device::{
@@ -45,18 +45,18 @@ use crate::{
 /// C: `device_dax_driver`.
 pub(crate) static DRIVER: OwnDriver = OwnDriver::new::<DeviceDax>();
 
-/// The driver.
+/// The `device_dax` driver.
 pub(crate) struct DeviceDax;
 
 impl Probe for DeviceDax {
     type Device = DevDax;
 
-    /// C: `dev_dax_probe()`.
+    /// C: `dev_dax_probe()`. Sleeps; the device lock is held.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if someone has a part of the memory, `ENOMEM`, and what
-    /// `devm_memremap_pages()` and `cdev_add()` fail with.
+    /// `EBUSY` if a part of the memory is reserved, `ENOMEM`, and the errors of
+    /// `devm_memremap_pages()` and `cdev_add()`.
     fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
         let device = Ref::of(dax);
         let (entries, align) = dax.snapshot()?;
@@ -80,7 +80,7 @@ impl Probe for DeviceDax {
     }
 }
 
-/// The device's page map. Says which range is taken, as C does.
+/// Makes the page map of the device. Logs which range is reserved already, as C does.
 fn page_map(
     device: &Ref<DevDax>,
     dev: &Device<Bound>,
@@ -102,7 +102,7 @@ fn page_map(
     })
 }
 
-/// A device that can be opened and mapped; dropping it ends that.
+/// A device that can be opened and mapped. Dropping this ends both.
 struct Live {
     binding: Arc<Binding>,
     drain: Option<Arc<Drain>>,
@@ -110,7 +110,7 @@ struct Live {
 }
 
 impl Drop for Live {
-    /// Sleeps, but for no pin.
+    /// Sleeps, but does not wait for pinned pages.
     fn drop(&mut self) {
         self.binding.device().set_binding(None);
         drop(self.cdev.take());

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Regions: a span of physical memory that devices are carved from.
+//! Regions: spans of physical memory that devices are carved from.
 //!
-//! C: `struct dax_region` and what bus.c does with it.
+//! C: `struct dax_region` and the code of bus.c for it.
 //!
-//! All that changes in a region, its devices' ranges included, is behind one
-//! mutex, [`Region::lock`]. It is held for look-ups and for applying a plan,
-//! never while a device is registered or unregistered, never while a driver is
-//! probed or removed, and never while waiting for a sysfs reader or writer.
+//! The region lock, [`Region::lock`], is a mutex. It guards everything in a region that
+//! changes, including the ranges of its devices. Code holds it to look something up or to
+//! apply a plan. No code holds it while it registers or unregisters a device, probes or
+//! removes a driver, or waits for a reader or writer of a sysfs file.
 //!
-//! A [`DeviceState`] belongs to one device, from [`State::insert`] on, and nothing finds a
-//! record by a number that another device may have by then: whoever has a device
-//! shows it.
+//! A [`DeviceState`] belongs to one device from [`State::insert`] on. Another device may
+//! get the id of a deleted one, so look-ups take the device itself, not its id.
 
 use kernel::{
     device::Device,
@@ -72,89 +71,91 @@ use crate::{
     }, //
 };
 
-/// Who says which devices a region has.
+/// Whether the owner (static) or user space (dynamic) decides which devices there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The owner: one device over all of it, nothing can be changed. (pmem)
+    /// The owner creates one device over the whole region; user space can change nothing.
+    /// (pmem)
     Static,
-    /// The user, through sysfs. (hmem, cxl)
+    /// User space creates, resizes and deletes devices through sysfs. (hmem, cxl)
     Dynamic,
 }
 
-/// What a region is made from.
+/// The parameters of a new region.
 pub(crate) struct Config {
     /// X of daxX.Y.
     pub(crate) id: i32,
-    /// The memory.
+    /// The physical memory.
     pub(crate) span: PhysRange,
-    /// Alignment that its devices begin with.
+    /// Initial alignment of its devices.
     pub(crate) align: Align,
-    /// Where kmem puts the memory, -1 for nowhere.
+    /// NUMA node that kmem adds the memory to; negative for none.
     pub(crate) target_node: i32,
-    /// Who says which devices there are.
+    /// Whether the owner or user space decides which devices there are.
     pub(crate) kind: Kind,
-    /// Whether devices go to kmem unless an id says otherwise.
+    /// Whether kmem binds the devices, unless `new_id` names another driver.
     pub(crate) kmem: bool,
 }
 
-/// A region.
+/// A span of physical memory that devices are carved from. C: `struct dax_region`.
 #[pin_data]
 pub(crate) struct Region {
-    /// What C sees.
+    /// The `struct dax_region` that C reads.
     c: Arc<CRegion>,
     config: Config,
     #[pin]
     ids: Ida,
     #[pin]
     state: Mutex<State>,
-    /// Notified when a device has drained, and when nobody should wait for that.
+    /// Notified when a device has drained, and when the waiter must give up.
     #[pin]
     drained: CondVar,
 }
 
-/// What changes in a region.
+/// The state of a region that changes. The region lock guards all of it.
 pub(crate) struct State {
-    /// The device that the region hangs off, while it is in service. It may be gone
-    /// before the last reference of the region.
+    /// The device that created the region, until the region is shut down. References of the
+    /// region may outlive that device.
     parent: Option<ARef<Device>>,
-    /// The parent is being unbound: nothing may be added or changed any more.
+    /// The parent is being unbound: nobody may add or change a device any more.
     dead: bool,
-    /// What of the span is free.
+    /// The holes of the region.
     space: RangeAllocator,
-    /// Its devices, by instance id. A device that is not here is gone, even if
-    /// somebody still refers to it.
+    /// The devices, by id. A device that is not in this tree is gone, even if somebody
+    /// still has a reference.
     devices: RBTree<i32, DeviceState>,
-    /// The first device that was created by the user and was never bound.
+    /// A device that the user created and that was never bound: the first one that was
+    /// created while there was no seed.
     seed: Option<i32>,
     /// The device that the user created last.
     youngest: Option<i32>,
-    /// How many devices drain, those that are gone included.
+    /// Number of devices that drain, including those that were deleted meanwhile.
     draining: usize,
-    /// Who waits until none does.
+    /// The task that waits until `draining` is 0.
     waiter: Option<Waiter>,
 }
 
-/// What a region knows of a device.
+/// The region's record of a device.
 pub(crate) struct DeviceState {
-    /// The device, and its memory. Does not change while a driver is bound.
+    /// The device and its ranges. The ranges do not change while a driver is bound.
     pub(crate) ranges: Ranges<DevDax>,
     /// The driver that is bound or being bound.
     pub(crate) driver: Option<DriverType>,
-    /// kmem was bound once. What it gave to the page allocator may still be there.
+    /// kmem was bound at some time. Memory that it onlined may still be online.
     was_kmem: bool,
-    /// The device was unbound, and pages of it are still pinned.
+    /// The device was unbound, but some of its pages are still pinned.
     draining: bool,
-    /// Whether a driver ever was bound: then it is no seed.
+    /// A driver was bound at some time: the device cannot become the seed any more.
     ever_bound: bool,
-    /// `None` until the device is registered.
+    /// `None` until `device_add()` succeeded.
     registered: Option<Registration<DevDax>>,
 }
 
-/// The region's lock, held.
+/// The region lock, held.
 pub(crate) type StateGuard<'a> = Guard<'a, State, MutexBackend>;
 
 impl Region {
-    /// A region without devices. May sleep.
+    /// Makes a region without devices. May sleep.
     ///
     /// # Errors
     ///
@@ -188,76 +189,77 @@ impl Region {
         self.config.id
     }
 
-    /// The memory.
+    /// The physical memory.
     pub(crate) fn span(&self) -> PhysRange {
         self.config.span
     }
 
-    /// Alignment that its devices begin with.
+    /// Initial alignment of its devices.
     pub(crate) fn align(&self) -> Align {
         self.config.align
     }
 
-    /// Where kmem puts the memory, -1 for nowhere.
+    /// NUMA node that kmem adds the memory to; negative for none.
     pub(crate) fn target_node(&self) -> i32 {
         self.config.target_node
     }
 
-    /// Whether the owner alone decides about its devices. C: `is_static()`.
+    /// Whether the owner alone decides which devices there are. C: `is_static()`.
     pub(crate) fn is_static(&self) -> bool {
         self.config.kind == Kind::Static
     }
 
-    /// Whether devices go to kmem unless an id says otherwise.
+    /// Whether kmem binds the devices, unless `new_id` names another driver.
     pub(crate) fn is_kmem(&self) -> bool {
         self.config.kmem
     }
 
-    /// The device that the region hangs off.
+    /// The device that created the region. Takes the region lock.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the region is not in service any more.
+    /// `ENXIO` if the region was shut down.
     pub(crate) fn parent(&self) -> Result<ARef<Device>> {
         self.lock().parent.clone().ok_or(ENXIO)
     }
 
-    /// What C sees.
+    /// The `struct dax_region` that C reads.
     pub(crate) fn c(&self) -> &Arc<CRegion> {
         &self.c
     }
 
-    /// Instance ids.
+    /// The allocator of ids for the devices of a dynamic region.
     pub(crate) fn ids(&self) -> &Ida {
         &self.ids
     }
 
-    /// Takes the region's lock. May sleep, but never for long.
+    /// Takes the region lock. May sleep, but only briefly: see the table in `dax.rs`.
     pub(crate) fn lock(&self) -> StateGuard<'_> {
         self.state.lock()
     }
 
-    /// Bytes that no device has. C: `dax_region_avail_size()`.
+    /// Free bytes. Takes the region lock. C: `dax_region_avail_size()`.
     pub(crate) fn available(&self) -> u64 {
         self.lock().space.available()
     }
 
-    /// The device that `daxctl create-device` should use next.
+    /// Id of the device that `daxctl create-device` should use next. Takes the region lock.
     pub(crate) fn seed(&self) -> Option<i32> {
         self.lock().seed
     }
 
-    /// The device that was created last.
+    /// Id of the device that the user created last. Takes the region lock.
     pub(crate) fn youngest(&self) -> Option<i32> {
         self.lock().youngest
     }
 
-    /// Creates an empty device for the user. C: `create_store()`.
+    /// Creates an empty device for the user. May sleep; no lock is held.
+    /// C: `create_store()`.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the region is going away, `ENOSPC` if it is full, and what
-    /// [`DevDax::create`] fails with.
+    /// `ENXIO` if the region is going away, `ENOSPC` if it has no free memory, and the
+    /// errors of [`DevDax::create`].
     pub(crate) fn create(self: &Arc<Self>) -> Result {
         {
             let state = self.lock();
@@ -273,13 +275,14 @@ impl Region {
         Ok(())
     }
 
-    /// Deletes a device that is empty and not bound. C: `delete_store()`.
+    /// Deletes the device with the given id, which must be empty and not bound. May sleep;
+    /// no lock is held. C: `delete_store()`.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if there is no such device, or not yet; `EBUSY` if it has a size or a
-    /// driver, pages are pinned, or it is the one that keeps `/sys/bus/dax` populated,
-    /// id 0.
+    /// `ENXIO` if there is no such device, or if it is not registered yet. `EBUSY` if it
+    /// has a size or a driver, if its pages are pinned, or if `id` is 0: as in C, device 0
+    /// stays, so that `/sys/bus/dax` is never empty.
     pub(crate) fn delete(&self, id: i32) -> Result {
         let device = {
             let state = self.lock();
@@ -287,7 +290,7 @@ impl Region {
             record.ranges.device().clone()
         };
         let record = {
-            // A resize that is under way ends first.
+            // Wait for a resize in progress.
             let _ranges = device.lock_ranges();
             let mut state = self.lock();
             let record = state.record(&device)?;
@@ -307,8 +310,8 @@ impl Region {
         Ok(())
     }
 
-    /// Unregisters a device that was taken out of the region and frees what it
-    /// had. Sleeps; no lock is held. C: `unregister_dev_dax()`.
+    /// Unregisters a device that was taken out of the region, and frees its ranges and its
+    /// id. Sleeps; no lock is held. C: `unregister_dev_dax()`.
     pub(crate) fn retire(&self, mut record: DeviceState) {
         let device = record.ranges.device().clone();
         device.drop_mappings();
@@ -320,16 +323,16 @@ impl Region {
         if !self.is_static() {
             self.ids.free(device.id());
         }
-        // C sees no ranges any more. This may be the last reference of the device
-        // but ours.
+        // C sees no ranges any more. Apart from `device`, this may drop the last reference.
         drop(record);
     }
 
-    /// Takes the region out of service: the parent is being unbound. Sleeps until no
-    /// device drains, or nobody should wait for that any more.
+    /// Shuts the region down, because the parent is being unbound: retires all devices,
+    /// then waits until none drains or the waiter must give up. Sleeps; no lock of ours is
+    /// held.
     ///
-    /// The owner has removed the region's attributes already, so nobody creates
-    /// or deletes devices; writers to devices' attributes find them gone.
+    /// The caller removed the region's attributes before this, so nobody can create or
+    /// delete devices. Writers of a device's attributes find the device gone.
     fn shut_down(&self) {
         loop {
             let Some(record) = self.lock().remove_any() else {
@@ -342,14 +345,15 @@ impl Region {
         drop(parent);
     }
 
-    /// The memory may be taken away when the parent is unbound, and then nobody may
-    /// still use it. This waits under the lock of the parent, which is the one that is
-    /// going, and under no other.
+    /// Waits until no device of the region drains.
     ///
-    /// The task is in state D, where the hung-task detector sees it. It gives up when
-    /// it is killed, since it may have pinned the pages itself, and when the machine
-    /// goes down, which waits for the parent's lock. The struct pages and reservations
-    /// of pinned memory then go on without the region.
+    /// Once the parent is unbound, its owner may take the memory away, so no page may be in
+    /// use any more. The caller holds the device lock of the parent and no other lock.
+    ///
+    /// The wait is uninterruptible, so the hung-task detector reports it. It ends early in
+    /// two cases: when the waiting task is killed, since that task may itself have pinned
+    /// the pages, and when the machine goes down, since shutdown needs the parent's device
+    /// lock. The struct pages and reservations of pinned memory then outlive the region.
     fn wait_until_drained(&self) {
         let mut state = self.lock();
         if state.draining == 0 {
@@ -375,18 +379,20 @@ impl Region {
         }
     }
 
-    /// `device` was unbound, and pages of it are still pinned: until
-    /// [`Region::has_drained`] it can be neither bound nor changed.
+    /// Marks `device` as draining: it was unbound, but some of its pages are still pinned.
+    /// Until [`Region::has_drained`] it can be neither bound nor changed. Takes the region
+    /// lock.
     pub(crate) fn begins_to_drain(&self, device: &DevDax) {
         let mut state = self.lock();
         state.draining = state.draining.saturating_add(1);
-        // A device that is being retired has no record any more.
+        // A device that is being retired has no record any more, but it counts.
         if let Ok(record) = state.record(device) {
             record.draining = true;
         }
     }
 
-    /// No page of `device` is pinned any more, and its struct pages are gone.
+    /// Ends what [`Region::begins_to_drain`] began: no page of `device` is pinned any more,
+    /// and its struct pages are gone. Takes the region lock.
     pub(crate) fn has_drained(&self, device: &DevDax) {
         let mut state = self.lock();
         if let Ok(record) = state.record(device) {
@@ -397,7 +403,8 @@ impl Region {
         self.drained.notify_all();
     }
 
-    /// `device` still drains: lets go of a waiter that must not wait any longer.
+    /// Wakes a waiter that must give up, although devices still drain. Takes the region
+    /// lock.
     pub(crate) fn still_drains(&self) {
         let mut state = self.lock();
         if state.waiter.as_ref().is_some_and(Waiter::must_give_up) {
@@ -417,7 +424,7 @@ impl State {
         Ok(self.parts(device)?.1)
     }
 
-    /// What of the region is free, and the record of `device`.
+    /// The holes of the region, and the record of `device`.
     ///
     /// # Errors
     ///
@@ -427,19 +434,19 @@ impl State {
         device: &DevDax,
     ) -> Result<(&mut RangeAllocator, &mut DeviceState)> {
         let record = self.devices.get_mut(&device.id()).ok_or(ENXIO)?;
-        // The id may have been given to another device since.
+        // Another device may have got the id since.
         if !record.ranges.device().is(device) {
             return Err(ENXIO);
         }
         Ok((&mut self.space, record))
     }
 
-    /// Like [`State::parts`], for a writer: nothing in use may be changed.
+    /// Like [`State::parts`], but for a writer: refuses a device that is in use.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device or the region is gone or going, `EBUSY` if a driver
-    /// is bound, pages are pinned, or kmem left memory online.
+    /// `ENXIO` if the device or the region is gone or going away. `EBUSY` if a driver is
+    /// bound, pages are pinned, or memory that kmem onlined is still online.
     pub(crate) fn editable(
         &mut self,
         device: &DevDax,
@@ -454,18 +461,18 @@ impl State {
         Ok((space, record))
     }
 
-    /// What of the region is free.
+    /// The holes of the region.
     pub(crate) fn space(&mut self) -> &mut RangeAllocator {
         &mut self.space
     }
 
-    /// Adds a device that is about to be registered, with `initial` as its range
-    /// if there is one.
+    /// Adds a device that is about to be registered, with `initial` as its only range if
+    /// given.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the region is going away, `EEXIST` if the id is taken, and what
-    /// [`RangeAllocator::take_exact`] fails with; nothing is changed then.
+    /// `ENXIO` if the region is going away, `EEXIST` if the id is taken, and the errors of
+    /// [`RangeAllocator::take_exact`]. Nothing changes then.
     pub(crate) fn insert(
         &mut self,
         mut ranges: Ranges<DevDax>,
@@ -495,8 +502,9 @@ impl State {
         Ok(())
     }
 
-    /// The device that was added is registered now. Gives it back if it was removed,
-    /// which nobody does before: it must not be unregistered under the lock.
+    /// Records that the device was registered. Nobody removes a device before this; if it
+    /// was removed all the same, returns the registration. The caller must then drop it
+    /// after the region lock, since dropping it unregisters the device.
     pub(crate) fn set_registered(
         &mut self,
         device: Registration<DevDax>,
@@ -507,7 +515,8 @@ impl State {
         }
     }
 
-    /// Takes `device` out of the region: from now on it is gone for everyone.
+    /// Takes the record of `device` out of the region: for everyone the device is gone
+    /// then.
     pub(crate) fn remove(&mut self, device: &DevDax) -> Option<DeviceState> {
         self.parts(device).ok()?;
         self.remove_id(device.id())
@@ -530,18 +539,19 @@ impl State {
         self.remove_id(id)
     }
 
-    /// Frees the memory of a device that was taken out of the region.
+    /// Frees the ranges of a device that was taken out of the region.
     fn release(&mut self, record: &mut DeviceState) {
         match record.ranges.edit() {
             Ok(mut layout) => self.space.release_all(&mut layout),
-            // A driver is there that cannot be there; its memory stays taken.
+            // This is a bug: a driver is still bound. Warn, and leak the ranges, since the
+            // driver may use them.
             Err(_) => {
                 warn_on!(true);
             }
         }
     }
 
-    /// The user created `device`. It may be bound already, or gone.
+    /// Records that the user created `device`. By now it may be bound, or gone.
     fn set_youngest(&mut self, device: &DevDax) {
         let Ok(record) = self.record(device) else {
             return;
@@ -552,7 +562,7 @@ impl State {
         self.youngest = Some(device.id());
     }
 
-    /// A driver was bound to `device`, which therefore is no seed any more.
+    /// Records that a driver was bound to `device`: it cannot be the seed any more.
     pub(crate) fn clear_seed(&mut self, device: &DevDax) {
         let Ok(record) = self.record(device) else {
             return;
@@ -565,12 +575,12 @@ impl State {
 }
 
 impl DeviceState {
-    /// A driver is about to be bound: from here on the ranges stay as they are.
+    /// Records that `driver` is about to be bound. From here on the ranges do not change.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if there is nothing to bind to, `EBUSY` if pages are pinned since the
-    /// last time.
+    /// `ENXIO` if the device is empty, `EBUSY` if pages are still pinned from an earlier
+    /// binding.
     pub(crate) fn begin_bind(&mut self, driver: DriverType) -> Result {
         if self.draining {
             return Err(EBUSY);
@@ -584,22 +594,22 @@ impl DeviceState {
         Ok(())
     }
 
-    /// Whether kmem left a part of the memory with the page allocator. Such memory
-    /// is nobody else's until it is offline.
+    /// Whether memory that kmem onlined is still online. Nobody else may use such memory.
     fn has_system_ram(&self) -> bool {
         self.was_kmem && self.ranges.layout().ranges().any(has_system_ram)
     }
 }
 
-/// A region that is in service: in the tree of all regions, in the parent's driver data
-/// and sysfs, with devices. Owned by the parent's driver binding; dropping it ends all that.
+/// A region in service: it has a place in the tree of all regions, and it is in the driver
+/// data of its parent. The parent's driver binding owns this; dropping it removes the
+/// region's attributes, retires its devices and waits until they have drained.
 pub(crate) struct RegionRegistration {
     region: DriverData<Region>,
     _resource: RegionResource,
 }
 
 impl RegionRegistration {
-    /// Puts `region` in service.
+    /// Puts `region` into service.
     pub(crate) fn new(region: DriverData<Region>, resource: RegionResource) -> Self {
         Self {
             region,
@@ -607,12 +617,13 @@ impl RegionRegistration {
         }
     }
 
-    /// Adds the region's attributes. If one of their files cannot be made, devices may
-    /// have been created by those before it; dropping the registration takes them away.
+    /// Adds the region's attributes to the parent. May sleep. If a file cannot be made, the
+    /// user may already have created devices through an earlier file; dropping the
+    /// registration retires them.
     ///
     /// # Errors
     ///
-    /// What `sysfs_create_groups()` fails with.
+    /// Those of `sysfs_create_groups()`.
     pub(crate) fn add_attributes(
         &mut self,
         groups: &'static Groups<Attribute<Stored<Region>>>,
@@ -622,10 +633,10 @@ impl RegionRegistration {
 }
 
 impl Drop for RegionRegistration {
-    /// C: `dax_region_unregister()` and the devices' own devres actions.
+    /// C: `dax_region_unregister()` and the devices' own devres actions. Sleeps.
     fn drop(&mut self) {
         self.region.data().lock().dead = true;
-        // Waits for whoever is creating or deleting a device.
+        // Waits for tasks that are creating or deleting a device.
         self.region.remove_groups();
         self.region.data().shut_down();
     }

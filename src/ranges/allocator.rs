@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What of a region is free, and plans that change what a device has of it.
+//! The holes of a region, and plans that change the ranges of a device.
 //!
 //! C: the children of `dax_region.res`, `dev_dax_resize()`, `dev_dax_shrink()`,
 //! `alloc_dev_dax_range()` and `adjust_dev_dax_range()`.
 //!
-//! A change is planned on a space and a layout that it does not touch, and
-//! allocates all it needs while it is planned. Then it cannot fail any more:
+//! Planning a change does not modify the allocator or the layout, and allocates everything
+//! that the change needs. Applying the plan cannot fail:
 //!
 //! ```text
 //! plan_*() -> Plan::prepare() -> RangeAllocator::reserve() -> Plan::apply()
 //!                                                 \> RangeAllocator::cancel()
 //! ```
 //!
-//! The caller excludes other changes of the layout from planning to the end, and
-//! other users of the space from planning to reserving. In between it may let
-//! go of the space, to make what belongs to the new ranges. A plan that was held
-//! back against these rules is noticed, and changes nothing.
+//! The caller excludes other changes of the layout from planning until the end (ranges
+//! lock), and other users of the allocator from planning until reserving (region lock).
+//! After reserving it may release the region lock, to register mappings for the new ranges.
+//! `apply` notices a layout that was changed since, warns, and changes nothing.
 //!
-//! What differs from C: a new range starts and ends at a multiple of the
-//! device's alignment, and a change is made in full or not at all.
+//! Differences from C: a new range starts and ends at a multiple of the granule, which the
+//! caller passes as `align`, and a change is made in full or not at all.
 
 use crate::{
     prelude::{
@@ -49,18 +49,18 @@ use crate::{
     }, //
 };
 
-/// Why a change cannot be made.
+/// Why a change is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PlanError {
-    /// Size, range or what the device has is not a multiple of the alignment.
+    /// The new size, the new range or the current size is not a multiple of the granule.
     Misaligned,
     /// The range is not within the region.
     OutOfRegion,
-    /// A part of the range is taken.
+    /// A part of the range is not free.
     Overlap,
-    /// Not enough of the region is free, or not in aligned pieces.
+    /// The region has not enough free memory, or not enough of it in aligned pieces.
     NoSpace,
-    /// No memory to carry it out.
+    /// An allocation failed.
     NoMemory,
 }
 
@@ -82,34 +82,34 @@ impl From<AllocError> for PlanError {
     }
 }
 
-/// What of a region is free.
+/// The holes of a region.
 ///
 /// # Invariants
 ///
-/// - `holes` maps the last address of each free range to its first. They are
-///   within `span`, and there is something taken between any two of them.
-/// - `free` is the sum of their sizes.
+/// - `holes` maps the last address of each hole to its first. All holes are within `span`,
+///   and no two holes overlap or touch.
+/// - `free` is the sum of the sizes of the holes.
 pub(crate) struct RangeAllocator {
-    /// The region.
+    /// The addresses of the region.
     span: PhysRange,
-    /// By the last address, so that the hole at an address is a lower bound, and
-    /// taking from the front of a hole, as growth does, leaves its node in place.
+    /// The key is the last address. So the hole that contains an address is a lower bound
+    /// of it, and taking the front of a hole, as growth mostly does, keeps its node.
     holes: RBTree<u64, u64>,
-    /// Bytes.
+    /// Free bytes.
     free: u64,
 }
 
 /// A part of a hole that a plan takes.
 struct Chunk {
-    /// What is taken.
+    /// The part that is taken.
     range: PhysRange,
-    /// How many nodes it takes: one for what is left of the hole below, one for
-    /// what is left above, one for the range itself, less the hole's own.
+    /// Number of nodes to allocate. Each rest of the hole needs a node, and so does the
+    /// range, for when it is freed; the node of the hole itself serves as one of them.
     nodes: usize,
 }
 
 impl Chunk {
-    /// `range`, which is within `hole`.
+    /// The chunk that takes `range` out of `hole`. `range` is within `hole`.
     fn of(hole: &PhysRange, range: PhysRange) -> Self {
         let below = hole.part_below(&range).is_some();
         let above = hole.part_above(&range).is_some();
@@ -121,16 +121,16 @@ impl Chunk {
 }
 
 impl RangeAllocator {
-    /// All of `span` is free.
+    /// Makes an allocator with all of `span` free. May sleep.
     ///
     /// # Errors
     ///
-    /// `AllocError`.
+    /// `AllocError` if there is no memory.
     pub(crate) fn new(span: PhysRange) -> Result<Self, AllocError> {
         let node = NodeReservation::new(GFP_KERNEL).map_err(|_| AllocError)?;
         let mut holes = RBTree::new();
         holes.insert(node.into_node(span.last(), span.start()));
-        // INVARIANT: One hole that is all of `span`.
+        // INVARIANT: There is one hole, which is all of `span`.
         Ok(Self {
             span,
             holes,
@@ -138,7 +138,6 @@ impl RangeAllocator {
         })
     }
 
-    /// The region.
     #[cfg(test)]
     pub(crate) fn span(&self) -> PhysRange {
         self.span
@@ -149,27 +148,27 @@ impl RangeAllocator {
         self.free
     }
 
-    /// What is free, in order of address.
+    /// The holes, in ascending order.
     pub(crate) fn holes(&self) -> impl Iterator<Item = PhysRange> + '_ {
         let holes = self.holes.iter();
         holes.filter_map(|(last, first)| PhysRange::new(*first, *last))
     }
 
-    /// The lowest hole that has an address at or above `addr`.
+    /// The lowest hole that has an address of at least `addr`.
     fn hole_from(&self, addr: u64) -> Option<PhysRange> {
         let cursor = self.holes.cursor_lower_bound(&addr)?;
         let (last, first) = cursor.current();
         PhysRange::new(*first, *last)
     }
 
-    /// The hole that all of `range` is in.
+    /// The hole that contains all of `range`.
     fn hole_around(&self, range: &PhysRange) -> Option<PhysRange> {
         self.hole_from(range.last())
             .filter(|hole| hole.contains(range))
     }
 
-    /// Aligned parts of holes that make up `wanted` bytes, lowest first; fewer if
-    /// there are not as many.
+    /// Parts of holes, aligned to `align`, that add up to `wanted` bytes, in ascending
+    /// order. They add up to less if there is not as much.
     fn chunks(&self, wanted: u64, align: Align) -> impl Iterator<Item = Chunk> + '_ {
         let usable = move |hole: PhysRange| Some((hole, hole.aligned_part(align)?));
         let mut holes = self.holes().filter_map(usable);
@@ -185,7 +184,7 @@ impl RangeAllocator {
         })
     }
 
-    /// Plans to make a device `new_size` bytes large. C: `dev_dax_resize()`.
+    /// Plans to resize a device to `new_size` bytes. May sleep. C: `dev_dax_resize()`.
     ///
     /// # Errors
     ///
@@ -203,14 +202,15 @@ impl RangeAllocator {
         }
     }
 
-    /// Plans to grow a device to `new_size` bytes; nothing if it has them.
+    /// Plans to grow a device to `new_size` bytes. The plan is empty if the device has that
+    /// size. May sleep.
     ///
-    /// The lowest holes are filled first. If the first of them is right behind
-    /// the device's last range, that range is extended.
+    /// The lowest holes are used first. If the first of them follows the last range of the
+    /// device, the plan extends that range.
     ///
     /// # Errors
     ///
-    /// `Misaligned` if the new or the old size is, `NoSpace`, `NoMemory`.
+    /// `Misaligned` if the new or the current size is, `NoSpace`, `NoMemory`.
     pub(crate) fn plan_grow(
         &self,
         layout: &Layout,
@@ -226,7 +226,7 @@ impl RangeAllocator {
         if wanted > self.free {
             return Err(PlanError::NoSpace);
         }
-        // What is wanted must be there in full before anything is allocated.
+        // Check that there is enough before allocating anything.
         let (mut found, mut count, mut nodes) = (0_u64, 0_usize, 0_usize);
         for chunk in self.chunks(wanted, align) {
             found = found.saturating_add(chunk.range.size());
@@ -249,13 +249,13 @@ impl RangeAllocator {
         Ok(plan)
     }
 
-    /// Plans to append exactly `range`, even if it follows the last range. C:
-    /// `alloc_dev_dax_range()`.
+    /// Plans to append exactly `range`, as a new range even if it follows the last one. May
+    /// sleep. C: `alloc_dev_dax_range()`.
     ///
     /// # Errors
     ///
-    /// `Misaligned` if the range or the device's size is, `OutOfRegion`,
-    /// `Overlap`, `NoMemory`.
+    /// `Misaligned` if the range or the current size is, `OutOfRegion`, `Overlap`,
+    /// `NoMemory`; `NoSpace` if the new size is too large for page offsets.
     pub(crate) fn plan_at(
         &self,
         layout: &Layout,
@@ -277,14 +277,15 @@ impl RangeAllocator {
         Ok(plan)
     }
 
-    /// Plans to shrink a device to `new_size` bytes; nothing if it has no more.
+    /// Plans to shrink a device to `new_size` bytes. The plan is empty if the device is not
+    /// larger. May sleep.
     ///
-    /// Its end goes first: whole ranges, then a part of the last one that is
-    /// kept. C: `dev_dax_shrink()`.
+    /// Shrinking removes whole ranges from the end of the device, then cuts the last one
+    /// that is kept. C: `dev_dax_shrink()`.
     ///
     /// # Errors
     ///
-    /// `Misaligned` if the new or the old size is, `NoMemory` if a range is cut.
+    /// `Misaligned` if the new or the current size is, `NoMemory` if a range is cut.
     pub(crate) fn plan_shrink(
         &self,
         layout: &Layout,
@@ -309,8 +310,8 @@ impl RangeAllocator {
         Ok(plan)
     }
 
-    /// Takes what `plan` adds, before it is applied. If that is not free any more
-    /// the plan becomes empty.
+    /// Takes the memory that `plan` adds out of the holes, before the plan is applied. If
+    /// that memory is not free any more, which is a bug, warns and makes the plan empty.
     pub(crate) fn reserve(&mut self, plan: &mut Plan) {
         if plan.reserved {
             return;
@@ -330,13 +331,13 @@ impl RangeAllocator {
         }
     }
 
-    /// Gives back what was reserved for `plan`, whatever became of the space
-    /// around it since.
+    /// Drops a plan and frees the memory that was reserved for it. The holes around that
+    /// memory may have changed since.
     pub(crate) fn cancel(&mut self, mut plan: Plan) {
         self.give_back(&mut plan);
     }
 
-    /// Gives back what `plan` took, which is an empty plan then.
+    /// Frees the memory that was reserved for `plan`, and makes the plan empty.
     fn give_back(&mut self, plan: &mut Plan) {
         if plan.reserved {
             for range in plan.extension.iter().chain(plan.added.iter()) {
@@ -346,14 +347,15 @@ impl RangeAllocator {
         plan.clear();
     }
 
-    /// Gives a device's ranges back: it is gone.
+    /// Frees all ranges of a device that is gone.
     pub(crate) fn release_all(&mut self, layout: &mut Layout) {
         while let Some((range, reservation)) = layout.pop() {
             self.give(range, reservation);
         }
     }
 
-    /// Appends exactly `range` to `layout`, in one step.
+    /// Plans, reserves and applies in one step: appends exactly `range` to `layout`. May
+    /// sleep.
     ///
     /// # Errors
     ///
@@ -370,11 +372,11 @@ impl RangeAllocator {
         Ok(())
     }
 
-    /// Takes `range` out of the hole that it is in. Of `nodes`, `owed` belong to
-    /// ranges that were taken before; after it, one more does.
+    /// Takes `range` out of the hole that contains it. `nodes` has one node for each of the
+    /// `owed` ranges that were taken before. On success, it has one more, for `range`.
     ///
-    /// Returns false, having changed nothing, if the range is not free, or the
-    /// hole is not what the nodes were allocated for.
+    /// Returns false and changes nothing if `range` is not free, or if the hole needs more
+    /// nodes than were allocated.
     fn take(&mut self, range: &PhysRange, nodes: &mut KVVec<NodeReservation>, owed: usize) -> bool {
         let Some(hole) = self.hole_around(range) else {
             return false;
@@ -388,7 +390,7 @@ impl RangeAllocator {
                 *first = above.start();
             }
         } else if let Some(node) = self.holes.remove_node(&hole.last()) {
-            // Room for all nodes was allocated with them.
+            // `Plan::allocate` made room for this node, so the push does not fail.
             let _ = nodes.push_within_capacity(node.into_reservation());
         }
         if let Some(below) = hole.part_below(range) {
@@ -397,16 +399,17 @@ impl RangeAllocator {
                     .insert(node.into_node(below.last(), below.start()));
             }
         }
-        // INVARIANT: What is left of the hole has its own holes, with the range
-        // between them.
+        // INVARIANT: The rests of the hole are holes of their own, and `range` is between
+        // them.
         self.free = self.free.saturating_sub(range.size());
         true
     }
 
-    /// Adds `range` to the holes. `reservation` is used if there is none beside it.
+    /// Makes `range` a hole, merged with the holes beside it. Uses `reservation` only if
+    /// there is no hole beside it.
     ///
-    /// A range that is free already, or has no place in the region, or none in
-    /// the tree, stays taken: that must not happen, and loses the least.
+    /// If `range` is already free or not within the region, or if there is no node for it,
+    /// that is a bug. Warn, and leak the range: handing it out twice would be worse.
     fn give(&mut self, range: PhysRange, reservation: Option<NodeReservation>) {
         let above = self.hole_from(range.start());
         if warn_on!(above.is_some_and(|hole| hole.overlaps(&range)) || !self.span.contains(&range))
@@ -417,7 +420,7 @@ impl RangeAllocator {
         let below = below.and_then(|addr| Some((addr, *self.holes.get(&addr)?)));
         let first = below.map_or(range.start(), |(_, first)| first);
 
-        // INVARIANT: Gaps beside the range and the range become one.
+        // INVARIANT: The range and the holes beside it become one hole.
         match above.filter(|hole| hole.follows(&range)) {
             Some(above) => {
                 if let Some((addr, _)) = below {
@@ -440,40 +443,40 @@ impl RangeAllocator {
     }
 }
 
-/// A change of one device's ranges, ready to be carried out.
+/// A change of one device's ranges, ready to be applied.
 ///
-/// Dropping a plan is fine as long as nothing was reserved for it; then
-/// [`RangeAllocator::cancel`] or [`Plan::apply`] must have it.
+/// A plan may be dropped until memory is reserved for it. After that the caller passes it
+/// to [`RangeAllocator::cancel`] or [`Plan::apply`].
 ///
 /// # Invariants
 ///
-/// If reserved, `extension` and `added` are taken, and `reservations` has a node for
-/// each of them.
+/// If `reserved`, then `extension` and `added` are taken out of the holes, and
+/// `reservations` has a node for each of them.
 #[must_use]
 pub(crate) struct Plan {
-    /// What the layout was when this was planned.
+    /// The shape of the layout that the plan was made for.
     shape: Shape,
     /// New ranges, in page-offset order.
     added: KVVec<PhysRange>,
-    /// What is added to the end of the last range.
+    /// The memory after the last range by which that range is extended.
     extension: Option<PhysRange>,
-    /// What becomes of the last range that is kept, if it is changed.
+    /// The new value of the last range that is kept, if it is extended or cut.
     last: Option<PhysRange>,
-    /// How many ranges are removed from the end.
+    /// Number of ranges that are removed from the end.
     removed: usize,
-    /// Nodes for holes.
+    /// Nodes for new holes and for new ranges.
     reservations: KVVec<NodeReservation>,
-    /// Whether the new ranges are taken.
+    /// Whether `extension` and `added` are taken out of the holes.
     reserved: bool,
 }
 
 impl Plan {
-    /// A plan that changes nothing yet, for a device that will have `new_size`.
+    /// A plan without changes, for a device whose new size will be `new_size` bytes.
     fn new(layout: &Layout, new_size: u64, align: Align) -> Result<Self, PlanError> {
         if !align.is_aligned(new_size) || !align.is_aligned(layout.size()) {
             return Err(PlanError::Misaligned);
         }
-        // Every page must have an offset.
+        // The page offset of every page must fit into a `usize`.
         usize::try_from(PgOff::of_byte(new_size).pages()).map_err(|_| PlanError::NoSpace)?;
         Ok(Self {
             shape: layout.shape(),
@@ -486,10 +489,10 @@ impl Plan {
         })
     }
 
-    /// Allocates `nodes` nodes and what `ranges` new ranges need.
+    /// Allocates `nodes` nodes, and memory for `ranges` new ranges. May sleep.
     fn allocate(&mut self, ranges: usize, nodes: usize) -> Result<(), PlanError> {
         self.added.reserve(ranges, GFP_KERNEL)?;
-        // A range that is all of a hole brings one more.
+        // Taking a range may add the node of the hole that contained it.
         let room = nodes.saturating_add(ranges);
         self.reservations.reserve(room, GFP_KERNEL)?;
         for _ in 0..nodes {
@@ -499,7 +502,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes it change nothing.
+    /// Makes the plan empty.
     fn clear(&mut self) {
         self.added.clear();
         self.extension = None;
@@ -507,7 +510,7 @@ impl Plan {
         self.removed = 0;
     }
 
-    /// Drops all but the first `count` of what is to be taken.
+    /// Keeps only the first `count` of `extension` and `added`.
     fn forget_from(&mut self, count: usize) {
         let extensions = usize::from(self.extension.is_some());
         if count < extensions {
@@ -516,36 +519,35 @@ impl Plan {
         self.added.truncate(count.saturating_sub(extensions));
     }
 
-    /// Whether there is nothing to change.
+    /// Whether the plan changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.last.is_none() && self.removed == 0
     }
 
-    /// The ranges that are appended, in page-offset order; not what the last
-    /// range is extended by.
+    /// The ranges that are appended, in page-offset order. Does not include the memory by
+    /// which the last range is extended.
     pub(crate) fn added(&self) -> &[PhysRange] {
         &self.added
     }
 
-    /// How many ranges, at the end of the device, go away as a whole.
+    /// Number of ranges that are removed from the end of the device.
     pub(crate) fn removed_ranges(&self) -> usize {
         self.removed
     }
 
-    /// What the last range that is kept becomes, if it is extended or cut.
+    /// The new value of the last range that is kept, if it is extended or cut.
     pub(crate) fn last_range(&self) -> Option<PhysRange> {
         self.last
     }
 
-    /// The page offset of the first of [`Plan::added`] in `layout`, which the
+    /// The page offset of the first range in [`Plan::added`]. `layout` is the one that the
     /// plan was made for.
     pub(crate) fn first_added_pgoff(&self, layout: &Layout) -> PgOff {
         let extension = self.extension.map_or(0, |range| range.size());
         PgOff::of_byte(layout.size().saturating_add(extension))
     }
 
-    /// Makes room in `layout` for the new ranges, which may move its entries.
-    /// May sleep.
+    /// Makes room in `layout` for the new ranges. The entries may move. May sleep.
     ///
     /// # Errors
     ///
@@ -554,10 +556,11 @@ impl Plan {
         Ok(layout.reserve(self.added.len())?)
     }
 
-    /// Carries the plan out, and reserves what is not reserved yet.
+    /// Applies the plan, and reserves its memory first if that was not done.
     ///
-    /// If `layout` was changed since, or has no room, the space goes back where
-    /// it came from.
+    /// If `layout` was changed since, warns, frees the reserved memory and changes nothing.
+    /// If `layout` has no room for a new range, warns and frees that range. Both are bugs
+    /// of the caller.
     pub(crate) fn apply(mut self, space: &mut RangeAllocator, layout: &mut Layout) {
         if warn_on!(layout.shape() != self.shape) {
             space.give_back(&mut self);
@@ -595,7 +598,7 @@ mod tests {
 
     const PAGE: u64 = Align::PAGE.bytes();
 
-    /// Pages `first` to `last`.
+    /// The range of pages `first` to `last`.
     fn pages(first: u64, last: u64) -> Result<PhysRange, Error> {
         PhysRange::new(first * PAGE, last * PAGE + (PAGE - 1)).ok_or(EINVAL)
     }
@@ -604,7 +607,7 @@ mod tests {
         Align::new(pages * PAGE).unwrap_or(Align::PAGE)
     }
 
-    /// A region of pages 16 to 31, two devices in it.
+    /// A region of pages 16 to 31, and two devices without ranges.
     fn region() -> Result<(RangeAllocator, Layout, Layout), Error> {
         Ok((
             RangeAllocator::new(pages(16, 31)?)?,
@@ -649,7 +652,7 @@ mod tests {
         space.take_exact(&mut b, pages(22, 22)?, align(1))?;
         resize(&mut space, &mut a, 6, 1)?;
         assert!(is(a.ranges(), &[(16, 17), (20, 21), (23, 24)]));
-        // The last range of `b` is not the one that the first hole is behind.
+        // The first hole does not follow the last range of `b`, so that is not extended.
         resize(&mut space, &mut b, 4, 1)?;
         assert!(is(b.ranges(), &[(18, 19), (22, 22), (25, 25)]));
         Ok(())

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ranges of a device, in the order in which they are mapped.
+//! The ranges of a device, in page-offset order.
 //!
-//! C: `ranges` and `nr_range` of `struct dev_dax`. Each range owns the node with
-//! which it goes back to its region's [`RangeAllocator`](crate::ranges::allocator::RangeAllocator), so giving
-//! ranges back needs no memory.
+//! C: `ranges` and `nr_range` of `struct dev_dax`. Each range owns the node that it needs
+//! to become a hole of its region's
+//! [`RangeAllocator`](crate::ranges::allocator::RangeAllocator), so freeing ranges needs no
+//! memory.
 
 use crate::{
     prelude::{
@@ -23,26 +24,26 @@ use crate::{
     }, //
 };
 
-/// Memory for a hole of a [`RangeAllocator`](crate::ranges::allocator::RangeAllocator).
+/// A node of the tree of holes in a
+/// [`RangeAllocator`](crate::ranges::allocator::RangeAllocator).
 pub(crate) type NodeReservation = RBTreeNodeReservation<u64, u64>;
 
-/// A range of a device, as C sees it. C: `struct dev_dax_range`.
+/// A range of a device, in the layout that C reads. C: `struct dev_dax_range`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DevDaxRange {
-    /// Where the range begins in the device, in pages.
+    /// Page offset of the range in the device.
     pub(crate) pgoff: usize,
     /// First physical address.
     pub(crate) start: u64,
     /// Last physical address.
     pub(crate) last: u64,
-    /// `struct dax_mapping *`, always null: no user of the exported symbols
-    /// looks at it.
+    /// `struct dax_mapping *`. Always null: no user of the exported symbols reads it.
     pub(crate) mapping: usize,
 }
 
 impl DevDaxRange {
-    /// `None` if `pgoff` is more than the machine can count.
+    /// `None` if `pgoff` does not fit into a `usize`.
     fn new(pgoff: PgOff, range: PhysRange) -> Option<Self> {
         Some(Self {
             pgoff: usize::try_from(pgoff.pages()).ok()?,
@@ -52,41 +53,41 @@ impl DevDaxRange {
         })
     }
 
-    /// The physical addresses; always there in an entry of a [`Layout`].
+    /// The physical addresses. Never `None` for an entry of a [`Layout`].
     #[inline]
     pub(crate) fn range(&self) -> Option<PhysRange> {
         PhysRange::new(self.start, self.last)
     }
 
-    /// The physical address of the `size` bytes at page `pgoff` of the device, if
-    /// they are in the range.
+    /// The physical address of the `size` bytes at page `pgoff` of the device. `None` if
+    /// they are not within this range.
     #[inline(always)]
     pub(crate) fn phys(&self, pgoff: u64, size: u64) -> Option<u64> {
         let offset = PgOff::new(pgoff).since(self.pgoff())?.bytes()?;
         let phys = self.start.checked_add(offset)?;
         let behind = self.last.checked_sub(phys)?;
-        // No range has all 2^64 bytes, so this does not wrap around.
+        // No range has 2^64 bytes, so this does not wrap around.
         (size <= behind.wrapping_add(1)).then_some(phys)
     }
 
-    /// What of the range is before and behind the page at `phys`.
+    /// How much of the range is before and behind the page at `phys`.
     pub(crate) fn around(&self, phys: u64) -> Neighbours {
         Neighbours::within(phys, self.start, self.last)
     }
 
-    /// Bytes.
+    /// Size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.range().map_or(0, |range| range.size())
     }
 
-    /// Where the range ends in the device: the page behind it.
+    /// Page offset of the first page after the range.
     pub(crate) fn end(&self) -> u64 {
         self.pgoff()
             .pages()
             .saturating_add(PgOff::of_byte(self.size()).pages())
     }
 
-    /// Where the range begins in the device.
+    /// Page offset of the range in the device.
     #[inline]
     pub(crate) const fn pgoff(&self) -> PgOff {
         // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
@@ -94,23 +95,24 @@ impl DevDaxRange {
     }
 }
 
-/// The physical address of the `size` bytes at page `pgoff`, if they are within
-/// one range of `entries`, which are a [`Layout`]'s. C: `dax_pgoff_to_phys()`.
+/// The physical address of the `size` bytes at page `pgoff`. `None` if they are not within
+/// one range. `entries` are those of a [`Layout`]. C: `dax_pgoff_to_phys()`.
 pub(crate) fn pgoff_to_phys(entries: &[DevDaxRange], pgoff: u64, size: u64) -> Option<u64> {
     entry_at(entries, pgoff)?.phys(pgoff, size)
 }
 
-/// The only one of `entries`, which are a [`Layout`]'s, that page `pgoff` may be in:
-/// the last that does not begin behind it.
+/// The only entry that may contain page `pgoff`: the last one that begins at or before it.
+/// `entries` are those of a [`Layout`].
 #[inline]
 pub(crate) fn entry_at(entries: &[DevDaxRange], pgoff: u64) -> Option<&DevDaxRange> {
     let pgoff = PgOff::new(pgoff);
-    // The only one of most devices.
+    // Most devices have one range.
     let last = entries.last()?;
     if last.pgoff() <= pgoff {
         return Some(last);
     }
-    // Where it is if all before the last are of one size, as they mostly are.
+    // Otherwise, all ranges but the last mostly have the same size. Guess the index for
+    // that case, before searching.
     let before = entries.len().saturating_sub(1) as u64;
     let product = pgoff.pages().saturating_mul(before);
     let guess = usize::try_from(product.checked_div(last.pgoff().pages())?).ok()?;
@@ -123,14 +125,14 @@ pub(crate) fn entry_at(entries: &[DevDaxRange], pgoff: u64) -> Option<&DevDaxRan
     entries.get(behind.checked_sub(1)?)
 }
 
-/// What of a [`Layout`] a plan was made for.
+/// A fingerprint of a [`Layout`], by which a plan knows whether the layout has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
-    /// How many ranges.
+    /// Number of ranges.
     len: usize,
-    /// Bytes in all of them.
+    /// Size of all ranges in bytes.
     size: u64,
-    /// The one that grows and shrinks.
+    /// The last range.
     last: Option<PhysRange>,
 }
 
@@ -138,23 +140,22 @@ pub(crate) struct Shape {
 ///
 /// # Invariants
 ///
-/// - `entries` are the ranges; the first has page offset 0, every other the one
-///   at which its predecessor ends. Their sizes are multiples of the page size.
-/// - `reservations` has a node for each of them.
-/// - `size` is the sum of their sizes.
+/// - The first entry has page offset 0, and each other one the page offset at which its
+///   predecessor ends. All sizes are multiples of the page size.
+/// - `reservations` has a node for each entry.
+/// - `size` is the sum of the sizes.
 pub(crate) struct Layout {
-    /// The ranges.
     entries: KVVec<DevDaxRange>,
-    /// What they go back to the space with.
+    /// The nodes with which the ranges become holes again.
     reservations: KVVec<NodeReservation>,
-    /// Bytes.
+    /// Size of all ranges in bytes.
     size: u64,
 }
 
 impl Layout {
-    /// No ranges.
+    /// A layout without ranges.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: Nothing sums up to 0.
+        // INVARIANT: There are no entries and no nodes, and the sum of no sizes is 0.
         Self {
             entries: KVVec::new(),
             reservations: KVVec::new(),
@@ -162,8 +163,8 @@ impl Layout {
         }
     }
 
-    /// The ranges as C sees them. They move when the layout changes or capacity
-    /// is reserved.
+    /// The entries, in the layout that C reads. They may move when the layout changes or
+    /// [`Layout::reserve`] is called.
     pub(crate) fn entries(&self) -> &[DevDaxRange] {
         &self.entries
     }
@@ -173,12 +174,12 @@ impl Layout {
         self.entries.iter().filter_map(DevDaxRange::range)
     }
 
-    /// How many ranges there are.
+    /// Number of ranges.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Bytes in all ranges. C: `dev_dax_size()`.
+    /// Size of all ranges in bytes. C: `dev_dax_size()`.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -188,19 +189,19 @@ impl Layout {
         self.entries.first()?.range()
     }
 
-    /// The range with the highest page offset, the one that grows and shrinks.
+    /// The range with the highest page offset, which is the one that grows and shrinks.
     pub(crate) fn last(&self) -> Option<PhysRange> {
         self.entries.last()?.range()
     }
 
-    /// Whether start, size and page offset of every range are multiples of
-    /// `align`. C: `dev_dax_validate_align()`, which looks at sizes only.
+    /// Whether start, size and page offset of every range are multiples of `align`.
+    /// C: `dev_dax_validate_align()`, which checks sizes only.
     pub(crate) fn is_aligned(&self, align: Align) -> bool {
-        // A page offset is a sum of sizes.
+        // A page offset is a sum of sizes, so it needs no check.
         self.ranges().all(|range| range.is_aligned(align))
     }
 
-    /// What tells this layout from an older or newer state of it.
+    /// The fingerprint of the current state.
     pub(crate) fn shape(&self) -> Shape {
         Shape {
             len: self.len(),
@@ -209,12 +210,12 @@ impl Layout {
         }
     }
 
-    /// Makes room for `additional` ranges. Not visible but for the address of
-    /// the entries. May sleep.
+    /// Makes room for `additional` ranges. Changes nothing but the address of the entries.
+    /// May sleep.
     ///
     /// # Errors
     ///
-    /// `AllocError`.
+    /// `AllocError` if there is no memory.
     pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), AllocError> {
         self.entries.reserve(additional, GFP_KERNEL)?;
         self.reservations.reserve(additional, GFP_KERNEL)
@@ -224,7 +225,8 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// `reservation`, if no room was reserved or the size would not fit.
+    /// Returns `reservation` if no room was reserved, or if the size or page offset does
+    /// not fit.
     pub(crate) fn push_reserved(
         &mut self,
         range: PhysRange,
@@ -244,12 +246,13 @@ impl Layout {
             self.entries.pop();
             return Err(e.0);
         }
-        // INVARIANT: DevDaxRange and node were added, and the size was.
+        // INVARIANT: The entry and its node were added; so add the size.
         self.size = size;
         Ok(pgoff)
     }
 
-    /// Replaces the last range by `range`, which starts where it does.
+    /// Replaces the last range by `range`, which has the same start. Does nothing if there
+    /// is no range.
     pub(crate) fn set_last(&mut self, range: PhysRange) {
         let Some(entry) = self.entries.last_mut() else {
             return;
@@ -263,15 +266,15 @@ impl Layout {
         };
         entry.start = range.start();
         entry.last = range.last();
-        // INVARIANT: No page offset depends on the last range's size.
+        // INVARIANT: No page offset depends on the size of the last range.
         self.size = size;
     }
 
-    /// Takes the last range away, with its node.
+    /// Removes the last range and returns it with its node.
     pub(crate) fn pop(&mut self) -> Option<(PhysRange, Option<NodeReservation>)> {
         let range = self.entries.pop()?.range()?;
         let reservation = self.reservations.pop();
-        // INVARIANT: DevDaxRange and node are gone, and so is the size.
+        // INVARIANT: The entry and its node were removed; so subtract the size.
         self.size = self.size.saturating_sub(range.size());
         if self.entries.is_empty() {
             *self = Self::new();
@@ -287,7 +290,7 @@ mod tests {
     use crate::prelude::Error;
     use crate::ranges::range::PAGE_SIZE;
 
-    /// A layout of ranges given as (first page, pages).
+    /// A layout of ranges, each given as (first page, number of pages).
     fn layout(ranges: &[(u64, u64)]) -> Result<Layout, Error> {
         let mut layout = Layout::new();
         layout.reserve(ranges.len())?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is decided: which addresses a device gets, and where a page of it is.
+//! The decisions: which addresses a device gets, and where each of its pages is.
 //!
-//! Pure: nothing here touches the kernel but through `prelude.rs`, takes a lock or
-//! sleeps, but to allocate. All of it is tested on the host too, see tests/host.
+//! Pure code: it uses the kernel only through `prelude.rs`, takes no lock, and sleeps only
+//! to allocate. The host tests in tests/host run all of it.
 
 #![forbid(unsafe_code)]
 

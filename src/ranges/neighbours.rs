@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fault-around: which pages are mapped together with one that faulted.
+//! Fault-around: which pages a fault maps beside the one that was touched.
 //!
-//! A fault costs far more than a page table entry. Whoever touches a page may
-//! touch those around it, so these can be mapped in the same fault: all in a window
-//! of so many bytes, aligned to its own size, but for what is outside of the mapping
-//! or of the page's range. All pages here are of the machine's size.
+//! A fault costs far more than writing a page table entry, and a program that touches a
+//! page may touch its neighbours next. So a fault maps all pages in a window that is
+//! aligned to its size, except for those outside the VMA or outside the page's range. All
+//! pages here have `PAGE_SIZE` bytes.
 
 use crate::ranges::range::PAGE_SIZE;
 
-/// What a fault maps, in bytes.
+/// Size of the window that a fault maps, in bytes.
 ///
 /// # Invariants
 ///
-/// A power of two, a page at least.
+/// A power of two, and at least one page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Window(u64);
 
 impl Window {
-    /// The largest that is above neither `bytes` nor `table`, what one page table
-    /// maps; as the memory manager rounds its own `fault_around_bytes`. A page or less
-    /// is the page alone.
+    /// A window of `bytes` bytes, rounded down to a power of two, as the memory manager
+    /// does for its own `fault_around_bytes`. It is at most `table`, which is the size of
+    /// the area that one page table maps, and at least one page.
     pub(crate) fn new(bytes: u64, table: u64) -> Self {
         let order = bytes.min(table).max(PAGE_SIZE).checked_ilog2();
-        // INVARIANT: A shifted one, and not less than a page.
+        // INVARIANT: 1 shifted is a power of two; `max` made it at least one page.
         Self(1 << order.unwrap_or(0))
     }
 
-    /// Whether there is more in it than the page.
+    /// Whether the window has more than one page.
     pub(crate) fn has_neighbours(self) -> bool {
         self.0 > PAGE_SIZE
     }
 
-    /// What of the window is around the page at `address`, which is a multiple of a
-    /// page.
+    /// The neighbours in the window of the page at `address`, which is a multiple of the
+    /// page size.
     pub(crate) fn around(self, address: u64) -> Neighbours {
         let before = address & self.0.saturating_sub(1);
         Neighbours {
@@ -43,24 +43,24 @@ impl Window {
     }
 }
 
-/// Bytes before and behind a page.
+/// How much there is before and behind a page, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Neighbours {
-    /// Bytes before it.
+    /// Bytes before the page.
     pub(crate) before: u64,
-    /// Bytes behind it.
+    /// Bytes behind the page.
     pub(crate) behind: u64,
 }
 
 impl Neighbours {
-    /// None.
+    /// No neighbours.
     pub(crate) const NONE: Self = Self {
         before: 0,
         behind: 0,
     };
 
-    /// What is around the page at `address` from `start` to `last`, both included.
-    /// Nothing if the page is not in there.
+    /// The neighbours of the page at `address` in the area from `start` to `last`, both
+    /// included. No neighbours if the page is not within the area.
     #[inline]
     pub(crate) fn within(address: u64, start: u64, last: u64) -> Self {
         let around = || {
@@ -73,8 +73,8 @@ impl Neighbours {
         around().unwrap_or(Self::NONE)
     }
 
-    /// Where the pages in there begin, relative to the page in the middle, modulo
-    /// 2^64; without that one.
+    /// The offsets of all neighbours relative to the page, in bytes modulo 2^64, in
+    /// ascending order of address.
     pub(crate) fn offsets(self) -> impl Iterator<Item = u64> {
         let first = 0_u64.wrapping_sub(self.before);
         let count = self.before.saturating_add(self.behind) / PAGE_SIZE;
@@ -83,7 +83,7 @@ impl Neighbours {
             .filter(|offset| *offset != 0)
     }
 
-    /// What is in both.
+    /// The neighbours that are in both.
     pub(crate) fn min(self, other: Self) -> Self {
         Self {
             before: self.before.min(other.before),

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users write into sysfs files, but for numbers, which the kernel reads.
+//! Parsing of text that users write into sysfs files. The kernel's functions parse numbers.
 
 use core::fmt;
 
-/// The text before the first `separator` and the text behind it, if it is there.
+/// The text before and the text after the first `separator`. `None` if there is no
+/// separator.
 fn split_at_first(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let mut parts = text.splitn(2, |byte| *byte == separator);
     Some((parts.next()?, parts.next()?))
 }
 
-/// The two hexadecimal numbers of `start-end`. C: `range_parse()`.
-///
-/// `None` if there is no minus.
+/// Splits `start-end` into the texts of its two numbers. `None` if there is no minus sign.
+/// C: `range_parse()`.
 pub(crate) fn split_range(text: &[u8]) -> Option<(&[u8], &[u8])> {
     split_at_first(text, b'-')
 }
@@ -32,10 +32,10 @@ impl fmt::Display for DeviceName {
     }
 }
 
-/// A device's name, perhaps before a newline. C: `do_id_store()`.
+/// Parses the name of a device, with or without a newline after it. C: `do_id_store()`.
 ///
-/// Only the one spelling that the kernel prints is a name, so numbers have no
-/// plus sign and no leading zeros. `None` if the text is none.
+/// Accepts only the spelling that the kernel prints: numbers have no plus sign and no
+/// leading zeros. Returns `None` for all other text.
 pub(crate) fn parse_device_name(text: &[u8]) -> Option<DeviceName> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let (region, id) = split_at_first(text.strip_prefix(b"dax")?, b'.')?;
@@ -45,7 +45,7 @@ pub(crate) fn parse_device_name(text: &[u8]) -> Option<DeviceName> {
     })
 }
 
-/// A number as `%d` prints it.
+/// Parses a number that is spelled as `%d` prints it.
 fn canonical_i32(text: &[u8]) -> Option<i32> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -56,7 +56,7 @@ fn canonical_i32(text: &[u8]) -> Option<i32> {
         [b'0'] if negative => return None,
         _ => {}
     }
-    // Downwards, as there is one more number below zero than above.
+    // Accumulate a negative value, since `i32::MIN` has no positive counterpart.
     let value = digits.iter().try_fold(0_i32, |value, byte| {
         let digit = i32::try_from(char::from(*byte).to_digit(10)?).ok()?;
         value.checked_mul(10)?.checked_sub(digit)

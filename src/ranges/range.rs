@@ -2,20 +2,20 @@
 
 //! Physical ranges, alignments and page offsets: all arithmetic on addresses.
 //!
-//! Addresses and sizes are bytes in a `u64`, page offsets are [`PgOff`]. What
-//! does not fit is `None`, never a wrapped value and never a panic.
+//! Addresses and sizes are bytes in a `u64`; page offsets are [`PgOff`]. A result that does
+//! not fit is `None`; nothing wraps around or panics.
 
 pub(crate) use crate::prelude::PAGE_SHIFT;
 
-/// Bytes in a page.
+/// Size of a page in bytes.
 pub(crate) const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 
-/// Physical addresses from `start` to `last`, both included. C: `struct range`.
+/// The physical addresses from `start` to `last`, both included. C: `struct range`.
 ///
 /// # Invariants
 ///
 /// - `start <= last`: a range is never empty.
-/// - It is not the whole of `u64`, so that its size fits into a `u64`.
+/// - The range is not the whole 64-bit address space, so its size fits into a `u64`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PhysRange {
     /// First address.
@@ -25,16 +25,18 @@ pub(crate) struct PhysRange {
 }
 
 impl PhysRange {
-    /// The range from `start` to `last`, or `None` if that is none.
+    /// The range from `start` to `last`. `None` if it would be empty or the whole address
+    /// space.
     pub(crate) const fn new(start: u64, last: u64) -> Option<Self> {
         if start > last || (start == 0 && last == u64::MAX) {
             return None;
         }
-        // INVARIANT: Just checked.
+        // INVARIANT: Both were checked just now.
         Some(Self { start, last })
     }
 
-    /// The `size` bytes at `start`, or `None` if there are none or not as many.
+    /// The range of `size` bytes at `start`. `None` if it would be empty, the whole address
+    /// space, or beyond its end.
     pub(crate) const fn with_size(start: u64, size: u64) -> Option<Self> {
         let Some(above) = size.checked_sub(1) else {
             return None;
@@ -45,33 +47,32 @@ impl PhysRange {
         }
     }
 
-    /// First address.
     pub(crate) const fn start(&self) -> u64 {
         self.start
     }
 
-    /// Last address, which belongs to the range.
+    /// Last address, inclusive.
     pub(crate) const fn last(&self) -> u64 {
         self.last
     }
 
-    /// Bytes, at least one. C: `range_len()`.
+    /// Size in bytes, at least one. C: `range_len()`.
     pub(crate) const fn size(&self) -> u64 {
-        // By the invariants neither of the two wraps.
+        // By the invariants neither operation wraps around.
         self.last.wrapping_sub(self.start).wrapping_add(1)
     }
 
-    /// Whether all of `other` is in this range.
+    /// Whether all of `other` is within this range.
     pub(crate) const fn contains(&self, other: &Self) -> bool {
         self.start <= other.start && other.last <= self.last
     }
 
-    /// Whether there is an address in both ranges.
+    /// Whether the ranges have an address in common.
     pub(crate) const fn overlaps(&self, other: &Self) -> bool {
         self.start <= other.last && other.start <= self.last
     }
 
-    /// Whether this range starts right behind `other`.
+    /// Whether this range starts right after `other`.
     pub(crate) fn follows(&self, other: &Self) -> bool {
         other.last.checked_add(1) == Some(self.start)
     }
@@ -81,34 +82,33 @@ impl PhysRange {
         align.is_aligned(self.start) && align.is_aligned(self.size())
     }
 
-    /// The largest part whose start and size are multiples of `align`, if any.
+    /// The largest part whose start and size are multiples of `align`, if there is one.
     pub(crate) fn aligned_part(&self, align: Align) -> Option<Self> {
         let start = align.round_up(self.start)?;
         let last = match self.last.checked_add(1) {
             Some(end) => align.round_down(end).checked_sub(1)?,
-            // The end of the address space is a multiple of everything.
+            // The end of the address space is aligned to every power of two.
             None => self.last,
         };
         Self::new(start, last)
     }
 
-    /// The first `size` bytes, or all of them if there are not as many; `None`
-    /// if `size` is 0.
+    /// The first `size` bytes; the whole range if it is smaller. `None` if `size` is 0.
     pub(crate) fn first_bytes(&self, size: u64) -> Option<Self> {
         Self::with_size(self.start, size.min(self.size()))
     }
 
-    /// What of this range is below all of `other`.
+    /// The part of this range below `other`, if any.
     pub(crate) fn part_below(&self, other: &Self) -> Option<Self> {
         Self::new(self.start, self.last.min(other.start.checked_sub(1)?))
     }
 
-    /// What of this range is above all of `other`.
+    /// The part of this range above `other`, if any.
     pub(crate) fn part_above(&self, other: &Self) -> Option<Self> {
         Self::new(self.start.max(other.last.checked_add(1)?), self.last)
     }
 
-    /// This range and `next` in one, if `next` follows it.
+    /// This range and `next` as one range. `None` if `next` does not follow this range.
     pub(crate) fn joined(&self, next: &Self) -> Option<Self> {
         if !next.follows(self) {
             return None;
@@ -116,8 +116,8 @@ impl PhysRange {
         Self::new(self.start, next.last)
     }
 
-    /// The address `offset` bytes into the range, if all of the `size` bytes at
-    /// it are in the range.
+    /// The address at `offset` bytes from the start. `None` if not all of the `size` bytes
+    /// there are within the range.
     #[inline]
     pub(crate) fn address(&self, offset: u64, size: u64) -> Option<u64> {
         let address = self.start.checked_add(offset)?;
@@ -125,8 +125,8 @@ impl PhysRange {
         (size.saturating_sub(1) <= behind).then_some(address)
     }
 
-    /// The page frame number of the `index`-th `align` bytes, if they are in the
-    /// range.
+    /// The page frame number of the page with the given index, in pages of `align` bytes.
+    /// `None` if that page is not within the range.
     pub(crate) fn pfn_at(&self, index: u64, align: Align) -> Option<u64> {
         let offset = index.checked_mul(align.bytes())?;
         Some(self.address(offset, align.bytes())? >> PAGE_SHIFT)
@@ -142,47 +142,46 @@ impl PhysRange {
 pub(crate) struct Align(u64);
 
 impl Align {
-    /// The least that memory can be divided into.
-    // INVARIANT: A shifted one is a power of two.
+    /// The smallest alignment of ranges: one page.
+    // INVARIANT: 1 shifted is a power of two.
     pub(crate) const PAGE: Self = Self(PAGE_SIZE);
 
-    /// `bytes` if they are a power of two.
+    /// An alignment of `bytes` bytes. `None` if that is not a power of two.
     pub(crate) const fn new(bytes: u64) -> Option<Self> {
         if !bytes.is_power_of_two() {
             return None;
         }
-        // INVARIANT: Just checked.
+        // INVARIANT: `bytes` is a power of two, as just checked.
         Some(Self(bytes))
     }
 
-    /// Bytes.
     pub(crate) const fn bytes(self) -> u64 {
         self.0
     }
 
-    /// The bits that are zero in a multiple.
+    /// The bits that are zero in every multiple.
     const fn mask(self) -> u64 {
-        // By the invariant this does not wrap.
+        // By the invariant this does not wrap around.
         self.0.wrapping_sub(1)
     }
 
-    /// Whether `value` is a multiple. C: `IS_ALIGNED()`.
+    /// Whether `value` is a multiple of the alignment. C: `IS_ALIGNED()`.
     pub(crate) const fn is_aligned(self, value: u64) -> bool {
         value & self.mask() == 0
     }
 
-    /// The smallest multiple that is not below `value`, if there is one. C:
-    /// `ALIGN()`.
+    /// The smallest multiple that is at least `value`. `None` if that does not fit.
+    /// C: `ALIGN()`.
     pub(crate) fn round_up(self, value: u64) -> Option<u64> {
         Some(self.round_down(value.checked_add(self.mask())?))
     }
 
-    /// The largest multiple that is not above `value`. C: `ALIGN_DOWN()`.
+    /// The largest multiple that is at most `value`. C: `ALIGN_DOWN()`.
     pub(crate) const fn round_down(self, value: u64) -> u64 {
         value & !self.mask()
     }
 
-    /// The stricter of the two, whose multiples are multiples of both.
+    /// The larger of the two alignments. Its multiples are multiples of both.
     pub(crate) fn max(self, other: Self) -> Self {
         if self.0 < other.0 {
             other
@@ -192,39 +191,38 @@ impl Align {
     }
 }
 
-/// An offset into a device, in pages. C: `pgoff_t`.
+/// An offset in a device, in pages of `PAGE_SIZE`. C: `pgoff_t`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PgOff(u64);
 
 impl PgOff {
-    /// The offset of page number `pages`, counted from 0.
     pub(crate) const fn new(pages: u64) -> Self {
         Self(pages)
     }
 
-    /// The offset of the page that has byte number `bytes`. C: `PHYS_PFN()`.
+    /// The offset of the page that contains byte `bytes` of the device. C: `PHYS_PFN()`.
     pub(crate) const fn of_byte(bytes: u64) -> Self {
         Self(bytes >> PAGE_SHIFT)
     }
 
-    /// Pages.
+    /// The offset in pages.
     pub(crate) const fn pages(self) -> u64 {
         self.0
     }
 
-    /// Bytes.
+    /// The offset in bytes.
     #[inline]
     pub(crate) fn bytes(self) -> Option<u64> {
         self.0.checked_mul(PAGE_SIZE)
     }
 
-    /// From `origin` to this offset, unless this is before it.
+    /// The distance from `origin` to this offset. `None` if `origin` is the larger one.
     #[inline]
     pub(crate) fn since(self, origin: Self) -> Option<Self> {
         Some(Self(self.0.checked_sub(origin.0)?))
     }
 
-    /// The offset right behind `range` if this is where `range` begins.
+    /// The offset right after `range`, if `range` begins at this offset.
     pub(crate) fn after(self, range: &PhysRange) -> Option<Self> {
         Some(Self(self.0.checked_add(range.size() >> PAGE_SHIFT)?))
     }

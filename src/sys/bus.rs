@@ -38,26 +38,30 @@ use super::{
     sysfs::Groups, //
 };
 
-/// What a bus does; C: the callbacks of `struct bus_type`.
+/// The callbacks of a bus. C: those of `struct bus_type`.
 pub(crate) trait BusOps: Sized + 'static {
     /// The devices of the bus.
     type Device: Object + Sync + AsRef<RawDevDax>;
-    /// Whether `driver` may bind to `device`. Under no lock of this driver.
+    /// Whether `driver` may bind to `device`. Called with no lock of ours held; may sleep.
     fn matches(device: &Self::Device, driver: &Driver) -> bool;
     /// Adds variables to a uevent.
-    fn uevent(env: &mut Uevent<'_>) -> Result;
-    /// `driver` is about to be bound to `device`, whose lock is held: its ranges
-    /// must be pinned, see [`Ranges::pin`](super::dev_dax::Ranges::pin). Then the
-    /// driver's own probe is called.
     ///
     /// # Errors
     ///
-    /// What binding fails with; the driver's probe is not called.
+    /// The errno with which the uevent fails.
+    fn uevent(env: &mut Uevent<'_>) -> Result;
+    /// Prepares to bind `driver` to `device`. The ranges must not change from here on, see
+    /// [`Ranges::pin`](super::dev_dax::Ranges::pin). After this the driver's own probe is
+    /// called. The device lock is held.
+    ///
+    /// # Errors
+    ///
+    /// The errno with which binding fails. The driver's own probe is not called then.
     fn prepare(device: &Self::Device, driver: &Driver) -> Result;
-    /// The driver's own probe ended well; the device lock is held.
+    /// Called after the driver's own probe succeeded. The device lock is held.
     fn bound(device: &Self::Device);
-    /// The driver's own probe failed, or its remove was called. What it left to
-    /// `devres` goes after this. The device lock is held.
+    /// Called after the driver's own probe failed, or after its remove. Resources that the
+    /// driver left to devres are released after this. The device lock is held.
     fn unbound(device: &Self::Device);
 }
 
@@ -71,7 +75,8 @@ impl Uevent<'_> {
     ///
     /// `ENOMEM` if the environment is full.
     pub(crate) fn add(&mut self, variable: &CStr) -> Result {
-        // SAFETY: The format takes one string, and both are terminated.
+        // SAFETY: `self.0` is a valid environment; the format takes one string; the format
+        // and the string are NUL-terminated.
         to_result(unsafe {
             bindings::add_uevent_var(
                 core::ptr::from_mut(self.0),
@@ -85,16 +90,17 @@ impl Uevent<'_> {
 /// `struct bus_type` with the callbacks of `B`.
 pub(crate) struct BusType<B> {
     raw: Opaque<bindings::bus_type>,
-    /// Whether it was registered, or is about to be.
+    /// Whether the bus was registered, or is being registered.
     registered: Atomic<bool>,
     ops: PhantomData<fn(B)>,
 }
 
-// SAFETY: Never written after construction.
+// SAFETY: `raw` is never written after construction, as bus_register() takes a const
+// pointer. `registered` is atomic.
 unsafe impl<B> Sync for BusType<B> {}
 
 impl<B: BusOps> BusType<B> {
-    /// A bus whose drivers carry the attributes of `groups`.
+    /// A bus named `name` whose drivers have the attributes of `groups`.
     pub(crate) const fn new(name: &'static CStr, groups: &'static Groups<DriverAttribute>) -> Self {
         // SAFETY: All zeroes is a valid `struct bus_type`.
         let mut raw: bindings::bus_type = unsafe { core::mem::zeroed() };
@@ -111,45 +117,48 @@ impl<B: BusOps> BusType<B> {
         }
     }
 
-    /// What devices and drivers point to.
+    /// The pointer that devices and drivers keep.
     const fn as_ptr(&'static self) -> *const bindings::bus_type {
         self.raw.get().cast_const()
     }
 
-    /// Registers the bus, once. May sleep.
+    /// Registers the bus. Works only once. May sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it was registered before; what `bus_register()` fails with.
+    /// `EBUSY` if the bus was registered before, and the errors of `bus_register()`.
     pub(crate) fn register(&'static self) -> Result<BusRegistration<B>> {
         if self.registered.xchg(true, Full) {
             return Err(EBUSY);
         }
-        // SAFETY: Nobody comes here twice.
+        // SAFETY: This crate has one bus, and `registered` lets one caller come here, once.
+        // No driver is on the bus yet, so nobody has used the ids.
         unsafe { ids::init() };
-        // SAFETY: A static bus with valid callbacks, not registered.
+        // SAFETY: The bus is static, its name, groups and callbacks are set, and it is not
+        // registered.
         to_result(unsafe { bindings::bus_register(self.as_ptr()) })?;
         Ok(BusRegistration(self))
     }
 
-    /// Puts a driver of a C module on the bus (`__dax_driver_register()`). May sleep, and
-    /// may probe.
+    /// Registers a driver of a C module (`__dax_driver_register()`). May sleep and probe
+    /// devices.
     ///
     /// # Safety
     ///
-    /// The driver is valid and not registered, and stays valid until
-    /// [`Driver::unregister`]. It belongs to `module`. `name` is valid as long.
+    /// `driver` is valid and not registered, nobody else uses it, and it stays valid until
+    /// [`Driver::unregister`]. It belongs to `module`. `name` is NUL-terminated and valid
+    /// for as long.
     ///
     /// # Errors
     ///
-    /// `EINVAL` without a probe function; what `driver_register()` fails with.
+    /// `EINVAL` if the driver has no probe function, and the errors of `driver_register()`.
     pub(crate) unsafe fn register_driver(
         &'static self,
         driver: *mut bindings::dax_device_driver,
         module: *mut bindings::module,
         name: *const kernel::ffi::c_char,
     ) -> Result {
-        // SAFETY: By the contract nobody else uses the driver yet.
+        // SAFETY: By the contract `driver` is valid, and nobody else uses it yet.
         unsafe {
             if (*driver).probe.is_none() {
                 return Err(EINVAL);
@@ -160,67 +169,71 @@ impl<B: BusOps> BusType<B> {
             (*driver).drv.mod_name = name;
             (*driver).drv.bus = self.as_ptr();
         }
-        // SAFETY: The driver is complete, and valid by the contract.
+        // SAFETY: By the contract `driver` is valid until it is unregistered. Its bus, name
+        // and owner were set above.
         to_result(unsafe { bindings::driver_register(&raw mut (*driver).drv) })
     }
 
-    /// Puts the driver of this crate on the bus. May sleep, and may probe.
+    /// Registers the driver of this crate. May sleep and probe devices.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it was registered before; what `driver_register()` fails with.
+    /// `EBUSY` if it was registered before, and the errors of `driver_register()`.
     pub(crate) fn register_own(
         &'static self,
         driver: &'static OwnDriver,
         name: &'static CStr,
     ) -> Result<DriverRegistration> {
         let raw = driver.take()?;
-        // SAFETY: The driver is static and nobody else's; it is unregistered when the
-        // result is dropped, which is before the module goes.
+        // SAFETY: `raw` is in a static, and `take` returns it only once, so nobody else
+        // uses it. Dropping the result unregisters it, which happens before this module is
+        // unloaded. `name` is static.
         unsafe { self.register_driver(raw, THIS_MODULE, name.as_char_ptr()) }?;
-        // SAFETY: It is registered now, until this is dropped.
+        // SAFETY: The driver was registered just now, on the dax bus. It stays registered
+        // until the result is dropped.
         Ok(DriverRegistration(unsafe { Driver::from_raw(raw) }))
     }
 }
 
-/// The driver of this crate, registered. Dropping it unregisters the driver, and forgets
-/// the ids that the user gave it.
+/// The registered driver of this crate. Dropping it unregisters the driver, and forgets the
+/// ids that `new_id` added.
 pub(crate) struct DriverRegistration(&'static Driver);
 
 impl Drop for DriverRegistration {
     fn drop(&mut self) {
-        // SAFETY: `register_own` registered it, and only here is that undone.
+        // SAFETY: `register_own` registered the driver, and only this unregisters it.
         unsafe { self.0.unregister() };
         ids::forget(self.0);
     }
 }
 
-/// A bus that is registered; dropping it unregisters it. The last driver and
-/// device are gone by then.
+/// A registered bus. Dropping it unregisters the bus; all drivers and devices are gone by
+/// then.
 pub(crate) struct BusRegistration<B: BusOps>(&'static BusType<B>);
 
 impl<B: BusOps> Drop for BusRegistration<B> {
     fn drop(&mut self) {
-        // SAFETY: It was registered, and only here is that undone.
+        // SAFETY: `register` registered the bus, and only this unregisters it.
         unsafe { bindings::bus_unregister(self.0.as_ptr()) };
         ids::forget_all();
     }
 }
 
-/// Devices that are on a bus.
+/// Objects whose device is on a bus.
 pub(crate) trait OnBus: Object + AsRef<RawDevDax> {
-    /// What the bus does.
+    /// The callbacks of the bus.
     type Ops: BusOps<Device = Self>;
     /// The bus.
     fn bus() -> &'static BusType<Self::Ops>;
 }
 
 impl<T: OnBus> Unregistered<T> {
-    /// Puts the device on its bus, under the number of its dax device.
+    /// Sets the device's bus, and sets its number to that of its dax device.
     pub(crate) fn set_bus(&mut self) {
         let object: &T = self.object();
         let dev = raw(object);
-        // SAFETY: The device is not registered yet, so nobody else reads this.
+        // SAFETY: `dev` is valid. It is not registered yet, so nobody else accesses the
+        // field.
         unsafe { (*dev).bus = T::bus().as_ptr() };
         // SAFETY: As above.
         unsafe { (*dev).devt = object.as_ref().dax().devt() };
@@ -229,15 +242,17 @@ impl<T: OnBus> Unregistered<T> {
 
 /// # Safety
 ///
-/// As with all callbacks below: called by the driver core for a device and a
-/// driver of the bus.
+/// The driver core calls this, and the callbacks below, for a device and a driver that are
+/// on the bus of `B`.
 unsafe extern "C" fn match_callback<B: BusOps>(
     dev: *mut bindings::device,
     drv: *const bindings::device_driver,
 ) -> kernel::ffi::c_int {
-    // SAFETY: Only `B::Device`s are on this bus.
+    // SAFETY: Only `set_bus` puts devices on this bus, and these are inside a `B::Device`.
+    // The core keeps `dev` alive for this call.
     let device = unsafe { B::Device::from_device(dev) };
-    // SAFETY: Only dax drivers are on this bus.
+    // SAFETY: Only `register_driver` puts drivers on this bus. The core keeps `drv`
+    // registered for this call.
     let driver = unsafe { Driver::from_device_driver(drv) };
     B::matches(device, driver).into()
 }
@@ -250,7 +265,7 @@ unsafe extern "C" fn uevent_callback<B: BusOps>(
     env: *mut bindings::kobj_uevent_env,
 ) -> kernel::ffi::c_int {
     from_result(|| {
-        // SAFETY: The core hands us an environment of its own.
+        // SAFETY: The core passes a valid environment that nobody else uses for this call.
         B::uevent(&mut Uevent(unsafe { &mut *env }))?;
         Ok(0)
     })
@@ -258,19 +273,20 @@ unsafe extern "C" fn uevent_callback<B: BusOps>(
 
 /// # Safety
 ///
-/// See [`match_callback`]; the device's driver is set.
+/// See [`match_callback`]. The driver of `dev` is set, and the device lock is held.
 unsafe extern "C" fn probe_callback<B: BusOps>(dev: *mut bindings::device) -> kernel::ffi::c_int {
-    // SAFETY: Only `B::Device`s are on this bus.
+    // SAFETY: As in `match_callback`.
     let device = unsafe { B::Device::from_device(dev) };
-    // SAFETY: The core set the driver and holds the device lock.
+    // SAFETY: The core has set the driver of `dev`, one of this bus, and keeps it
+    // registered for this call. It holds the device lock, so the field does not change.
     let driver = unsafe { Driver::from_device_driver((*dev).driver) };
     from_result(|| {
         B::prepare(device, driver)?;
-        // The driver reads the ranges without a lock.
+        // The driver reads the ranges without a lock, so they must not change.
         if warn_on!(!device.as_ref().is_pinned()) {
             return Err(EINVAL);
         }
-        // SAFETY: The core probes this device with this driver.
+        // SAFETY: The core is probing this device with this driver.
         unsafe { driver.call_probe(device.as_ref()) }.inspect_err(|_| B::unbound(device))?;
         B::bound(device);
         Ok(0)
@@ -281,11 +297,12 @@ unsafe extern "C" fn probe_callback<B: BusOps>(dev: *mut bindings::device) -> ke
 ///
 /// See [`probe_callback`].
 unsafe extern "C" fn remove_callback<B: BusOps>(dev: *mut bindings::device) {
-    // SAFETY: Only `B::Device`s are on this bus.
+    // SAFETY: As in `match_callback`.
     let device = unsafe { B::Device::from_device(dev) };
-    // SAFETY: As in `probe_callback`; the core clears it later.
+    // SAFETY: As in `probe_callback`; the core clears the driver of `dev` only after this
+    // call.
     let driver = unsafe { Driver::from_device_driver((*dev).driver) };
-    // SAFETY: The core unbinds this device from this driver.
+    // SAFETY: The core is unbinding this device from this driver.
     unsafe { driver.call_remove(device.as_ref()) };
     B::unbound(device);
 }

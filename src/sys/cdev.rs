@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct cdev` and the file and mapping operations of a dax device.
+//! `struct cdev`, and the file and VMA operations of a dax device.
 
 use core::{
     marker::PhantomData,
@@ -32,30 +32,30 @@ use super::{
     }, //
 };
 
-/// What a character device does. A file carries an `Arc<Self>` from open to
-/// release.
+/// The callbacks of a character device. A file owns an `Arc<Self>` from open to release.
 pub(crate) trait CharDev: Sized + Send + Sync + 'static {
-    /// The device whose `devt` is opened.
+    /// The device that the cdev belongs to.
     type Device: Object + Sync + AsRef<RawDevDax>;
 
-    /// `open(2)`: what the new file belongs to.
+    /// `open(2)`: returns the object that the new file owns. May sleep.
     ///
     /// # Errors
     ///
-    /// What `open(2)` fails with.
+    /// The errno of `open(2)`.
     fn open(device: &Self::Device) -> Result<Arc<Self>>;
-    /// Whose pages the file's mappings show.
+    /// The liveness of the pages that VMAs of the file map.
     fn liveness(&self) -> &Arc<Liveness>;
-    /// `mmap(2)`: whether the mapping may be made.
+    /// `mmap(2)`: checks the VMA that is about to be made. May sleep; the mmap lock is
+    /// held.
     ///
     /// # Errors
     ///
-    /// What `mmap(2)` fails with.
+    /// The errno of `mmap(2)`.
     fn mmap(&self, desc: &mut VmaDesc) -> Result;
-    /// `mmap(2)`: where a mapping of `len` bytes from page `pgoff` should go. `hint` is
-    /// where the user wants it, or must have it if that `is_fixed`; 0 is anywhere.
-    /// `find` finds room for so many bytes, given a hint; what is no multiple of a page
-    /// is an errno.
+    /// `mmap(2)`: returns the address of a new VMA of `len` bytes from page `pgoff` of the
+    /// file, or an errno, which is not a multiple of `PAGE_SIZE`. `hint` is the address
+    /// that the user wants, or must get if `is_fixed`; 0 is any address. `find(hint, len)`
+    /// finds free address space in the same way.
     fn unmapped_area(
         &self,
         hint: usize,
@@ -64,30 +64,31 @@ pub(crate) trait CharDev: Sized + Send + Sync + 'static {
         is_fixed: bool,
         find: &dyn Fn(usize, usize) -> usize,
     ) -> usize;
-    /// A page fault of size 2^`order` pages.
+    /// Handles a page fault of 2^`order` pages of `PAGE_SIZE`. May sleep; the mmap lock or
+    /// the lock of the VMA is held.
     fn fault(&self, fault: &mut Fault, order: u32) -> VmFault;
-    /// Whether a mapping may be cut at `addr`.
+    /// Checks whether a VMA may be split at `addr`.
     ///
     /// # Errors
     ///
-    /// What `munmap(2)`, `mprotect(2)`, ... fail with.
+    /// The errno of `munmap(2)`, `mprotect(2)` and the like.
     fn may_split(&self, addr: usize) -> Result;
-    /// The size of the pages in mappings, in bytes.
+    /// Size of the pages that VMAs map, in bytes.
     fn page_size(&self) -> usize;
 }
 
-/// A character device that can be opened; dropping it takes it away. Files
-/// that are open go on to refer to it.
+/// A character device that can be opened. Dropping it removes the cdev; open files still
+/// refer to it.
 ///
-/// Allocated per binding: a second life of a `struct cdev` that old files still
-/// refer to would corrupt its reference count.
+/// Each binding allocates a new one. To initialise a `struct cdev` again while old files
+/// refer to it would corrupt its reference count.
 ///
 /// # Invariants
 ///
-/// The cdev was added, and we own a reference of it.
+/// The cdev was added, and this owns a reference to it.
 pub(crate) struct Cdev(NonNull<bindings::cdev>);
 
-// SAFETY: The character device core synchronises.
+// SAFETY: `cdev_del()` may be called from any task.
 unsafe impl Send for Cdev {}
 
 impl Cdev {
@@ -95,39 +96,40 @@ impl Cdev {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and what `cdev_add()` fails with.
+    /// `ENOMEM`, and the errors of `cdev_add()`.
     pub(crate) fn add<C: CharDev>(device: &C::Device) -> Result<Self> {
-        // SAFETY: Has no precondition.
+        // SAFETY: `cdev_alloc()` has no precondition.
         let cdev = NonNull::new(unsafe { bindings::cdev_alloc() }).ok_or(ENOMEM)?;
         let raw = cdev.as_ptr();
-        // SAFETY: Fresh and ours.
+        // SAFETY: `raw` was just allocated, and nobody else knows it.
         unsafe {
             (*raw).ops = Ops::<C>::FILE;
             (*raw).owner = THIS_MODULE;
         }
         let dev = super::object::as_raw(super::object::device(device));
-        // SAFETY: The cdev is fresh; while files refer to it, it refers to the
-        // device, from which `open_callback` finds its way.
+        // SAFETY: `raw` was not added yet, and both pointers are valid. Once it is added,
+        // the cdev holds a reference to the device until the last file is closed.
         unsafe { bindings::cdev_set_parent(raw, &raw mut (*dev).kobj) };
-        // SAFETY: Complete; the number is the device's own.
+        // SAFETY: `raw` is initialised: its operations, owner and parent are set. The
+        // number belongs to the device alone.
         let added = to_result(unsafe { bindings::cdev_add(raw, device.as_ref().dax().devt(), 1) });
         if added.is_err() {
-            // SAFETY: Drops the reference that cdev_alloc() gave us. cdev_add()
-            // takes one of the parent only when it succeeds.
+            // SAFETY: This drops the reference of cdev_alloc(). The parent is cleared
+            // first, since cdev_add() takes a reference to it only on success.
             unsafe {
                 (*raw).kobj.parent = core::ptr::null_mut();
                 bindings::kobject_put(&raw mut (*raw).kobj);
             }
         }
         added?;
-        // INVARIANT: Added, with the reference of cdev_alloc().
+        // INVARIANT: The cdev was added just now, and we own the reference of cdev_alloc().
         Ok(Self(cdev))
     }
 }
 
 impl Drop for Cdev {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariants the cdev was added, and we own a reference to it.
         unsafe { bindings::cdev_del(self.0.as_ptr()) };
     }
 }
@@ -159,36 +161,39 @@ impl<C: CharDev> Ops<C> {
     };
 }
 
-/// What `open_callback` stored in a file.
+/// Returns the object that `open_callback` stored in `file`.
 ///
 /// # Safety
 ///
-/// `file` was opened by [`open_callback`] for the same `C` and is open for `'a`.
+/// [`open_callback`] opened `file` for the same `C`, and `file` stays open for `'a`.
 unsafe fn file_data<'a, C: CharDev>(file: *const bindings::file) -> &'a C {
-    // SAFETY: By the contract the pointer is that of an `Arc` that the file owns.
+    // SAFETY: By the contract `private_data` points into an `Arc<C>` that the file owns for
+    // `'a`.
     unsafe { &*(*file).private_data.cast_const().cast::<C>() }
 }
 
 /// # Safety
 ///
-/// As all callbacks below called by the VFS or the memory manager, for a file
-/// of a [`Cdev`] that was made for the same `C`.
+/// The VFS or the memory manager calls this, and the callbacks below, for a file or a VMA
+/// of a [`Cdev`] that was added for the same `C`.
 unsafe extern "C" fn open_callback<C: CharDev>(
     inode: *mut bindings::inode,
     file: *mut bindings::file,
 ) -> kernel::ffi::c_int {
     from_result(|| {
-        // SAFETY: The VFS got here through the inode's cdev and holds a
-        // reference of it; its parent is the device.
+        // SAFETY: The VFS got here through the inode's cdev and holds a reference to that;
+        // `Cdev::add` set its parent.
         let dev = unsafe { bindings::dax_glue_inode_device(inode) };
-        // SAFETY: The cdev was added for a `C::Device`, and refers to it.
+        // SAFETY: `Cdev::add` made the device inside a `C::Device` the cdev's parent. The
+        // cdev refers to it.
         let device = unsafe { C::Device::from_device(dev) };
         let data = C::open(device)?;
-        // Only the file points to the shared address space. The inode that was
-        // opened may outlive the device, and a pointer in it would dangle.
-        // SAFETY: The file is being opened; the mapping lives as long as `data`.
+        // Only the file gets the shared address space; C also puts it into the inode. The
+        // inode may outlive the device, and the pointer would dangle.
+        // SAFETY: The file is being opened, so nobody else uses it. The mapping lives as
+        // long as `data`, which the file owns.
         unsafe { bindings::dax_glue_file_set_mapping(inode, file, data.liveness().mapping()) };
-        // SAFETY: The file is being opened, so it is ours.
+        // SAFETY: The file is being opened, so nobody else uses it.
         unsafe { (*file).private_data = Arc::into_raw(data).cast_mut().cast() };
         Ok(0)
     })
@@ -201,7 +206,8 @@ unsafe extern "C" fn release_callback<C: CharDev>(
     _inode: *mut bindings::inode,
     file: *mut bindings::file,
 ) -> kernel::ffi::c_int {
-    // SAFETY: `open_callback` stored the pointer, and this is the file's end.
+    // SAFETY: `open_callback` stored the result of `Arc::into_raw`. The file is being
+    // closed, so nobody uses the pointer after this.
     drop(unsafe { Arc::<C>::from_raw((*file).private_data.cast_const().cast()) });
     0
 }
@@ -213,10 +219,10 @@ unsafe extern "C" fn mmap_callback<C: CharDev>(
     desc: *mut bindings::vm_area_desc,
 ) -> kernel::ffi::c_int {
     from_result(|| {
-        // SAFETY: The descriptor is ours for this call; `VmaDesc` is
-        // transparent.
+        // SAFETY: The descriptor is valid, and nobody else uses it for this call. `VmaDesc`
+        // is a transparent wrapper of it.
         let desc = unsafe { &mut *desc.cast::<VmaDesc>() };
-        // SAFETY: The file is open.
+        // SAFETY: `open_callback` opened the file, and it stays open for this call.
         let data = unsafe { file_data::<C>(desc.file()) };
         data.mmap(desc)?;
         desc.set_ops(Ops::<C>::VM);
@@ -235,11 +241,12 @@ unsafe extern "C" fn unmapped_area_callback<C: CharDev>(
     flags: kernel::ffi::c_ulong,
 ) -> kernel::ffi::c_ulong {
     let find = |hint, len| {
-        // SAFETY: The arguments are those of our own call, but for hint and length.
+        // SAFETY: The arguments are those of this call, except for the hint and the length,
+        // which may have any value.
         unsafe { bindings::mm_get_unmapped_area(file, hint, len, pgoff, flags) }
     };
     let is_fixed = flags & bindings::MAP_FIXED as kernel::ffi::c_ulong != 0;
-    // SAFETY: The file is open.
+    // SAFETY: `open_callback` opened the file, and it stays open for this call.
     unsafe { file_data::<C>(file) }.unmapped_area(addr, len, pgoff, is_fixed, &find)
 }
 
@@ -249,7 +256,7 @@ unsafe extern "C" fn unmapped_area_callback<C: CharDev>(
 unsafe extern "C" fn fault_callback<C: CharDev>(
     vmf: *mut bindings::vm_fault,
 ) -> bindings::vm_fault_t {
-    // SAFETY: The same contract.
+    // SAFETY: `huge_fault_callback` has the same contract.
     unsafe { huge_fault_callback::<C>(vmf, 0) }
 }
 
@@ -260,9 +267,10 @@ unsafe extern "C" fn huge_fault_callback<C: CharDev>(
     vmf: *mut bindings::vm_fault,
     order: kernel::ffi::c_uint,
 ) -> bindings::vm_fault_t {
-    // SAFETY: The fault is ours for this call; `Fault` is transparent.
+    // SAFETY: The fault is valid, and nobody else uses it for this call. `Fault` is a
+    // transparent wrapper of it.
     let fault = unsafe { &mut *vmf.cast::<Fault>() };
-    // SAFETY: The VMA refers to the file.
+    // SAFETY: `open_callback` opened the file. The VMA is locked and keeps it open.
     let data = unsafe { file_data::<C>(fault.file()) };
     data.fault(fault, order).0
 }
@@ -275,7 +283,7 @@ unsafe extern "C" fn may_split_callback<C: CharDev>(
     addr: kernel::ffi::c_ulong,
 ) -> kernel::ffi::c_int {
     from_result(|| {
-        // SAFETY: The VMA is locked and refers to the file.
+        // SAFETY: `open_callback` opened the file. The VMA is locked and keeps it open.
         unsafe { file_data::<C>((*vma).vm_file) }.may_split(addr)?;
         Ok(0)
     })
@@ -287,6 +295,6 @@ unsafe extern "C" fn may_split_callback<C: CharDev>(
 unsafe extern "C" fn page_size_callback<C: CharDev>(
     vma: *mut bindings::vm_area_struct,
 ) -> kernel::ffi::c_ulong {
-    // SAFETY: The VMA is locked and refers to the file.
+    // SAFETY: `open_callback` opened the file. The VMA is locked and keeps it open.
     unsafe { file_data::<C>((*vma).vm_file) }.page_size()
 }

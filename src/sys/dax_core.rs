@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct dax_device` of super.c: liveness, the inode behind all mappings.
+//! `struct dax_device` of super.c: whether a device is alive, and the inode that all its
+//! VMAs share.
 
 use core::ptr::NonNull;
 
@@ -14,19 +15,19 @@ use kernel::{
     }, //
 };
 
-/// A dax device that is ours.
+/// A `struct dax_device` and a reference to it.
 ///
 /// # Invariants
 ///
-/// Valid, and we own a reference of its inode.
+/// The pointer is valid, and this owns a reference to the inode.
 pub(crate) struct DaxDevice(NonNull<bindings::dax_device>);
 
-// SAFETY: super.c synchronises what it does with a dax device.
+// SAFETY: The functions of super.c that we call may be called from any task.
 unsafe impl Send for DaxDevice {}
-// SAFETY: As above.
+// SAFETY: The functions of super.c that we call synchronise.
 unsafe impl Sync for DaxDevice {}
 
-/// The operations of the address space that all mappings of a device share.
+/// The operations of the address space that all VMAs of a device share.
 static MAPPING_OPS: MappingOps = {
     // SAFETY: All zeroes is a valid `struct address_space_operations`.
     let mut ops: bindings::address_space_operations = unsafe { core::mem::zeroed() };
@@ -40,28 +41,28 @@ struct MappingOps(Opaque<bindings::address_space_operations>);
 unsafe impl Sync for MappingOps {}
 
 impl DaxDevice {
-    /// Allocates the dax device of `owner`, dead until a driver is bound. Sleeps
-    /// for an SRCU grace period.
+    /// Allocates the dax device of `owner`. It is dead until a driver is bound. Sleeps for
+    /// an SRCU grace period.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(super) fn new(owner: NonNull<bindings::dev_dax>) -> Result<Self> {
         let owner = owner.as_ptr().cast();
-        // SAFETY: `owner` is only stored. fsdev gets it back while the device
-        // is alive, which is within its owner's life.
+        // SAFETY: alloc_dax() only stores `owner`, for fsdev, which asks for it while the
+        // dax device is alive. `owner` owns the dax device, so it is valid then.
         let raw = from_err_ptr(unsafe { bindings::alloc_dax(owner, core::ptr::null()) })?;
-        // INVARIANT: `alloc_dax()` gave us a reference.
+        // INVARIANT: `alloc_dax()` returned a reference.
         let this = Self(NonNull::new(raw).ok_or(ENOMEM)?);
-        // SAFETY: By the type invariant; likewise below.
+        // SAFETY: `raw` is valid by the type invariants.
         unsafe { bindings::set_dax_synchronous(raw) };
         // SAFETY: As above.
         unsafe { bindings::set_dax_nocache(raw) };
         // SAFETY: As above.
         unsafe { bindings::set_dax_nomc(raw) };
         this.kill();
-        // SAFETY: The mapping is valid, and with no mapping alive nobody
-        // calls its operations.
+        // SAFETY: The mapping is valid, and no VMA has it yet, so nobody calls its
+        // operations.
         unsafe { (*this.mapping()).a_ops = MAPPING_OPS.0.get().cast_const() };
         Ok(this)
     }
@@ -72,65 +73,66 @@ impl DaxDevice {
     }
 
     fn inode(&self) -> *mut bindings::inode {
-        // SAFETY: By the type invariant.
+        // SAFETY: The dax device is valid by the type invariants.
         unsafe { bindings::dax_inode(self.as_ptr()) }
     }
 
-    /// The address space of all mappings of the device.
+    /// The address space that all VMAs of the device share. Valid as long as `self`.
     pub(super) fn mapping(&self) -> *mut bindings::address_space {
-        // SAFETY: The inode is valid; the field is constant.
+        // SAFETY: The inode is valid, and the field does not change.
         unsafe { (*self.inode()).i_mapping }
     }
 
     /// The device number.
     pub(crate) fn devt(&self) -> bindings::dev_t {
-        // SAFETY: The inode is valid; the field is constant.
+        // SAFETY: The inode is valid, and the field does not change.
         unsafe { (*self.inode()).i_rdev }
     }
 
-    /// From now on the device is alive, for everyone who asks super.c.
+    /// Marks the device alive for super.c (`run_dax()`).
     pub(crate) fn run(&self) {
-        // SAFETY: By the type invariant.
+        // SAFETY: The dax device is valid by the type invariants.
         unsafe { bindings::run_dax(self.as_ptr()) };
     }
 
-    /// From now on the device is dead; waits until nobody is in a section that
-    /// saw it alive. Sleeps; not within a [`ReadGuard`].
+    /// Marks the device dead for super.c, and waits for all [`ReadGuard`]s that may have
+    /// seen it alive (`kill_dax()`). Sleeps for an SRCU grace period; the caller must not
+    /// have a [`ReadGuard`].
     pub(crate) fn kill(&self) {
-        // SAFETY: By the type invariant.
+        // SAFETY: The dax device is valid by the type invariants.
         unsafe { bindings::kill_dax(self.as_ptr()) };
     }
 
     /// Removes every page of the device from every page table. Sleeps.
     pub(crate) fn unmap_all(&self) {
-        // SAFETY: The mapping is valid; length 0 means to the end.
+        // SAFETY: The mapping is valid. A length of 0 means up to the end.
         unsafe { bindings::unmap_mapping_range(self.mapping(), 0, 0, 1) };
     }
 }
 
 impl Drop for DaxDevice {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own a reference. The device is dead:
-        // unbinding a driver kills it.
+        // SAFETY: By the type invariants we own a reference. The device is dead: unbinding
+        // a driver kills it.
         unsafe { bindings::put_dax(self.as_ptr()) };
     }
 }
 
-/// A section in which a device that was alive stays usable (`dax_read_lock()`).
-/// May sleep.
+/// A read section of super.c (`dax_read_lock()`): a device that is alive in it stays usable
+/// until its end. The section may sleep.
 pub(crate) struct ReadGuard(i32, NotThreadSafe);
 
 impl ReadGuard {
     /// Enters the section.
     pub(crate) fn new() -> Self {
-        // SAFETY: Has no precondition; `drop` leaves it.
+        // SAFETY: `dax_read_lock()` has no precondition; `drop` ends the section.
         Self(unsafe { bindings::dax_read_lock() }, NotThreadSafe)
     }
 }
 
 impl Drop for ReadGuard {
     fn drop(&mut self) {
-        // SAFETY: The number is what the matching lock returned.
+        // SAFETY: The index is the one that the matching dax_read_lock() returned.
         unsafe { bindings::dax_read_unlock(self.0) };
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct dev_dax`: what kmem, fsdev and nfit_test read of a device.
+//! `struct dev_dax`: the fields of a device that kmem, fsdev and nfit_test read.
 //!
-//! C reads the ranges without a lock, while a driver is bound. [`Ranges`] owns them,
-//! with what C sees of them, and lets nobody change them while C may be reading.
+//! C reads the ranges without a lock while a driver is bound. [`Ranges`] owns the ranges
+//! and the fields that show them to C, and refuses changes while C may read them.
 
 use core::{
     mem::{
@@ -49,7 +49,7 @@ use crate::ranges::{
     range::Align, //
 };
 
-// What C reads must be where C looks for it.
+// C must find the fields of a range at the same offsets.
 const _: () = {
     assert!(size_of::<DevDaxRange>() == size_of::<bindings::dev_dax_range>());
     assert!(offset_of!(DevDaxRange, pgoff) == offset_of!(bindings::dev_dax_range, pgoff));
@@ -64,42 +64,43 @@ const _: () = {
     assert!(offset_of!(DevDaxRange, mapping) == offset_of!(bindings::dev_dax_range, mapping));
 };
 
-/// `struct dev_dax`, at the start of a device, and all that it points to but the
-/// ranges.
+/// `struct dev_dax`, at the start of a device, and everything that it points to except for
+/// the ranges.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct RawDevDax {
     #[pin]
     raw: Opaque<bindings::dev_dax>,
-    /// `raw.dax_dev`.
+    /// Owns `raw.dax_dev`.
     dax: DaxDevice,
-    /// `raw.pgmap`, in a static region.
+    /// Owns `raw.pgmap` in a static region.
     template: Option<PgmapTemplate>,
-    /// `raw.region`.
+    /// Owns `raw.region`.
     region: Arc<CRegion>,
-    /// A driver was probed since the ranges were changed last.
+    /// Whether a driver was probed since the last change of the ranges.
     pinned: Atomic<bool>,
 }
 
-// SAFETY: See the module's description for who writes and reads when; the
-// embedded `struct device` is the driver core's.
+// SAFETY: Fields of `raw` are constant, or [`Ranges`] guards them, or they are single
+// values that are accessed with volatile operations. The driver core synchronises the
+// embedded `struct device`. The other fields are `Send` and `Sync`.
 unsafe impl Send for RawDevDax {}
 // SAFETY: As above.
 unsafe impl Sync for RawDevDax {}
 
-/// A device of the dax bus: what C sees of it, and a `T`.
+/// A device of the dax bus: a `struct dev_dax` for C, and a `T`.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct DaxObject<T> {
-    /// First, so that the addresses are the same.
+    /// The first field, so that both have the same address.
     #[pin]
     c: RawDevDax,
     #[pin]
     data: T,
 }
 
-// SAFETY: It begins with its zeroed `struct dev_dax`, which has the device at that offset,
-// and is made by `make` alone.
+// SAFETY: The first field begins with a zeroed `struct dev_dax`, which has its device at
+// that offset. Only `make` makes a `Self`, by `Unregistered::new`.
 unsafe impl<T: 'static> Object for DaxObject<T> {
     const OFFSET: usize = offset_of!(bindings::dev_dax, dev);
 }
@@ -123,7 +124,7 @@ impl<T: 'static> DaxObject<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what `data` fails with.
+    /// `ENOMEM`, and the errors of `data`.
     pub(crate) fn make(
         identity: Identity,
         data: impl PinInit<T, Error>,
@@ -137,45 +138,47 @@ impl<T: 'static> DaxObject<T> {
         }? Error))
     }
 
-    /// What C sees.
+    /// The part that C sees.
     pub(crate) fn c(&self) -> &RawDevDax {
         &self.c
     }
 
-    /// The pointer that C knows the device by.
+    /// The pointer by which C knows the device.
     pub(crate) fn as_dev_dax(&self) -> *mut bindings::dev_dax {
         self.c.as_ptr()
     }
 
-    /// The device behind a C pointer.
+    /// The device for a C pointer.
     ///
     /// # Safety
     ///
-    /// `dev_dax` is of a `DaxObject<T>` that lives for `'a`.
+    /// `dev_dax` came from [`DaxObject::as_dev_dax`] of the same `T`, and the device lives
+    /// for `'a`.
     pub(crate) unsafe fn from_raw<'a>(dev_dax: *mut bindings::dev_dax) -> &'a Self {
-        // SAFETY: The device begins with what C sees; see the contract.
+        // SAFETY: By the contract `dev_dax` points to the first field of a `Self` that
+        // lives for `'a`.
         unsafe { &*dev_dax.cast_const().cast::<Self>() }
     }
 }
 
-/// What never changes in a `struct dev_dax`.
+/// The fields of a new `struct dev_dax`, all but the ranges and the alignment.
 pub(crate) struct Identity {
     /// The region, as `struct dax_region`.
     pub(crate) region: Arc<CRegion>,
-    /// Instance id, Y of daxX.Y.
+    /// Y of daxX.Y.
     pub(crate) id: i32,
     /// Whether the region chose the id.
     pub(crate) dynamic: bool,
-    /// Where kmem puts the memory, -1 for nowhere.
+    /// NUMA node that kmem adds the memory to; negative for none.
     pub(crate) target_node: i32,
-    /// Whether kmem is to put the memmap into the memory itself.
+    /// Whether kmem places the memmap in the memory itself.
     pub(crate) memmap_on_memory: bool,
-    /// The page map that the owner of a static region brings along.
+    /// The page map that the owner of a static region supplies.
     pub(crate) template: Option<PgmapTemplate>,
 }
 
 impl RawDevDax {
-    /// A `struct dev_dax` without ranges. Its `struct device` is zeroed.
+    /// Initialises a `struct dev_dax` without ranges. Its `struct device` is zeroed.
     ///
     /// # Errors
     ///
@@ -190,7 +193,7 @@ impl RawDevDax {
             template,
         } = identity;
         try_pin_init!(&this in Self {
-            // CAST: It begins with its `struct dev_dax`.
+            // CAST: A `Self` begins with its `struct dev_dax`.
             dax: DaxDevice::new(this.cast())?,
             template,
             region,
@@ -199,7 +202,8 @@ impl RawDevDax {
                 let region = region.as_ptr();
                 let pgmap = template.as_ref().map_or(core::ptr::null_mut(), PgmapTemplate::as_ptr);
                 Opaque::ffi_init(move |raw: *mut bindings::dev_dax| {
-                    // SAFETY: `raw` is ours to initialise, and zeroes are valid.
+                    // SAFETY: `raw` is valid for writes and ours to initialise. All zeroes
+                    // is a valid `struct dev_dax`.
                     unsafe {
                         raw.write_bytes(0, 1);
                         (*raw).region = region;
@@ -208,7 +212,7 @@ impl RawDevDax {
                         (*raw).dyn_id = dynamic;
                         (*raw).target_node = target_node;
                         (*raw).memmap_on_memory = memmap_on_memory;
-                        // Where fsdev looks for it.
+                        // fsdev reads this.
                         (*raw).pgmap = pgmap;
                     }
                 })
@@ -222,66 +226,68 @@ impl RawDevDax {
         self.raw.get()
     }
 
-    /// Liveness and the address space of the device's mappings.
+    /// The dax device of super.c.
     pub(crate) fn dax(&self) -> &DaxDevice {
         &self.dax
     }
 
-    /// The page map of a static region's owner.
+    /// The page map that the owner of a static region supplied.
     pub(crate) fn template(&self) -> Option<&PgmapTemplate> {
         self.template.as_ref()
     }
 
-    /// Whether the ranges stay as they are for as long as a driver is there.
+    /// Whether the ranges must not change while a driver is bound.
     pub(super) fn is_pinned(&self) -> bool {
         self.pinned.load(Relaxed)
     }
 
-    /// Whether kmem is to put the memmap into the memory itself.
+    /// Whether kmem places the memmap in the memory itself.
     pub(crate) fn memmap_on_memory(&self) -> bool {
-        // SAFETY: The device is alive; a racing write is one of two answers.
+        // SAFETY: The pointer is valid. A race with the writer yields the old or the new
+        // value.
         unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).memmap_on_memory) }
     }
 
-    /// Sets [`RawDevDax::memmap_on_memory`], which kmem reads when it is probed.
+    /// Sets [`RawDevDax::memmap_on_memory`]. kmem reads the value in its probe.
     pub(crate) fn set_memmap_on_memory(&self, on: bool) {
-        // SAFETY: The device is alive; a racing read is one of two answers.
+        // SAFETY: The pointer is valid. A racing reader gets the old or the new value.
         unsafe { core::ptr::write_volatile(&raw mut (*self.as_ptr()).memmap_on_memory, on) };
     }
 
-    /// A dynamic device's page map belongs to the driver that made it, and goes
-    /// with it: forget it. That driver calls this while it is being unbound.
+    /// Clears the page map pointer of a dynamic device. A driver that is being unbound
+    /// calls this: the page map is the driver's, and is freed with it.
     pub(crate) fn clear_pagemap(&self) {
         if self.template.is_none() {
-            // SAFETY: Only the driver that is being unbound uses it.
+            // SAFETY: The pointer is valid. Only the driver that is being unbound uses the
+            // field.
             unsafe { (*self.as_ptr()).pgmap = core::ptr::null_mut() };
         }
     }
 
-    /// The ranges that C sees.
+    /// The ranges, as C sees them.
     ///
     /// # Safety
     ///
-    /// `raw` is of a [`RawDevDax`], and a driver is bound for `'a`, so that they do
-    /// not change.
+    /// `raw` points to a valid [`RawDevDax`]. A driver is bound to it for `'a`, so the
+    /// ranges do not change.
     pub(crate) unsafe fn entries<'a>(raw: *const bindings::dev_dax) -> &'a [DevDaxRange] {
-        // SAFETY: By the contract nobody writes them.
+        // SAFETY: By the contract `raw` is valid and nobody writes these fields.
         let (ranges, count) = unsafe { ((*raw).ranges, (*raw).nr_range) };
         if ranges.is_null() {
             return &[];
         }
-        // SAFETY: `Ranges::show` showed that many entries, whose layout is
-        // asserted above; they stay where they are by the contract.
-        // CAST: `Ranges::show` shows no negative number.
+        // SAFETY: `Ranges::show` stored the address and the number of the entries, whose
+        // layout is asserted above. By the contract they neither move nor change for `'a`.
+        // CAST: `Ranges::show` stores no negative number.
         unsafe { core::slice::from_raw_parts(ranges.cast_const().cast(), count as usize) }
     }
 }
 
-/// The ranges of a device and their alignment, and what C sees of them.
+/// The ranges of a device and their alignment, and the fields that show both to C.
 ///
 /// # Invariants
 ///
-/// C sees the entries of `layout`, where they are, or none.
+/// C sees the current entries of `layout` at their current address, or no ranges.
 pub(crate) struct Ranges<T: Object + AsRef<RawDevDax>> {
     device: Ref<T>,
     layout: Layout,
@@ -289,34 +295,34 @@ pub(crate) struct Ranges<T: Object + AsRef<RawDevDax>> {
 }
 
 impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
-    /// No ranges, to be multiples of `align`.
+    /// Makes an empty list of ranges with the given alignment.
     pub(crate) fn new(device: Ref<T>, align: Align) -> Self {
         let this = Self {
             device,
             layout: Layout::new(),
             align,
         };
-        // INVARIANT: C sees none.
+        // INVARIANT: There are no ranges, and C sees none.
         this.show();
         this
     }
 
-    /// The device.
     pub(crate) fn device(&self) -> &Ref<T> {
         &self.device
     }
 
-    /// The ranges.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Start, length and page offset of each range are multiples of it.
+    /// The granule that the user asked for: start, length and page offset of each range are
+    /// multiples of this alignment.
     pub(crate) fn align(&self) -> Align {
         self.align
     }
 
-    /// Shows C what there is. Nobody reads it while no driver is there.
+    /// Shows the ranges and the alignment to C. Callers make sure that no driver reads the
+    /// fields.
     fn show(&self) {
         let entries = self.layout.entries();
         let raw = self.c().as_ptr();
@@ -324,10 +330,12 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
         let ranges = if entries.is_empty() || warn_on!(count.is_err()) {
             core::ptr::null_mut()
         } else {
-            // CAST: `DevDaxRange` has the layout of `struct dev_dax_range`, see above.
+            // CAST: `DevDaxRange` has the layout of `struct dev_dax_range`, as asserted
+            // above.
             entries.as_ptr().cast_mut().cast()
         };
-        // SAFETY: The callers made sure that no driver reads these.
+        // SAFETY: The pointer is valid. No driver reads the fields: `unpin` was called, or
+        // the device is new, and `pin` needs `&mut self`.
         unsafe {
             (*raw).nr_range = count.unwrap_or(0);
             (*raw).ranges = ranges;
@@ -335,10 +343,10 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
         }
     }
 
-    /// Shows C no ranges. Nobody reads them while no driver is there.
+    /// Shows no ranges to C. Callers make sure that no driver reads the fields.
     fn hide(&self) {
         let raw = self.c().as_ptr();
-        // SAFETY: The callers made sure that no driver reads these.
+        // SAFETY: The pointer is valid. `unpin` was called, so no driver reads the fields.
         unsafe {
             (*raw).nr_range = 0;
             (*raw).ranges = core::ptr::null_mut();
@@ -349,16 +357,20 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
         (*self.device).as_ref()
     }
 
-    /// A driver is about to be probed: from now on the ranges stay as they are,
-    /// until the driver core says that no driver is there.
+    /// Freezes the ranges, because a driver is about to be probed: they must not change
+    /// until the driver core has cleared `dev->driver`. The caller holds the region lock.
     pub(crate) fn pin(&mut self) {
         self.c().pinned.store(true, Relaxed);
     }
 
-    /// Makes sure that no driver reads the ranges.
+    /// Allows a change of the ranges, unless a driver may read them.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a driver may read them.
     fn unpin(&mut self) -> Result {
-        // A driver that came after this look calls `pin` first, for which it has to
-        // wait until the caller lets go of `self`.
+        // A driver that comes after this check calls `pin` before it reads the ranges, and
+        // `pin` waits until the caller releases `self`.
         if self.c().is_pinned() && has_driver(&*self.device) {
             return Err(EBUSY);
         }
@@ -366,19 +378,19 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
         Ok(())
     }
 
-    /// To change the ranges.
+    /// Gives access to the ranges for a change, and hides them from C meanwhile.
     ///
     /// # Errors
     ///
     /// `EBUSY` while a driver may read them.
     pub(crate) fn edit(&mut self) -> Result<Edit<'_, T>> {
         self.unpin()?;
-        // Should the result never be dropped, C sees no ranges.
+        // If the caller leaks the result, C sees no ranges instead of stale ones.
         self.hide();
         Ok(Edit(self))
     }
 
-    /// Changes the alignment; the ranges have it.
+    /// Changes the alignment. The caller has checked that the ranges have it.
     ///
     /// # Errors
     ///
@@ -392,8 +404,8 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
 }
 
 impl<T: Object + AsRef<RawDevDax>> Drop for Ranges<T> {
-    /// C sees none any more. If a driver still may, which cannot be, the memory of
-    /// the ranges is lost.
+    /// Hides the ranges from C. A driver that still reads them is a bug: warn, and leak
+    /// their memory.
     fn drop(&mut self) {
         let layout = core::mem::replace(&mut self.layout, Layout::new());
         if warn_on!(self.unpin().is_err()) {
@@ -404,8 +416,7 @@ impl<T: Object + AsRef<RawDevDax>> Drop for Ranges<T> {
     }
 }
 
-/// The ranges of a device, being changed; C sees what came of it when this is
-/// dropped.
+/// The ranges of a device during a change. Dropping this shows the result to C.
 pub(crate) struct Edit<'a, T: Object + AsRef<RawDevDax>>(&'a mut Ranges<T>);
 
 impl<T: Object + AsRef<RawDevDax>> core::ops::Deref for Edit<'_, T> {
@@ -424,22 +435,22 @@ impl<T: Object + AsRef<RawDevDax>> core::ops::DerefMut for Edit<'_, T> {
 
 impl<T: Object + AsRef<RawDevDax>> Drop for Edit<'_, T> {
     fn drop(&mut self) {
-        // INVARIANT: The entries may have moved; now C sees them where they are.
+        // INVARIANT: The entries may have moved; this shows C their current address.
         self.0.show();
     }
 }
 
-/// `struct dax_region`, of which C consumers read only what is set here.
+/// The `struct dax_region` that C reads; only the fields set here have a value.
 #[repr(transparent)]
 pub(crate) struct CRegion(Opaque<bindings::dax_region>);
 
-// SAFETY: Constant after construction.
+// SAFETY: Not written after construction.
 unsafe impl Send for CRegion {}
 // SAFETY: As above.
 unsafe impl Sync for CRegion {}
 
 impl CRegion {
-    /// The C view of a region. nfit_test reads `align`.
+    /// Makes the `struct dax_region`. nfit_test reads `align`.
     ///
     /// # Errors
     ///
@@ -453,7 +464,7 @@ impl CRegion {
         Ok(Arc::new(Self(Opaque::new(raw)), GFP_KERNEL)?)
     }
 
-    /// What C stores.
+    /// The pointer that a `struct dev_dax` keeps.
     fn as_ptr(&self) -> *mut bindings::dax_region {
         self.0.get()
     }

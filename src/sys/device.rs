@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct device`, embedded in a Rust object whose memory it owns.
+//! `struct device` inside a Rust object, whose memory the device's reference count keeps.
 
 use core::{
     marker::PhantomData,
@@ -43,7 +43,7 @@ unsafe impl Sync for Dev {}
 // SAFETY: `Opaque` may hold any bit pattern.
 unsafe impl Zeroable for Dev {}
 
-/// A `T` with a `struct device` of its own.
+/// A `T` and a `struct device`, in one allocation.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct WithDevice<T> {
@@ -57,11 +57,11 @@ impl<T> WithDevice<T>
 where
     Self: Typed,
 {
-    /// `data` with a device. May sleep.
+    /// Makes an object of `data` and a device. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what `data` fails with.
+    /// `ENOMEM`, and the errors of `data`.
     pub(crate) fn make<E>(data: impl PinInit<T, E>) -> Result<Unregistered<Self>>
     where
         Error: From<E>,
@@ -81,14 +81,15 @@ impl<T> Deref for WithDevice<T> {
     }
 }
 
-// SAFETY: It begins with its zeroed device, and is made where `Unregistered::new` says.
+// SAFETY: The first field is a zeroed `struct device`. Only `make` makes a `Self`, by
+// `Unregistered::new`.
 unsafe impl<T: 'static> Object for WithDevice<T> {
     const OFFSET: usize = 0;
 }
 
-/// Objects that have a device type.
+/// Objects whose device has a `struct device_type`.
 pub(crate) trait Typed: Object + Send + Sync {
-    /// The device type: attributes, and how the memory is freed.
+    /// The device type: the attributes, and the function that frees the object.
     fn device_type() -> &'static DeviceType<Self>;
 }
 
@@ -100,7 +101,7 @@ pub(crate) struct DeviceType<T>(Opaque<bindings::device_type>, PhantomData<fn(T)
 unsafe impl<T> Sync for DeviceType<T> {}
 
 impl<T: Object + Sync> DeviceType<T> {
-    /// A type whose devices carry `groups`.
+    /// A type whose devices have the attributes of `groups`.
     pub(crate) const fn new(groups: &'static Groups<Attribute<T>>) -> Self {
         // SAFETY: All zeroes is a valid `struct device_type`.
         let mut raw: bindings::device_type = unsafe { core::mem::zeroed() };
@@ -109,7 +110,7 @@ impl<T: Object + Sync> DeviceType<T> {
         Self(Opaque::new(raw), PhantomData)
     }
 
-    /// A type whose devices carry nothing: they are never registered.
+    /// A type without attributes, for devices that are never registered.
     pub(super) const fn bare() -> Self {
         // SAFETY: All zeroes is a valid `struct device_type`.
         let mut raw: bindings::device_type = unsafe { core::mem::zeroed() };
@@ -118,55 +119,55 @@ impl<T: Object + Sync> DeviceType<T> {
     }
 }
 
-/// Frees an object whose last reference is gone.
+/// Frees an object after its last reference was put.
 ///
 /// # Safety
 ///
-/// Called by the driver core, with a device that [`Unregistered::new`] made of a `T`.
+/// The driver core calls this for a device whose object [`Unregistered::new`] made of a
+/// `T`.
 unsafe extern "C" fn release<T: Object>(dev: *mut bindings::device) {
     let object = dev.wrapping_byte_sub(T::OFFSET).cast::<T>();
-    // SAFETY: `Unregistered::new` took the object out of a `KBox` and this is the
-    // end of its last reference.
+    // SAFETY: `Unregistered::new` took `object` out of a `KBox`. Its last reference is
+    // gone, so nobody else uses it.
     drop(unsafe { KBox::from_raw(object) });
-    // SAFETY: `Unregistered::new` forgot the user.
+    // SAFETY: `Unregistered::new` forgot one user for this object.
     unsafe { User::end() };
 }
 
-/// A device that is made and not known to anybody yet. Of each device there is one
-/// of these at most, and [`Unregistered::register`] takes it, so that no device is
-/// registered twice, and none is changed after that.
+/// A device that was made, but is not registered and not known to anybody else. Each device
+/// has at most one `Unregistered`, and [`Unregistered::register`] consumes it, so a device
+/// is registered only once, and nothing is set after that.
 pub(crate) struct Unregistered<T: Object>(Ref<T>);
 
 impl<T: Object> Unregistered<T> {
-    /// The object itself.
     pub(crate) fn object(&self) -> &Ref<T> {
         &self.0
     }
 }
 
 impl<T: Typed> Unregistered<T> {
-    /// Allocates an object and hands its memory to its `struct device`
-    /// (`device_initialize()`). May sleep.
+    /// Allocates an object and initialises its `struct device` (`device_initialize()`),
+    /// which owns the memory from then on. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what `init` fails with.
+    /// `ENOMEM`, and the errors of `init`.
     pub(super) fn new(init: impl PinInit<T, Error>) -> Result<Self> {
         let object = KBox::pin_init(init, GFP_KERNEL)?;
-        // SAFETY: The object is never moved again: its address is handed to
-        // the driver core, and only `release` turns it back into a box.
+        // SAFETY: The object is never moved again: the driver core gets its address, and
+        // only `release` turns that back into a box, to drop it.
         let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) });
-        // SAFETY: `KBox::into_raw` returns no null pointer.
+        // SAFETY: `KBox::into_raw` never returns null.
         let object = unsafe { NonNull::new_unchecked(object) };
-        // SAFETY: The object is valid, and nobody else's.
+        // SAFETY: The object is valid, and nobody else uses it yet.
         let dev = raw::<T>(unsafe { object.as_ref() });
-        // SAFETY: `dev` is zeroed, by the contract of `Object`, and unused so far.
+        // SAFETY: `dev` is valid, zeroed by the contract of `Object`, and not initialised.
         unsafe { bindings::device_initialize(dev) };
-        // SAFETY: Just initialised.
+        // SAFETY: The reference that device_initialize() created is nobody else's.
         let this = unsafe { Ref::first(object) };
-        // SAFETY: As above; nobody else knows the device yet.
+        // SAFETY: `dev` is valid, and nobody else knows the device yet.
         unsafe { (*dev).type_ = T::device_type().0.get() };
-        // `release` ends it.
+        // `release` ends this user.
         core::mem::forget(User::new());
         Ok(Self(this))
     }
@@ -183,56 +184,57 @@ impl<T: Typed> Unregistered<T> {
         })
     }
 
-    /// Names the device mappingN. May sleep.
+    /// Names the device `mapping<index>`. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn set_mapping_name(&mut self, index: usize) -> Result {
-        // SAFETY: As above.
+        // SAFETY: The device is initialised, and nobody else knows it.
         to_result(unsafe { bindings::dax_glue_set_mapping_name(raw::<T>(&self.0), index) })
     }
 
-    /// Puts the device on the NUMA node of `other`.
+    /// Sets the NUMA node of the device to that of `other`.
     pub(super) fn set_node_of<O: Object>(&mut self, other: &O) {
-        // SAFETY: Both devices are initialised, and this one is nobody else's.
+        // SAFETY: Both devices are initialised, and nobody else knows this one.
         unsafe { bindings::dax_glue_copy_node(raw::<T>(&self.0), raw(other)) };
     }
 
-    /// The C pointer.
     pub(super) fn as_raw(&self) -> *mut bindings::device {
         raw::<T>(&self.0)
     }
 
-    /// Makes the device known (`device_add()`): sysfs, uevent, driver probe.
+    /// Registers the device below `parent` (`device_add()`): sysfs files, uevent, driver
+    /// probe.
     ///
-    /// May sleep, and may probe a driver: the caller holds no lock that an
-    /// attribute handler or a probe takes. Attributes can be read and written,
-    /// and a driver can be bound, before this returns, and even if it fails; then
-    /// all that is over when it returns.
+    /// May sleep and probe a driver. The caller holds no lock that a sysfs handler of the
+    /// device or a probe takes. Attributes can be used, and a driver can be bound, before
+    /// this returns. That holds for a failure too: when this returns an error, all handlers
+    /// have left and the driver is unbound.
     ///
     /// # Errors
     ///
-    /// What `device_add()` fails with.
+    /// The errors of `device_add()`.
     pub(crate) fn register(self, parent: &Device) -> Result<Registration<T>> {
         let dev = raw::<T>(&self.0);
-        // SAFETY: The device is not registered yet, so nobody else reads this.
-        // The core takes its own reference of the parent.
+        // SAFETY: `dev` is valid. It is not registered yet, so nobody else accesses the
+        // field. device_add() takes a reference to the parent.
         unsafe { (*dev).parent = as_raw(parent) };
-        // SAFETY: Initialised, typed and named.
+        // SAFETY: The device is initialised, has a type, and is not registered. Without a
+        // name device_add() fails.
         to_result(unsafe { bindings::device_add(dev) })?;
         Ok(Registration(self.0))
     }
 }
 
-/// A device that is registered; dropping it unregisters (`device_del()`).
+/// A registered device. Dropping it unregisters the device (`device_del()`).
 ///
-/// That unbinds the driver and waits for every reader and writer of the
-/// device's attributes: do not drop it under a lock that any of them takes.
+/// That unbinds the driver, and waits for all readers and writers of the device's
+/// attributes. So it sleeps, and the caller holds no lock that a remove or a sysfs handler
+/// takes.
 pub(crate) struct Registration<T: Object>(Ref<T>);
 
 impl<T: Object> Registration<T> {
-    /// The object itself.
     pub(crate) fn object(&self) -> &Ref<T> {
         &self.0
     }
@@ -240,7 +242,7 @@ impl<T: Object> Registration<T> {
 
 impl<T: Object> Drop for Registration<T> {
     fn drop(&mut self) {
-        // SAFETY: The device was added, and only here is it deleted.
+        // SAFETY: `register` added the device, and only this deletes it.
         unsafe { bindings::device_del(raw::<T>(&self.0)) };
     }
 }

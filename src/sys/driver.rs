@@ -31,50 +31,51 @@ use super::{
     }, //
 };
 
-/// `enum dax_driver_type`.
+/// The kinds of drivers. C: `enum dax_driver_type`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DriverType {
-    /// Gives the memory to the page allocator.
+    /// kmem, which gives the memory to the page allocator.
     Kmem,
-    /// `/dev/daxX.Y`, this crate.
+    /// device_dax of this crate: `/dev/daxX.Y`.
     Device,
-    /// For file systems; bound by id only.
+    /// fsdev_dax, for file systems. Binds only to devices that `new_id` names.
     Fsdev,
 }
 
-/// A driver that is on the dax bus, ours or one of a C module: `struct
-/// dax_device_driver`.
+/// A driver on the dax bus, of this crate or of a C module: `struct dax_device_driver`.
 #[repr(transparent)]
 pub(crate) struct Driver(Opaque<bindings::dax_device_driver>);
 
-// SAFETY: Our code only reads it; the driver core guards the rest.
+// SAFETY: This crate only reads the driver; the driver core synchronises the rest.
 unsafe impl Sync for Driver {}
 
 impl Driver {
-    /// The driver around `drv`.
+    /// The dax driver for a `struct device_driver`.
     ///
     /// # Safety
     ///
-    /// `drv` is a driver of the dax bus and is registered throughout `'a`.
+    /// `drv` is a driver on the dax bus and stays registered for `'a`.
     pub(super) unsafe fn from_device_driver<'a>(drv: *const bindings::device_driver) -> &'a Self {
         let driver = drv.wrapping_byte_sub(core::mem::offset_of!(bindings::dax_device_driver, drv));
-        // SAFETY: By the contract of the bus, `drv` is inside such a struct.
+        // SAFETY: By the contract `drv` is on the dax bus, so it is inside a valid `struct
+        // dax_device_driver`, of which `Self` is a transparent wrapper.
         unsafe { &*driver.cast::<Self>() }
     }
 
-    /// The driver behind a C pointer.
+    /// The driver for a C pointer.
     ///
     /// # Safety
     ///
-    /// `driver` is a driver of the dax bus and is registered throughout `'a`.
+    /// `driver` is on the dax bus and stays registered for `'a`, or until
+    /// [`Driver::unregister`].
     pub(crate) unsafe fn from_raw<'a>(driver: *mut bindings::dax_device_driver) -> &'a Self {
-        // SAFETY: By the contract.
+        // SAFETY: By the contract `driver` is valid. `Self` is a transparent wrapper of it.
         unsafe { &*driver.cast_const().cast::<Self>() }
     }
 
-    /// What kind it is.
     pub(crate) fn kind(&self) -> DriverType {
-        // SAFETY: The type is set before the driver is registered and constant.
+        // SAFETY: The driver is valid. The type is set before registration and does not
+        // change.
         match unsafe { (*self.0.get()).type_ } {
             bindings::dax_driver_type_DAXDRV_KMEM_TYPE => DriverType::Kmem,
             bindings::dax_driver_type_DAXDRV_DEVICE_TYPE => DriverType::Device,
@@ -82,75 +83,79 @@ impl Driver {
         }
     }
 
-    /// Tells drivers apart for as long as they are registered.
+    /// A number that no other registered driver has.
     pub(crate) fn key(&self) -> usize {
         self.0.get().addr()
     }
 
-    /// Calls the driver's own probe.
+    /// Calls the driver's own probe. Sleeps.
     ///
     /// # Safety
     ///
-    /// The core probes `dev` with this driver.
+    /// The driver core is probing `dev` with this driver.
     ///
     /// # Errors
     ///
-    /// What it fails with.
+    /// The errors of the probe.
     pub(super) unsafe fn call_probe(&self, dev: &RawDevDax) -> Result {
-        // SAFETY: Set before registration, which refuses a driver without it.
+        // SAFETY: The driver is valid. The field is set before registration and does not
+        // change.
         let Some(probe) = (unsafe { (*self.0.get()).probe }) else {
             return Err(EINVAL);
         };
-        // SAFETY: By the contract.
+        // SAFETY: By the contract the core is probing `dev` with this driver.
         to_result(unsafe { probe(dev.as_ptr()) })
     }
 
-    /// Calls the driver's own remove, if it has one.
+    /// Calls the driver's own remove, if it has one. Sleeps.
     ///
     /// # Safety
     ///
-    /// The core unbinds `dev` from this driver.
+    /// The driver core is unbinding `dev` from this driver.
     pub(super) unsafe fn call_remove(&self, dev: &RawDevDax) {
-        // SAFETY: Set before registration and constant.
+        // SAFETY: The driver is valid. The field is set before registration and does not
+        // change.
         if let Some(remove) = unsafe { (*self.0.get()).remove } {
-            // SAFETY: By the contract.
+            // SAFETY: By the contract the core is unbinding `dev` from this driver.
             unsafe { remove(dev.as_ptr()) };
         }
     }
 
-    /// Tries to bind the driver to all devices that it now matches.
+    /// Probes all devices that match the driver and have none. May sleep; no device lock is
+    /// held.
     ///
     /// # Errors
     ///
-    /// What `driver_attach()` fails with.
+    /// The errors of `driver_attach()`.
     pub(crate) fn attach(&self) -> Result {
-        // SAFETY: The driver is registered while its attributes are used.
+        // SAFETY: The driver is registered for as long as there is a reference to it.
         to_result(unsafe { bindings::driver_attach(&raw mut (*self.0.get()).drv) })
     }
 
-    /// Unbinds the driver from all its devices and takes it off the bus.
+    /// Unbinds the driver from all its devices and takes it off the bus. Sleeps.
     ///
     /// # Safety
     ///
-    /// This is the end of its registration.
+    /// The driver is registered, and this is called only once for it. Nobody uses `self`
+    /// after this, except for [`Driver::key`].
     pub(crate) unsafe fn unregister(&self) {
-        // SAFETY: By the type it is registered.
+        // SAFETY: By the contract the driver is registered.
         unsafe { bindings::driver_unregister(&raw mut (*self.0.get()).drv) };
     }
 }
 
-/// A driver of this crate, which may be registered.
+/// A driver of this crate, in a static. It can be registered once.
 pub(crate) struct OwnDriver {
     raw: Opaque<bindings::dax_device_driver>,
-    /// Whether it was registered, or is about to be.
+    /// Whether the driver was registered, or is being registered.
     taken: Atomic<bool>,
 }
 
-// SAFETY: The driver core guards what changes in it.
+// SAFETY: Only the driver core writes `raw`, and it synchronises. `taken` is atomic.
 unsafe impl Sync for OwnDriver {}
 
 impl OwnDriver {
-    /// A driver, to be registered.
+    /// A driver of type [`DriverType::Device`] with the probe function of `P`.
     pub(crate) const fn new<P: Probe>() -> Self {
         // SAFETY: All zeroes is a valid `struct dax_device_driver`.
         let mut raw: bindings::dax_device_driver = unsafe { core::mem::zeroed() };
@@ -162,11 +167,11 @@ impl OwnDriver {
         }
     }
 
-    /// The C pointer, for whoever registers the driver.
+    /// The C pointer, for the one caller that registers the driver.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if somebody has it.
+    /// `EBUSY` if another caller has got it.
     pub(super) fn take(&'static self) -> Result<*mut bindings::dax_device_driver> {
         if self.taken.xchg(true, Full) {
             return Err(EBUSY);
@@ -175,16 +180,18 @@ impl OwnDriver {
     }
 }
 
-/// The probe function of a driver in this crate.
+/// The probe function of a driver of this crate.
 pub(crate) trait Probe: 'static {
-    /// The device, which starts with its `struct dev_dax`.
+    /// The object of each device of the bus, inside a `struct dev_dax`.
     type Device: Object + Sync;
 
-    /// Binds to `device`, whose managed resources hang off `bound`.
+    /// Binds the driver to `device`. `bound` is its `struct device`, for devres. Sleeps;
+    /// the device lock is held.
     ///
     /// # Errors
     ///
-    /// Leaves the device unbound.
+    /// The errno with which binding fails. devres then releases what was registered for
+    /// `bound`.
     fn probe(
         device: &Self::Device,
         bound: &kernel::device::Device<kernel::device::Bound>,
@@ -193,13 +200,14 @@ pub(crate) trait Probe: 'static {
 
 /// # Safety
 ///
-/// Called by [`Driver::call_probe`] for a device of the bus.
+/// [`Driver::call_probe`] calls this for a device that the driver core is probing.
 unsafe extern "C" fn driver_probe_callback<P: Probe>(
     dev: *mut bindings::dev_dax,
 ) -> kernel::ffi::c_int {
-    // SAFETY: By the contract of the bus the device inside is a `P::Device`'s.
+    // SAFETY: This crate has one bus, and all devices on it are `DevDax`, which is
+    // `P::Device`. The core keeps the device alive for this call.
     let device = unsafe { P::Device::from_device(&raw mut (*dev).dev) };
-    // SAFETY: This is the device's probe.
+    // SAFETY: The core is probing the device, and `bound` is not used after this call.
     let bound = unsafe { bound_device(device) };
     from_result(|| {
         P::probe(device, bound)?;
@@ -207,7 +215,7 @@ unsafe extern "C" fn driver_probe_callback<P: Probe>(
     })
 }
 
-/// A write-only attribute of a dax driver, in `/sys/bus/dax/drivers/*/`.
+/// A write-only attribute of the drivers on the dax bus, in `/sys/bus/dax/drivers/*/`.
 #[repr(C)]
 pub(crate) struct DriverAttribute {
     raw: Opaque<bindings::driver_attribute>,
@@ -216,16 +224,18 @@ pub(crate) struct DriverAttribute {
 // SAFETY: Never written after construction.
 unsafe impl Sync for DriverAttribute {}
 
-/// What a driver attribute does with what is written to it.
+/// The store function of a driver attribute.
 pub(crate) trait DriverStore {
+    /// Handles a write of `text`. May sleep.
+    ///
     /// # Errors
     ///
-    /// The errno that the writer gets.
+    /// The errno of `write(2)`.
     fn store(driver: &Driver, text: &CStr) -> Result;
 }
 
 impl DriverAttribute {
-    /// An attribute that can be written.
+    /// A write-only attribute.
     pub(crate) const fn wo<S: DriverStore>(name: &'static CStr, mode: u16) -> Self {
         // SAFETY: All zeroes is a valid `struct driver_attribute`.
         let mut raw: bindings::driver_attribute = unsafe { core::mem::zeroed() };
@@ -240,19 +250,19 @@ impl DriverAttribute {
 
 /// # Safety
 ///
-/// Called by sysfs for a driver of the dax bus.
+/// sysfs calls this for a driver on the dax bus.
 unsafe extern "C" fn driver_store_callback<S: DriverStore>(
     drv: *mut bindings::device_driver,
     buf: *const kernel::ffi::c_char,
     count: usize,
 ) -> isize {
-    // SAFETY: Every driver of the bus is inside a `struct dax_device_driver`,
-    // and is not unregistered while its attribute is used.
+    // SAFETY: By the contract `drv` is on the dax bus. Unregistering it removes its
+    // attributes, which waits for this call.
     let driver = unsafe { Driver::from_device_driver(drv) };
     store_text(buf, count, |text| S::store(driver, text))
 }
 
-// SAFETY: `raw.attr` is the first field of the first field; nothing is called.
+// SAFETY: `raw.attr` is the first field of the first field. There is no `VISIBLE` function.
 unsafe impl GroupMember for DriverAttribute {
     const VISIBLE: Option<Visible> = None;
 }

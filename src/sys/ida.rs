@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct ida`: the lowest free id.
+//! `struct ida`: an allocator of ids, lowest first.
 
 use kernel::{
     bindings,
@@ -8,24 +8,25 @@ use kernel::{
     types::Opaque, //
 };
 
-/// An id allocator. Its own spinlock synchronises it.
+/// An id allocator. It needs no lock of the caller: it has a spinlock.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Ida {
     #[pin]
     raw: Opaque<bindings::ida>,
 }
 
-// SAFETY: Every operation on an ida takes its lock.
+// SAFETY: The functions of an ida take its spinlock.
 unsafe impl Send for Ida {}
 // SAFETY: As above.
 unsafe impl Sync for Ida {}
 
 impl Ida {
-    /// An allocator with all ids free.
+    /// An allocator that has all ids free.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             raw <- Opaque::ffi_init(|ida: *mut bindings::ida| {
-                // SAFETY: `ida` is ours to initialise. This is ida_init().
+                // SAFETY: `ida` is valid for writes and ours to initialise. This is what
+                // ida_init() does.
                 unsafe {
                     bindings::xa_init_flags(
                         &raw mut (*ida).xa,
@@ -36,13 +37,13 @@ impl Ida {
         })
     }
 
-    /// Takes the lowest free id. May sleep.
+    /// Allocates the lowest free id. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ENOSPC`.
+    /// `ENOMEM`; `ENOSPC` if no id is free.
     pub(crate) fn alloc(&self) -> Result<i32> {
-        // SAFETY: Initialised by `new`.
+        // SAFETY: `new` initialised the ida.
         let id = unsafe { bindings::ida_alloc_range(self.raw.get(), 0, !0, bindings::GFP_KERNEL) };
         if id < 0 {
             Err(Error::from_errno(id))
@@ -51,10 +52,11 @@ impl Ida {
         }
     }
 
-    /// Gives `id` back, which [`Ida::alloc`] returned.
+    /// Frees an `id` that [`Ida::alloc`] returned.
     pub(crate) fn free(&self, id: i32) {
         if let Ok(id) = u32::try_from(id) {
-            // SAFETY: Initialised by `new`; an id that is not in use only warns.
+            // SAFETY: `new` initialised the ida. For an id that is not allocated,
+            // ida_free() only warns.
             unsafe { bindings::ida_free(self.raw.get(), id) };
         }
     }
@@ -63,7 +65,7 @@ impl Ida {
 #[pinned_drop]
 impl PinnedDrop for Ida {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Initialised by `new`, and nobody can use it any more.
+        // SAFETY: `new` initialised the ida, and nobody else uses it any more.
         unsafe { bindings::ida_destroy(self.raw.get()) };
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The devices that users gave to drivers by name. C: `dax_device_driver.ids`.
+//! The ids of drivers: names of devices that users wrote to `new_id`.
+//! C: `dax_device_driver.ids`.
 
 use kernel::{
     prelude::*,
@@ -15,7 +16,7 @@ use super::driver::Driver;
 
 use crate::ranges::parse::DeviceName;
 
-/// A device that the user gave to a driver by name. It need not exist.
+/// The name of a device that the user gave to a driver. There need not be such a device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Id {
     driver: usize,
@@ -34,28 +35,29 @@ impl Id {
 }
 
 global_lock! {
-    /// A leaf: taken last, held briefly.
-    // SAFETY: `bus::BusType::register()` initialises it, and there are no drivers before.
+    /// The ids of all drivers. A leaf lock: no other lock is taken under it.
+    // SAFETY: `BusType::register()` initialises it before it registers the bus. All other
+    // uses need a driver, and no driver can be registered before the bus.
     unsafe(uninit) static IDS: Mutex<Option<RBTree<Id, ()>>> = None;
 }
 
-/// To be called before there is a bus.
+/// Initialises the ids.
 ///
 /// # Safety
 ///
-/// Called once.
+/// Called only once, and before every other function of this file.
 pub(super) unsafe fn init() {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract this is the first and only call.
     unsafe { IDS.init() };
 }
 
-/// From now on `driver` takes the device of that name. May sleep.
+/// Makes `driver` match the device of that name. May sleep.
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
 pub(crate) fn add(driver: &Driver, name: &DeviceName) -> Result {
-    // Of an id that is there already, the node is not needed.
+    // If the id is there already, `insert` returns a node; drop that without the lock.
     let node = RBTreeNode::new(Id::new(driver, name), (), GFP_KERNEL)?;
     let unused = {
         let mut ids = IDS.lock();
@@ -65,22 +67,22 @@ pub(crate) fn add(driver: &Driver, name: &DeviceName) -> Result {
     Ok(())
 }
 
-/// Undoes [`add`]; that there is nothing to undo is no error. May sleep.
+/// Undoes [`add`]. An id that was never added is not an error. May sleep.
 pub(crate) fn remove(driver: &Driver, name: &DeviceName) {
     if let Some(ids) = IDS.lock().as_mut() {
         ids.remove(&Id::new(driver, name));
     }
 }
 
-/// Whether the user gave the device of that name to `driver`. May sleep.
+/// Whether `driver` matches the device of that name by id. May sleep.
 pub(crate) fn contains(driver: &Driver, name: &DeviceName) -> bool {
     let ids = IDS.lock();
     ids.as_ref()
         .is_some_and(|ids| ids.get(&Id::new(driver, name)).is_some())
 }
 
-/// Forgets the ids of a driver that is not registered any more: as long as it is,
-/// `new_id` may add some. May sleep.
+/// Forgets all ids of a driver. Called after the driver was unregistered, since `new_id`
+/// may add ids until then. May sleep.
 pub(crate) fn forget(driver: &Driver) {
     let mut guard = IDS.lock();
     let Some(ids) = guard.as_mut() else {
@@ -101,7 +103,7 @@ pub(crate) fn forget(driver: &Driver) {
     }
 }
 
-/// Forgets all ids. May sleep.
+/// Forgets the ids of all drivers. May sleep.
 pub(super) fn forget_all() {
     let ids = IDS.lock().take();
     drop(ids);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long the pages of a device can be mapped, and where each of them is.
+//! Liveness: until when the pages of a device may be mapped, and where each page is.
 
 use kernel::{
     bindings,
@@ -36,43 +36,46 @@ use crate::ranges::{
     }, //
 };
 
-/// Pages of a chunk, as an order: what one bit of [`Liveness::was_touched`] stands for.
+/// Order of a chunk: one bit of `touched` stands for 2^`CHUNK_SHIFT` pages of the device.
 pub(super) const CHUNK_SHIFT: u32 = bindings::DAX_GLUE_CHUNK_SHIFT;
 
-/// One life of a device: from binding the driver, when its struct pages are in
-/// place, to unbinding it. A later binding is another life, perhaps of other ranges.
+/// The liveness of one binding of a device. It begins when the struct pages are in place,
+/// and ends when the driver is unbound. A later binding, which may have other ranges, has
+/// another one.
 ///
-/// Unlike `dax_alive()` it tells these apart, and costs the fault path no call
-/// into super.c.
+/// `dax_alive()` cannot tell bindings apart, and would cost the fault path a call into
+/// super.c.
 ///
 /// # Invariants
 ///
-/// - Whoever takes the struct pages of `entries` away ends this before, and waits
-///   for those who have an [`AliveGuard`].
+/// - Whoever frees the struct pages of `entries` calls [`Liveness::end`] first, and then
+///   waits until nobody has an [`AliveGuard`].
 /// - `touched` has a bit for each chunk of the device's pages.
-/// - `dev_dax` is the one of `_device`, `mapping` that of its dax device.
+/// - `dev_dax` is inside the object of `_device`; `mapping` is the address space of its dax
+///   device.
 pub(crate) struct Liveness {
     alive: Atomic<bool>,
-    /// Somebody else's `dax_pgoff_to_phys()` must be asked where a page is.
+    /// Whether nfit_test replaces `dax_pgoff_to_phys()`, which must then say where a page
+    /// is.
     overridden: bool,
-    /// The pages' order, in pages of the machine.
+    /// Order of the device's pages.
     order: u32,
     align: Align,
     entries: KVVec<DevDaxRange>,
     mapping: *mut bindings::address_space,
     dev_dax: *mut bindings::dev_dax,
-    /// A bit for each chunk; C sets them.
+    /// One bit for each chunk. C sets the bit when it maps a page of the chunk.
     touched: KVVec<Atomic<u64>>,
     _device: ARef<Device>,
 }
 
-// SAFETY: The pointers are constant, and what they point to lives as long as
-// `_device`.
+// SAFETY: The pointers do not change, and `_device` keeps what they point to alive.
 unsafe impl Send for Liveness {}
-// SAFETY: As above; `touched` is only accessed atomically.
+// SAFETY: As above. `alive` and `touched` are accessed atomically, and nothing else
+// changes.
 unsafe impl Sync for Liveness {}
 
-/// The order of the compound pages that pages of `align` bytes are.
+/// Order of pages of `align` bytes, and of the compound pages for them.
 pub(super) fn page_order(align: Align) -> u32 {
     align
         .bytes()
@@ -81,7 +84,8 @@ pub(super) fn page_order(align: Align) -> u32 {
 }
 
 impl Liveness {
-    /// A life of the device `c`, whose pages of `align` bytes are in `entries`.
+    /// Begins the liveness of device `c`, whose ranges are `entries`, with pages of `align`
+    /// bytes. May sleep.
     ///
     /// # Errors
     ///
@@ -100,11 +104,12 @@ impl Liveness {
         for _ in 0..words {
             touched.push(Atomic::new(0), GFP_KERNEL)?;
         }
-        // INVARIANT: A bit for each chunk; `PageMap` keeps the rest.
+        // INVARIANT: `touched` has a bit for each chunk, both pointers are those of `c`,
+        // and `PageMap` ends the liveness before it frees the struct pages.
         Ok(Arc::new(
             Self {
                 alive: Atomic::new(true),
-                // SAFETY: Has no precondition.
+                // SAFETY: The function has no precondition.
                 overridden: unsafe { bindings::dax_glue_pgoff_to_phys_overridden() },
                 order,
                 align,
@@ -118,68 +123,71 @@ impl Liveness {
         )?)
     }
 
-    /// The end: the caller goes on with [`DaxDevice::kill`], which waits for those
-    /// who have an [`AliveGuard`] of it.
+    /// Ends the liveness. The caller then calls [`DaxDevice::kill`], which waits until
+    /// nobody has an [`AliveGuard`].
     ///
     /// [`DaxDevice::kill`]: super::dax_core::DaxDevice::kill
     pub(super) fn end(&self) {
         self.alive.store(false, Release);
     }
 
-    /// The ranges of the memory.
+    /// The ranges of the device, in page-offset order.
     pub(super) fn entries(&self) -> &KVVec<DevDaxRange> {
         &self.entries
     }
 
-    /// The order of the device's pages, in pages of the machine.
+    /// Order of the device's pages.
     #[inline]
     pub(crate) fn order(&self) -> u32 {
         self.order
     }
 
-    /// The address space of all mappings of the device.
+    /// The address space that all VMAs of the device share.
     pub(super) fn mapping(&self) -> *mut bindings::address_space {
         self.mapping
     }
 
-    /// Whether it lasted just now.
+    /// Whether the liveness lasted at the time of the call.
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Acquire)
     }
 
-    /// Whether it alive, which it then does for as long as `guard` is there.
+    /// Whether the liveness lasts. If so, the device's pages stay until `guard` is dropped.
     ///
-    /// Every page fault asks. An atomic load of the kernel crate is a call of C.
+    /// Every page fault calls this. It does not use an atomic load of the kernel crate,
+    /// since that is a call into C.
     #[inline]
     pub(crate) fn alive<'a>(&'a self, _guard: &'a ReadGuard) -> Option<AliveGuard<'a>> {
-        // SAFETY: The pointer is valid, and a `bool` is read at once. No order is
-        // needed: whoever ends this waits, after the store, for all read sections that
-        // may have missed it.
+        // SAFETY: The pointer is valid, and reading a `bool` is atomic. The read needs no
+        // memory ordering: after the store of `false`, whoever ends the liveness waits for
+        // all read sections that may have read `true`.
         let is_alive = unsafe { core::ptr::read_volatile(self.alive.as_ptr()) };
         is_alive.then_some(AliveGuard(self))
     }
 
-    /// Whether a page of the chunk of `page` was ever mapped. `page` counts pages of
-    /// the device. Asked after the end.
+    /// Whether a page in the chunk of `page` was ever mapped. `page` counts pages of the
+    /// device. To be called after the liveness has ended, since the answer may change until
+    /// then.
     pub(super) fn was_touched(&self, page: u64) -> bool {
         let chunk = page >> CHUNK_SHIFT;
         let word = usize::try_from(chunk / 64).ok();
         let word = word.and_then(|index| self.touched.get(index));
-        // What has no bit is looked at.
+        // A page without a bit counts as touched, so that somebody looks at it.
         word.is_none_or(|word| word.load(Acquire) & (1 << (chunk % 64)) != 0)
     }
 }
 
-/// A device that is alive: bound to a driver, its struct pages in place, until
-/// the [`ReadGuard`] goes that this was made with.
+/// Proof that a device is alive: a driver is bound and the struct pages are in place. Both
+/// hold until the [`ReadGuard`] is dropped.
 #[derive(Clone, Copy)]
 pub(crate) struct AliveGuard<'a>(&'a Liveness);
 
 impl<'a> AliveGuard<'a> {
-    /// The page that begins at page offset `pgoff` of the device. `None` if it is not
-    /// inside one range, or not aligned to its size.
+    /// The page that begins at offset `pgoff` of the device, in pages of `PAGE_SIZE`.
+    /// `None` if it is not within one range, or its physical address is not aligned to its
+    /// size.
     ///
-    /// Where nfit_test put its own `dax_pgoff_to_phys()` in the way it is asked.
+    /// If nfit_test replaces `dax_pgoff_to_phys()`, that decides where the page is.
     #[inline(always)]
     pub(crate) fn page_at(self, pgoff: u64) -> Option<Page<'a>> {
         let liveness = self.0;
@@ -188,8 +196,8 @@ impl<'a> AliveGuard<'a> {
             let entry = entry_at(&liveness.entries, pgoff)?;
             return Page::new(liveness, Some(entry), entry.phys(pgoff, size)?, pgoff);
         }
-        // SAFETY: The device is alive, so it is bound, so what it reads does not
-        // change.
+        // SAFETY: `dev_dax` is valid, by the type invariants. A driver is bound while the
+        // device is alive, so the ranges do not change.
         let phys = unsafe {
             bindings::dax_pgoff_to_phys(
                 liveness.dev_dax,
@@ -204,23 +212,23 @@ impl<'a> AliveGuard<'a> {
     }
 }
 
-/// A page of a live device.
+/// A page of a device that is alive.
 ///
 /// # Invariants
 ///
-/// The bytes at `phys`, a page's size, are the device's, `phys` is a multiple of
-/// that, and they are in the range of `entry`, if there is one.
+/// - `phys` is a multiple of the page size, and the page there belongs to the device.
+/// - If `entry` is `Some`, the page is within that range.
 #[derive(Clone, Copy)]
 pub(crate) struct Page<'a> {
     liveness: &'a Liveness,
-    /// The range; `None` if nobody knows what is contiguous.
+    /// The range of the page; `None` if nfit_test decides where pages are.
     entry: Option<&'a DevDaxRange>,
     phys: u64,
     pgoff: u64,
 }
 
 impl<'a> Page<'a> {
-    /// `None` if the page is not aligned: a page table entry for it would show the
+    /// `None` if `phys` is not aligned: a huge entry in a page table would also map the
     /// memory before it.
     #[inline]
     fn new(
@@ -229,7 +237,7 @@ impl<'a> Page<'a> {
         phys: u64,
         pgoff: u64,
     ) -> Option<Self> {
-        // INVARIANT: Just checked; the rest is the caller's.
+        // INVARIANT: `phys` is aligned, and the callers made sure of the rest.
         liveness.align.is_aligned(phys).then_some(Self {
             liveness,
             entry,
@@ -238,31 +246,32 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// Its first page frame.
+    /// Page frame number of its first page frame.
     #[inline]
     pub(super) fn pfn(&self) -> kernel::ffi::c_ulong {
         (self.phys >> PAGE_SHIFT) as kernel::ffi::c_ulong
     }
 
-    /// Where in the device it is, in pages of the machine.
+    /// Offset in the device, in pages of `PAGE_SIZE`.
     #[inline]
     pub(super) fn pgoff(&self) -> kernel::ffi::c_ulong {
         self.pgoff as kernel::ffi::c_ulong
     }
 
-    /// Its order, in pages of the machine.
+    /// Order of the page.
     #[inline]
     pub(super) fn order(&self) -> u32 {
         self.liveness.order
     }
 
-    /// The address space of all mappings of the device.
+    /// The address space that all VMAs of the device share.
     #[inline]
     pub(super) fn mapping(&self) -> *mut bindings::address_space {
         self.liveness.mapping
     }
 
-    /// Where C notes that the page was mapped; null if nobody will ask.
+    /// The bitmap in which C notes that the page was mapped; null if there are no struct
+    /// pages of ours, which nobody looks at.
     #[inline]
     pub(super) fn touched(&self) -> *mut kernel::ffi::c_ulong {
         match self.entry {
@@ -271,16 +280,16 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// What of its range is before and behind it; it is of the machine's size.
+    /// How much of the page's range is before and behind the page, whose order must be 0.
     pub(crate) fn around(&self) -> Neighbours {
         self.entry
             .map_or(Neighbours::NONE, |entry| entry.around(self.phys))
     }
 
-    /// The page `bytes` behind this one, modulo 2^64, if it is in the same range.
+    /// The page `bytes` behind this one, modulo 2^64, if it is within the same range.
     pub(crate) fn neighbour(&self, bytes: u64) -> Option<Self> {
         let phys = self.phys.wrapping_add(bytes);
-        // A range is contiguous in the device too.
+        // Physical address and page offset differ by a constant within a range.
         let before = (self.phys >> PAGE_SHIFT).wrapping_sub(phys >> PAGE_SHIFT);
         let pgoff = self.pgoff.wrapping_sub(before);
         let found = self.entry?.phys(pgoff, self.liveness.align.bytes())?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Messages for dynamic debug (`dev_dbg()`), with the words of the C driver.
+//! Messages for dynamic debug (`dev_dbg()`), worded as in the C driver.
 //!
-//! The kernel crate's `dev_dbg!` cannot be turned on when the kernel runs.
+//! The `dev_dbg!` of the kernel crate cannot be enabled at run time.
 
 use kernel::{
     bindings,
@@ -17,21 +17,21 @@ use super::object::{
 
 use crate::ranges::range::PhysRange;
 
-/// What happens to a range of a device.
+/// How a range of a device changes.
 #[derive(Clone, Copy)]
 pub(crate) enum Change {
-    /// It is new.
+    /// The range was allocated.
     Alloc,
-    /// Its end moved up.
+    /// The end of the range moved up.
     Extend,
-    /// Its end moved down.
+    /// The end of the range moved down.
     Shrink,
-    /// It is gone.
+    /// The range is about to be freed.
     Delete,
 }
 
-/// Tells dynamic debug that the range `index` of `object` changed, and what it is
-/// now, or was.
+/// Logs a change of range `index` of the device `object`. `range` is the new range, or the
+/// one that is freed.
 pub(crate) fn range<T: Object>(object: &T, change: Change, index: usize, range: PhysRange) {
     let dev = as_raw(device(object));
     let index = i32::try_from(index).unwrap_or(i32::MAX);
@@ -41,20 +41,21 @@ pub(crate) fn range<T: Object>(object: &T, change: Change, index: usize, range: 
         Change::Shrink => bindings::dax_glue_change_DAX_GLUE_SHRINK,
         Change::Delete => bindings::dax_glue_change_DAX_GLUE_DELETE,
     };
-    // SAFETY: The device is alive.
+    // SAFETY: The device is valid while `object` is borrowed.
     unsafe { bindings::dax_glue_dbg_range(dev, what, index, range.start(), range.last()) };
 }
 
-/// Tells dynamic debug `text` about `object`.
+/// Logs `text` for the device `object`.
 pub(crate) fn debug<T: Object>(object: &T, text: &CStr) {
-    // SAFETY: The device is alive, the text is terminated.
+    // SAFETY: The device is valid while `object` is borrowed, and the text is
+    // NUL-terminated.
     unsafe { bindings::dax_glue_dbg(as_raw(device(object)), text.as_char_ptr()) };
 }
 
-/// Tells dynamic debug that a page fault of 2^`order` pages was refused, at page
-/// offset `pgoff` of a device with pages of 2^`own` pages.
+/// Logs that a page fault of order `order`, at page offset `pgoff` of the device, was
+/// refused. `own` is the order of the device's pages.
 pub(crate) fn refused_fault<T: Object>(object: &T, order: u32, own: u32, pgoff: u64) {
-    // SAFETY: The device is alive.
+    // SAFETY: The device is valid while `object` is borrowed.
     unsafe {
         bindings::dax_glue_dbg_fault(
             as_raw(device(object)),

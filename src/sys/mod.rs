@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe wrappers around the C objects of this driver, one C object a file.
+//! Safe wrappers of C objects, one C object a file.
 //!
-//! Beside `exports.rs` the only place with `unsafe`: no raw pointer to a C object
-//! leaves these files. What is here would belong into `rust/kernel` if other
-//! drivers wanted it; it is the staging area for that, and where differences
-//! between kernel series are hidden.
+//! Only these files and `exports.rs` contain `unsafe`, and only they see raw pointers to C
+//! objects. The wrappers would belong into `rust/kernel` if other drivers needed them. They
+//! also hide the differences between kernel versions.
 
 pub(crate) mod bus;
 pub(crate) mod cdev;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! This module's own life: whose code may still be called when it is unloaded.
+//! The module itself: unloading waits for everybody who may still call its code.
 
 use kernel::{
     bindings,
@@ -14,13 +14,13 @@ use kernel::{
     }, //
 };
 
-/// This module; null if it is built in.
+/// This module; null if built in.
 pub(crate) const THIS_MODULE: *mut bindings::module = this_module();
 
 #[cfg(MODULE)]
 const fn this_module() -> *mut bindings::module {
     extern "C" {
-        // Its type does not matter, only where it is.
+        // Only the address is used, so the type does not matter.
         static __this_module: u8;
     }
     (&raw const __this_module).cast_mut().cast()
@@ -31,14 +31,14 @@ const fn this_module() -> *mut bindings::module {
     core::ptr::null_mut()
 }
 
-/// A reference of this module: while one exists, `rmmod` is refused.
+/// A reference to this module. While there is one, `rmmod` fails.
 pub(crate) struct ModuleRef(());
 
 impl ModuleRef {
-    /// Takes a reference (`__module_get()`). The caller's code is running, on
-    /// behalf of somebody who keeps the module loaded.
+    /// Takes a reference (`__module_get()`). The code that calls this is running, so
+    /// somebody keeps the module loaded at that time.
     pub(crate) fn new() -> Self {
-        // SAFETY: Null or this module, which is loaded, since its code runs.
+        // SAFETY: The pointer is null, or this module, which is loaded while its code runs.
         unsafe { bindings::__module_get(THIS_MODULE) };
         Self(())
     }
@@ -46,31 +46,31 @@ impl ModuleRef {
 
 impl Drop for ModuleRef {
     fn drop(&mut self) {
-        // SAFETY: `new` took the reference.
+        // SAFETY: `new` took the reference that this drops.
         unsafe { bindings::module_put(THIS_MODULE) };
     }
 }
 
-/// How many [`User`]s there are.
+/// Number of [`User`]s.
 static USERS: Atomic<i32> = Atomic::new(0);
 
-/// Something that the kernel may call back at any time, without a reference of
-/// the module: a device whose last reference is put late, a work item that is
-/// about to return. Unloading waits for it, see [`Users`].
+/// Something that may make the kernel call this module without a module reference, for
+/// example a device whose last reference is put late, or a work item that is about to
+/// return. Unloading waits for all of them, see [`Users`].
 pub(crate) struct User(());
 
 impl User {
-    /// Another one.
+    /// Adds a user.
     pub(crate) fn new() -> Self {
         USERS.fetch_add(1, Relaxed);
         Self(())
     }
 
-    /// The end of one that was forgotten.
+    /// Ends a user that was forgotten.
     ///
     /// # Safety
     ///
-    /// Called once for each that was given to [`core::mem::forget`].
+    /// Called once for each user that was given to [`core::mem::forget`].
     pub(super) unsafe fn end() {
         drop(Self(()));
     }
@@ -82,24 +82,24 @@ impl Drop for User {
     }
 }
 
-/// The end of the module: dropping it waits until no [`User`] is left.
+/// Makes unloading wait: dropping this waits until there is no [`User`].
 pub(crate) struct Users(());
 
 impl Users {
-    /// To be dropped last when the module is unloaded.
+    /// Makes the value that the module drops last.
     pub(crate) fn new() -> Self {
         Self(())
     }
 }
 
 impl Drop for Users {
-    /// Sleeps. Nobody makes users any more: there is no bus left to add to.
+    /// Sleeps. The bus is unregistered by then, so nobody can add a user any more.
     fn drop(&mut self) {
         while USERS.load(Acquire) != 0 {
             super::task::sleep(10);
         }
-        // The last of them may be about to return from this module's code.
-        // SAFETY: Called from module exit, which may sleep.
+        // The last user may be about to return from code of this module.
+        // SAFETY: Module exit calls this, and may sleep.
         unsafe { bindings::dax_glue_synchronize_tasks() };
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers in text, as the kernel reads them: perhaps after a plus sign, perhaps before
-//! a newline.
+//! Parsing of numbers, by the functions of the kernel. These allow a plus sign before a
+//! number and a newline after it.
 
 use kernel::{
     bindings,
@@ -9,10 +9,10 @@ use kernel::{
     prelude::*, //
 };
 
-/// How to read digits.
+/// The base of a number.
 #[derive(Clone, Copy)]
 pub(crate) enum Base {
-    /// After `0x` hexadecimal, after `0` octal, else decimal.
+    /// `0x` means hexadecimal, `0` octal; all others are decimal.
     Auto,
     /// Hexadecimal, with or without `0x`.
     Hex,
@@ -27,37 +27,37 @@ impl Base {
     }
 }
 
-/// A number without a sign (`kstrtoull()`).
+/// Parses an unsigned number (`kstrtoull()`).
 ///
 /// # Errors
 ///
-/// `EINVAL` if the text is none, `ERANGE` if it does not fit into 64 bits.
+/// `EINVAL` if the text is not a number, `ERANGE` if the number does not fit into 64 bits.
 pub(crate) fn parse_u64(text: &CStr, base: Base) -> Result<u64> {
     let mut value = 0;
-    // SAFETY: The text is terminated, the result is ours.
+    // SAFETY: The text is NUL-terminated, and `value` is valid for a write.
     to_result(unsafe { bindings::kstrtoull(text.as_char_ptr(), base.number(), &raw mut value) })?;
     Ok(value)
 }
 
-/// A number, perhaps after a minus sign (`kstrtoint()`).
+/// Parses a signed number (`kstrtoint()`).
 ///
 /// # Errors
 ///
-/// `EINVAL` if the text is none, `ERANGE` if it does not fit into 32 bits.
+/// `EINVAL` if the text is not a number, `ERANGE` if the number does not fit into 32 bits.
 pub(crate) fn parse_i32(text: &CStr, base: Base) -> Result<i32> {
     let mut value = 0;
-    // SAFETY: The text is terminated, the result is ours.
+    // SAFETY: The text is NUL-terminated, and `value` is valid for a write.
     to_result(unsafe { bindings::kstrtoint(text.as_char_ptr(), base.number(), &raw mut value) })?;
     Ok(value)
 }
 
-/// Like [`parse_u64`] for text that is not terminated. May sleep.
+/// Parses an unsigned number that is not NUL-terminated. May sleep.
 ///
 /// # Errors
 ///
 /// Those of [`parse_u64`]; `ENOMEM`.
 pub(crate) fn parse_part(text: &[u8], base: Base) -> Result<u64> {
-    // Shorter than that is all but what has many leading zeros.
+    // Longer than this is only a number with many leading zeros.
     let mut short = [0; 32];
     if text.len() < short.len() {
         if let Some(copy) = short.get_mut(..text.len()) {

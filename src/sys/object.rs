@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rust objects around a `struct device`, and the way from the one to the other.
+//! Rust objects that contain a `struct device`, and conversions between the two.
 
 use core::{
     ops::Deref,
@@ -16,15 +16,15 @@ use kernel::{
     prelude::*, //
 };
 
-/// A type with a `struct device` inside, reference counted by it.
+/// A type that contains a `struct device`, whose reference count is that of the object.
 ///
 /// # Safety
 ///
-/// At [`Object::OFFSET`] bytes from its start, `Self` has a `struct device` that is zeroed
-/// when the object is made and that only `sys/` changes. Nobody makes a `Self` but
-/// [`Unregistered::new`](super::device::Unregistered::new).
+/// At [`Object::OFFSET`] bytes from its start, `Self` has a `struct device`. The device is
+/// zeroed when the object is made, and only `sys/` changes it. Only
+/// [`Unregistered::new`](super::device::Unregistered::new) makes a `Self`.
 pub(crate) unsafe trait Object: Sized + 'static {
-    /// Where in `Self` the `struct device` is, in bytes.
+    /// Offset of the `struct device` in `Self`, in bytes.
     const OFFSET: usize;
 }
 
@@ -36,74 +36,78 @@ pub(super) fn raw<T: Object>(object: &T) -> *mut bindings::device {
         .cast()
 }
 
-/// The C pointer behind the kernel crate's device.
+/// The C pointer for a device of the kernel crate.
 pub(super) fn as_raw<C: kernel::device::DeviceContext>(dev: &Device<C>) -> *mut bindings::device {
     // CAST: `Device` is a transparent wrapper of `struct device`.
     core::ptr::from_ref(dev).cast_mut().cast()
 }
 
-/// How a C callback's `struct device` becomes the Rust object it belongs to.
+/// A type whose objects can be found from a `struct device`: an [`Object`] from the device
+/// inside it, a [`Stored`](super::drvdata::Stored) from the device whose driver data it is.
 ///
 /// # Safety
 ///
-/// [`FromDevice::from_device`] returns the object that `dev` belongs to for any
-/// device that carries an attribute made for `Self`.
+/// Every device that has an attribute made for `Self` is the device of a `Self`, for which
+/// [`FromDevice::from_device`] returns the object, and the object lives at least as long as
+/// the attribute is on the device.
 pub(crate) unsafe trait FromDevice: Sync + 'static {
     /// The object of `dev`.
     ///
     /// # Safety
     ///
-    /// `dev` is a device that attributes of `Self` were registered on, and the
-    /// object outlives `'a`.
+    /// `dev` is the device of a `Self`, as described above, which lives for `'a`.
     unsafe fn from_device<'a>(dev: *mut bindings::device) -> &'a Self;
 }
 
 // SAFETY: Attributes for an `Object` reach a device only through the type that
-// `Unregistered::new` gave it, which is one for `T`.
+// `Unregistered::new` gave the device, which is the one of `T`. The object has the
+// reference count of the device.
 unsafe impl<T: Object + Sync> FromDevice for T {
     unsafe fn from_device<'a>(dev: *mut bindings::device) -> &'a Self {
-        // SAFETY: By the contract `dev` is the device inside a `Self`, whose
-        // offset is `OFFSET`; the caller keeps it alive.
+        // SAFETY: By the contract `dev` is the device inside a `Self`, `OFFSET` bytes from
+        // its start, and the `Self` lives for `'a`.
         unsafe { &*dev.wrapping_byte_sub(T::OFFSET).cast::<Self>() }
     }
 }
 
 /// A counted reference to an object (`get_device()`/`put_device()`).
 ///
-/// Dropping the last one runs the object's destructor, which may sleep: do not
-/// drop a `Ref` under a lock that the destructor takes.
+/// Dropping the last one drops the object, which may sleep. So no `Ref` is dropped under a
+/// lock that the destructor of `T` takes.
 ///
 /// # Invariants
 ///
-/// Points to an object that `device_initialize()` was called for; the `Ref`
-/// owns one reference of it.
+/// The pointer is to a valid object for which `device_initialize()` was called, and this
+/// owns one reference to it.
 pub(crate) struct Ref<T: Object>(NonNull<T>);
 
-// SAFETY: `T` is `Send` and `Sync`, and the count is atomic.
+// SAFETY: `T` is `Send` and `Sync`, and the reference count is atomic.
 unsafe impl<T: Object + Send + Sync> Send for Ref<T> {}
 // SAFETY: As above.
 unsafe impl<T: Object + Send + Sync> Sync for Ref<T> {}
 
 impl<T: Object> Ref<T> {
-    /// The first reference to an object.
+    /// Wraps the first reference to an object.
     ///
     /// # Safety
     ///
-    /// `device_initialize()` was called for the object, and nobody else has that
-    /// reference.
+    /// `device_initialize()` was called for the object, and nobody else owns the reference
+    /// that this created.
     pub(super) unsafe fn first(object: NonNull<T>) -> Self {
-        // INVARIANT: By the contract.
+        // INVARIANT: By the contract the reference is ours.
         Self(object)
     }
 
-    /// Another reference to `object`.
+    /// Takes a reference to `object`.
     pub(crate) fn of(object: &T) -> Self {
-        // SAFETY: `object` is initialised and alive, so its count is not zero.
+        // SAFETY: `object` is valid while it is borrowed, so its reference count is not
+        // zero.
+        // INVARIANT: get_device() took the reference.
         unsafe { bindings::get_device(raw(object)) };
         Self(NonNull::from(object))
     }
 
-    /// Whether this is a reference to `object`.
+    /// Whether `self` and `object` are the same object.
     pub(crate) fn is(&self, object: &T) -> bool {
         core::ptr::eq(self.0.as_ptr(), object)
     }
@@ -113,7 +117,7 @@ impl<T: Object> Deref for Ref<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: By the type invariant the object is alive.
+        // SAFETY: By the type invariants we own a reference, so the object is valid.
         unsafe { self.0.as_ref() }
     }
 }
@@ -126,47 +130,49 @@ impl<T: Object> Clone for Ref<T> {
 
 impl<T: Object> Drop for Ref<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own one reference.
+        // SAFETY: By the type invariants we own the reference that this drops.
         unsafe { bindings::put_device(raw::<T>(self)) };
     }
 }
 
-/// The kernel crate's view of an object's device, for `dev_warn!` and parents.
+/// The device of an object, as the kernel crate sees it.
 pub(crate) fn device<T: Object>(object: &T) -> &Device {
-    // SAFETY: The device is initialised and lives as long as the object.
+    // SAFETY: The device is initialised, and valid while `object` is borrowed.
     unsafe { Device::from_raw(raw(object)) }
 }
 
-/// The same, for a driver's probe function: the device is bound while it runs.
+/// The device of an object, as one that is bound.
 ///
 /// # Safety
 ///
-/// Only between the call of a driver's probe for `object` and its return.
+/// A driver's probe for `object` is running, and the result is not used after it returns.
 pub(crate) unsafe fn bound_device<T: Object>(object: &T) -> &Device<Bound> {
-    // SAFETY: The driver core regards the device as bound from before the
-    // probe, and the caller does not keep the reference.
+    // SAFETY: By the contract the probe is running, and to the driver core the device is
+    // bound during its probe.
     unsafe { device(object).as_bound() }
 }
 
 /// Whether a driver is bound, is being bound, or is not fully unbound yet.
 ///
-/// A caller that holds the lock which `bus::probe()` takes first may rely on
-/// `false` until it lets go: the core sets `dev->driver` before the probe and
-/// clears it after the last managed resource of the driver is released.
+/// The driver core may set `dev->driver` at any time, but it does so before it calls the
+/// bus's probe. That takes the ranges lock and then the region lock before the driver reads
+/// the ranges. So a caller that holds one of these locks and gets `false` may change the
+/// ranges until it releases the lock. The core clears `dev->driver` only after it has
+/// released the driver's last managed resource.
 pub(crate) fn has_driver<T: Object>(object: &T) -> bool {
     let dev = raw(object);
-    // SAFETY: The device is alive. The pointer is only compared; a race with
-    // its writer, the driver core, is one of two valid answers.
+    // SAFETY: The device is valid. The pointer is only compared with null. A race with the
+    // driver core yields the old or the new value.
     !unsafe { core::ptr::read_volatile(&raw const (*dev).driver) }.is_null()
 }
 
-/// The device's NUMA node, -1 if it has none.
+/// The NUMA node of the device; -1 for none.
 pub(crate) fn numa_node<T: Object>(object: &T) -> i32 {
-    // SAFETY: The device is alive; its node is set before it is registered.
+    // SAFETY: The device is valid, and its node is set before it is registered.
     unsafe { bindings::dax_glue_dev_to_node(raw(object)) }
 }
 
-/// The device's name, NUL-terminated, alive as long as the object.
+/// The name of the device, NUL-terminated. Valid as long as the object.
 pub(super) fn name_ptr<T: Object>(object: &T) -> *const kernel::ffi::c_char {
     device(object).name().as_char_ptr()
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct dev_pagemap`: struct pages for a device's memory, and when they may
-//! go again.
+//! `struct dev_pagemap`: struct pages for a device's memory, and when they can be freed.
 
 use core::ptr::NonNull;
 
@@ -49,9 +48,10 @@ use crate::ranges::{
     }, //
 };
 
-/// A `struct device` that owns what makes up a page map: `devm_memremap_pages()`
-/// and `devm_request_mem_region()` want one, and the device that the memory belongs
-/// to loses its own at each unbind, pinned pages or not.
+/// The `struct device` whose managed resources make up a page map, since
+/// `devm_memremap_pages()` and `devm_request_mem_region()` need a device. It cannot be the
+/// dax device: that releases its managed resources whenever it is unbound, pinned pages or
+/// not.
 type Holder = WithDevice<()>;
 
 impl Typed for Holder {
@@ -61,46 +61,48 @@ impl Typed for Holder {
     }
 }
 
-/// The memory of a device: reserved in `/proc/iomem`, with struct pages, and mapped
-/// by files until [`PageMap::end`].
+/// The memory of a device: reserved in `/proc/iomem`, with struct pages, and usable by
+/// files until [`PageMap::end`].
 ///
-/// Dropping it gives all that back, if nobody refers to a page; otherwise all that
-/// stays for good, with a warning. It may sleep, and does so for an RCU grace period
-/// a range, which are expedited.
+/// Dropping this frees the struct pages and the reservations. If somebody still has a
+/// reference to a page, that is a bug: this then warns and leaks both. May sleep, for one
+/// RCU grace period a range; these are expedited.
 ///
 /// # Invariants
 ///
-/// - `group` is an open group of `holder`'s managed resources: the reservations and
-///   the struct pages. Nothing else is managed by `holder`.
-/// - `life` is over if, and only if, `ended`.
-/// - `map` is where it was when `devm_memremap_pages()` got it.
+/// - `group` is an open devres group of `holder`. The group has the reservations and the
+///   struct pages, and `holder` has no other managed resources.
+/// - The liveness has ended if, and only if, `ended` is true.
+/// - `map` does not move after `devm_memremap_pages()` got it.
 pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
     holder: Unregistered<Holder>,
     group: NonNull<kernel::ffi::c_void>,
-    /// The `struct dev_pagemap`, in a buffer: its ranges may be more than kmalloc()
-    /// has room for.
+    /// The `struct dev_pagemap`. It is in a `KVVec`, since with many ranges it is too large
+    /// for kmalloc().
     map: KVVec<u64>,
     liveness: Arc<Liveness>,
     ended: bool,
-    /// What [`PageMap::look`] found idle: so many entries, and pages of the next.
+    /// Progress of [`PageMap::look`]: the number of ranges without a pinned page, and the
+    /// number of such pages at the start of the next range.
     seen: (usize, u64),
-    /// Its name is on the reservations.
+    /// Its name is the name of the reservations.
     device: Ref<T>,
 }
 
-// SAFETY: The group is the driver core's, which synchronises it.
+// SAFETY: The driver core synchronises devres groups, and any task may release them. The
+// other fields are `Send`, since `T` is always `DevDax`.
 unsafe impl<T: Object + AsRef<RawDevDax>> Send for PageMap<T> {}
 
-/// Why there is no page map.
+/// Why a page map cannot be made.
 pub(crate) enum PageMapError {
-    /// Somebody else has a part of a range.
+    /// A part of a range is reserved by somebody else.
     Taken {
-        /// The first of those ranges.
+        /// Index of the first such range.
         index: usize,
-        /// Where it is.
+        /// That range.
         range: PhysRange,
     },
-    /// What else it failed with.
+    /// Any other error.
     Other(Error),
 }
 
@@ -111,15 +113,15 @@ impl<E: Into<Error>> From<E> for PageMapError {
 }
 
 impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
-    /// Reserves `entries` of the device's memory and makes struct pages for them
-    /// (`devm_request_mem_region()`, `devm_memremap_pages()`), compound ones of
-    /// `align`. In a static region the template of the device says what to make
-    /// struct pages for, of which `entries` are a part. Sleeps.
+    /// Reserves `entries`, the ranges of the device, and makes struct pages for them
+    /// (`devm_request_mem_region()`, `devm_memremap_pages()`), in compound pages of `align`
+    /// bytes. In a static region, the template of the device says which memory gets struct
+    /// pages; `entries` are a part of that. Sleeps.
     ///
     /// # Errors
     ///
-    /// The first of the ranges that is taken; `ENOMEM`, and what
-    /// `devm_memremap_pages()` fails with.
+    /// The first range of which a part is reserved; `ENOMEM`, and the errors of
+    /// `devm_memremap_pages()`.
     pub(crate) fn new(
         device: &Ref<T>,
         entries: KVVec<DevDaxRange>,
@@ -130,7 +132,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
         let liveness = Liveness::new(c, object::device::<T>(device), entries, align)?;
         let mut holder = Holder::make(())?;
         holder.set_node_of::<T>(device);
-        // SAFETY: The device is initialised.
+        // SAFETY: The holder is an initialised device.
         let group = unsafe {
             bindings::devres_open_group(
                 holder.as_raw(),
@@ -138,7 +140,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
                 bindings::GFP_KERNEL,
             )
         };
-        // INVARIANT: The group is open, and the life is not over.
+        // INVARIANT: The group is open and empty, and the liveness has not ended.
         let mut this = Self {
             holder,
             group: NonNull::new(group).ok_or(ENOMEM)?,
@@ -157,16 +159,17 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
         self.map.as_mut_ptr().cast()
     }
 
-    /// Marks the ranges as in use in `/proc/iomem`.
+    /// Reserves the ranges in `/proc/iomem`.
     ///
-    /// Last range first: they mostly ascend, so each goes to the front of the tree's
-    /// list, and so it leaves it. The other way round each walks past all others.
+    /// Last range first. The ranges mostly ascend, and the resource tree searches a sorted
+    /// list from its front. In this order each request, and later each release, finds its
+    /// place at the front. The other order would walk past all other ranges each time.
     fn reserve(&self) -> Result<(), PageMapError> {
         let mut failed = Ok(());
         for (index, entry) in self.liveness.entries().iter().enumerate().rev() {
             let range = entry.range().ok_or(EINVAL)?;
-            // SAFETY: The holder is initialised. The name lives as long as the
-            // device, of which we own a reference until the region is released.
+            // SAFETY: The holder is an initialised device. The name lives as long as the
+            // device, to which we own a reference until the resource is released.
             let res = unsafe {
                 bindings::__devm_request_region(
                     self.holder.as_raw(),
@@ -187,28 +190,29 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     fn populate(&mut self) -> Result {
         let raw = self.as_dev_pagemap();
         let _expedited = Expedited::new();
-        // SAFETY: The page map is complete, and outlives the mapping: it goes after
-        // the group.
+        // SAFETY: The holder is an initialised device, and the page map is complete. It
+        // stays valid until the group is released: `drop` releases the group first, or
+        // leaks `map`.
         from_err_ptr(unsafe { bindings::dax_glue_memremap_pages(self.holder.as_raw(), raw) })?;
-        // nfit_test replaces devm_memremap_pages() for memory that it only pretends
-        // to have: that has no struct pages, or somebody else's.
+        // nfit_test replaces devm_memremap_pages() for memory that it only simulates. Such
+        // memory has no struct pages, or those of somebody else.
         let first = self
             .liveness
             .entries()
             .first()
             .map_or(0, |entry| entry.start);
-        // SAFETY: May be asked of any page frame; the page map is valid.
+        // SAFETY: The page frame may be any, and the page map is valid.
         let is_ours = unsafe {
             bindings::dax_glue_pfn_is_of((first >> PAGE_SHIFT) as kernel::ffi::c_ulong, raw)
         };
         if !is_ours {
-            // There is nothing to look at.
+            // There are no struct pages to look at.
             self.seen = (self.liveness.entries().len(), 0);
         }
         Ok(())
     }
 
-    /// For how long files may map the memory.
+    /// The liveness of this binding, during which files may map the memory.
     pub(crate) fn liveness(&self) -> &Arc<Liveness> {
         &self.liveness
     }
@@ -218,27 +222,28 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
         c.dax()
     }
 
-    /// Ends all access through files: no mapping is left, and no new one can be
-    /// made. Sleeps for an SRCU grace period. C: `kill_dev_dax()`.
+    /// Ends all access through files: unmaps every page, and makes later page faults fail.
+    /// Sleeps for an SRCU grace period. C: `kill_dev_dax()`.
     pub(crate) fn end(&mut self) {
         if self.ended {
             return;
         }
         let _expedited = Expedited::new();
         self.liveness.end();
-        // Waits for those who saw it alive.
+        // Wait for page faults that saw the device alive.
         self.dax().kill();
         self.dax().unmap_all();
-        // INVARIANT: The life is over.
+        // INVARIANT: The liveness has ended.
         self.ended = true;
     }
 
-    /// The address of the first page that somebody still refers to. May sleep.
+    /// Looks for a pinned page and returns its physical address. To be called after
+    /// [`PageMap::end`]. May sleep.
     ///
-    /// `get_user_pages()` takes no reference of the page map, so direct I/O, RDMA,
-    /// vfio or a pipe may still use pages that are mapped nowhere. A page that is idle
-    /// stays idle, since it can only be pinned through a mapping: each look goes on
-    /// where the last one stopped. A page that was never mapped is idle.
+    /// `get_user_pages()` takes no reference to the page map, so direct I/O, RDMA, vfio or
+    /// a pipe may still use pages that no VMA maps any more. A page can only be pinned
+    /// while it is mapped. So a page that was never mapped is not pinned, and a page that
+    /// is not pinned now stays so: each call continues where the last one stopped.
     pub(crate) fn look(&mut self) -> Option<u64> {
         if warn_on!(!self.ended) {
             return self.liveness.entries().first().map(|entry| entry.start);
@@ -253,13 +258,14 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             }
             let first = entry.pgoff().pages() >> order;
             let page = first.saturating_add(self.seen.1);
-            // To the end of the chunk or of the range.
+            // The end of the chunk or of the range, whichever comes first.
             let behind = (page >> CHUNK_SHIFT).saturating_add(1) << CHUNK_SHIFT;
             let end = behind.saturating_sub(first).min(pages);
             if self.liveness.was_touched(page) {
                 let pfn = |index: u64| (entry.start >> PAGE_SHIFT).saturating_add(index << order);
-                // SAFETY: The struct pages are there, by the type invariant, the
-                // heads of compound pages of that order.
+                // SAFETY: The page frames are within a range. They have struct pages of
+                // ours, since `populate` otherwise skips all ranges, and each 2^order are
+                // one compound page.
                 let held = unsafe {
                     bindings::dax_glue_first_held(
                         pfn(self.seen.1) as kernel::ffi::c_ulong,
@@ -284,21 +290,21 @@ impl<T: Object + AsRef<RawDevDax>> Drop for PageMap<T> {
     fn drop(&mut self) {
         self.end();
         if warn_on!(self.look().is_some()) {
-            // Whoever has the page goes on to use it.
+            // Leak what the user of the page needs.
             core::mem::forget(core::mem::replace(&mut self.map, KVVec::new()));
             core::mem::forget(self.device.clone());
             core::mem::forget(self.holder.object().clone());
             return;
         }
         let _expedited = Expedited::new();
-        // SAFETY: By the type invariant the group is open and is the holder's. No
-        // page is in use.
+        // SAFETY: By the type invariants the group is an open one of the holder. No page is
+        // in use.
         unsafe { bindings::devres_release_group(self.holder.as_raw(), self.group.as_ptr()) };
     }
 }
 
-/// A page map for `entries`, or of the template, to be handed to
-/// `devm_memremap_pages()`.
+/// Makes the page map that `devm_memremap_pages()` gets: a copy of the template if there is
+/// one, otherwise a page map of `entries`.
 fn dev_pagemap(
     template: Option<&PgmapTemplate>,
     entries: &KVVec<DevDaxRange>,
@@ -315,16 +321,17 @@ fn dev_pagemap(
     let mut buffer = KVVec::from_elem(0u64, bytes.div_ceil(8), GFP_KERNEL)?;
     let raw = buffer.as_mut_ptr().cast::<bindings::dev_pagemap>();
     match template {
-        // SAFETY: The buffer has room for one, and the template is not changed
-        // while the device is probed.
+        // SAFETY: The buffer has room for one page map, and the template does not change
+        // while the device is being probed.
         Some(template) => unsafe { core::ptr::copy_nonoverlapping(template.as_ptr(), raw, 1) },
         None => {
-            // SAFETY: The buffer is zeroed and has room for the ranges.
+            // SAFETY: The buffer has room for a page map, and all zeroes is a valid one.
             unsafe { (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)? };
-            // SAFETY: As above.
+            // SAFETY: The buffer has room for a page map, which ends with its ranges.
             let array = unsafe { &raw mut (*raw).__bindgen_anon_1 }.cast::<bindings::range>();
             for (i, entry) in entries.iter().enumerate() {
-                // SAFETY: `i` is at most `extra`.
+                // SAFETY: `i` is at most `extra`. The page map has room for one range, and
+                // the buffer has room for `extra` more.
                 unsafe {
                     array.add(i).write(bindings::range {
                         start: entry.start,
@@ -334,7 +341,7 @@ fn dev_pagemap(
             }
         }
     }
-    // SAFETY: The buffer is ours until it is handed over.
+    // SAFETY: The buffer has room for a page map, and nobody else uses it yet.
     unsafe {
         (*raw).type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
         (*raw).vmemmap_shift = page_order(align) as kernel::ffi::c_ulong;
@@ -342,15 +349,15 @@ fn dev_pagemap(
     Ok(buffer)
 }
 
-/// While one exists, RCU grace periods are short (`rcu_expedite_gp()`).
+/// Expedites RCU grace periods while it exists (`rcu_expedite_gp()`).
 ///
-/// Taking the struct pages of a range away waits for one, each.
+/// Freeing the struct pages waits for a grace period for each range.
 struct Expedited(());
 
 impl Expedited {
-    /// Begins.
+    /// Begins to expedite grace periods.
     fn new() -> Self {
-        // SAFETY: Has no precondition; `drop` undoes it.
+        // SAFETY: The function has no precondition; `drop` undoes it.
         unsafe { bindings::dax_glue_expedite(true) };
         Self(())
     }
@@ -358,29 +365,33 @@ impl Expedited {
 
 impl Drop for Expedited {
     fn drop(&mut self) {
-        // SAFETY: `new` began it.
+        // SAFETY: This undoes the call in `new`.
         unsafe { bindings::dax_glue_expedite(false) };
     }
 }
 
-/// The least alignment that struct pages can be made for, in bytes.
+/// The least alignment, in bytes, of memory for which struct pages can be made.
 pub(crate) fn compat_align() -> u64 {
-    // SAFETY: Has no precondition.
+    // SAFETY: The function has no precondition.
     unsafe { bindings::dax_glue_compat_align() as u64 }
 }
 
-/// Whether the CPU and the kernel can map pages of `bytes`.
+/// Whether the CPU and the kernel support mappings with pages of `bytes` bytes.
 pub(crate) fn is_mappable(bytes: u64) -> bool {
-    // SAFETY: Has no precondition.
+    // SAFETY: The function has no precondition.
     unsafe { bindings::dax_glue_align_valid(bytes as kernel::ffi::c_ulong) }
 }
 
-/// Fails with `EOPNOTSUPP` unless memory that is added can hold its own memmap.
+/// Checks whether hotplugged memory can hold its own memmap.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` if it cannot.
 pub(crate) fn check_memmap_on_memory() -> Result {
-    // SAFETY: Has no precondition.
+    // SAFETY: The function has no precondition.
     if unsafe { bindings::dax_glue_memmap_on_memory() } {
         return Ok(());
     }
-    // Linux 7.2 has no name for it.
+    // Linux 7.2 has no constant for this errno in the kernel crate.
     to_result(-(bindings::EOPNOTSUPP as kernel::ffi::c_int))
 }

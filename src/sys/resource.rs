@@ -15,7 +15,7 @@ use super::object::as_raw;
 
 use crate::ranges::range::PhysRange;
 
-/// "DAX Regions": no two regions may overlap. C: `dax_regions` in bus.c.
+/// The tree of all regions, which ensures that regions do not overlap. C: `dax_regions`.
 static REGIONS: Root = {
     // SAFETY: All zeroes is a valid `struct resource`.
     let mut raw: bindings::resource = unsafe { core::mem::zeroed() };
@@ -27,27 +27,28 @@ static REGIONS: Root = {
 
 struct Root(Opaque<bindings::resource>);
 
-// SAFETY: The resource core's lock guards the tree.
+// SAFETY: The lock of the resource core guards the tree.
 unsafe impl Sync for Root {}
 
-/// A region's place in the tree of regions; given back when dropped.
+/// The place of a region in the tree of all regions. Dropping this releases it.
 ///
 /// # Invariants
 ///
-/// `raw` is in the tree below [`REGIONS`].
+/// `raw` is a child of [`REGIONS`].
 pub(crate) struct RegionResource {
     raw: Pin<KBox<Opaque<bindings::resource>>>,
 }
 
-// SAFETY: The resource core's lock guards the tree.
+// SAFETY: The lock of the resource core guards the tree, and any task may release a
+// resource.
 unsafe impl Send for RegionResource {}
 
 impl RegionResource {
-    /// Claims `range` for the region of `parent`. May sleep.
+    /// Reserves `range` for a region that `parent` creates. May sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if another region overlaps, and says so; `ENOMEM`.
+    /// `EBUSY` if another region overlaps, which is logged; `ENOMEM`.
     pub(crate) fn request(parent: &Device, range: PhysRange, flags: u32) -> Result<Self> {
         // SAFETY: All zeroes is a valid `struct resource`.
         let mut res: bindings::resource = unsafe { core::mem::zeroed() };
@@ -55,29 +56,28 @@ impl RegionResource {
         res.end = range.last();
         res.flags = (bindings::IORESOURCE_MEM | flags) as kernel::ffi::c_ulong;
         let raw = KBox::pin(Opaque::new(res), GFP_KERNEL)?;
-        // SAFETY: Both resources are valid, and `raw` stays in place until it
-        // is released.
+        // SAFETY: Both resources are valid, and `raw` is pinned until it is released.
         let rc = unsafe { bindings::request_resource(REGIONS.0.get(), raw.get()) };
         if rc != 0 {
             // SAFETY: `parent` and `raw` are valid.
             unsafe { bindings::dax_glue_resource_conflict(as_raw(parent), raw.get()) };
         }
         to_result(rc)?;
-        // INVARIANT: The request succeeded.
+        // INVARIANT: request_resource() made `raw` a child of `REGIONS`.
         Ok(Self { raw })
     }
 }
 
 impl Drop for RegionResource {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant it is in the tree.
+        // SAFETY: By the type invariants `raw` is in the tree.
         unsafe { bindings::release_resource(self.raw.get()) };
     }
 }
 
-/// Whether a part of `range` is System RAM: kmem gave it to the page allocator, and
-/// could not take it back when it was unbound.
+/// Whether a part of `range` is System RAM, that is, memory that kmem onlined and could not
+/// offline when it was unbound.
 pub(crate) fn has_system_ram(range: PhysRange) -> bool {
-    // SAFETY: Has no precondition.
+    // SAFETY: The function has no precondition.
     unsafe { bindings::dax_glue_has_system_ram(range.start(), range.size()) }
 }

@@ -2,9 +2,9 @@
 
 //! Attributes as tables: name, mode, show, store, visibility.
 //!
-//! A store handler returns `Result<()>`; only this file turns that into what
-//! `write(2)` sees: the full count (which covers the NUL that daxctl writes
-//! behind its text) or a negative errno, never 0.
+//! A store handler returns `Result<()>`. This file turns that into the result of
+//! `write(2)`: a negative errno or the full count, never 0. The count includes the NUL that
+//! daxctl writes after its text.
 
 use core::marker::PhantomData;
 
@@ -25,7 +25,7 @@ use kernel::{
 
 use super::object::FromDevice;
 
-/// Where a show handler writes: one page, as sysfs gives it.
+/// The buffer of a show handler: one page.
 pub(crate) struct Text<'a>(Formatter<'a>);
 
 impl Write for Text<'_> {
@@ -38,7 +38,7 @@ type Show<T> = fn(&T, &mut Text<'_>) -> Result;
 type Store<T> = fn(&T, &CStr) -> Result;
 type Mode<T> = fn(&T) -> u16;
 
-/// One attribute of devices that belong to a `T`.
+/// An attribute of devices that belong to a `T`.
 #[repr(C)]
 pub(crate) struct Attribute<T> {
     raw: Opaque<bindings::device_attribute>,
@@ -51,12 +51,12 @@ pub(crate) struct Attribute<T> {
 unsafe impl<T> Sync for Attribute<T> {}
 
 impl<T: FromDevice> Attribute<T> {
-    /// An attribute that can be read.
+    /// A read-only attribute.
     pub(crate) const fn ro(name: &'static CStr, mode: u16, show: Show<T>) -> Self {
         Self::new(name, mode, Some(show), None)
     }
 
-    /// An attribute that can be written.
+    /// A write-only attribute.
     pub(crate) const fn wo(name: &'static CStr, mode: u16, store: Store<T>) -> Self {
         Self::new(name, mode, None, Some(store))
     }
@@ -66,7 +66,7 @@ impl<T: FromDevice> Attribute<T> {
         Self::new(name, mode, Some(show), Some(store))
     }
 
-    /// The mode depends on the object: `mode` returns it, 0 hides the file.
+    /// Makes the mode depend on the object: `mode` returns the mode, and 0 hides the file.
     pub(crate) const fn mode_of(mut self, mode: Mode<T>) -> Self {
         self.mode = Some(mode);
         self
@@ -97,10 +97,10 @@ impl<T: FromDevice> Attribute<T> {
     }
 }
 
-/// Calls `show` with the page that sysfs hands out.
+/// Calls `show` with the page that sysfs provides.
 fn show_text(buf: *mut kernel::ffi::c_char, show: impl FnOnce(&mut Text<'_>) -> Result) -> isize {
-    // SAFETY: The callers got `buf` from sysfs, which gives each show handler
-    // a page of its own.
+    // SAFETY: The callers got `buf` from sysfs, which gives each show handler a page that
+    // nobody else uses.
     let page = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE) };
     let mut text = Text(Formatter::new(page));
     match show(&mut text) {
@@ -115,8 +115,8 @@ pub(super) fn store_text(
     count: usize,
     store: impl FnOnce(&CStr) -> Result,
 ) -> isize {
-    // SAFETY: The callers got `buf` from sysfs, which puts a NUL behind the
-    // `count` bytes that were written.
+    // SAFETY: The callers got `buf` from sysfs, which appends a NUL to the `count` bytes
+    // that were written, and keeps both for this call.
     let text = unsafe { CStr::from_char_ptr(buf) };
     match store(text) {
         Ok(()) => count as isize,
@@ -126,16 +126,17 @@ pub(super) fn store_text(
 
 /// # Safety
 ///
-/// Called by sysfs: `attr` is inside an `Attribute<T>`, which is on `dev`.
+/// sysfs calls this. `attr` is inside an `Attribute<T>`, which is on `dev`.
 unsafe extern "C" fn show_callback<T: FromDevice>(
     dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
     buf: *mut kernel::ffi::c_char,
 ) -> isize {
-    // SAFETY: `raw` is the first field of the attribute, which is static.
+    // SAFETY: By the contract `attr` is inside an `Attribute<T>`, of which it is the first
+    // field, and attributes are static.
     let attr = unsafe { &*attr.cast_const().cast::<Attribute<T>>() };
-    // SAFETY: The attribute is on `dev`, and the core removes it, waiting for
-    // this call, before the object goes.
+    // SAFETY: The attribute is on `dev`, so by the contract of `FromDevice` `dev` is the
+    // device of a `T`. Removing the attribute waits for this call.
     let object = unsafe { T::from_device(dev) };
     show_text(buf, |text| {
         attr.show.map_or(Err(EIO), |show| show(object, text))
@@ -144,14 +145,14 @@ unsafe extern "C" fn show_callback<T: FromDevice>(
 
 /// # Safety
 ///
-/// As [`show_callback`].
+/// See [`show_callback`].
 unsafe extern "C" fn store_callback<T: FromDevice>(
     dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
     buf: *const kernel::ffi::c_char,
     count: usize,
 ) -> isize {
-    // SAFETY: `raw` is the first field of the attribute, which is static.
+    // SAFETY: As in `show_callback`.
     let attr = unsafe { &*attr.cast_const().cast::<Attribute<T>>() };
     // SAFETY: As in `show_callback`.
     let object = unsafe { T::from_device(dev) };
@@ -162,8 +163,8 @@ unsafe extern "C" fn store_callback<T: FromDevice>(
 
 /// # Safety
 ///
-/// Called by sysfs for a group of [`Attribute<T>`]s: `kobj` is inside a
-/// device that belongs to a `T`, `attr` inside an `Attribute<T>`.
+/// sysfs calls this for a group of [`Attribute<T>`]s. `kobj` is inside a device that
+/// belongs to a `T`, and `attr` is inside an `Attribute<T>`.
 unsafe extern "C" fn visible_callback<T: FromDevice>(
     kobj: *mut bindings::kobject,
     attr: *mut bindings::attribute,
@@ -172,42 +173,43 @@ unsafe extern "C" fn visible_callback<T: FromDevice>(
     let dev = kobj
         .wrapping_byte_sub(core::mem::offset_of!(bindings::device, kobj))
         .cast::<bindings::device>();
-    // SAFETY: `attr` is the first field of `raw`, which is the first of the
-    // attribute.
+    // SAFETY: By the contract `attr` is inside an `Attribute<T>`, of which it is the first
+    // field, and attributes are static.
     let attribute = unsafe { &*attr.cast_const().cast::<Attribute<T>>() };
     match attribute.mode {
-        // SAFETY: The group is being created on `dev`, whose object exists.
+        // SAFETY: The group is being created on `dev`, so by the contract of `FromDevice`
+        // `dev` is the device of a `T`, which lives for this call.
         Some(mode) => mode(unsafe { T::from_device(dev) }),
         // SAFETY: `attr` is valid by the contract.
         None => unsafe { (*attr).mode },
     }
 }
 
-/// `is_visible` of a group.
+/// The type of `is_visible` of a group.
 pub(super) type Visible = unsafe extern "C" fn(
     *mut bindings::kobject,
     *mut bindings::attribute,
     kernel::ffi::c_int,
 ) -> bindings::umode_t;
 
-/// An attribute that C finds in a group.
+/// An attribute that can be in a group.
 ///
 /// # Safety
 ///
-/// `Self` begins with a `struct attribute`, and [`GroupMember::VISIBLE`] may be
-/// called for it on whatever the group is added to.
+/// `Self` begins with a `struct attribute`. [`GroupMember::VISIBLE`] may be called for that
+/// attribute and every object that the group is added to.
 pub(crate) unsafe trait GroupMember: 'static {
-    /// Says which mode an attribute has, if that is not always the same.
+    /// The function that returns the mode of an attribute; `None` if modes are constant.
     const VISIBLE: Option<Visible>;
 }
 
-// SAFETY: `raw.attr` is the first field of the first field. Groups of these
-// reach a device only through its type or `DriverData`, so it belongs to a `T`.
+// SAFETY: `raw.attr` is the first field of the first field. Groups of these attributes
+// reach a device only through its type or `DriverData`, so the device belongs to a `T`.
 unsafe impl<T: FromDevice> GroupMember for Attribute<T> {
     const VISIBLE: Option<Visible> = Some(visible_callback::<T>);
 }
 
-/// The attributes of a group, as the NULL-terminated array that C wants.
+/// The attributes of a group, as a NULL-terminated array for C.
 #[repr(C)]
 pub(crate) struct AttributeList<A, const N: usize> {
     attrs: [*const bindings::attribute; N],
@@ -215,18 +217,18 @@ pub(crate) struct AttributeList<A, const N: usize> {
     of: PhantomData<fn(A)>,
 }
 
-// SAFETY: Never written after construction; points to statics.
+// SAFETY: Never written after construction; points to statics only.
 unsafe impl<A, const N: usize> Sync for AttributeList<A, N> {}
 
 impl<A: GroupMember, const N: usize> AttributeList<A, N> {
-    /// A list of static attributes.
-    // Evaluated when the driver is compiled.
+    /// Makes a list of static attributes.
+    // Evaluated at compile time, so an index out of bounds does not compile.
     #[allow(clippy::indexing_slicing)]
     pub(crate) const fn new(attributes: [&'static A; N]) -> Self {
         let mut attrs = [core::ptr::null(); N];
         let mut i = 0;
         while i < N {
-            // CAST: By the contract of `GroupMember` it begins with one.
+            // CAST: By the contract of `GroupMember` each begins with a `struct attribute`.
             attrs[i] = core::ptr::from_ref(attributes[i]).cast();
             i += 1;
         }
@@ -238,7 +240,7 @@ impl<A: GroupMember, const N: usize> AttributeList<A, N> {
     }
 }
 
-/// `struct attribute_group` of attributes of type `A`.
+/// A `struct attribute_group` whose attributes are of type `A`.
 #[repr(transparent)]
 pub(crate) struct Group<A>(Opaque<bindings::attribute_group>, PhantomData<fn(A)>);
 
@@ -246,7 +248,8 @@ pub(crate) struct Group<A>(Opaque<bindings::attribute_group>, PhantomData<fn(A)>
 unsafe impl<A> Sync for Group<A> {}
 
 impl<A: GroupMember> Group<A> {
-    /// A group in a folder `name` of what it is added to, or in its own.
+    /// A group in the subdirectory `name`; in the directory of the object itself if that is
+    /// `None`.
     pub(crate) const fn new<const N: usize>(
         name: Option<&'static CStr>,
         list: &'static AttributeList<A, N>,
@@ -262,20 +265,20 @@ impl<A: GroupMember> Group<A> {
     }
 }
 
-/// A NULL-terminated array with one group.
+/// A NULL-terminated array of one group.
 #[repr(C)]
 pub(crate) struct Groups<A>([*const bindings::attribute_group; 2], PhantomData<fn(A)>);
 
-// SAFETY: Never written after construction; points to a static.
+// SAFETY: Never written after construction; points to a static only.
 unsafe impl<A> Sync for Groups<A> {}
 
 impl<A: GroupMember> Groups<A> {
-    /// The array for `group`.
+    /// The array that has only `group`.
     pub(crate) const fn new(group: &'static Group<A>) -> Self {
         Self([group.0.get().cast_const(), core::ptr::null()], PhantomData)
     }
 
-    /// What C stores.
+    /// The pointer that C keeps.
     pub(super) const fn as_ptr(&'static self) -> *const *const bindings::attribute_group {
         core::ptr::from_ref(self).cast()
     }

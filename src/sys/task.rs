@@ -11,37 +11,38 @@ use kernel::{
 
 /// Lets other tasks run. May sleep.
 pub(crate) fn cond_resched() {
-    // SAFETY: Called from sleepable context.
+    // SAFETY: It is always safe to call cond_resched().
     unsafe { bindings::dax_glue_cond_resched() };
 }
 
 /// Sleeps for `ms` milliseconds or a little longer (`fsleep()`), uninterruptibly.
 pub(crate) fn sleep(ms: u32) {
-    // SAFETY: Called from sleepable context.
+    // SAFETY: It is always safe to call fsleep().
     unsafe { bindings::dax_glue_sleep(ms) };
 }
 
-/// Sleeps for a few milliseconds, and then lets the caller's `write(2)` begin again
-/// (`restart_syscall()`), without the sysfs reference that it has now.
+/// Returns the error that restarts the caller's `write(2)` (`restart_syscall()`). The
+/// restart releases the sysfs active reference in between. Sleeps for a few milliseconds
+/// first, so that the caller does not spin.
 pub(crate) fn restart_write() -> Error {
     sleep(5);
-    // SAFETY: Called in a system call.
+    // SAFETY: restart_syscall() only sets a flag of the current task.
     Error::from_errno(unsafe { bindings::dax_glue_restart_syscall() })
 }
 
-/// A task that waits in the kernel.
+/// A reference to a task that waits.
 pub(crate) struct Waiter(ARef<Task>);
 
 impl Waiter {
-    /// The task that calls.
+    /// The current task.
     pub(crate) fn current() -> Self {
         Self(ARef::from(&**kernel::current!()))
     }
 
-    /// Whether the task was killed, or the machine is going down: then nothing
-    /// is worth waiting for. May be asked by another task.
+    /// Whether the task must stop waiting, because it was killed or the machine is going
+    /// down. Any task may call this.
     pub(crate) fn must_give_up(&self) -> bool {
-        // SAFETY: The task is valid, we own a reference of it.
+        // SAFETY: We own a reference to the task, so it is valid.
         unsafe { bindings::dax_glue_must_give_up(self.0.as_ptr()) }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct dev_pagemap` as the owner of a static region fills it in.
+//! The `struct dev_pagemap` that the owner of a static region supplies.
 
 use kernel::{
     bindings,
@@ -8,16 +8,17 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A copy of the page map that the owner of a static region brings along.
+/// A copy of the page map that the owner of a static region supplies.
 pub(crate) struct PgmapTemplate(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
 
-// SAFETY: Only copied from by our code; fsdev uses it while it is bound.
+// SAFETY: This crate only reads the copy. fsdev uses it only while it is bound, and the
+// driver core binds one driver at a time.
 unsafe impl Send for PgmapTemplate {}
 // SAFETY: As above.
 unsafe impl Sync for PgmapTemplate {}
 
 impl PgmapTemplate {
-    /// Copies `pgmap`.
+    /// Copies `pgmap`. May sleep.
     ///
     /// # Safety
     ///
@@ -27,7 +28,8 @@ impl PgmapTemplate {
     ///
     /// `ENOMEM`.
     pub(crate) unsafe fn copy(pgmap: *const bindings::dev_pagemap) -> Result<Self> {
-        // SAFETY: By the contract; an unused page map is plain data.
+        // SAFETY: By the contract `pgmap` is valid. A page map that is not in use is plain
+        // data.
         let copy = unsafe { core::ptr::read(pgmap) };
         Ok(Self(KBox::pin(Opaque::new(copy), GFP_KERNEL)?))
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the memory manager hands to a driver: a mapping to be made, a fault.
+//! Requests of the memory manager: a VMA that is about to be made, and a page fault.
 
 use kernel::{
     bindings,
@@ -17,50 +17,49 @@ use super::{
     }, //
 };
 
-/// The part of a mapping that `mmap(2)` and the fault path check alike.
+/// The properties of a VMA that both `mmap(2)` and the fault path check.
 pub(crate) trait VmaArea {
     /// First address.
     fn start(&self) -> usize;
-    /// First address behind it.
+    /// First address after the VMA.
     fn end(&self) -> usize;
-    /// Whether stores reach the file (`VM_MAYSHARE`).
+    /// Whether the VMA is shared: stores reach the file (`VM_MAYSHARE`).
     fn is_shared(&self) -> bool;
 }
 
-/// `struct vm_area_desc`: a mapping that is about to be made.
+/// A VMA that is about to be made: `struct vm_area_desc`.
 #[repr(transparent)]
 pub(crate) struct VmaDesc(bindings::vm_area_desc);
 
 impl VmaDesc {
-    /// Asks for huge pages.
+    /// Asks for huge pages (`VM_HUGEPAGE`).
     pub(crate) fn set_huge(&mut self) {
-        // SAFETY: `self` is valid and ours for the call of mmap_prepare.
+        // SAFETY: `self` is valid, and nobody else uses it while it is borrowed.
         unsafe { bindings::dax_glue_desc_set_huge(&raw mut self.0) };
     }
 
-    /// Forbids to grow the mapping, and to install guards in it.
+    /// Forbids growing the VMA and guard regions in it (`VM_DONTEXPAND`).
     pub(crate) fn forbid_expansion(&mut self) {
-        // SAFETY: As above.
+        // SAFETY: `self` is valid, and nobody else uses it while it is borrowed.
         unsafe { bindings::dax_glue_desc_set_dontexpand(&raw mut self.0) };
     }
 
-    /// The page of the file that the mapping begins with.
+    /// Page offset in the file at which the VMA begins.
     pub(crate) fn pgoff(&self) -> usize {
         self.0.pgoff
     }
 
-    /// Whether the file's pages are mapped without a page cache.
+    /// Whether the file is a DAX file, whose pages are mapped without a page cache.
     pub(crate) fn is_dax(&self) -> bool {
-        // SAFETY: The file is valid for the call of mmap_prepare.
+        // SAFETY: The file stays open for the call of mmap_prepare.
         unsafe { bindings::dax_glue_file_is_dax(self.0.file) }
     }
 
-    /// The operations of the mapping.
+    /// Sets the VMA operations.
     pub(super) fn set_ops(&mut self, ops: *const bindings::vm_operations_struct) {
         self.0.vm_ops = ops;
     }
 
-    /// The file that is mapped.
     pub(super) fn file(&self) -> *mut bindings::file {
         self.0.file
     }
@@ -81,21 +80,21 @@ impl VmaArea for VmaDesc {
     }
 }
 
-/// `struct vm_fault`: a page that is missing. The mmap or VMA lock is held.
+/// A page fault: `struct vm_fault`. The mmap lock or the lock of the VMA is held.
 #[repr(transparent)]
 pub(crate) struct Fault(bindings::vm_fault);
 
-/// What a fault handler answers, `vm_fault_t`.
+/// The result of a fault handler: `vm_fault_t`.
 #[derive(Clone, Copy)]
 pub(crate) struct VmFault(pub(super) bindings::vm_fault_t);
 
 impl VmFault {
-    /// There is no page: the task gets SIGBUS.
+    /// The access fails, and the task gets SIGBUS.
     pub(crate) const SIGBUS: Self = Self(bindings::vm_fault_reason_VM_FAULT_SIGBUS);
-    /// Try again with smaller pages.
+    /// The memory manager retries with smaller pages.
     pub(crate) const FALLBACK: Self = Self(bindings::vm_fault_reason_VM_FAULT_FALLBACK);
 
-    /// Whether the page is there now.
+    /// Whether the page is mapped now.
     pub(crate) fn is_mapped(self) -> bool {
         self.0 == bindings::vm_fault_reason_VM_FAULT_NOPAGE
     }
@@ -103,61 +102,63 @@ impl VmFault {
 
 impl Fault {
     fn vma(&self) -> &VmaRef {
-        // SAFETY: The VMA is locked while the fault is handled.
+        // SAFETY: The mmap lock or the lock of the VMA is held while the fault is handled,
+        // so the VMA is valid.
         unsafe { VmaRef::from_raw(self.0.__bindgen_anon_1.vma) }
     }
 
-    /// The file that is mapped.
     pub(super) fn file(&self) -> *mut bindings::file {
-        // SAFETY: The VMA is locked, so it and its file are valid.
+        // SAFETY: The VMA is locked, so it is valid.
         unsafe { (*self.vma().as_ptr()).vm_file }
     }
 
-    /// The address that was accessed, a page's first.
+    /// The address that was accessed, rounded down to a page.
     pub(crate) fn address(&self) -> usize {
         self.0.__bindgen_anon_1.address
     }
 
-    /// Which page of the file `start`, inside the VMA and not above
-    /// [`Fault::address`], shows.
+    /// Page offset in the file for the address `start`, which is in the VMA and not above
+    /// [`Fault::address`].
     #[inline]
     pub(crate) fn pgoff(&self, start: usize) -> u64 {
         let behind = self.address().wrapping_sub(start) >> bindings::PAGE_SHIFT;
         self.0.__bindgen_anon_1.pgoff.wrapping_sub(behind) as u64
     }
 
-    /// Puts `page` where the fault was. It is a page of the file that is mapped.
+    /// Maps `page` where the fault occurred. `page` is of the device whose file the VMA
+    /// maps.
     ///
-    /// The memory manager checks that its compound pages have that order.
+    /// The memory manager checks that the struct pages are compound pages of that order.
     #[inline(always)]
     pub(crate) fn insert(&mut self, page: &Page<'_>) -> VmFault {
         // SAFETY: The VMA is locked, so its file is valid.
         let mapping = unsafe { (*self.file()).f_mapping };
-        // Whoever takes the struct pages away looks for mappings of them there.
+        // Unbinding removes the pages from the VMAs of the address space in `page` only.
         if warn_on!(mapping != page.mapping()) {
             return VmFault::SIGBUS;
         }
         insert(&mut self.0, page)
     }
 
-    /// Whether the user wants a fault for each page.
+    /// Whether the user advised that accesses are random (`MADV_RANDOM`), so neighbours are
+    /// not worth mapping.
     #[inline]
     pub(crate) fn is_random(&self) -> bool {
         self.vma().flags() & bindings::DAX_VM_RAND_READ != 0
     }
 
-    /// Whether userfaultfd wants that.
+    /// Whether userfaultfd wants to see the fault of each page.
     pub(crate) fn is_watched(&self) -> bool {
-        // SAFETY: The VMA is locked.
+        // SAFETY: The VMA is locked, so it is valid.
         unsafe { bindings::dax_glue_vma_has_uffd(self.vma().as_ptr()) }
     }
 
-    /// To put pages of the machine's size around the one that faulted, which begins
-    /// at `start`.
+    /// Prepares to map pages of `PAGE_SIZE` around the page that faulted, which begins at
+    /// address `start`.
     pub(crate) fn around(&self, start: usize) -> NeighbourFaults<'_> {
         let mut fault = self.0;
-        // A page that nobody wrote to is clean, so it is mapped as if read; and
-        // nobody looked for what is there.
+        // A neighbour was not written to, so it is mapped as for a read, which leaves it
+        // clean. `orig_pte` is not the entry of a neighbour.
         fault.flags &= !(bindings::fault_flag_FAULT_FLAG_WRITE
             | bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID);
         NeighbourFaults {
@@ -169,30 +170,31 @@ impl Fault {
     }
 }
 
-/// What a table of the lowest level maps, in bytes.
+/// The size of the area that one page table of the lowest level maps, in bytes.
 pub(crate) fn page_table_bytes() -> usize {
-    // SAFETY: Has no precondition.
+    // SAFETY: The function has no precondition.
     unsafe { bindings::dax_glue_page_table_bytes() }
 }
 
-/// A fault, moved to pages that did not fault. It is handled at the same time.
+/// A copy of a fault, with which the neighbours of the page that faulted are mapped.
 pub(crate) struct NeighbourFaults<'a> {
     of: &'a Fault,
     fault: bindings::vm_fault,
-    /// The first address of the page that faulted.
+    /// Address of the page that faulted.
     start: usize,
-    /// What its page table maps, in bytes.
+    /// Size of the area that the page table maps, in bytes.
     table: usize,
 }
 
 impl NeighbourFaults<'_> {
-    /// Puts `page`, of the machine's size, into the page table `bytes`, modulo 2^64,
-    /// behind the page that faulted, unless something is there. Whether there is a
-    /// point in going on: not if that is outside of the mapping or of the page table.
+    /// Maps `page` at `bytes`, modulo 2^64, after the page that faulted, unless something
+    /// is mapped there. Skips poisoned pages, so that only a real access fails.
     ///
-    /// Poisoned pages are left to those who touch them.
+    /// Returns whether to try more neighbours. Returns false if `page` is not of this
+    /// address space or not of order 0, if the address is outside the VMA or the page
+    /// table, or if mapping failed.
     pub(crate) fn insert(&mut self, page: &Page<'_>, bytes: u64) -> bool {
-        // CAST: Modulo the size of the address space.
+        // CAST: The address is computed modulo the size of the address space.
         let address = self.start.wrapping_add(bytes as usize);
         let table = self.table.wrapping_sub(1);
         // SAFETY: The VMA is locked, so its file is valid.
@@ -204,7 +206,7 @@ impl NeighbourFaults<'_> {
         {
             return false;
         }
-        // SAFETY: The struct page exists, because the device is alive.
+        // SAFETY: A `Page` belongs to a device that is alive, so it has a struct page.
         if unsafe { bindings::dax_glue_pfn_poisoned(page.pfn()) } {
             return true;
         }
@@ -216,11 +218,12 @@ impl NeighbourFaults<'_> {
     }
 }
 
-/// Puts `page` where `fault` was; what is there already stays.
+/// Maps `page` where `fault` occurred. An existing entry stays.
 #[inline(always)]
 fn insert(fault: &mut bindings::vm_fault, page: &Page<'_>) -> VmFault {
-    // SAFETY: The struct page exists, because the device is alive, and the fault is
-    // being handled, so its VMA is locked. The page's offset has a bit in `touched`.
+    // SAFETY: The fault is being handled, so its VMA is locked and valid. A `Page` belongs
+    // to a device that is alive, so it has a struct page. Its bit is in the bitmap that
+    // `touched` returns, if any.
     VmFault(unsafe {
         bindings::dax_glue_insert_pfn(
             &raw mut *fault,
@@ -246,17 +249,17 @@ impl VmaArea for Fault {
     }
 }
 
-/// Who rejects a mapping, as messages name it: what C calls the function.
+/// The function that rejects a VMA. Messages give its name in the C driver.
 #[derive(Clone, Copy)]
 pub(crate) enum Func {
     /// `mmap(2)`.
     Mmap,
-    /// A page fault of that order.
+    /// A page fault of the given order.
     Fault(u32),
 }
 
 impl Func {
-    /// The order of a fault, or what is none.
+    /// The order of the fault; -1 for `mmap(2)`.
     fn order(self) -> i32 {
         match self {
             Self::Mmap => -1,
@@ -265,9 +268,9 @@ impl Func {
     }
 }
 
-/// Logs, at a limited rate, why task `current` may not map the device.
+/// Logs, at a limited rate, why the current task may not map the device.
 pub(crate) fn reject<T: Object>(object: &T, func: Func, why: &CStr) {
-    // SAFETY: The device is alive, the string is terminated.
+    // SAFETY: The device is valid while `object` is borrowed, and `why` is NUL-terminated.
     unsafe {
         bindings::dax_glue_reject_vma(
             super::object::as_raw(device(object)),
@@ -277,14 +280,14 @@ pub(crate) fn reject<T: Object>(object: &T, func: Func, why: &CStr) {
     };
 }
 
-/// The same for a mapping whose ends are not aligned to `mask` + 1.
+/// Logs, at a limited rate, that the ends of a VMA are not multiples of `mask` + 1.
 pub(crate) fn reject_unaligned<T: Object>(
     object: &T,
     func: Func,
     area: &impl VmaArea,
     mask: usize,
 ) {
-    // SAFETY: The device is alive.
+    // SAFETY: The device is valid while `object` is borrowed.
     unsafe {
         bindings::dax_glue_reject_unaligned(
             super::object::as_raw(device(object)),
