@@ -8,10 +8,12 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # A variable given to make reaches lab through the environment; one that comes
-# from the environment does so verbatim. Never use them in a recipe.
-export CMD IMPL KERNEL DEBUG MEM CPUS APPEND QEMU FILES TIMEOUT ALLOW_SPLAT ICOUNT RANGES ONLY KDIR LLVM BUILTIN TOOLCHAIN SEED FIRST SEQUENCES REPLAY TRANSCRIPTS SECONDS
+# from the environment does so verbatim. Never use them in a recipe. `export`
+# would set those that nobody gave. LAB_GIVEN has the names of those on the
+# command line, for lab to find the misspelt ones.
+export LAB_GIVEN := $(strip $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
 
-COMMANDS := run test compare matrix defects public stress model mutants check bench guest shell kernel module clean
+COMMANDS := run test compare matrix defects public stress model mutants check bench guest shell kernel module floors clean
 .PHONY: help $(COMMANDS)
 
 $(COMMANDS):

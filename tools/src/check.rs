@@ -9,7 +9,9 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::cargo::{Cargo, Output};
+use crate::checkpatch;
 use crate::clippy;
+use crate::floors;
 use crate::libtest;
 use crate::progress::human;
 use crate::report::{Point, Report};
@@ -53,6 +55,8 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
         &cargo.run("cargo", &args, &[])?,
     ));
     points.push(clippy::module(repo)?);
+    points.push(floors::point(repo)?);
+    points.push(checkpatch::point(repo)?);
     report.add("rules", &human(start.elapsed()), points);
     Ok(())
 }

@@ -3,13 +3,17 @@
 //! Everything belongs to root; hard links become separate files.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
+use walkdir::WalkDir;
+
+/// What archives are made with, for their keys: other code may make other archives.
+pub const CODE: &str = include_str!("cpio.rs");
 
 const DIR: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
@@ -121,6 +125,21 @@ impl<W: Write> Archive<W> {
             .context("cannot end the guest image")?;
         Ok(self.out)
     }
+}
+
+/// A folder as a cpio archive for a guest.
+pub fn pack(staged: &Path, to: &Path) -> Result<()> {
+    let file = File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let mut archive = Archive::new(BufWriter::new(file));
+    for entry in WalkDir::new(staged).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot list {}", staged.display()))?;
+        let name = entry.path().strip_prefix(staged).unwrap_or(entry.path());
+        archive.copy(name, entry.path())?;
+    }
+    archive
+        .finish()?
+        .flush()
+        .with_context(|| format!("cannot write {}", to.display()))
 }
 
 #[cfg(test)]

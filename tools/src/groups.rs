@@ -49,13 +49,9 @@ fn parse(text: &str) -> Result<Vec<Group>> {
 
 impl Group {
     pub fn is_for(&self, imp: Impl) -> bool {
-        let name = match imp {
-            Impl::C => "c",
-            Impl::Rust => "rust",
-        };
         self.impls
             .as_ref()
-            .is_none_or(|impls| impls.iter().any(|i| i == name))
+            .is_none_or(|impls| impls.iter().any(|i| i == imp.name()))
     }
 
     pub fn machine(&self) -> Result<Machine> {

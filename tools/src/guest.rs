@@ -224,8 +224,12 @@ impl Guest {
 
     fn outcome(&self, end: End, took: Duration, qemu: String) -> Result<Outcome> {
         let log = self.log();
-        let text = fs::read(&log).unwrap_or_default();
-        let splat = splat::find(&String::from_utf8_lossy(&text));
+        let text = match fs::read(&log) {
+            // QEMU did not get as far as to make it.
+            Err(_) if end == End::Died => Vec::new(),
+            other => other.with_context(|| format!("cannot read {}", log.display()))?,
+        };
+        let splat = splat::find(&String::from_utf8_lossy(&text))?;
         Ok(Outcome {
             end,
             log,

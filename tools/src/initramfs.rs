@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::cache::{self, Key, Lock};
-use crate::cpio::Archive;
+use crate::cpio::{self, Archive};
 use crate::exec;
 use crate::progress::Step;
 use crate::root::Root;
@@ -100,6 +100,7 @@ pub fn ensure(root: &Root) -> Result<PathBuf> {
         .text(INIT)
         .text(FSTAB)
         .text(include_str!("initramfs.rs"))
+        .text(cpio::CODE)
         .finish();
     let name = format!("base-{key}.cpio");
     let path = cache::dir().join(&name);

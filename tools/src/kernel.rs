@@ -102,14 +102,15 @@ impl<'a> Builder<'a> {
         let source = Source::ensure(self.base, &self.spec.series)?;
         let fragments = self.fragments();
         let key = self.c_key(&source)?;
-        // One that is there never changes.
+        // The tree of one that is there never changes; how it is packed may.
         let kernel = self.share(self.dir("c", &key))?;
-        if kernel.dir.exists() {
+        if modules::is_packed(&self.root, &kernel.dir) {
             return Ok((kernel, key));
         }
         drop(kernel);
         let kernel = self.lock(self.dir("c", &key))?;
         if kernel.dir.exists() {
+            self.pack(&kernel.dir)?;
             return Ok((kernel, key));
         }
 
@@ -204,6 +205,7 @@ impl<'a> Builder<'a> {
         let stamp = kernel.dir.join("stamp");
         let want = Key::new("stamp").text(&sources).file(&fragment)?.finish();
         if std::fs::read_to_string(&stamp).is_ok_and(|have| have == want) {
+            self.pack(&kernel.dir)?;
             return Ok(kernel);
         }
         cache::remove(&stamp)?;
@@ -224,6 +226,14 @@ impl<'a> Builder<'a> {
         modules::package(&self.root, self.spec, &kernel.dir)?;
         cache::write_whole(&stamp, want.as_bytes())?;
         Ok(kernel)
+    }
+
+    /// Packs what was built before, unless that was done as it would be done now.
+    fn pack(&self, dir: &Path) -> Result<()> {
+        if modules::is_packed(&self.root, dir) {
+            return Ok(());
+        }
+        modules::package(&self.root, self.spec, dir)
     }
 
     fn c_key(&self, source: &Source) -> Result<String> {

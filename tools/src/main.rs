@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod cargo;
 mod check;
+mod checkpatch;
 mod clippy;
 mod code;
 mod compare;
@@ -12,6 +13,7 @@ mod cpio;
 mod defects;
 mod endmark;
 mod exec;
+mod floors;
 mod groups;
 mod guest;
 mod initramfs;
@@ -92,6 +94,8 @@ enum Command {
     Bench,
     /// Build the module in the kernel tree KDIR
     Module,
+    /// Which file of the module uses which
+    Floors,
     /// Delete the cache
     Clean,
     /// Run a command in the build root; for our own use
@@ -109,7 +113,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match execute(Args::parse().command) {
+    let command = Args::parse().command;
+    // What runs in the build root has no variables.
+    let checked = match command {
+        Command::Enter { .. } => Ok(()),
+        _ => settings::check(),
+    };
+    match checked.and_then(|()| execute(command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -140,6 +150,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),
+        Command::Floors => print!("{}", floors::drawing(&repo()?)?),
         Command::Clean => clean()?,
         Command::Enter {
             root,
@@ -166,7 +177,8 @@ fn repo() -> Result<PathBuf> {
     }
 }
 
-/// Deletes the cache, this program's own file included.
+/// Deletes the cache, and with it all kernels, build roots and downloads. What cargo built, this
+/// program's own file too, is in the checkout and stays.
 fn clean() -> Result<()> {
     let dir = cache::dir();
     if !dir.exists() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 
 use crate::cargo::Cargo;
 use crate::groups::{self, Group};
@@ -104,10 +104,7 @@ fn wanted(groups: Vec<Group>) -> Result<Wanted> {
     if let Some(only) = &only {
         if !consumers().any(|g| g.group == *only) {
             let names: Vec<&str> = consumers().map(|g| g.group.as_str()).collect();
-            bail!(
-                "ONLY={only}: no such consumer; there are {}",
-                names.join(", ")
-            );
+            return Err(settings::unknown("ONLY", only, "consumer", &names));
         }
     }
     let usual = settings::spec_for(SERIES[0], Impl::Rust)?.is_usual_but_for_builtin();

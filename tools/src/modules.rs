@@ -8,13 +8,27 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
-use crate::cache;
-use crate::cpio::Archive;
+use crate::cache::{self, Key};
+use crate::cpio::{self, Archive};
 use crate::exec;
 use crate::kernel::in_tree;
 use crate::progress::Step;
 use crate::root::Root;
 use crate::spec::Spec;
+
+/// Of what is packed but for the tree: what packs it.
+fn key(root: &Root) -> String {
+    Key::new("modules")
+        .text(&root.key)
+        .text(include_str!("modules.rs"))
+        .text(cpio::CODE)
+        .finish()
+}
+
+/// Whether `dir`/image was made as it would be made now, if the tree did not change.
+pub fn is_packed(root: &Root, dir: &Path) -> bool {
+    std::fs::read_to_string(dir.join("image/key")).is_ok_and(|have| have == key(root))
+}
 
 /// Fills `dir`/image from the tree `dir`/linux.
 pub fn package(root: &Root, spec: &Spec, dir: &Path) -> Result<()> {
@@ -41,6 +55,7 @@ pub fn package(root: &Root, spec: &Spec, dir: &Path) -> Result<()> {
     let built = dir.join("linux/arch/x86/boot/bzImage");
     std::fs::copy(&built, part.join("bzImage"))
         .with_context(|| format!("cannot copy {}", built.display()))?;
+    cache::write_whole(&part.join("key"), key(root).as_bytes())?;
     cache::remove(&image)?;
     cache::rename(&part, &image)?;
     step.done();
@@ -64,4 +79,26 @@ fn write_archive(staged: &Path, to: &Path) -> Result<()> {
         .finish()?
         .flush()
         .with_context(|| format!("cannot write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_root_or_other_code_packs_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = |key: &str| Root {
+            path: PathBuf::from("/"),
+            key: key.to_owned(),
+        };
+        assert!(!is_packed(&root("a"), dir.path()));
+        cache::mkdir(&dir.path().join("image")).unwrap();
+        assert!(!is_packed(&root("a"), dir.path()));
+        std::fs::write(dir.path().join("image/key"), key(&root("a"))).unwrap();
+        assert!(is_packed(&root("a"), dir.path()));
+        assert!(!is_packed(&root("b"), dir.path()));
+        std::fs::write(dir.path().join("image/key"), "of other code").unwrap();
+        assert!(!is_packed(&root("a"), dir.path()));
+    }
 }

@@ -52,6 +52,8 @@ impl Point {
 #[derive(Default)]
 pub struct Report {
     points: Vec<Point>,
+    /// What is said before the last line.
+    note: Option<String>,
 }
 
 impl Report {
@@ -66,6 +68,13 @@ impl Report {
                 Verdict::Passed => {}
             }
         }
+        self.points.extend(points);
+    }
+
+    /// Counts groups that nobody asked for as skipped, and names them at the end.
+    pub fn left_out(&mut self, why: &str, names: Vec<String>) {
+        self.note = Some(format!("{why} leaves out: {}", names.join(", ")));
+        let points = names.into_iter().map(|name| Point::skipped(name, why));
         self.points.extend(points);
     }
 
@@ -88,6 +97,9 @@ impl Report {
         }
         if !failed.is_empty() {
             println!();
+        }
+        if let Some(note) = &self.note {
+            println!("{note}");
         }
         println!("{}", count(&self.points));
         let ran = self.points.iter().any(|p| p.verdict == Verdict::Passed);
@@ -123,5 +135,16 @@ mod tests {
         ];
         assert_eq!(count(&points), "1 passed, 1 failed, 1 skipped");
         assert_eq!(count(&points[..1]), "1 passed, 0 failed");
+    }
+
+    #[test]
+    fn what_is_left_out_is_skipped_and_named() {
+        let mut report = Report::default();
+        report.left_out("QUICK=1", vec!["bench".to_owned(), "stress".to_owned()]);
+        assert_eq!(count(&report.points), "0 passed, 0 failed, 2 skipped");
+        assert_eq!(
+            report.note.as_deref(),
+            Some("QUICK=1 leaves out: bench, stress")
+        );
     }
 }

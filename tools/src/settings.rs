@@ -5,7 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Error, Result};
 
 use crate::spec::{Impl, Spec, Toolchain, SERIES};
 
@@ -14,6 +14,133 @@ pub const DEFAULT_CPUS: u32 = 2;
 /// 2 GiB of real RAM that the kernel takes for soft-reserved memory.
 pub const DEFAULT_APPEND: &str = "memmap=2G%4G+0xefffffff";
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a variable may be.
+#[derive(Clone, Copy)]
+enum Values {
+    /// Its reader says.
+    Any,
+    Flag,
+    /// The noun for one of them, and all of them.
+    Of(&'static str, &'static [&'static str]),
+}
+
+const IMPLS: [&str; 3] = ["rust", "c", ALL];
+const KERNELS: [&str; 3] = [SERIES[0], SERIES[1], ALL];
+const TOOLCHAINS: [&str; 3] = ["llvm", "gcc", "newest"];
+/// What IMPL and KERNEL may be where a command does both.
+const ALL: &str = "all";
+
+/// The variables of all commands.
+const VARIABLES: [(&str, Values); 27] = [
+    ("ALLOW_SPLAT", Values::Flag),
+    ("APPEND", Values::Any),
+    ("BUILTIN", Values::Flag),
+    ("CMD", Values::Any),
+    ("CPUS", Values::Any),
+    ("DAX_DEPTH", Values::Any),
+    ("DEBUG", Values::Flag),
+    ("FILES", Values::Any),
+    ("FIRST", Values::Any),
+    ("ICOUNT", Values::Flag),
+    ("IMPL", Values::Of("implementation", &IMPLS)),
+    ("KDIR", Values::Any),
+    ("KERNEL", Values::Of("series", &KERNELS)),
+    ("KUNIT", Values::Flag),
+    ("LLVM", Values::Any),
+    ("MEM", Values::Any),
+    ("ONLY", Values::Any),
+    ("QEMU", Values::Any),
+    ("QUICK", Values::Flag),
+    ("RANGES", Values::Any),
+    ("REPLAY", Values::Any),
+    ("SECONDS", Values::Any),
+    ("SEED", Values::Any),
+    ("SEQUENCES", Values::Any),
+    ("TIMEOUT", Values::Any),
+    ("TOOLCHAIN", Values::Of("toolchain", &TOOLCHAINS)),
+    ("TRANSCRIPTS", Values::Any),
+];
+
+/// What the programs that we start know besides.
+const OTHERS: [&str; 14] = [
+    "CARGO_HOME",
+    "CARGO_TARGET_DIR",
+    "HOME",
+    "MAKEFLAGS",
+    "PATH",
+    "RUSTFLAGS",
+    "SHELL",
+    "SSL_CERT_FILE",
+    "TERM",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// The names of the variables on make's command line; the Makefile sets it.
+const GIVEN: &str = "LAB_GIVEN";
+
+/// Judges what is on make's command line before anything is done: a variable that nobody
+/// reads would silently do nothing. The environment has variables that are not meant for us.
+pub fn check() -> Result<()> {
+    for name in var(GIVEN)?.unwrap_or_default().split_whitespace() {
+        if !OTHERS.contains(&name) {
+            let values = values(name)?;
+            check_value(name, values, var(name)?.as_deref())?;
+        }
+    }
+    Ok(())
+}
+
+fn values(name: &str) -> Result<Values> {
+    let found = VARIABLES.iter().find(|(known, _)| *known == name);
+    found.map(|(_, values)| *values).with_context(|| {
+        let known = VARIABLES.map(|(known, _)| known);
+        format!(
+            "{name}: no such variable{} `make help` lists them",
+            meant(name, &known)
+        )
+    })
+}
+
+fn check_value(name: &str, values: Values, value: Option<&str>) -> Result<()> {
+    match (values, value) {
+        (Values::Flag, value) => parse_flag(name, value).map(drop),
+        (Values::Of(what, known), Some(value)) if !known.contains(&value) => {
+            Err(unknown(name, value, what, known))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The error about a value that a variable may not have. It names the one that was meant.
+pub fn unknown(name: &str, value: &str, what: &str, known: &[&str]) -> Error {
+    anyhow!(
+        "{name}={value}: no such {what}{} There are {}",
+        meant(value, known),
+        known.join(", ")
+    )
+}
+
+/// The end of a sentence, and a question if one of the known words is near.
+fn meant(word: &str, known: &[&str]) -> String {
+    nearest(word, known).map_or(".".to_owned(), |near| format!(". Did you mean {near}?"))
+}
+
+/// The known word that most likely was meant, if less than half of it is wrong.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let near = known.iter().map(|known| {
+        let wrong = strsim::osa_distance(&lower, &known.to_lowercase());
+        (wrong, *known)
+    });
+    near.min_by_key(|(wrong, _)| *wrong)
+        .filter(|(wrong, known)| 2 * wrong < known.len())
+        .map(|(_, known)| known)
+}
 
 /// A variable that is set and not empty.
 pub fn var(name: &str) -> Result<Option<String>> {
@@ -26,9 +153,13 @@ pub fn var(name: &str) -> Result<Option<String>> {
 }
 
 pub fn flag(name: &str) -> Result<bool> {
-    match var(name)?.as_deref() {
-        None | Some("0" | "n" | "no") => Ok(false),
-        Some("1" | "y" | "yes") => Ok(true),
+    parse_flag(name, var(name)?.as_deref())
+}
+
+fn parse_flag(name: &str, value: Option<&str>) -> Result<bool> {
+    match value {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
         Some(other) => bail!("{name}={other}: write {name}=1, or leave it out"),
     }
 }
@@ -52,30 +183,26 @@ fn implementation(name: Option<&str>) -> Result<Impl> {
     match name {
         None | Some("rust") => Ok(Impl::Rust),
         Some("c") => Ok(Impl::C),
-        Some(other) => bail!("IMPL={other}: unknown implementation; there are rust and c"),
+        Some(other) => Err(unknown(
+            "IMPL",
+            other,
+            "implementation",
+            &[Impl::Rust.name(), Impl::C.name()],
+        )),
     }
 }
 
 fn parse_toolchain(name: Option<&str>) -> Result<Toolchain> {
-    let all = [Toolchain::Llvm, Toolchain::Gcc, Toolchain::Newest];
     let name = name.unwrap_or(Toolchain::Llvm.name());
-    match all.into_iter().find(|t| t.name() == name) {
-        Some(toolchain) => Ok(toolchain),
-        None => bail!(
-            "TOOLCHAIN={name}: unknown toolchain; there are {}",
-            all.map(Toolchain::name).join(", ")
-        ),
-    }
+    let found = Toolchain::ALL.into_iter().find(|t| t.name() == name);
+    found.ok_or_else(|| unknown("TOOLCHAIN", name, "toolchain", &TOOLCHAINS))
 }
 
 /// The kernel of those names, with all else as usual.
 fn parse_spec(kernel: Option<&str>, imp: Option<&str>) -> Result<Spec> {
     let series = kernel.unwrap_or(SERIES[0]);
     if !SERIES.contains(&series) {
-        bail!(
-            "KERNEL={series}: unknown series; there are {}",
-            SERIES.join(" and ")
-        );
+        return Err(unknown("KERNEL", series, "series", &SERIES));
     }
     Ok(Spec::new(series, implementation(imp)?))
 }
@@ -84,10 +211,10 @@ fn parse_spec(kernel: Option<&str>, imp: Option<&str>) -> Result<Spec> {
 pub fn all_series(unset: &[&'static str]) -> Result<Vec<&'static str>> {
     match var("KERNEL")?.as_deref() {
         None => Ok(unset.to_vec()),
-        Some("all") => Ok(SERIES.to_vec()),
+        Some(ALL) => Ok(SERIES.to_vec()),
         Some(one) => match SERIES.iter().find(|s| **s == one) {
             Some(known) => Ok(vec![*known]),
-            None => bail!("KERNEL={one}: there are {} and all", SERIES.join(", ")),
+            None => Err(unknown("KERNEL", one, "series", &KERNELS)),
         },
     }
 }
@@ -95,7 +222,7 @@ pub fn all_series(unset: &[&'static str]) -> Result<Vec<&'static str>> {
 /// The implementations that IMPL names, or both.
 pub fn all_impls() -> Result<Vec<Impl>> {
     match var("IMPL")?.as_deref() {
-        None | Some("all") => Ok(vec![Impl::C, Impl::Rust]),
+        None | Some(ALL) => Ok(vec![Impl::C, Impl::Rust]),
         name => Ok(vec![implementation(name)?]),
     }
 }
@@ -192,8 +319,98 @@ mod tests {
         assert_eq!((spec.series.as_str(), spec.imp), ("7.3", Impl::Rust));
         assert_eq!(parse_spec(Some("7.2"), Some("c")).unwrap().imp, Impl::C);
         let error = parse_spec(Some("6.1"), None).unwrap_err().to_string();
-        assert!(error.contains("6.1") && error.contains("7.3"), "{error}");
+        assert!(
+            error.contains("6.1") && error.contains("There are 7.3, 7.2"),
+            "{error}"
+        );
         assert!(parse_spec(None, Some("go")).is_err());
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_refused_and_the_right_one_named() {
+        let error = |name| values(name).map(drop).unwrap_err().to_string();
+        assert!(error("ONYL").contains("Did you mean ONLY?"));
+        assert!(error("only").contains("Did you mean ONLY?"));
+        assert!(error("TIMEOT").contains("Did you mean TIMEOUT?"));
+        assert!(error("ZZZZZZZZ").ends_with("no such variable. `make help` lists them"));
+        assert!(values("ONLY").is_ok());
+    }
+
+    #[test]
+    fn a_misspelt_value_is_refused_and_the_right_one_named() {
+        let check = |name, value| check_value(name, values(name).unwrap(), Some(value));
+        for (name, value, right) in [
+            ("IMPL", "rsut", "Did you mean rust?"),
+            ("KERNEL", "7.4", "Did you mean 7.3?"),
+            ("TOOLCHAIN", "lvm", "Did you mean llvm?"),
+            ("TOOLCHAIN", "clang", "There are llvm, gcc, newest"),
+            ("DEBUG", "yes", "write DEBUG=1"),
+            ("BUILTIN", "2", "write BUILTIN=1"),
+            ("ALLOW_SPLAT", "true", "write ALLOW_SPLAT=1"),
+            ("ICOUNT", "on", "write ICOUNT=1"),
+        ] {
+            let error = check(name, value).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name}={value}: ")), "{error}");
+            assert!(error.contains(right), "{error}");
+        }
+        for (name, value) in [
+            ("IMPL", "c"),
+            ("KERNEL", "all"),
+            ("DEBUG", "0"),
+            ("CMD", "x y"),
+        ] {
+            check(name, value).unwrap();
+        }
+        let error = unknown("ONLY", "mmpa", "group", &["kmem", "mmap"]).to_string();
+        assert_eq!(
+            error,
+            "ONLY=mmpa: no such group. Did you mean mmap? There are kmem, mmap"
+        );
+    }
+
+    #[test]
+    fn the_tables_are_whole() {
+        assert_eq!(TOOLCHAINS, Toolchain::ALL.map(Toolchain::name));
+        assert!(VARIABLES.is_sorted_by_key(|(name, _)| *name));
+        // Lines of the help that are not about variables of `make help` have them elsewhere.
+        let hidden = ["DAX_DEPTH", "KUNIT"];
+        let help = include_str!("../help.txt");
+        for (name, _) in VARIABLES {
+            assert!(
+                hidden.contains(&name) || help.contains(&format!("{name}=")),
+                "{name} is not in help.txt"
+            );
+        }
+    }
+
+    /// What make passes on, with the repository's Makefile and another recipe.
+    fn passed(args: &[&str], envs: &[(&str, &str)]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let more = dir.path().join("more");
+        let recipe = "print:\n\tprintf '%s|' \"$$LAB_GIVEN\" \"$$CMD\" \"$${LLVM-unset}\"\n";
+        std::fs::write(&more, recipe).unwrap();
+        let repo = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let mut make = std::process::Command::new("make");
+        make.current_dir(repo);
+        make.args(["-f", "Makefile", "-f"]).arg(more);
+        for name in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", GIVEN, "CMD", "LLVM"] {
+            make.env_remove(name);
+        }
+        let out = make
+            .arg("print")
+            .args(args)
+            .envs(envs.iter().copied())
+            .output();
+        String::from_utf8(out.unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn make_passes_names_and_values_on() {
+        let command = "CMD=echo \"a b\" X=1 $$HOME";
+        assert_eq!(passed(&[command], &[]), "CMD|echo \"a b\" X=1 $HOME|unset|");
+        let command = [("CMD", "echo $HOME $(x) ${y}")];
+        assert_eq!(passed(&[], &command), "|echo $HOME $(x) ${y}|unset|");
+        assert_eq!(passed(&["LLVM="], &command[..0]), "LLVM|||");
     }
 
     #[test]

@@ -12,6 +12,16 @@ pub enum Impl {
     Rust,
 }
 
+impl Impl {
+    /// The name in IMPL=.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::C => "c",
+            Self::Rust => "rust",
+        }
+    }
+}
+
 /// What compiles a kernel. rustc and bindgen come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Toolchain {
@@ -24,6 +34,8 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
+    pub const ALL: [Self; 3] = [Self::Llvm, Self::Gcc, Self::Newest];
+
     /// What `make` of a kernel is told.
     pub fn make_variables(self) -> &'static str {
         match self {

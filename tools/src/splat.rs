@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Finds in a kernel log what a healthy kernel does not say.
 
+use anyhow::{Context, Result};
 use regex::Regex;
 
 /// Lines shown of a complaint.
@@ -50,30 +51,34 @@ const EXCUSED: [(&str, &str); 2] = [
 ];
 
 /// The first complaint in the log and what follows it, or nothing.
-pub fn find(log: &str) -> Option<String> {
-    let complaint = Regex::new(&COMPLAINTS.join("|")).ok()?;
+pub fn find(log: &str) -> Result<Option<String>> {
+    find_any(&COMPLAINTS, &EXCUSED, log)
+}
+
+fn find_any(complaints: &[&str], excused: &[(&str, &str)], log: &str) -> Result<Option<String>> {
+    let complaint = compile(&complaints.join("|"))?;
     let lines: Vec<&str> = log.lines().collect();
     let mut excuses = Vec::new();
-    for (since, excused) in EXCUSED {
-        let from = lines.iter().position(|line| message(line) == since);
-        excuses.push((from.unwrap_or(lines.len()), Regex::new(excused).ok()?));
+    for (since, excused) in excused {
+        let from = lines.iter().position(|line| message(line) == *since);
+        excuses.push((from.unwrap_or(lines.len()), compile(excused)?));
     }
-    let at = (0..lines.len()).find(|&at| {
+    let first = (0..lines.len()).find(|&at| {
         // A warning begins with a line that does not say what it is about.
         let about = &lines[at..lines.len().min(at + 2)];
         let known = excuses.iter().any(|(from, excused)| {
             *from < at && about.iter().any(|line| excused.is_match(message(line)))
         });
         complaint.is_match(message(lines[at])) && !known
-    })?;
-    Some(
-        lines[at..]
-            .iter()
-            .take(SHOWN)
-            .map(|l| l.trim_end())
-            .collect::<Vec<_>>()
-            .join("\n"),
-    )
+    });
+    Ok(first.map(|at| {
+        let shown = lines[at..].iter().take(SHOWN).map(|l| l.trim_end());
+        shown.collect::<Vec<_>>().join("\n")
+    }))
+}
+
+fn compile(pattern: &str) -> Result<Regex> {
+    Regex::new(pattern).context("cannot look for complaints in a kernel log")
 }
 
 /// A line without `[   12.345678]` and, with PRINTK_CALLER, `[    T1]`.
@@ -98,6 +103,18 @@ fn message(line: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn find(log: &str) -> Option<String> {
+        super::find(log).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_an_error() {
+        assert!(find_any(&["a", "("], &[], "a").is_err());
+        assert!(find_any(&["("], &[], "").is_err());
+        assert!(find_any(&["a"], &[("b", "(")], "b\na").is_err());
+        assert_eq!(find_any(&["a"], &[], "b").unwrap(), None);
+    }
 
     #[test]
     fn complaints() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Result};
+use anyhow::{anyhow, bail, Error, Result};
 
 use crate::bench;
 use crate::cache;
@@ -50,6 +50,18 @@ const CHECKED: [&str; 2] = ["inject", "stress"];
 /// CI has, 90 minutes.
 const LATE: Duration = Duration::from_secs(18 * 60);
 
+/// What QUICK=1 runs: what judges a change in about three minutes, if kernels are in the cache.
+const QUICK: [&str; 8] = [
+    "rules",
+    "host",
+    "kunit",
+    "sysfs",
+    "errors",
+    "mmap",
+    "kmem",
+    "lifecycle",
+];
+
 /// ONLY=guest stands for all groups of guest tests.
 const GUEST: &str = "guest";
 
@@ -87,6 +99,10 @@ pub struct Tests<'a> {
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let only = settings::var("ONLY")?;
+    let quick = settings::flag("QUICK")?;
+    if let (Some(only), true) = (&only, quick) {
+        bail!("QUICK=1 is a choice of groups, and ONLY={only} is another: leave one out");
+    }
     let cargo = Cargo::find(repo)?;
     let tests = Tests {
         repo,
@@ -94,7 +110,10 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         cargo: &cargo,
         began: Instant::now(),
     };
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let wanted = |name: &str| match only.as_deref() {
+        Some(only) => only == name,
+        None => !quick || QUICK.contains(&name),
+    };
     let mut report = Report::default();
     let mut known = false;
     for (name, run) in GROUPS {
@@ -106,10 +125,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         }
     }
     if only.is_none() || !known {
-        let group = |name: &str| match only.as_deref() {
-            None | Some(GUEST) => true,
-            Some(only) => only == name,
-        };
+        let group = |name: &str| only.as_deref() == Some(GUEST) || wanted(name);
         match tests.guests(group, &mut report) {
             Ok(ran) => known |= ran,
             Err(error) => {
@@ -128,14 +144,30 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         }
     }
     if let (Some(only), false) = (only, known) {
-        let names = GROUPS.map(|(name, _)| name).join(", ");
-        bail!(
-            "ONLY={only}: no such group; there are {names}, {GUEST}, what `dax-guest list` prints, \
-             and the series but the first: {}",
-            SERIES.join(", ")
-        );
+        return Err(nothing(&tests, &only)?);
+    }
+    if quick {
+        report.left_out("QUICK=1", tests.left_out()?);
     }
     Ok(report.finish())
+}
+
+/// The error about a name that no group of this kernel has.
+fn nothing(tests: &Tests<'_>, only: &str) -> Result<Error> {
+    let guests = groups::list(&tests.cargo.build_static("dax-guest")?)?;
+    let guests = guests.iter().map(|group| group.group.as_str());
+    let names: Vec<&str> = GROUPS
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain([GUEST])
+        .chain(guests)
+        .chain(SERIES.into_iter().skip(1))
+        .collect();
+    Ok(if names.contains(&only) {
+        anyhow!("ONLY={only}: nothing of it is for {}", tests.spec)
+    } else {
+        settings::unknown("ONLY", only, "group", &names)
+    })
 }
 
 fn not_run(name: &str, error: &anyhow::Error, report: &mut Report) {
@@ -155,7 +187,11 @@ fn rules(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 }
 
 fn host(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
-    check::host_group(tests.cargo, Depth::Full, report)
+    let depth = match settings::flag("QUICK")? {
+        true => Depth::Quick,
+        false => Depth::Full,
+    };
+    check::host_group(tests.cargo, depth, report)
 }
 
 fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
@@ -314,6 +350,18 @@ impl Tests<'_> {
             .collect()
     }
 
+    /// The groups of `make test` that QUICK=1 does not run.
+    fn left_out(&self) -> Result<Vec<String>> {
+        let guests = groups::list(&self.cargo.build_static("dax-guest")?)?;
+        let guests = guests.into_iter().filter(|g| g.is_for(self.spec.imp));
+        let all = GROUPS
+            .into_iter()
+            .map(|(name, _)| name.to_owned())
+            .chain(guests.map(|group| group.group))
+            .chain(self.other_series().into_iter().map(|t| t.spec.series));
+        Ok(all.filter(|name| !QUICK.contains(&name.as_str())).collect())
+    }
+
     /// The part of the tests that shows that a series is not left behind.
     fn share(&self, report: &mut Report) -> Result<()> {
         kunit_suites(self, report)?;
@@ -436,4 +484,23 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> Point {
         label,
         &format!("{why}\nthe whole kernel log: {}", outcome.log.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_groups_are_groups() {
+        let guests = [
+            include_str!("../../tests/guest/src/groups/mod.rs"),
+            include_str!("../../tests/guest/src/groups/consumers/mod.rs"),
+        ]
+        .concat();
+        for name in QUICK {
+            let own = GROUPS.iter().any(|(group, _)| *group == name);
+            let guest = guests.contains(&format!("name: \"{name}\","));
+            assert!(own || guest, "{name}");
+        }
+    }
 }

@@ -83,8 +83,8 @@ impl Wanted {
             .map(str::to_owned)
             .collect();
         if let Some(name) = only.iter().find(|name| operations::named(name).is_none()) {
-            let names = OPERATIONS.map(|operation| operation.name).join(", ");
-            bail!("ONLY={name}: no such operation; there are {names}");
+            let names = OPERATIONS.map(|operation| operation.name);
+            return Err(settings::unknown("ONLY", name, "operation", &names));
         }
         let ranges = match settings::var("RANGES")? {
             None => RANGES.to_vec(),

@@ -15,6 +15,7 @@ use super::rules;
 use super::transcript::{apply, Changes, State, Step};
 use crate::groups;
 use crate::progress;
+use crate::settings;
 use crate::spec::Impl;
 
 const MARK: &str = "#observe ";
@@ -66,7 +67,8 @@ struct Tally {
 pub fn main(pair: &Pair<'_>, name: &str) -> Result<ExitCode> {
     let list = groups::list(pair.program())?;
     let Some(group) = list.iter().find(|group| group.group == name) else {
-        bail!("ONLY={name}: no such group; `dax-guest list` has them");
+        let names: Vec<&str> = list.iter().map(|group| group.group.as_str()).collect();
+        return Err(settings::unknown("ONLY", name, "group", &names));
     };
     if !group.is_for(Impl::C) || !group.is_for(Impl::Rust) {
         bail!("ONLY={name}: the group is for one of the drivers only");

@@ -55,11 +55,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let wanted = |defect: &&Defect| only.as_ref().is_none_or(|only| only == defect.id);
     let defects: Vec<&Defect> = DEFECTS.iter().filter(wanted).collect();
     if defects.is_empty() {
-        bail!(
-            "ONLY={}: there are A1 to A{}",
-            only.unwrap_or_default(),
-            DEFECTS.len()
-        );
+        let names: Vec<&str> = DEFECTS.iter().map(|d| d.id).collect();
+        let only = only.unwrap_or_default();
+        return Err(settings::unknown("ONLY", &only, "defect", &names));
     }
     let cargo = Cargo::find(repo)?;
     let program = cargo.build_static("dax-guest")?;

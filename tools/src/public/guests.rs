@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 use crate::cache::{self, Key, Lock};
+use crate::cpio;
 use crate::guest::{self, Guest, Load};
 use crate::kernel::Kernel;
 use crate::ktap;
@@ -17,7 +18,7 @@ use crate::spec::Spec;
 use super::list::{Test, With};
 use super::ndctl::{self, Ndctl};
 use super::verdict::Outcome;
-use super::{kunit_py, mocks, pack};
+use super::{kunit_py, mocks};
 
 /// meson's, automake's and so ndctl's status of a test that cannot run here.
 const SKIPPED: i32 = 77;
@@ -99,7 +100,7 @@ impl<'a> Guests<'a> {
                 files.push((file, name));
             }
         }
-        let mut key = Key::new("public scripts");
+        let mut key = Key::new("public scripts").text(cpio::CODE);
         for (file, name) in &files {
             key = key.text(&name.to_string_lossy()).file(file)?;
         }
@@ -116,7 +117,7 @@ impl<'a> Guests<'a> {
                 std::fs::copy(file, &to)
                     .with_context(|| format!("cannot copy {}", file.display()))?;
             }
-            pack(&staged, &part.join("packed"))?;
+            cpio::pack(&staged, &part.join("packed"))?;
             cache::rename(&part.join("packed"), &archive)?;
             cache::remove(&part)?;
         }

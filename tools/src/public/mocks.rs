@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
 use crate::cache::{self, Key, Lock};
+use crate::cpio;
 use crate::exec;
 use crate::kernel::{in_tree, Kernel};
 use crate::progress::Step;
@@ -17,7 +18,6 @@ use crate::root::Root;
 use crate::spec::Spec;
 
 use super::list::Mocks;
-use super::pack;
 
 /// Where modules of other folders than the tree's own are installed; depmod
 /// prefers them.
@@ -49,6 +49,8 @@ pub fn ensure(root: &Root, kernel: &Kernel, spec: &Spec, mocks: Mocks) -> Result
         .text(mocks.make_variables())
         .text(&kernel.dir.to_string_lossy())
         .file(&kernel.modules())?
+        .text(include_str!("mocks.rs"))
+        .text(cpio::CODE)
         .finish();
     let name = format!("{}-{key}.cpio", mocks.folder());
     let archive = cache::dir().join("public").join(&name);
@@ -116,5 +118,5 @@ fn build(
             cache::rename(entry.path(), &to)?;
         }
     }
-    pack(&keep, &part.join("packed"))
+    cpio::pack(&keep, &part.join("packed"))
 }

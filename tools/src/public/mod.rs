@@ -8,16 +8,12 @@ mod mocks;
 mod ndctl;
 mod verdict;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{bail, Context, Result};
-use walkdir::WalkDir;
+use anyhow::Result;
 
-use crate::cpio::Archive;
 use crate::progress::human;
 use crate::report::Report;
 use crate::root::Root;
@@ -48,11 +44,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if !TESTS.iter().any(|t| wanted(t.name)) {
         let names: Vec<&str> = TESTS.iter().map(|t| t.name).collect();
-        bail!(
-            "ONLY={}: no such test; there are {}",
-            only.unwrap_or_default(),
-            names.join(", ")
-        );
+        let only = only.unwrap_or_default();
+        return Err(settings::unknown("ONLY", &only, "test", &names));
     }
 
     let root = Root::ensure(repo)?;
@@ -129,19 +122,4 @@ fn table(rows: &[Row]) -> Table {
             })
             .collect(),
     }
-}
-
-/// A folder as a cpio archive for a guest.
-fn pack(staged: &Path, to: &Path) -> Result<()> {
-    let file = File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
-    let mut archive = Archive::new(BufWriter::new(file));
-    for entry in WalkDir::new(staged).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("cannot list {}", staged.display()))?;
-        let name = entry.path().strip_prefix(staged).unwrap_or(entry.path());
-        archive.copy(name, entry.path())?;
-    }
-    archive
-        .finish()?
-        .flush()
-        .with_context(|| format!("cannot write {}", to.display()))
 }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::cache::{self, Key, Lock};
+use crate::cpio;
 use crate::exec;
 use crate::progress::Step;
 use crate::root::Root;
 use crate::source;
-
-use super::pack;
 
 /// Lines that meson and ninja print; only the progress depends on it.
 const BUILD_LINES: u64 = 300;
@@ -35,6 +34,8 @@ pub fn ensure(repo: &Path, root: &Root) -> Result<Ndctl> {
         .text(&root.key)
         .text(&name)
         .file(&script)?
+        .text(include_str!("ndctl.rs"))
+        .text(cpio::CODE)
         .finish();
     let name = format!("ndctl-{version}-{key}.cpio");
     let archive = cache::dir().join("public").join(&name);
@@ -75,7 +76,7 @@ fn build(
     cache::remove(&log)?;
     exec::logged(&mut command, &log, step)?;
     let packed = part.join("packed");
-    pack(&staged, &packed)?;
+    cpio::pack(&staged, &packed)?;
     cache::rename(&packed, archive)?;
     cache::remove(&part)
 }
