@@ -34,7 +34,7 @@ const LISTS: [(&str, Fate); 4] = [
 /// A mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mutant {
-    /// As `src/space.rs`.
+    /// As `src/ranges/range.rs`.
     pub file: String,
     /// What is wrong, and in which function. Where one function has the same mistake in several
     /// places, ` #2` and so on follow: unlike a line's number, they stay when other code changes.
@@ -71,7 +71,7 @@ fn parse(line: &str, fate: Fate) -> Option<Placed> {
     Some(Placed {
         at,
         mutant: Mutant {
-            file: format!("src{file}"),
+            file: format!("src/ranges{file}"),
             what: parts.next()?.trim().replace("r#new", "new"),
             fate,
         },
@@ -161,11 +161,11 @@ mod tests {
             ["delete ! in Align::new", twice, &format!("{twice} #2")]
         );
         assert_eq!(mutants[1].fate, Fate::Failed);
-        assert_eq!(mutants[2].file, "src/range.rs");
+        assert_eq!(mutants[2].file, "src/ranges/range.rs");
         assert!(parse("elsewhere.rs:1:1: x", Fate::Failed).is_none());
 
-        let score = Score::of(&mutants, Some("src/range.rs")).to_string();
+        let score = Score::of(&mutants, Some("src/ranges/range.rs")).to_string();
         assert_eq!(score, "1 of 2 mutants seen, 50.0 %");
-        assert_eq!(Score::of(&mutants, Some("src/space.rs")).all(), 0);
+        assert_eq!(Score::of(&mutants, Some("src/ranges/layout.rs")).all(), 0);
     }
 }

@@ -25,7 +25,7 @@ use found::{Mutant, Score};
 
 const DOCUMENT: &str = "docs/mutants.md";
 /// Where the modules are, as the host tests' `#[path]` has it.
-const PURE: &str = "tests/host/src/../../../src";
+const PURE: &str = "tests/host/src/../../../src/ranges";
 /// What all is done in; below the checkout, so that it is there in the build root too.
 const WORK: &str = "target/mutants";
 /// The tree that the mistakes are put into.
