@@ -280,6 +280,12 @@ impl Tests<'_> {
         if !self.spec.debug {
             return Ok(Some(format!("there is no debug kernel for {}", self.spec)));
         }
+        if self.spec.imp == Impl::C {
+            return Ok(Some(
+                "C driver: initialises a cdev again that the debug kernel releases late (A10)"
+                    .to_owned(),
+            ));
+        }
         let late = self.began.elapsed() > LATE && self.spec.imp == Impl::Rust;
         let missing = late && Kernel::existing(self.repo, &self.spec)?.is_none();
         let took = human(self.began.elapsed());
