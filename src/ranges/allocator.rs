@@ -592,7 +592,7 @@ impl Plan {
 }
 
 #[cfg(any(test, CONFIG_DEV_DAX_RUST_KUNIT_TEST))]
-#[cfg_attr(not(test), crate::prelude::kunit_tests(dax_space))]
+#[cfg_attr(not(test), crate::prelude::kunit_tests(dax_allocator))]
 mod tests {
     use super::*;
 

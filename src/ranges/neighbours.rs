@@ -93,7 +93,7 @@ impl Neighbours {
 }
 
 #[cfg(any(test, CONFIG_DEV_DAX_RUST_KUNIT_TEST))]
-#[cfg_attr(not(test), crate::prelude::kunit_tests(dax_around))]
+#[cfg_attr(not(test), crate::prelude::kunit_tests(dax_neighbours))]
 mod tests {
     use super::*;
 

@@ -8,9 +8,9 @@ use crate::report::Point;
 const SUITES: [&str; 5] = [
     "dax_range",
     "dax_layout",
-    "dax_space",
+    "dax_allocator",
     "dax_parse",
-    "dax_around",
+    "dax_neighbours",
 ];
 
 /// What a log says of the suites; the points' names begin with `name`.
