@@ -73,6 +73,13 @@ pub(crate) fn check(machine: &Machine) {
             0
         }
     };
+    if let Ok(seed) = machine.read_region("seed") {
+        let driver = bindings::driver_of(&seed);
+        sched::require(
+            driver.is_none(),
+            format!("the seed {seed} is bound to {driver:?}"),
+        );
+    }
     let mut all: Vec<Range> = Vec::new();
     for name in bindings::devices_on_bus() {
         let Some(dev) = bindings::find_device(&name) else {

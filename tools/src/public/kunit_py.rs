@@ -108,7 +108,11 @@ mod tests {
         let console = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: dax_range\n    1..1\n    ok 1 t\nok 1 dax_range\n";
         let outcome = read(console, Path::new("log"));
         assert_eq!(outcome.end, End::Failed);
-        assert!(outcome.detail.contains("dax_allocator"), "{}", outcome.detail);
+        assert!(
+            outcome.detail.contains("dax_allocator"),
+            "{}",
+            outcome.detail
+        );
         assert!(!outcome.detail.contains("dax_range"), "{}", outcome.detail);
     }
 }
