@@ -22,6 +22,7 @@ use super::{
     liveness::Liveness,
     module::THIS_MODULE,
     object::{
+        self,
         FromDevice,
         Object, //
     },
@@ -106,7 +107,7 @@ impl Cdev {
             (*raw).ops = Ops::<C>::FILE;
             (*raw).owner = THIS_MODULE;
         }
-        let dev = super::object::as_raw(super::object::device(device));
+        let dev = object::raw(device);
         // SAFETY: `raw` was not added yet, and both pointers are valid. Once it is added,
         // the cdev holds a reference to the device until the last file is closed.
         unsafe { bindings::cdev_set_parent(raw, &raw mut (*dev).kobj) };

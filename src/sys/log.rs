@@ -10,8 +10,7 @@ use kernel::{
 };
 
 use super::object::{
-    as_raw,
-    device,
+    raw,
     Object, //
 };
 
@@ -33,7 +32,7 @@ pub(crate) enum Change {
 /// Logs a change of range `index` of the device `object`. `range` is the new range, or the
 /// one that is freed.
 pub(crate) fn range<T: Object>(object: &T, change: Change, index: usize, range: PhysRange) {
-    let dev = as_raw(device(object));
+    let dev = raw(object);
     let index = i32::try_from(index).unwrap_or(i32::MAX);
     let what = match change {
         Change::Alloc => bindings::dax_glue_change_DAX_GLUE_ALLOC,
@@ -49,19 +48,12 @@ pub(crate) fn range<T: Object>(object: &T, change: Change, index: usize, range: 
 pub(crate) fn debug<T: Object>(object: &T, text: &CStr) {
     // SAFETY: The device is valid while `object` is borrowed, and the text is
     // NUL-terminated.
-    unsafe { bindings::dax_glue_dbg(as_raw(device(object)), text.as_char_ptr()) };
+    unsafe { bindings::dax_glue_dbg(raw(object), text.as_char_ptr()) };
 }
 
 /// Logs that a page fault of order `order`, at page offset `pgoff` of the device, was
 /// refused. `own` is the order of the device's pages.
 pub(crate) fn refused_fault<T: Object>(object: &T, order: u32, own: u32, pgoff: u64) {
     // SAFETY: The device is valid while `object` is borrowed.
-    unsafe {
-        bindings::dax_glue_dbg_fault(
-            as_raw(device(object)),
-            order,
-            own,
-            pgoff as kernel::ffi::c_ulong,
-        )
-    };
+    unsafe { bindings::dax_glue_dbg_fault(raw(object), order, own, pgoff as kernel::ffi::c_ulong) };
 }

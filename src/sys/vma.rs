@@ -12,7 +12,7 @@ use kernel::{
 use super::{
     liveness::Page,
     object::{
-        device,
+        raw,
         Object, //
     }, //
 };
@@ -271,13 +271,7 @@ impl Func {
 /// Logs, at a limited rate, why the current task may not map the device.
 pub(crate) fn reject<T: Object>(object: &T, func: Func, why: &CStr) {
     // SAFETY: The device is valid while `object` is borrowed, and `why` is NUL-terminated.
-    unsafe {
-        bindings::dax_glue_reject_vma(
-            super::object::as_raw(device(object)),
-            func.order(),
-            why.as_char_ptr(),
-        )
-    };
+    unsafe { bindings::dax_glue_reject_vma(raw(object), func.order(), why.as_char_ptr()) };
 }
 
 /// Logs, at a limited rate, that the ends of a VMA are not multiples of `mask` + 1.
@@ -290,7 +284,7 @@ pub(crate) fn reject_unaligned<T: Object>(
     // SAFETY: The device is valid while `object` is borrowed.
     unsafe {
         bindings::dax_glue_reject_unaligned(
-            super::object::as_raw(device(object)),
+            raw(object),
             func.order(),
             area.start(),
             area.end(),

@@ -12,7 +12,7 @@ use crate::exec;
 use crate::root::Root;
 
 /// The checkout's and the cache's place inside the build root.
-const REPO: &str = "/usr/src/device-dax";
+pub const REPO: &str = "/usr/src/device-dax";
 const CACHE: &str = "/usr/src/cache";
 /// As in the bootstrap script.
 const MIN: (u32, u32) = (1, 85);

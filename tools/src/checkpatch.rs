@@ -7,14 +7,12 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use crate::cache;
+use crate::cargo::REPO;
 use crate::kernel::in_tree;
 use crate::report::Point;
 use crate::root::Root;
 
 const NAME: &str = "checkpatch";
-
-/// Where the checkout is in the build root.
-const REPO: &str = "/usr/src/device-dax";
 
 /// What it may not complain about here, and why.
 const IGNORED: [(&str, &str); 4] = [

@@ -13,15 +13,9 @@ use crate::progress::Step;
 use crate::settings;
 
 const PACKAGE: &str = "dax-model";
-const DEFAULT_SECONDS: u64 = 60;
-const DEFAULT_SEED: u64 = 1;
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
-    let seconds = settings::count("SECONDS")?.unwrap_or(DEFAULT_SECONDS);
-    let seed = settings::count("SEED")?.unwrap_or(DEFAULT_SEED);
-    if seconds == 0 {
-        bail!("SECONDS=0: write how long it is to run");
-    }
+    let (seed, seconds) = settings::seed_and_seconds()?;
     let cargo = Cargo::find(repo)?;
     let package = ["--quiet", "--locked", "--release", "--package", PACKAGE];
     let step = Step::start("building the model", 0);

@@ -290,6 +290,15 @@ pub fn count(name: &str) -> Result<Option<u64>> {
     }
 }
 
+/// SEED and SECONDS of a command that goes on for so long.
+pub fn seed_and_seconds() -> Result<(u64, u64)> {
+    let seconds = count("SECONDS")?.unwrap_or(60);
+    if seconds == 0 {
+        bail!("SECONDS=0: write how long it is to run");
+    }
+    Ok((count("SEED")?.unwrap_or(1), seconds))
+}
+
 fn number(name: &str, text: &str) -> Result<u32> {
     match text.parse() {
         Ok(n) if n > 0 => Ok(n),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 
 use crate::cargo::Cargo;
 use crate::guest::{Guest, Load};
@@ -15,18 +15,12 @@ use crate::kernel::Kernel;
 use crate::root::Root;
 use crate::settings;
 
-const DEFAULT_SECONDS: u64 = 60;
-const DEFAULT_SEED: u64 = 1;
 /// For boot, for checks before and after, and for a hang to be reported.
 const SLACK: Duration = Duration::from_secs(600);
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let spec = settings::spec()?;
-    let seconds = settings::count("SECONDS")?.unwrap_or(DEFAULT_SECONDS);
-    let seed = settings::count("SEED")?.unwrap_or(DEFAULT_SEED);
-    if seconds == 0 {
-        bail!("SECONDS=0: write how long it is to run");
-    }
+    let (seed, seconds) = settings::seed_and_seconds()?;
     let mut machine = settings::machine()?;
     if settings::var("TIMEOUT")?.is_none() {
         machine.timeout = Duration::from_secs(seconds) + SLACK;

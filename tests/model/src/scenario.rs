@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use kernel::bindings;
 use kernel::explore::{explore, mix, Strategy, Tried};
-use kernel::lockdep;
 use kernel::sched::{self, Failure};
 use kernel::workqueue;
 
@@ -296,9 +295,4 @@ impl Scenario {
             this.run(mix(&mut state).wrapping_add(nth), trace);
         })
     }
-}
-
-/// The order of locks that all executions of this thread have shown.
-pub fn lock_order() -> Vec<(String, String)> {
-    lockdep::seen()
 }

@@ -210,11 +210,6 @@ impl<T> KVVec<T> {
     pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         self.items.retain_mut(|item| keep(item));
     }
-
-    /// Takes all.
-    pub fn drain_all(&mut self) -> std::vec::Drain<'_, T> {
-        self.items.drain(..)
-    }
 }
 
 impl<T> Default for KVVec<T> {

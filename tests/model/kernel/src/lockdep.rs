@@ -100,15 +100,6 @@ pub fn holds(prefix: &str) -> Option<String> {
     })
 }
 
-/// The order of locks that was seen, for people: outer and inner, sorted.
-pub fn seen() -> Vec<(String, String)> {
-    let orders = orders();
-    let pairs = orders.get("").into_iter().flatten();
-    pairs
-        .flat_map(|(outer, inner)| inner.iter().map(|inner| (outer.clone(), inner.clone())))
-        .collect()
-}
-
 /// Notes that `inner` is taken within `outer`. Whether it is nowhere the other way round.
 fn is_right(outer: &str, inner: &str) -> bool {
     let fault = fault::name();

@@ -28,9 +28,3 @@ macro_rules! dev_warn {
 macro_rules! dev_info {
     ($dev:expr, $($args:tt)*) => { $dev.__message("info", format_args!($($args)*)) };
 }
-
-/// `fmt!`: what the kernel's formatting takes.
-#[macro_export]
-macro_rules! fmt {
-    ($($args:tt)*) => { format_args!($($args)*) };
-}

@@ -433,16 +433,6 @@ pub fn failure_was_hit() -> bool {
     with(|world| world.failure_hit)
 }
 
-/// How many steps of a task might have failed.
-pub fn fallible_steps(name: &str) -> usize {
-    with(|world| {
-        let mut tasks = world.tasks.values();
-        tasks
-            .find(|task| task.name == name)
-            .map_or(0, |task| task.fallible)
-    })
-}
-
 /// A fatal signal for the tasks whose names begin like that.
 pub fn kill(prefix: &str) {
     with(|world| {

@@ -4,7 +4,6 @@
 
 pub use core::ffi::CStr;
 
-use crate::alloc::{AllocError, Memory};
 use crate::error::{code::EINVAL, Result};
 use crate::ffi::c_char;
 use crate::fmt;
@@ -35,31 +34,6 @@ impl CStrExt for CStr {
 /// The pointer, in a constant.
 pub const fn as_char_ptr_in_const_context(text: &CStr) -> *const c_char {
     text.as_ptr().cast()
-}
-
-/// A string on the heap.
-pub struct CString {
-    text: std::ffi::CString,
-    _memory: Memory,
-}
-
-impl CString {
-    /// Formats into memory that is allocated.
-    pub fn try_from_fmt(text: fmt::Arguments<'_>) -> Result<Self, crate::error::Error> {
-        let memory = Memory::new()?;
-        let text = std::ffi::CString::new(text.to_string()).map_err(|_| AllocError)?;
-        Ok(Self {
-            text,
-            _memory: memory,
-        })
-    }
-}
-
-impl std::ops::Deref for CString {
-    type Target = CStr;
-    fn deref(&self) -> &CStr {
-        &self.text
-    }
 }
 
 /// Writes into a buffer.

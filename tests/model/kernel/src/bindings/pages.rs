@@ -448,15 +448,19 @@ impl Drop for Pin {
     }
 }
 
+/// The `struct dev_dax` around a device of the bus. C: `to_dev_dax()`.
+pub(super) fn dev_dax_of(dev: *mut device) -> *mut dev_dax {
+    dev.wrapping_byte_sub(core::mem::offset_of!(dev_dax, dev))
+        .cast()
+}
+
 /// What C sees of the ranges of a device.
 ///
 /// # Safety
 ///
 /// The device is inside of a `struct dev_dax` and lives.
 pub unsafe fn ranges_of(dev: *mut device) -> Vec<(u64, u64)> {
-    let dev_dax = dev
-        .wrapping_byte_sub(core::mem::offset_of!(dev_dax, dev))
-        .cast::<dev_dax>();
+    let dev_dax = dev_dax_of(dev);
     // SAFETY: By the contract.
     unsafe {
         let (count, first) = ((*dev_dax).nr_range, (*dev_dax).ranges);

@@ -133,13 +133,13 @@ pub unsafe extern "C" fn run_dax(raw: *mut dax_device) {
 ///
 /// The device is inside of a `struct dev_dax` and lives.
 pub unsafe fn is_alive(dev: *mut device) -> bool {
-    let dev_dax = dev
-        .wrapping_byte_sub(core::mem::offset_of!(dev_dax, dev))
-        .cast::<dev_dax>();
     // SAFETY: By the contract.
-    known(unsafe { (*dev_dax).dax_dev }, "dax_alive()")
-        .alive
-        .get()
+    known(
+        unsafe { (*super::pages::dev_dax_of(dev)).dax_dev },
+        "dax_alive()",
+    )
+    .alive
+    .get()
 }
 
 /// `kill_dax()`: waits for those who may have seen it alive.
