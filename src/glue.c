@@ -110,6 +110,11 @@ int dax_glue_set_mapping_name(struct device *dev, size_t index)
 	return dev_set_name(dev, "mapping%zu", index);
 }
 
+void dax_glue_set_pm_not_required(struct device *dev)
+{
+	device_set_pm_not_required(dev);
+}
+
 void dax_glue_copy_node(struct device *dev, const struct device *from)
 {
 	set_dev_node(dev, dev_to_node((struct device *)from));

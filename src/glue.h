@@ -56,6 +56,7 @@ bool dax_glue_pfn_is_of(unsigned long pfn, const struct dev_pagemap *pgmap);
 int dax_glue_dev_to_node(const struct device *dev);
 int dax_glue_set_dax_name(struct device *dev, int region, int id);
 int dax_glue_set_mapping_name(struct device *dev, size_t index);
+void dax_glue_set_pm_not_required(struct device *dev);
 void dax_glue_copy_node(struct device *dev, const struct device *from);
 unsigned long dax_glue_first_held(unsigned long pfn, unsigned long end,
 				  unsigned int order);

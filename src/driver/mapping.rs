@@ -68,6 +68,9 @@ impl Mapping {
             pgoff,
         })?;
         mapping.set_mapping_name(index)?;
+        // There is nothing to suspend, and the files of `power` are most of what a mapping
+        // costs: each is made and removed under a lock of all of sysfs.
+        mapping.set_pm_not_required();
         mapping.register(parent)
     }
 

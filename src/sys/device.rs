@@ -194,6 +194,13 @@ impl<T: Typed> Unregistered<T> {
         to_result(unsafe { bindings::dax_glue_set_mapping_name(raw::<T>(&self.0), index) })
     }
 
+    /// Keeps the device out of power management: it gets no `power` directory in sysfs, and
+    /// suspend and resume pass it by (`device_set_pm_not_required()`).
+    pub(crate) fn set_pm_not_required(&mut self) {
+        // SAFETY: The device is initialised, and nobody else knows it.
+        unsafe { bindings::dax_glue_set_pm_not_required(raw::<T>(&self.0)) };
+    }
+
     /// Sets the NUMA node of the device to that of `other`.
     pub(super) fn set_node_of<O: Object>(&mut self, other: &O) {
         // SAFETY: Both devices are initialised, and nobody else knows this one.

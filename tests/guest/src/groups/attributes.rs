@@ -3,7 +3,7 @@
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::ktap::{check, deviates, Failure, Outcome, Test};
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     test!(device_node_of_unbound_device_exists_with_mode_0600),
     test!(device_driver_link_names_the_driver),
     test!(mapping_folder_has_documented_names_and_modes),
+    test!(mapping_takes_no_part_in_power_management),
     test!(mapping_values_have_exact_format),
     test!(driver_folder_has_id_attributes),
     test!(iomem_lists_each_range_of_a_bound_device),
@@ -294,6 +295,14 @@ fn mapping_folder_has_documented_names_and_modes(region: &Region) -> Outcome {
         check_files(&device.attr(mapping), &files, &[("uevent", 0o644)])?;
     }
     check("mapping2", device.attr("mapping2").exists(), false)
+}
+
+fn mapping_takes_no_part_in_power_management(region: &Region) -> Outcome {
+    let device = region.create_over(&[region.units(0, 1)])?;
+    // The device itself has the files, so this kernel has power management.
+    check("power", device.attr("power/control").exists(), true)?;
+    let files = device.attr("mapping0/power").exists();
+    check("mapping0/power", files, deviates(false, true))
 }
 
 fn mapping_values_have_exact_format(region: &Region) -> Outcome {

@@ -246,6 +246,15 @@ pub unsafe extern "C" fn dax_glue_set_mapping_name(dev: *mut device, index: usiz
     unsafe { dev_set_name(dev, c"%s".as_ptr().cast(), name.as_ptr().cast()) }
 }
 
+/// `device_set_pm_not_required()`. The model has no power management.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_set_pm_not_required(dev: *mut device) {
+    core(dev, "device_set_pm_not_required()");
+}
+
 /// `dev_name()`.
 ///
 /// # Safety
