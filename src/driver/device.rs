@@ -45,14 +45,10 @@ use crate::{
     },
     ranges::{
         allocator::{
-            Plan,
-            PlanError,
-            RangeAllocator, //
+            Change,
+            Reservation, //
         },
-        layout::{
-            DevDaxRange,
-            Layout, //
-        },
+        layout::DevDaxRange,
         neighbours::Window,
         parse::DeviceName,
         range::{
@@ -75,7 +71,7 @@ use crate::{
         liveness::Liveness,
         log::{
             self,
-            Change, //
+            Action, //
         },
         object::{
             device,
@@ -297,7 +293,7 @@ impl DevDax {
         let ranges = Ranges::new(device.object().clone(), region.align());
         region.lock().insert(ranges, initial, node)?;
         if let Some(range) = initial {
-            log::range::<Self>(device.object(), Change::Alloc, 0, range);
+            log::range::<Self>(device.object(), Action::Alloc, 0, range);
         }
         Ok(device)
     }
@@ -307,12 +303,11 @@ impl DevDax {
     fn publish(&self) -> Result {
         let mut mappings = self.lock_ranges();
         let (entries, _) = self.snapshot()?;
-        mappings.list.reserve(entries.len(), GFP_KERNEL)?;
-        for (index, entry) in entries.iter().enumerate() {
-            let range = entry.range().ok_or(EINVAL)?;
-            let mapping = Mapping::register(device(self), index, range, entry.pgoff())?;
-            mappings.list.push(mapping, GFP_KERNEL)?;
-        }
+        let ranges = entries.iter();
+        mappings.register(
+            self,
+            ranges.filter_map(|entry| Some((entry.pgoff(), entry.range()?))),
+        )?;
         mappings.created = true;
         Ok(())
     }
@@ -418,10 +413,7 @@ impl DevDax {
     /// `ENOMEM`. Nothing changes then. A write before the device is created may be
     /// restarted.
     pub(crate) fn set_size(&self, size: u64) -> Result {
-        self.change(
-            |granule| granule.is_aligned(size),
-            |space, layout, granule| space.plan_resize(layout, size, granule),
-        )
+        self.change(Change::Resize(size))
     }
 
     /// Appends `range`. Sleeps; takes the ranges lock and the region lock.
@@ -434,10 +426,7 @@ impl DevDax {
     /// within the region, `ENOMEM`. Nothing changes then. A write before the device is
     /// created may be restarted.
     pub(crate) fn add_range(&self, range: PhysRange) -> Result {
-        self.change(
-            |granule| range.is_aligned(granule),
-            |space, layout, granule| space.plan_at(layout, range, granule),
-        )
+        self.change(Change::Append(&[range]))
     }
 
     /// Changes the alignment. Sleeps; takes the ranges lock and the region lock.
@@ -482,135 +471,84 @@ impl DevDax {
         Ok(())
     }
 
-    /// Plans a change of the ranges and applies the plan. `is_aligned` checks the
-    /// parameters of the change against the granule.
-    fn change(
-        &self,
-        is_aligned: impl FnOnce(Align) -> bool,
-        plan: impl FnOnce(&RangeAllocator, &Layout, Align) -> Result<Plan, PlanError>,
-    ) -> Result {
+    /// Changes the ranges, or nothing if that fails.
+    fn change(&self, change: Change<'_>) -> Result {
         let mut mappings = self.write()?;
-        let (plan, next) = {
+        let reservation = {
             let mut state = self.region.lock();
             let granule = granule(state.record(self)?.ranges.align());
-            if !is_aligned(granule) {
+            if !change.is_aligned(granule) {
                 log::debug(self, c"size_store: size misaligned");
                 return Err(EINVAL);
             }
             let (space, record) = state.editable(self)?;
-            let mut plan = plan(space, record.ranges.layout(), granule)?;
-            if plan.is_empty() {
-                return Ok(());
-            }
             let mut layout = record.ranges.edit()?;
-            plan.prepare(&mut layout)?;
-            space.reserve(&mut plan);
-            if plan.added().is_empty() {
-                let old = layout.len();
-                let last = layout.last();
-                let new = plan.last_range();
-                self.log_removed(&layout, plan.removed_ranges());
-                plan.apply(space, &mut layout);
-                let count = layout.len();
-                drop(layout);
-                drop(state);
-                self.log_last(count, old, last, new);
-                mappings.trim(count, new);
-                return Ok(());
+            match change {
+                Change::Resize(size) if size < layout.size() => {
+                    let last = space.shrink(&mut layout, size, granule, self.log_delete())?;
+                    let count = layout.len();
+                    drop(layout);
+                    drop(state);
+                    self.log_last(Action::Shrink, count, last);
+                    mappings.trim(count, last);
+                    return Ok(());
+                }
+                Change::Resize(size) => space.grow(&mut layout, size, granule)?,
+                Change::Append(ranges) => space.append(&mut layout, ranges, granule)?,
             }
-            let next = plan.first_added_pgoff(&layout);
-            (plan, next)
         };
-
-        // The space is reserved. Register the mappings without the region lock, which must
-        // not be held across `device_add()`.
+        if reservation.is_empty() {
+            return Ok(());
+        }
+        // Register the mappings without the region lock, which must not be held across
+        // `device_add()`.
         let old = mappings.list.len();
-        let registered = self.register_mappings(&mut mappings, &plan, next);
-        let applied = self.apply(&mappings, plan, registered);
-        if applied.is_err() {
+        let registered = mappings.register(self, reservation.added());
+        let changed = self.commit(&mappings, reservation, registered);
+        if changed.is_err() {
             mappings.trim(old, None);
         }
-        applied
+        changed
     }
 
-    /// Applies a plan whose space is reserved. `registered` is the result of
-    /// [`DevDax::register_mappings`]; if that is an error, cancels the plan and returns the
-    /// error.
-    fn apply(&self, mappings: &Mappings, plan: Plan, registered: Result) -> Result {
+    /// Gives the reserved memory to the device. If `registered`, the result of
+    /// [`Mappings::register`], is an error, frees the memory and returns the error.
+    fn commit(&self, mappings: &Mappings, reservation: Reservation, registered: Result) -> Result {
         let mut state = self.region.lock();
-        if let Err(e) = registered {
-            state.space().cancel(plan);
-            return Err(e);
-        }
+        let (space, record) = state.space_and_record(self);
         // A driver that came meanwhile waits for the ranges lock in `begin_bind()`.
-        let (space, record) = match state.parts(self) {
-            Ok(parts) => parts,
-            Err(e) => {
-                state.space().cancel(plan);
-                return Err(e);
-            }
-        };
-        let mut layout = match record.ranges.edit() {
+        let record = registered.and(record);
+        let mut layout = match record.and_then(|record| record.ranges.edit()) {
             Ok(layout) => layout,
             Err(e) => {
-                space.cancel(plan);
+                reservation.cancel(space);
                 return Err(e);
             }
         };
-        let last = plan.last_range();
-        let kept = layout.len();
-        let before = layout.last();
-        plan.apply(space, &mut layout);
-        let new = layout.entries().get(kept..).unwrap_or_default();
-        for (index, range) in (kept..).zip(new.iter().filter_map(DevDaxRange::range)) {
-            log::range(self, Change::Alloc, index, range);
+        let old = layout.len();
+        let extended = reservation.extended();
+        reservation.commit(space, &mut layout);
+        let new = layout.entries().get(old..).unwrap_or_default();
+        for (index, range) in (old..).zip(new.iter().filter_map(DevDaxRange::range)) {
+            log::range(self, Action::Alloc, index, range);
         }
         drop(layout);
         drop(state);
-        self.log_last(kept, kept, before, last);
-        mappings.set_end(kept, last);
+        self.log_last(Action::Extend, old, extended);
+        mappings.set_end(old, extended);
         Ok(())
     }
 
-    /// Logs that the last `count` ranges of `layout` are about to be removed, last one
-    /// first.
-    pub(crate) fn log_removed(&self, layout: &Layout, count: usize) {
-        let indices = (0..layout.len()).rev();
-        for (index, range) in indices.zip(layout.ranges().rev()).take(count) {
-            log::range(self, Change::Delete, index, range);
-        }
+    /// A function that logs that a range, which it gets with its index, is removed.
+    pub(crate) fn log_delete(&self) -> impl Fn(usize, PhysRange) + '_ {
+        |index, range| log::range(self, Action::Delete, index, range)
     }
 
-    /// Logs that range `count` - 1 was extended or cut to `new`; nothing if `new` is
-    /// `None`. Before the change the device had `before` ranges, of which `old` was the
-    /// last.
-    fn log_last(
-        &self,
-        count: usize,
-        before: usize,
-        old: Option<PhysRange>,
-        new: Option<PhysRange>,
-    ) {
-        let Some(new) = new else {
-            return;
-        };
-        let grew = count == before && old.is_some_and(|old| new.last() > old.last());
-        let change = if grew { Change::Extend } else { Change::Shrink };
-        log::range(self, change, count.saturating_sub(1), new);
-    }
-
-    /// Registers a mapping for each range that `plan` adds; the first of these begins at
-    /// page `next`. After an error, the mappings registered so far are in `mappings`.
-    fn register_mappings(&self, mappings: &mut Mappings, plan: &Plan, mut next: PgOff) -> Result {
-        let ranges = plan.added();
-        mappings.list.reserve(ranges.len(), GFP_KERNEL)?;
-        for range in ranges {
-            let index = mappings.list.len();
-            let mapping = Mapping::register(device(self), index, *range, next)?;
-            mappings.list.push(mapping, GFP_KERNEL)?;
-            next = next.after(range).ok_or(EOVERFLOW)?;
+    /// Logs that range `count` - 1 became `last` by `action`; nothing if `last` is `None`.
+    fn log_last(&self, action: Action, count: usize, last: Option<PhysRange>) {
+        if let Some(last) = last {
+            log::range(self, action, count.saturating_sub(1), last);
         }
-        Ok(())
     }
 
     /// Unregisters all mappings of a device that is being retired. Sleeps; takes the ranges
@@ -667,6 +605,21 @@ impl DevDax {
 }
 
 impl Mappings {
+    /// Registers a mapping of `parent` for each of `ranges`, after those that there are.
+    /// After an error, the mappings registered so far are in the list. Sleeps.
+    fn register(
+        &mut self,
+        parent: &DevDax,
+        ranges: impl Iterator<Item = (PgOff, PhysRange)>,
+    ) -> Result {
+        for (pgoff, range) in ranges {
+            let index = self.list.len();
+            let mapping = Mapping::register(device(parent), index, range, pgoff)?;
+            self.list.push(mapping, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
     /// Unregisters all but the first `count` mappings. The last one that is kept ends where
     /// `last` does, if given.
     fn trim(&mut self, count: usize, last: Option<PhysRange>) {

@@ -317,8 +317,6 @@ impl Region {
         device.drop_mappings();
         // Unbinds the driver.
         drop(record.registered.take());
-        let layout = record.ranges.layout();
-        device.log_removed(layout, layout.len());
         self.lock().release(&mut record);
         if !self.is_static() {
             self.ids.free(device.id());
@@ -421,27 +419,22 @@ impl State {
     ///
     /// `ENXIO` if the device is gone.
     pub(crate) fn record(&mut self, device: &DevDax) -> Result<&mut DeviceState> {
-        Ok(self.parts(device)?.1)
+        self.space_and_record(device).1
     }
 
-    /// The holes of the region, and the record of `device`.
-    ///
-    /// # Errors
-    ///
-    /// `ENXIO` if the device is gone.
-    pub(crate) fn parts(
+    /// The allocator of the region, and the record of `device` or `ENXIO` if the device is
+    /// gone.
+    pub(crate) fn space_and_record(
         &mut self,
         device: &DevDax,
-    ) -> Result<(&mut RangeAllocator, &mut DeviceState)> {
-        let record = self.devices.get_mut(&device.id()).ok_or(ENXIO)?;
+    ) -> (&mut RangeAllocator, Result<&mut DeviceState>) {
+        let record = self.devices.get_mut(&device.id());
         // Another device may have got the id since.
-        if !record.ranges.device().is(device) {
-            return Err(ENXIO);
-        }
-        Ok((&mut self.space, record))
+        let record = record.filter(|record| record.ranges.device().is(device));
+        (&mut self.space, record.ok_or(ENXIO))
     }
 
-    /// Like [`State::parts`], but for a writer: refuses a device that is in use.
+    /// Like [`State::space_and_record`], but for a writer: refuses a device that is in use.
     ///
     /// # Errors
     ///
@@ -454,16 +447,12 @@ impl State {
         if self.dead {
             return Err(ENXIO);
         }
-        let (space, record) = self.parts(device)?;
+        let (space, record) = self.space_and_record(device);
+        let record = record?;
         if has_driver(device) || record.draining || record.has_system_ram() {
             return Err(EBUSY);
         }
         Ok((space, record))
-    }
-
-    /// The holes of the region.
-    pub(crate) fn space(&mut self) -> &mut RangeAllocator {
-        &mut self.space
     }
 
     /// Adds a device that is about to be registered, with `initial` as its only range if
@@ -472,7 +461,7 @@ impl State {
     /// # Errors
     ///
     /// `ENXIO` if the region is going away, `EEXIST` if the id is taken, and the errors of
-    /// [`RangeAllocator::take_exact`]. Nothing changes then.
+    /// [`RangeAllocator::append`]. Nothing changes then.
     pub(crate) fn insert(
         &mut self,
         mut ranges: Ranges<DevDax>,
@@ -488,7 +477,9 @@ impl State {
         }
         if let Some(range) = initial {
             let align = ranges.align();
-            self.space.take_exact(&mut *ranges.edit()?, range, align)?;
+            let mut layout = ranges.edit()?;
+            let reservation = self.space.append(&mut layout, &[range], align)?;
+            reservation.commit(&mut self.space, &mut layout);
         }
         let record = DeviceState {
             ranges,
@@ -509,8 +500,8 @@ impl State {
         &mut self,
         device: Registration<DevDax>,
     ) -> Option<Registration<DevDax>> {
-        match self.parts(device.object()) {
-            Ok((_, record)) => record.registered.replace(device),
+        match self.record(device.object()) {
+            Ok(record) => record.registered.replace(device),
             Err(_) => Some(device),
         }
     }
@@ -518,7 +509,7 @@ impl State {
     /// Takes the record of `device` out of the region: for everyone the device is gone
     /// then.
     pub(crate) fn remove(&mut self, device: &DevDax) -> Option<DeviceState> {
-        self.parts(device).ok()?;
+        self.record(device).ok()?;
         self.remove_id(device.id())
     }
 
@@ -541,8 +532,9 @@ impl State {
 
     /// Frees the ranges of a device that was taken out of the region.
     fn release(&mut self, record: &mut DeviceState) {
+        let device = record.ranges.device().clone();
         match record.ranges.edit() {
-            Ok(mut layout) => self.space.release_all(&mut layout),
+            Ok(mut layout) => self.space.release_all(&mut layout, device.log_delete()),
             // This is a bug: a driver is still bound. Warn, and leak the ranges, since the
             // driver may use them.
             Err(_) => {

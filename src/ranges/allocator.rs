@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The holes of a region, and plans that change the ranges of a device.
+//! The holes of a region, and changes of the ranges of its devices.
 //!
 //! C: the children of `dax_region.res`, `dev_dax_resize()`, `dev_dax_shrink()`,
 //! `alloc_dev_dax_range()` and `adjust_dev_dax_range()`.
 //!
-//! Planning a change does not modify the allocator or the layout, and allocates everything
-//! that the change needs. Applying the plan cannot fail:
+//! A shrink is made at once. A device gains memory in two steps, so that the caller can do
+//! work in between that may fail and must not hold the region lock:
 //!
 //! ```text
-//! plan_*() -> Plan::prepare() -> RangeAllocator::reserve() -> Plan::apply()
-//!                                                 \> RangeAllocator::cancel()
+//! RangeAllocator::grow()   \
+//!                           > Reservation -> commit() or cancel()
+//! RangeAllocator::append() /
 //! ```
 //!
-//! The caller excludes other changes of the layout from planning until the end (ranges
-//! lock), and other users of the allocator from planning until reserving (region lock).
-//! After reserving it may release the region lock, to register mappings for the new ranges.
-//! `apply` notices a layout that was changed since, warns, and changes nothing.
+//! The first step makes all checks and allocations, and takes the memory out of the holes.
+//! `commit` and `cancel` cannot fail. The caller excludes other changes of the layout from
+//! the first step until the last one (ranges lock), and other users of the allocator during
+//! each step (region lock).
 //!
 //! Differences from C: a new range starts and ends at a multiple of the granule, which the
 //! caller passes as `align`, and a change is made in full or not at all.
@@ -38,8 +39,7 @@ use crate::{
     ranges::{
         layout::{
             Layout,
-            NodeReservation,
-            Shape, //
+            NodeReservation, //
         },
         range::{
             Align,
@@ -49,34 +49,53 @@ use crate::{
     }, //
 };
 
+/// A change of a device's ranges that the user asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change<'a> {
+    /// Grow or shrink to this size in bytes.
+    Resize(u64),
+    /// Append exactly these ranges, in this order.
+    Append(&'a [PhysRange]),
+}
+
+impl Change<'_> {
+    /// Whether the parameters are multiples of `align`.
+    pub(crate) fn is_aligned(&self, align: Align) -> bool {
+        match self {
+            Self::Resize(size) => align.is_aligned(*size),
+            Self::Append(ranges) => ranges.iter().all(|range| range.is_aligned(align)),
+        }
+    }
+}
+
 /// Why a change is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum PlanError {
-    /// The new size, the new range or the current size is not a multiple of the granule.
+pub(crate) enum RangeError {
+    /// The new size, a new range or the current size is not a multiple of the granule.
     Misaligned,
-    /// The range is not within the region.
-    OutOfRegion,
-    /// A part of the range is not free.
-    Overlap,
+    /// This range is not within the region.
+    OutOfRegion(PhysRange),
+    /// A part of this range is not free.
+    Overlap(PhysRange),
     /// The region has not enough free memory, or not enough of it in aligned pieces.
     NoSpace,
     /// An allocation failed.
     NoMemory,
 }
 
-impl From<PlanError> for Error {
-    fn from(e: PlanError) -> Self {
+impl From<RangeError> for Error {
+    fn from(e: RangeError) -> Self {
         match e {
-            PlanError::Misaligned => EINVAL,
-            PlanError::OutOfRegion => ERANGE,
-            PlanError::Overlap => EBUSY,
-            PlanError::NoSpace => ENOSPC,
-            PlanError::NoMemory => ENOMEM,
+            RangeError::Misaligned => EINVAL,
+            RangeError::OutOfRegion(_) => ERANGE,
+            RangeError::Overlap(_) => EBUSY,
+            RangeError::NoSpace => ENOSPC,
+            RangeError::NoMemory => ENOMEM,
         }
     }
 }
 
-impl From<AllocError> for PlanError {
+impl From<AllocError> for RangeError {
     fn from(_: AllocError) -> Self {
         Self::NoMemory
     }
@@ -99,27 +118,6 @@ pub(crate) struct RangeAllocator {
     free: u64,
 }
 
-/// A part of a hole that a plan takes.
-struct Chunk {
-    /// The part that is taken.
-    range: PhysRange,
-    /// Number of nodes to allocate. Each rest of the hole needs a node, and so does the
-    /// range, for when it is freed; the node of the hole itself serves as one of them.
-    nodes: usize,
-}
-
-impl Chunk {
-    /// The chunk that takes `range` out of `hole`. `range` is within `hole`.
-    fn of(hole: &PhysRange, range: PhysRange) -> Self {
-        let below = hole.part_below(&range).is_some();
-        let above = hole.part_above(&range).is_some();
-        Self {
-            range,
-            nodes: usize::from(below).saturating_add(usize::from(above)),
-        }
-    }
-}
-
 impl RangeAllocator {
     /// Makes an allocator with all of `span` free. May sleep.
     ///
@@ -127,7 +125,7 @@ impl RangeAllocator {
     ///
     /// `AllocError` if there is no memory.
     pub(crate) fn new(span: PhysRange) -> Result<Self, AllocError> {
-        let node = NodeReservation::new(GFP_KERNEL).map_err(|_| AllocError)?;
+        let node = new_node()?;
         let mut holes = RBTree::new();
         holes.insert(node.into_node(span.last(), span.start()));
         // INVARIANT: There is one hole, which is all of `span`.
@@ -169,248 +167,233 @@ impl RangeAllocator {
 
     /// Parts of holes, aligned to `align`, that add up to `wanted` bytes, in ascending
     /// order. They add up to less if there is not as much.
-    fn chunks(&self, wanted: u64, align: Align) -> impl Iterator<Item = Chunk> + '_ {
-        let usable = move |hole: PhysRange| Some((hole, hole.aligned_part(align)?));
-        let mut holes = self.holes().filter_map(usable);
+    fn pieces(&self, wanted: u64, align: Align) -> impl Iterator<Item = PhysRange> + '_ {
+        let mut usable = self
+            .holes()
+            .filter_map(move |hole| hole.aligned_part(align));
         let mut wanted = wanted;
         core::iter::from_fn(move || {
             if wanted == 0 {
                 return None;
             }
-            let (hole, usable) = holes.next()?;
-            let range = usable.first_bytes(wanted)?;
+            let range = usable.next()?.first_bytes(wanted)?;
             wanted = wanted.saturating_sub(range.size());
-            Some(Chunk::of(&hole, range))
+            Some(range)
         })
     }
 
-    /// Plans to resize a device to `new_size` bytes. May sleep. C: `dev_dax_resize()`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`RangeAllocator::plan_grow`] and [`RangeAllocator::plan_shrink`].
-    pub(crate) fn plan_resize(
-        &self,
-        layout: &Layout,
-        new_size: u64,
-        align: Align,
-    ) -> Result<Plan, PlanError> {
-        if new_size < layout.size() {
-            self.plan_shrink(layout, new_size, align)
-        } else {
-            self.plan_grow(layout, new_size, align)
-        }
-    }
-
-    /// Plans to grow a device to `new_size` bytes. The plan is empty if the device has that
-    /// size. May sleep.
+    /// Reserves what a device needs to grow to `new_size` bytes; nothing if it has that
+    /// size. May sleep. C: `dev_dax_resize()`.
     ///
     /// The lowest holes are used first. If the first of them follows the last range of the
-    /// device, the plan extends that range.
+    /// device, that range is extended.
     ///
     /// # Errors
     ///
     /// `Misaligned` if the new or the current size is, `NoSpace`, `NoMemory`.
-    pub(crate) fn plan_grow(
-        &self,
-        layout: &Layout,
+    pub(crate) fn grow(
+        &mut self,
+        layout: &mut Layout,
         new_size: u64,
         align: Align,
-    ) -> Result<Plan, PlanError> {
+    ) -> Result<Reservation, RangeError> {
         let align = align.max(Align::PAGE);
-        let mut plan = Plan::new(layout, new_size, align)?;
+        check_sizes(layout, new_size, align)?;
         let wanted = new_size.saturating_sub(layout.size());
-        if wanted == 0 {
-            return Ok(plan);
-        }
-        if wanted > self.free {
-            return Err(PlanError::NoSpace);
-        }
         // Check that there is enough before allocating anything.
-        let (mut found, mut count, mut nodes) = (0_u64, 0_usize, 0_usize);
-        for chunk in self.chunks(wanted, align) {
-            found = found.saturating_add(chunk.range.size());
-            count = count.saturating_add(1);
-            nodes = nodes.saturating_add(chunk.nodes);
-        }
-        if found != wanted {
-            return Err(PlanError::NoSpace);
-        }
-        plan.allocate(count, nodes)?;
-        for chunk in self.chunks(wanted, align) {
-            match layout.last().and_then(|last| last.joined(&chunk.range)) {
-                Some(joined) if plan.added.is_empty() => {
-                    plan.extension = Some(chunk.range);
-                    plan.last = Some(joined);
-                }
-                _ => plan.added.push(chunk.range, GFP_KERNEL)?,
+        let (mut found, mut count) = (0_u64, 0_usize);
+        if wanted <= self.free {
+            for range in self.pieces(wanted, align) {
+                found = found.saturating_add(range.size());
+                count = count.saturating_add(1);
             }
         }
-        Ok(plan)
+        if found != wanted {
+            return Err(RangeError::NoSpace);
+        }
+        let mut ranges = KVVec::new();
+        ranges.reserve(count, GFP_KERNEL)?;
+        for range in self.pieces(wanted, align) {
+            ranges.push(range, GFP_KERNEL)?;
+        }
+        let extended = match (layout.last(), ranges.first()) {
+            (Some(last), Some(next)) => last.joined(next),
+            _ => None,
+        };
+        self.reserve(layout, &ranges, extended)
     }
 
-    /// Plans to append exactly `range`, as a new range even if it follows the last one. May
-    /// sleep. C: `alloc_dev_dax_range()`.
+    /// Reserves exactly `ranges`, to append them in this order, each as a new range even if
+    /// it follows the one before. May sleep. C: `alloc_dev_dax_range()`.
     ///
     /// # Errors
     ///
-    /// `Misaligned` if the range or the current size is, `OutOfRegion`, `Overlap`,
+    /// `Misaligned` if a range or the current size is, `OutOfRegion`, `Overlap`,
     /// `NoMemory`; `NoSpace` if the new size is too large for page offsets.
-    pub(crate) fn plan_at(
-        &self,
-        layout: &Layout,
-        range: PhysRange,
+    pub(crate) fn append(
+        &mut self,
+        layout: &mut Layout,
+        ranges: &[PhysRange],
         align: Align,
-    ) -> Result<Plan, PlanError> {
+    ) -> Result<Reservation, RangeError> {
         let align = align.max(Align::PAGE);
-        if !range.is_aligned(align) {
-            return Err(PlanError::Misaligned);
+        let mut new_size = Some(layout.size());
+        for range in ranges {
+            if !range.is_aligned(align) {
+                return Err(RangeError::Misaligned);
+            }
+            if !self.span.contains(range) {
+                return Err(RangeError::OutOfRegion(*range));
+            }
+            new_size = new_size.and_then(|size| size.checked_add(range.size()));
         }
-        if !self.span.contains(&range) {
-            return Err(PlanError::OutOfRegion);
-        }
-        let hole = self.hole_around(&range).ok_or(PlanError::Overlap)?;
-        let new_size = layout.size().checked_add(range.size());
-        let mut plan = Plan::new(layout, new_size.ok_or(PlanError::NoSpace)?, align)?;
-        plan.allocate(1, Chunk::of(&hole, range).nodes)?;
-        plan.added.push(range, GFP_KERNEL)?;
-        Ok(plan)
+        check_sizes(layout, new_size.ok_or(RangeError::NoSpace)?, align)?;
+        self.reserve(layout, ranges, None)
     }
 
-    /// Plans to shrink a device to `new_size` bytes. The plan is empty if the device is not
-    /// larger. May sleep.
+    /// Takes `ranges` out of the holes, and makes room for them in `layout`.
+    fn reserve(
+        &mut self,
+        layout: &mut Layout,
+        ranges: &[PhysRange],
+        extended: Option<PhysRange>,
+    ) -> Result<Reservation, RangeError> {
+        let mut reservation = Reservation {
+            base: layout.size(),
+            extended,
+            taken: KVVec::new(),
+        };
+        let old = usize::from(extended.is_some());
+        layout.reserve(ranges.len().saturating_sub(old))?;
+        reservation.taken.reserve(ranges.len(), GFP_KERNEL)?;
+        for range in ranges {
+            let taken = self.take(range).and_then(|node| {
+                let pushed = reservation.taken.push_within_capacity((*range, node));
+                pushed.map_err(|full| {
+                    // There is room, see above.
+                    warn_on!(true);
+                    let (range, node) = full.0;
+                    self.give(range, node);
+                    RangeError::NoMemory
+                })
+            });
+            if let Err(e) = taken {
+                reservation.cancel(self);
+                return Err(e);
+            }
+        }
+        Ok(reservation)
+    }
+
+    /// Shrinks a device to `new_size` bytes; nothing changes if the device is not larger.
+    /// May sleep. C: `dev_dax_shrink()`.
     ///
-    /// Shrinking removes whole ranges from the end of the device, then cuts the last one
-    /// that is kept. C: `dev_dax_shrink()`.
+    /// Removes whole ranges from the end of the device, calls `removed` for each with its
+    /// index, then cuts the last one that is kept. Returns that one if it was cut.
     ///
     /// # Errors
     ///
-    /// `Misaligned` if the new or the current size is, `NoMemory` if a range is cut.
-    pub(crate) fn plan_shrink(
-        &self,
-        layout: &Layout,
+    /// `Misaligned` if the new or the current size is, `NoMemory` if a range is to be cut.
+    /// Nothing changes then.
+    pub(crate) fn shrink(
+        &mut self,
+        layout: &mut Layout,
         new_size: u64,
         align: Align,
-    ) -> Result<Plan, PlanError> {
-        let mut plan = Plan::new(layout, new_size, align.max(Align::PAGE))?;
+        mut removed: impl FnMut(usize, PhysRange),
+    ) -> Result<Option<PhysRange>, RangeError> {
+        check_sizes(layout, new_size, align.max(Align::PAGE))?;
         let mut excess = layout.size().saturating_sub(new_size);
+        let (mut count, mut cut) = (0_usize, None);
         for range in layout.ranges().rev() {
             if excess == 0 {
                 break;
             }
-            let Some(kept) = range.size().checked_sub(excess).filter(|kept| *kept > 0) else {
-                plan.removed = plan.removed.saturating_add(1);
-                excess = excess.saturating_sub(range.size());
-                continue;
-            };
-            plan.allocate(0, 1)?;
-            plan.last = range.first_bytes(kept);
-            break;
-        }
-        Ok(plan)
-    }
-
-    /// Takes the memory that `plan` adds out of the holes, before the plan is applied. If
-    /// that memory is not free any more, which is a bug, warns and makes the plan empty.
-    pub(crate) fn reserve(&mut self, plan: &mut Plan) {
-        if plan.reserved {
-            return;
-        }
-        plan.reserved = true;
-        let mut taken = 0_usize;
-        for range in plan.extension.iter().chain(plan.added.iter()) {
-            if !self.take(range, &mut plan.reservations, taken) {
+            let kept = range.size().checked_sub(excess).filter(|kept| *kept > 0);
+            if let Some(kept) = kept.and_then(|kept| range.first_bytes(kept)) {
+                cut = Some((kept, new_node()?));
                 break;
             }
-            taken = taken.saturating_add(1);
+            count = count.saturating_add(1);
+            excess = excess.saturating_sub(range.size());
         }
-        let planned = plan.added.len();
-        if warn_on!(taken < planned.saturating_add(usize::from(plan.extension.is_some()))) {
-            plan.forget_from(taken);
-            self.give_back(plan);
-        }
-    }
-
-    /// Drops a plan and frees the memory that was reserved for it. The holes around that
-    /// memory may have changed since.
-    pub(crate) fn cancel(&mut self, mut plan: Plan) {
-        self.give_back(&mut plan);
-    }
-
-    /// Frees the memory that was reserved for `plan`, and makes the plan empty.
-    fn give_back(&mut self, plan: &mut Plan) {
-        if plan.reserved {
-            for range in plan.extension.iter().chain(plan.added.iter()) {
-                self.give(*range, plan.reservations.pop());
+        for _ in 0..count {
+            if let Some((range, node)) = layout.pop() {
+                removed(layout.len(), range);
+                self.give(range, node);
             }
         }
-        plan.clear();
+        let (Some((kept, node)), Some(old)) = (cut, layout.last()) else {
+            return Ok(None);
+        };
+        layout.set_last(kept);
+        if let Some(range) = old.part_above(&kept) {
+            self.give(range, node);
+        }
+        Ok(Some(kept))
     }
 
-    /// Frees all ranges of a device that is gone.
-    pub(crate) fn release_all(&mut self, layout: &mut Layout) {
-        while let Some((range, reservation)) = layout.pop() {
-            self.give(range, reservation);
+    /// Frees all ranges of a device that is gone, last one first, and calls `removed` for
+    /// each with its index.
+    pub(crate) fn release_all(
+        &mut self,
+        layout: &mut Layout,
+        mut removed: impl FnMut(usize, PhysRange),
+    ) {
+        while let Some((range, node)) = layout.pop() {
+            removed(layout.len(), range);
+            self.give(range, node);
         }
     }
 
-    /// Plans, reserves and applies in one step: appends exactly `range` to `layout`. May
-    /// sleep.
+    /// Takes `range` out of the hole that contains it. Returns the node with which it
+    /// becomes a hole again.
     ///
     /// # Errors
     ///
-    /// Those of [`RangeAllocator::plan_at`].
-    pub(crate) fn take_exact(
-        &mut self,
-        layout: &mut Layout,
-        range: PhysRange,
-        align: Align,
-    ) -> Result<(), PlanError> {
-        let plan = self.plan_at(layout, range, align)?;
-        plan.prepare(layout)?;
-        plan.apply(self, layout);
-        Ok(())
-    }
-
-    /// Takes `range` out of the hole that contains it. `nodes` has one node for each of the
-    /// `owed` ranges that were taken before. On success, it has one more, for `range`.
-    ///
-    /// Returns false and changes nothing if `range` is not free, or if the hole needs more
-    /// nodes than were allocated.
-    fn take(&mut self, range: &PhysRange, nodes: &mut KVVec<NodeReservation>, owed: usize) -> bool {
-        let Some(hole) = self.hole_around(range) else {
-            return false;
-        };
-        let needed = Chunk::of(&hole, *range).nodes;
-        if nodes.len() < owed.saturating_add(needed) {
-            return false;
-        }
-        if let Some(above) = hole.part_above(range) {
-            if let Some(first) = self.holes.get_mut(&hole.last()) {
-                *first = above.start();
+    /// `Overlap` if `range` is not free, `NoMemory`. Nothing changes then.
+    fn take(&mut self, range: &PhysRange) -> Result<NodeReservation, RangeError> {
+        let hole = self.hole_around(range);
+        let hole = hole.ok_or(RangeError::Overlap(*range))?;
+        let (below, above) = (hole.part_below(range), hole.part_above(range));
+        // The node of the hole serves one of up to three: `above`, else `below`, else
+        // `range`.
+        let spare = |needed: bool| needed.then(new_node).transpose();
+        let for_below = spare(below.is_some() && above.is_some())?;
+        let for_range = spare(below.is_some() || above.is_some())?;
+        let left = match above {
+            Some(above) => {
+                if let Some(first) = self.holes.get_mut(&hole.last()) {
+                    *first = above.start();
+                }
+                for_below
             }
-        } else if let Some(node) = self.holes.remove_node(&hole.last()) {
-            // `Plan::allocate` made room for this node, so the push does not fail.
-            let _ = nodes.push_within_capacity(node.into_reservation());
-        }
-        if let Some(below) = hole.part_below(range) {
-            if let Some(node) = nodes.pop() {
+            None => {
+                let node = self.holes.remove_node(&hole.last());
+                node.map(|node| node.into_reservation())
+            }
+        };
+        let left = match (below, left) {
+            (Some(below), Some(node)) => {
                 self.holes
                     .insert(node.into_node(below.last(), below.start()));
+                None
             }
-        }
+            (_, left) => left,
+        };
         // INVARIANT: The rests of the hole are holes of their own, and `range` is between
         // them.
         self.free = self.free.saturating_sub(range.size());
-        true
+        // There is a node: either one was allocated, or the hole was as large as `range`.
+        for_range.or(left).ok_or(RangeError::NoMemory)
     }
 
-    /// Makes `range` a hole, merged with the holes beside it. Uses `reservation` only if
-    /// there is no hole beside it.
+    /// Makes `range` a hole, merged with the holes beside it. Uses `node` only if there is
+    /// no hole beside it.
     ///
-    /// If `range` is already free or not within the region, or if there is no node for it,
-    /// that is a bug. Warn, and leak the range: handing it out twice would be worse.
-    fn give(&mut self, range: PhysRange, reservation: Option<NodeReservation>) {
+    /// If `range` is already free or not within the region, that is a bug. Warn, and leak
+    /// the range: handing it out twice would be worse.
+    fn give(&mut self, range: PhysRange, node: NodeReservation) {
         let above = self.hole_from(range.start());
         if warn_on!(above.is_some_and(|hole| hole.overlaps(&range)) || !self.span.contains(&range))
         {
@@ -431,11 +414,8 @@ impl RangeAllocator {
                 }
             }
             None => {
-                let node = below.and_then(|(addr, _)| self.holes.remove_node(&addr));
-                let Some(node) = node.map(|node| node.into_reservation()).or(reservation) else {
-                    warn_on!(true);
-                    return;
-                };
+                let below = below.and_then(|(addr, _)| self.holes.remove_node(&addr));
+                let node = below.map_or(node, |node| node.into_reservation());
                 self.holes.insert(node.into_node(range.last(), first));
             }
         }
@@ -443,151 +423,98 @@ impl RangeAllocator {
     }
 }
 
-/// A change of one device's ranges, ready to be applied.
+/// Allocates a node of the tree of holes. May sleep.
+fn new_node() -> Result<NodeReservation, AllocError> {
+    NodeReservation::new(GFP_KERNEL).map_err(|_| AllocError)
+}
+
+/// Checks the current and the new size of a device.
 ///
-/// A plan may be dropped until memory is reserved for it. After that the caller passes it
-/// to [`RangeAllocator::cancel`] or [`Plan::apply`].
+/// # Errors
+///
+/// `Misaligned` if one is not a multiple of `align`; `NoSpace` if the page offset of some
+/// page does not fit into a `usize`.
+fn check_sizes(layout: &Layout, new_size: u64, align: Align) -> Result<(), RangeError> {
+    if !align.is_aligned(new_size) || !align.is_aligned(layout.size()) {
+        return Err(RangeError::Misaligned);
+    }
+    let pages = usize::try_from(PgOff::of_byte(new_size).pages());
+    pages.map(drop).map_err(|_| RangeError::NoSpace)
+}
+
+/// Memory that is neither in a hole nor in a device yet. The caller passes it to
+/// [`Reservation::commit`] or [`Reservation::cancel`].
 ///
 /// # Invariants
 ///
-/// If `reserved`, then `extension` and `added` are taken out of the holes, and
-/// `reservations` has a node for each of them.
+/// The ranges in `taken` are taken out of the holes. `extended`, if any, is the last range
+/// of the layout joined with the first of `taken`.
 #[must_use]
-pub(crate) struct Plan {
-    /// The shape of the layout that the plan was made for.
-    shape: Shape,
-    /// New ranges, in page-offset order.
-    added: KVVec<PhysRange>,
-    /// The memory after the last range by which that range is extended.
-    extension: Option<PhysRange>,
-    /// The new value of the last range that is kept, if it is extended or cut.
-    last: Option<PhysRange>,
-    /// Number of ranges that are removed from the end.
-    removed: usize,
-    /// Nodes for new holes and for new ranges.
-    reservations: KVVec<NodeReservation>,
-    /// Whether `extension` and `added` are taken out of the holes.
-    reserved: bool,
+pub(crate) struct Reservation {
+    /// Size in bytes of the layout that this was made for.
+    base: u64,
+    /// What the last range of the layout becomes, if it is extended.
+    extended: Option<PhysRange>,
+    /// The memory in page-offset order, with the nodes with which it becomes holes again.
+    taken: KVVec<(PhysRange, NodeReservation)>,
 }
 
-impl Plan {
-    /// A plan without changes, for a device whose new size will be `new_size` bytes.
-    fn new(layout: &Layout, new_size: u64, align: Align) -> Result<Self, PlanError> {
-        if !align.is_aligned(new_size) || !align.is_aligned(layout.size()) {
-            return Err(PlanError::Misaligned);
-        }
-        // The page offset of every page must fit into a `usize`.
-        usize::try_from(PgOff::of_byte(new_size).pages()).map_err(|_| PlanError::NoSpace)?;
-        Ok(Self {
-            shape: layout.shape(),
-            added: KVVec::new(),
-            extension: None,
-            last: None,
-            removed: 0,
-            reservations: KVVec::new(),
-            reserved: false,
-        })
-    }
-
-    /// Allocates `nodes` nodes, and memory for `ranges` new ranges. May sleep.
-    fn allocate(&mut self, ranges: usize, nodes: usize) -> Result<(), PlanError> {
-        self.added.reserve(ranges, GFP_KERNEL)?;
-        // Taking a range may add the node of the hole that contained it.
-        let room = nodes.saturating_add(ranges);
-        self.reservations.reserve(room, GFP_KERNEL)?;
-        for _ in 0..nodes {
-            let node = NodeReservation::new(GFP_KERNEL).map_err(|_| PlanError::NoMemory)?;
-            self.reservations.push(node, GFP_KERNEL)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the plan empty.
-    fn clear(&mut self) {
-        self.added.clear();
-        self.extension = None;
-        self.last = None;
-        self.removed = 0;
-    }
-
-    /// Keeps only the first `count` of `extension` and `added`.
-    fn forget_from(&mut self, count: usize) {
-        let extensions = usize::from(self.extension.is_some());
-        if count < extensions {
-            self.extension = None;
-        }
-        self.added.truncate(count.saturating_sub(extensions));
-    }
-
-    /// Whether the plan changes nothing.
+impl Reservation {
+    /// Whether nothing is reserved, because the device has the wanted size.
     pub(crate) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.last.is_none() && self.removed == 0
+        self.taken.is_empty()
     }
 
-    /// The ranges that are appended, in page-offset order. Does not include the memory by
-    /// which the last range is extended.
-    pub(crate) fn added(&self) -> &[PhysRange] {
-        &self.added
+    /// What the last range of the device becomes, if it is extended.
+    pub(crate) fn extended(&self) -> Option<PhysRange> {
+        self.extended
     }
 
-    /// Number of ranges that are removed from the end of the device.
-    pub(crate) fn removed_ranges(&self) -> usize {
-        self.removed
+    /// The new ranges with their page offsets, in that order. Does not include the memory
+    /// by which the last range is extended.
+    pub(crate) fn added(&self) -> impl Iterator<Item = (PgOff, PhysRange)> + '_ {
+        let mut next = self.base;
+        let all = self.taken.iter().map(move |(range, _)| {
+            let pgoff = PgOff::of_byte(next);
+            next = next.saturating_add(range.size());
+            (pgoff, *range)
+        });
+        all.skip(usize::from(self.extended.is_some()))
     }
 
-    /// The new value of the last range that is kept, if it is extended or cut.
-    pub(crate) fn last_range(&self) -> Option<PhysRange> {
-        self.last
-    }
-
-    /// The page offset of the first range in [`Plan::added`]. `layout` is the one that the
-    /// plan was made for.
-    pub(crate) fn first_added_pgoff(&self, layout: &Layout) -> PgOff {
-        let extension = self.extension.map_or(0, |range| range.size());
-        PgOff::of_byte(layout.size().saturating_add(extension))
-    }
-
-    /// Makes room in `layout` for the new ranges. The entries may move. May sleep.
+    /// Gives the memory to the device with this `layout`.
     ///
-    /// # Errors
-    ///
-    /// `NoMemory`.
-    pub(crate) fn prepare(&self, layout: &mut Layout) -> Result<(), PlanError> {
-        Ok(layout.reserve(self.added.len())?)
-    }
-
-    /// Applies the plan, and reserves its memory first if that was not done.
-    ///
-    /// If `layout` was changed since, warns, frees the reserved memory and changes nothing.
-    /// If `layout` has no room for a new range, warns and frees that range. Both are bugs
-    /// of the caller.
-    pub(crate) fn apply(mut self, space: &mut RangeAllocator, layout: &mut Layout) {
-        if warn_on!(layout.shape() != self.shape) {
-            space.give_back(&mut self);
+    /// If `layout` was changed since, that is a bug of the caller: warns, frees the memory
+    /// and changes nothing.
+    pub(crate) fn commit(mut self, space: &mut RangeAllocator, layout: &mut Layout) {
+        if warn_on!(layout.size() != self.base) {
+            self.cancel(space);
             return;
         }
-        space.reserve(&mut self);
-        for _ in 0..self.removed {
-            if let Some((range, reservation)) = layout.pop() {
-                space.give(range, reservation);
-            }
-        }
-        if let (Some(old), Some(new)) = (layout.last(), self.last) {
-            layout.set_last(new);
-            if let Some(cut) = old.part_above(&new) {
-                space.give(cut, self.reservations.pop());
-            }
-        }
-        for range in self.added.iter() {
-            let Some(reservation) = self.reservations.pop() else {
+        let mut extended = self.extended.take();
+        for (range, node) in core::mem::replace(&mut self.taken, KVVec::new()) {
+            if let Some(extended) = extended.take() {
+                layout.set_last(extended);
+            } else if let Err(node) = layout.push_reserved(range, node) {
+                // `RangeAllocator::reserve` made room.
                 warn_on!(true);
-                return;
-            };
-            if let Err(reservation) = layout.push_reserved(*range, reservation) {
-                warn_on!(true);
-                space.give(*range, Some(reservation));
+                space.give(range, node);
             }
         }
+    }
+
+    /// Frees the memory again. The holes around it may have changed since.
+    pub(crate) fn cancel(mut self, space: &mut RangeAllocator) {
+        while let Some((range, node)) = self.taken.pop() {
+            space.give(range, node);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    /// Warns if the memory is leaked.
+    fn drop(&mut self) {
+        warn_on!(!self.taken.is_empty());
     }
 }
 
@@ -621,10 +548,25 @@ mod tests {
         layout: &mut Layout,
         count: u64,
         unit: u64,
-    ) -> Result<(), PlanError> {
-        let plan = space.plan_resize(layout, count * PAGE, align(unit))?;
-        plan.prepare(layout)?;
-        plan.apply(space, layout);
+    ) -> Result<(), RangeError> {
+        let (size, align) = (count * PAGE, align(unit));
+        if size < layout.size() {
+            space.shrink(layout, size, align, |_, _| {})?;
+        } else {
+            let reservation = space.grow(layout, size, align)?;
+            reservation.commit(space, layout);
+        }
+        Ok(())
+    }
+
+    fn take_exact(
+        space: &mut RangeAllocator,
+        layout: &mut Layout,
+        range: PhysRange,
+        align: Align,
+    ) -> Result<(), RangeError> {
+        let reservation = space.append(layout, &[range], align)?;
+        reservation.commit(space, layout);
         Ok(())
     }
 
@@ -648,8 +590,8 @@ mod tests {
     #[test]
     fn growth_fills_the_lowest_gaps_first() -> Result<(), Error> {
         let (mut space, mut a, mut b) = region()?;
-        space.take_exact(&mut b, pages(18, 19)?, align(1))?;
-        space.take_exact(&mut b, pages(22, 22)?, align(1))?;
+        take_exact(&mut space, &mut b, pages(18, 19)?, align(1))?;
+        take_exact(&mut space, &mut b, pages(22, 22)?, align(1))?;
         resize(&mut space, &mut a, 6, 1)?;
         assert!(is(a.ranges(), &[(16, 17), (20, 21), (23, 24)]));
         // The first hole does not follow the last range of `b`, so that is not extended.
@@ -661,10 +603,10 @@ mod tests {
     #[test]
     fn growth_takes_aligned_pieces_or_nothing() -> Result<(), Error> {
         let (mut space, mut a, mut b) = region()?;
-        space.take_exact(&mut b, pages(17, 17)?, align(1))?;
-        space.take_exact(&mut b, pages(22, 22)?, align(1))?;
-        assert!(resize(&mut space, &mut a, 6, 4) == Err(PlanError::Misaligned));
-        assert!(resize(&mut space, &mut a, 12, 4) == Err(PlanError::NoSpace));
+        take_exact(&mut space, &mut b, pages(17, 17)?, align(1))?;
+        take_exact(&mut space, &mut b, pages(22, 22)?, align(1))?;
+        assert!(resize(&mut space, &mut a, 6, 4) == Err(RangeError::Misaligned));
+        assert!(resize(&mut space, &mut a, 12, 4) == Err(RangeError::NoSpace));
         assert_eq!(a.len(), 0);
         resize(&mut space, &mut a, 8, 4)?;
         assert!(is(a.ranges(), &[(24, 31)]));
@@ -674,14 +616,14 @@ mod tests {
     #[test]
     fn shrinking_frees_the_end() -> Result<(), Error> {
         let (mut space, mut a, mut b) = region()?;
-        space.take_exact(&mut b, pages(20, 20)?, align(1))?;
+        take_exact(&mut space, &mut b, pages(20, 20)?, align(1))?;
         resize(&mut space, &mut a, 9, 1)?;
         assert!(is(a.ranges(), &[(16, 19), (21, 25)]));
         resize(&mut space, &mut a, 3, 1)?;
         assert!(is(a.ranges(), &[(16, 18)]));
         assert!(is(space.holes(), &[(19, 19), (21, 31)]));
         resize(&mut space, &mut a, 0, 1)?;
-        space.release_all(&mut b);
+        space.release_all(&mut b, |_, _| {});
         assert!(is(space.holes(), &[(16, 31)]));
         Ok(())
     }
@@ -689,20 +631,43 @@ mod tests {
     #[test]
     fn exact_ranges_are_checked_and_never_merged() -> Result<(), Error> {
         let (mut space, mut a, _) = region()?;
-        space.take_exact(&mut a, pages(20, 21)?, align(2))?;
-        space.take_exact(&mut a, pages(22, 23)?, align(2))?;
+        take_exact(&mut space, &mut a, pages(20, 21)?, align(2))?;
+        take_exact(&mut space, &mut a, pages(22, 23)?, align(2))?;
         assert!(is(a.ranges(), &[(20, 21), (22, 23)]));
         let mut fail = |first, last| match pages(first, last) {
-            Ok(range) => space.take_exact(&mut a, range, align(2)).err(),
+            Ok(range) => take_exact(&mut space, &mut a, range, align(2)).err(),
             Err(_) => None,
         };
-        assert_eq!(fail(25, 26), Some(PlanError::Misaligned));
-        assert_eq!(fail(24, 24), Some(PlanError::Misaligned));
-        assert_eq!(fail(14, 17), Some(PlanError::OutOfRegion));
-        assert_eq!(fail(30, 33), Some(PlanError::OutOfRegion));
-        assert_eq!(fail(18, 21), Some(PlanError::Overlap));
-        assert_eq!(fail(18, 25), Some(PlanError::Overlap));
+        assert_eq!(fail(25, 26), Some(RangeError::Misaligned));
+        assert_eq!(fail(24, 24), Some(RangeError::Misaligned));
+        for (first, last) in [(14, 17), (30, 33)] {
+            let outside = RangeError::OutOfRegion(pages(first, last)?);
+            assert_eq!(fail(first, last), Some(outside));
+        }
+        for (first, last) in [(18, 21), (18, 25)] {
+            let overlap = RangeError::Overlap(pages(first, last)?);
+            assert_eq!(fail(first, last), Some(overlap));
+        }
         assert_eq!(fail(18, 19), None);
+        Ok(())
+    }
+
+    #[test]
+    fn several_ranges_are_appended_or_none() -> Result<(), Error> {
+        let (mut space, mut a, _) = region()?;
+        let both = [pages(24, 25)?, pages(20, 20)?];
+        let reservation = space.append(&mut a, &both, align(1))?;
+        assert!(reservation
+            .added()
+            .map(|(pgoff, range)| (pgoff.pages(), range.start() / PAGE))
+            .eq([(0, 24), (2, 20)]));
+        reservation.commit(&mut space, &mut a);
+        assert!(is(a.ranges(), &[(24, 25), (20, 20)]));
+        // The second overlaps the first.
+        let overlap = [pages(28, 29)?, pages(29, 30)?];
+        let refused = space.append(&mut a, &overlap, align(1)).err();
+        assert_eq!(refused, Some(RangeError::Overlap(pages(29, 30)?)));
+        assert!(is(space.holes(), &[(16, 19), (21, 23), (26, 31)]));
         Ok(())
     }
 
@@ -710,11 +675,10 @@ mod tests {
     fn cancel_gives_back_among_changed_neighbours() -> Result<(), Error> {
         let (mut space, mut a, mut b) = region()?;
         resize(&mut space, &mut a, 2, 1)?;
-        let mut plan = space.plan_grow(&a, 4 * PAGE, align(1))?;
-        space.reserve(&mut plan);
+        let reservation = space.grow(&mut a, 4 * PAGE, align(1))?;
         resize(&mut space, &mut b, 12, 1)?;
         assert_eq!(space.available(), 0);
-        space.cancel(plan);
+        reservation.cancel(&mut space);
         assert!(is(a.ranges(), &[(16, 17)]));
         assert!(is(space.holes(), &[(18, 19)]));
         Ok(())

@@ -125,17 +125,6 @@ pub(crate) fn entry_at(entries: &[DevDaxRange], pgoff: u64) -> Option<&DevDaxRan
     entries.get(behind.checked_sub(1)?)
 }
 
-/// A fingerprint of a [`Layout`], by which a plan knows whether the layout has changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Shape {
-    /// Number of ranges.
-    len: usize,
-    /// Size of all ranges in bytes.
-    size: u64,
-    /// The last range.
-    last: Option<PhysRange>,
-}
-
 /// The ranges of a device in page-offset order.
 ///
 /// # Invariants
@@ -201,15 +190,6 @@ impl Layout {
         self.ranges().all(|range| range.is_aligned(align))
     }
 
-    /// The fingerprint of the current state.
-    pub(crate) fn shape(&self) -> Shape {
-        Shape {
-            len: self.len(),
-            size: self.size,
-            last: self.last(),
-        }
-    }
-
     /// Makes room for `additional` ranges. Changes nothing but the address of the entries.
     /// May sleep.
     ///
@@ -271,15 +251,15 @@ impl Layout {
     }
 
     /// Removes the last range and returns it with its node.
-    pub(crate) fn pop(&mut self) -> Option<(PhysRange, Option<NodeReservation>)> {
+    pub(crate) fn pop(&mut self) -> Option<(PhysRange, NodeReservation)> {
         let range = self.entries.pop()?.range()?;
-        let reservation = self.reservations.pop();
+        let node = self.reservations.pop()?;
         // INVARIANT: The entry and its node were removed; so subtract the size.
         self.size = self.size.saturating_sub(range.size());
         if self.entries.is_empty() {
             *self = Self::new();
         }
-        Some((range, reservation))
+        Some((range, node))
     }
 }
 
@@ -424,9 +404,7 @@ mod tests {
             layout.set_last(range);
         }
         assert_eq!(layout.size(), 3 * PAGE_SIZE);
-        assert!(layout
-            .pop()
-            .is_some_and(|(_, reservation)| reservation.is_some()));
+        assert!(layout.pop().is_some());
         assert_eq!(layout.size(), 2 * PAGE_SIZE);
         assert!(layout.pop().is_some());
         assert!(layout.pop().is_none());

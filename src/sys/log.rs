@@ -16,9 +16,9 @@ use super::object::{
 
 use crate::ranges::range::PhysRange;
 
-/// How a range of a device changes.
+/// What happens to a range of a device.
 #[derive(Clone, Copy)]
-pub(crate) enum Change {
+pub(crate) enum Action {
     /// The range was allocated.
     Alloc,
     /// The end of the range moved up.
@@ -29,16 +29,16 @@ pub(crate) enum Change {
     Delete,
 }
 
-/// Logs a change of range `index` of the device `object`. `range` is the new range, or the
+/// Logs what happens to range `index` of the device `object`. `range` is the new range, or the
 /// one that is freed.
-pub(crate) fn range<T: Object>(object: &T, change: Change, index: usize, range: PhysRange) {
+pub(crate) fn range<T: Object>(object: &T, action: Action, index: usize, range: PhysRange) {
     let dev = raw(object);
     let index = i32::try_from(index).unwrap_or(i32::MAX);
-    let what = match change {
-        Change::Alloc => bindings::dax_glue_change_DAX_GLUE_ALLOC,
-        Change::Extend => bindings::dax_glue_change_DAX_GLUE_EXTEND,
-        Change::Shrink => bindings::dax_glue_change_DAX_GLUE_SHRINK,
-        Change::Delete => bindings::dax_glue_change_DAX_GLUE_DELETE,
+    let what = match action {
+        Action::Alloc => bindings::dax_glue_change_DAX_GLUE_ALLOC,
+        Action::Extend => bindings::dax_glue_change_DAX_GLUE_EXTEND,
+        Action::Shrink => bindings::dax_glue_change_DAX_GLUE_SHRINK,
+        Action::Delete => bindings::dax_glue_change_DAX_GLUE_DELETE,
     };
     // SAFETY: The device is valid while `object` is borrowed.
     unsafe { bindings::dax_glue_dbg_range(dev, what, index, range.start(), range.last()) };

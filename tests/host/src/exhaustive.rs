@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use crate::oracle::{Dense, Op};
-use crate::ranges::allocator::PlanError;
+use crate::ranges::allocator::RangeError;
 use crate::real::Real;
 
 /// Pages in the region if `DAX_DEPTH` does not say.
@@ -32,6 +32,12 @@ pub(crate) fn operations(base: u64, pages: usize) -> Vec<Op> {
     for first in base - 1..=base + pages {
         ops.extend((1..=base + pages + 1 - first).map(|pages| Op::MapAt(first, pages)));
     }
+    // Two ranges apart, in either order, beside each other, and one over the other.
+    for first in base..base + pages {
+        for second in [first + 2, first + 1, first, first.saturating_sub(2)] {
+            ops.push(Op::MapTwo((first, 1), (second, 2)));
+        }
+    }
     ops
 }
 
@@ -50,7 +56,7 @@ fn encode(dense: &Dense) -> Box<[u8]> {
 }
 
 /// An operation on a device, and what comes of it.
-pub(crate) type Step = (usize, Op, Result<Dense, PlanError>);
+pub(crate) type Step = (usize, Op, Result<Dense, RangeError>);
 
 /// Visits all states with all steps from each, and returns how many there are.
 pub(crate) fn search(start: Dense, ops: &[Op], mut visit: impl FnMut(&Dense, &[Step])) -> usize {
@@ -84,15 +90,14 @@ fn try_all(state: &Dense, steps: &[Step]) -> usize {
         let expected = match result {
             Ok(expected) => expected,
             Err(e) => {
-                // A plan that fails changes nothing: it has no way to.
                 assert_eq!(real.apply(device, op), Err(*e), "{op:?} of {state:?}");
+                real.check(state);
                 continue;
             }
         };
         failures += real.check_allocation_failures(state, device, op);
-        if let Some(Ok(mut plan)) = real.plan(device, op) {
-            real.space.reserve(&mut plan);
-            real.space.cancel(plan);
+        if let Some(Ok(reservation)) = real.reserve(device, op) {
+            reservation.cancel(&mut real.space);
             real.check(state);
         }
         assert_eq!(real.apply(device, op), Ok(()), "{op:?} of {state:?}");

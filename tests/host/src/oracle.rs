@@ -4,9 +4,10 @@
 //!
 //! Slow and plain on purpose: growth looks for one free aligned unit at a time,
 //! shrinking takes one page at a time. Written from what the C driver does, not
-//! from `space.rs`.
+//! from the driver's allocator.
 
-use crate::ranges::allocator::PlanError;
+use crate::ranges::allocator::RangeError;
+use crate::real::range;
 
 /// A device: its ranges, as first page and number of pages, and its alignment in
 /// pages.
@@ -53,6 +54,8 @@ impl Device {
 pub(crate) enum Op {
     Resize(u64),
     MapAt(u64, u64),
+    /// Two ranges at once.
+    MapTwo((u64, u64), (u64, u64)),
     Align(u64),
     Delete,
 }
@@ -114,14 +117,15 @@ impl Dense {
     }
 
     /// The state after `op` on device number `device`.
-    pub(crate) fn after(&self, device: usize, op: Op) -> Result<Self, PlanError> {
+    pub(crate) fn after(&self, device: usize, op: Op) -> Result<Self, RangeError> {
         let mut next = self.clone();
         match op {
             Op::Resize(pages) => next.resize(device, pages)?,
             Op::MapAt(first, pages) => next.map_at(device, first, pages)?,
+            Op::MapTwo(one, two) => next.map_two(device, one, two)?,
             Op::Align(align) => {
                 if !next.devices[device].fits(align) {
-                    return Err(PlanError::Misaligned);
+                    return Err(RangeError::Misaligned);
                 }
                 next.devices[device].align = align;
             }
@@ -130,10 +134,10 @@ impl Dense {
         Ok(next)
     }
 
-    fn resize(&mut self, device: usize, pages: u64) -> Result<(), PlanError> {
+    fn resize(&mut self, device: usize, pages: u64) -> Result<(), RangeError> {
         let align = self.devices[device].align;
         if pages % align != 0 {
-            return Err(PlanError::Misaligned);
+            return Err(RangeError::Misaligned);
         }
         while self.devices[device].size() > pages {
             self.pop_page(device);
@@ -143,7 +147,7 @@ impl Dense {
         let mut missing = pages - self.devices[device].size();
         while missing > 0 {
             if page >= end {
-                return Err(PlanError::NoSpace);
+                return Err(RangeError::NoSpace);
             }
             let mut unit = page..page + align;
             if page % align == 0 && unit.all(|page| self.is_free(page)) {
@@ -184,20 +188,40 @@ impl Dense {
         true
     }
 
-    fn map_at(&mut self, device: usize, first: u64, pages: u64) -> Result<(), PlanError> {
+    fn map_at(&mut self, device: usize, first: u64, pages: u64) -> Result<(), RangeError> {
         let align = self.devices[device].align;
         if first % align != 0 || pages % align != 0 {
-            return Err(PlanError::Misaligned);
+            return Err(RangeError::Misaligned);
         }
-        let range = first..first + pages;
-        if range.clone().any(|page| self.index(page).is_none()) {
-            return Err(PlanError::OutOfRegion);
+        let all = first..first + pages;
+        if all.clone().any(|page| self.index(page).is_none()) {
+            return Err(RangeError::OutOfRegion(range(first, pages)));
         }
-        if range.clone().any(|page| !self.is_free(page)) {
-            return Err(PlanError::Overlap);
+        if all.clone().any(|page| !self.is_free(page)) {
+            return Err(RangeError::Overlap(range(first, pages)));
         }
-        range.for_each(|page| self.set(page, true));
+        all.for_each(|page| self.set(page, true));
         self.devices[device].ranges.push((first, pages));
         Ok(())
+    }
+
+    /// The checks that need no look at the pages come first, for both ranges.
+    fn map_two(
+        &mut self,
+        device: usize,
+        one: (u64, u64),
+        two: (u64, u64),
+    ) -> Result<(), RangeError> {
+        let align = self.devices[device].align;
+        for (first, pages) in [one, two] {
+            if first % align != 0 || pages % align != 0 {
+                return Err(RangeError::Misaligned);
+            }
+            if (first..first + pages).any(|page| self.index(page).is_none()) {
+                return Err(RangeError::OutOfRegion(range(first, pages)));
+            }
+        }
+        self.map_at(device, one.0, one.1)?;
+        self.map_at(device, two.0, two.1)
     }
 }

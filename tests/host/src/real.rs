@@ -4,7 +4,7 @@
 
 use crate::oracle::{Dense, Device, Op};
 use crate::prelude::{fail_after, nodes};
-use crate::ranges::allocator::{Plan, PlanError, RangeAllocator};
+use crate::ranges::allocator::{RangeAllocator, RangeError, Reservation};
 use crate::ranges::layout::{pgoff_to_phys, Layout};
 use crate::ranges::range::{Align, PhysRange, PAGE_SIZE};
 
@@ -37,7 +37,8 @@ impl Real {
             let mut layout = Layout::new();
             for (first, pages) in &device.ranges {
                 let range = range(*first, *pages);
-                space.take_exact(&mut layout, range, Align::PAGE).unwrap();
+                let reservation = space.append(&mut layout, &[range], Align::PAGE).unwrap();
+                reservation.commit(&mut space, &mut layout);
             }
             layouts.push(layout);
         }
@@ -49,62 +50,96 @@ impl Real {
         }
     }
 
-    /// Plans what `op` needs a plan for.
-    pub(crate) fn plan(&self, device: usize, op: Op) -> Option<Result<Plan, PlanError>> {
-        let (layout, align) = (&self.layouts[device], self.aligns[device]);
+    /// Reserves what `op` needs; `None` if it gives memory up or needs none.
+    pub(crate) fn reserve(
+        &mut self,
+        device: usize,
+        op: Op,
+    ) -> Option<Result<Reservation, RangeError>> {
+        let (layout, align) = (&mut self.layouts[device], self.aligns[device]);
         match op {
-            Op::Resize(pages) => Some(self.space.plan_resize(layout, pages * PAGE_SIZE, align)),
-            Op::MapAt(first, pages) => Some(self.space.plan_at(layout, range(first, pages), align)),
+            Op::Resize(pages) if pages * PAGE_SIZE < layout.size() => None,
+            Op::Resize(pages) => Some(self.space.grow(layout, pages * PAGE_SIZE, align)),
+            Op::MapAt(first, pages) => {
+                Some(self.space.append(layout, &[range(first, pages)], align))
+            }
+            Op::MapTwo(one, two) => {
+                let ranges = [range(one.0, one.1), range(two.0, two.1)];
+                Some(self.space.append(layout, &ranges, align))
+            }
             Op::Align(_) | Op::Delete => None,
         }
     }
 
     /// Does `op`, as the driver would.
-    pub(crate) fn apply(&mut self, device: usize, op: Op) -> Result<(), PlanError> {
-        match self.plan(device, op) {
-            Some(plan) => {
-                let mut plan = plan?;
-                plan.prepare(&mut self.layouts[device])?;
-                self.space.reserve(&mut plan);
-                self.commit(device, plan);
+    pub(crate) fn apply(&mut self, device: usize, op: Op) -> Result<(), RangeError> {
+        if let Some(reservation) = self.reserve(device, op) {
+            self.commit(device, reservation?);
+            return Ok(());
+        }
+        match op {
+            Op::Resize(pages) => self.shrink(device, pages)?,
+            Op::Align(pages) => {
+                if !self.layouts[device].is_aligned(align(pages)) {
+                    return Err(RangeError::Misaligned);
+                }
+                self.aligns[device] = align(pages);
             }
-            None => match op {
-                Op::Align(pages) => {
-                    if !self.layouts[device].is_aligned(align(pages)) {
-                        return Err(PlanError::Misaligned);
-                    }
-                    self.aligns[device] = align(pages);
-                }
-                _ => {
-                    self.space.release_all(&mut self.layouts[device]);
-                    self.aligns[device] = Align::PAGE;
-                }
-            },
+            _ => {
+                let before: Vec<_> = self.layouts[device].ranges().enumerate().collect();
+                let mut removed = Vec::new();
+                let layout = &mut self.layouts[device];
+                self.space
+                    .release_all(layout, |index, range| removed.push((index, range)));
+                removed.reverse();
+                assert_eq!(removed, before);
+                self.aligns[device] = Align::PAGE;
+            }
         }
         Ok(())
     }
 
-    /// Applies a plan, which must have announced what it does.
-    pub(crate) fn commit(&mut self, device: usize, plan: Plan) {
+    /// Shrinks, which must announce what it does.
+    fn shrink(&mut self, device: usize, pages: u64) -> Result<(), RangeError> {
         let layout = &mut self.layouts[device];
-        let added = plan.added().to_vec();
-        let kept = layout.len() - plan.removed_ranges();
-        let last = plan.last_range();
-        let pgoff = plan.first_added_pgoff(layout);
-        let empty = plan.is_empty();
-        let before = layout.entries().to_vec();
-        plan.apply(&mut self.space, layout);
+        let before: Vec<_> = layout.ranges().enumerate().collect();
+        let mut removed = Vec::new();
+        let size = pages * PAGE_SIZE;
+        let cut = self
+            .space
+            .shrink(layout, size, self.aligns[device], |index, range| {
+                removed.push((index, range));
+            })?;
+        removed.reverse();
+        assert_eq!(removed, before[layout.len()..]);
+        let same = layout.len() - usize::from(cut.is_some());
+        assert!(layout
+            .ranges()
+            .enumerate()
+            .take(same)
+            .eq(before[..same].iter().copied()));
+        assert!(cut.is_none() || cut == layout.last() && cut != before.get(same).map(|b| b.1));
+        Ok(())
+    }
 
-        assert_eq!(layout.len(), kept + added.len());
+    /// Gives a device what is reserved, which must have been announced.
+    pub(crate) fn commit(&mut self, device: usize, reservation: Reservation) {
+        let layout = &mut self.layouts[device];
+        let added: Vec<_> = reservation.added().collect();
+        let extended = reservation.extended();
+        let empty = reservation.is_empty();
+        let before = layout.entries().to_vec();
+        reservation.commit(&mut self.space, layout);
+
+        let old = before.len();
+        assert_eq!(layout.len(), old + added.len());
         assert_eq!(empty, before == layout.entries());
-        assert!(layout.ranges().skip(kept).eq(added.iter().copied()));
-        if let Some(last) = last {
-            assert_eq!(layout.ranges().nth(kept - 1), Some(last));
+        let new = layout.entries()[old..].iter();
+        assert!(new.map(|new| (new.pgoff(), new.range().unwrap())).eq(added));
+        if let Some(extended) = extended {
+            assert_eq!(layout.ranges().nth(old - 1), Some(extended));
         }
-        if let Some(entry) = layout.entries().get(kept) {
-            assert_eq!(entry.pgoff(), pgoff);
-        }
-        let unchanged = kept.saturating_sub(usize::from(last.is_some()));
+        let unchanged = old - usize::from(extended.is_some());
         assert_eq!(before[..unchanged], layout.entries()[..unchanged]);
     }
 
@@ -207,14 +242,17 @@ impl Real {
     ) -> usize {
         for count in 0.. {
             fail_after(Some(count));
-            let failure = self.plan(device, op).and_then(|plan| {
-                let prepared = plan.and_then(|plan| plan.prepare(&mut self.layouts[device]));
-                prepared.err()
-            });
+            let reserved = self.reserve(device, op);
+            let outcome = reserved.map(|reserved| reserved.map(|r| r.cancel(&mut self.space)));
+            let outcome = outcome.unwrap_or_else(|| self.apply(device, op));
             fail_after(None);
-            match failure {
-                Some(e) => assert_eq!(e, PlanError::NoMemory),
-                None => return count,
+            match outcome {
+                Err(e) => assert_eq!(e, RangeError::NoMemory),
+                Ok(()) => {
+                    // What gives memory up has done so.
+                    *self = Self::of(dense);
+                    return count;
+                }
             }
             self.check(dense);
         }

@@ -125,13 +125,13 @@ impl<T> KVVec<T> {
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.0.pop()
     }
+}
 
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
+impl<T> IntoIterator for KVVec<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -35,13 +35,14 @@ fn range_that_is_free_or_outside_is_refused() {
             let mut space = RangeAllocator::new(range(REGION.0, REGION.1)).unwrap();
             let mut device = Layout::new();
             let held = range(TAKEN.0, TAKEN.1);
-            space.take_exact(&mut device, held, Align::PAGE).unwrap();
+            let reservation = space.append(&mut device, &[held], Align::PAGE).unwrap();
+            reservation.commit(&mut space, &mut device);
             let before: Vec<PhysRange> = space.holes().collect();
             let (free, count) = (space.available(), nodes());
 
             let mut liar = liar(range(first, pages));
             assert_eq!(
-                warnings(|| space.release_all(&mut liar)),
+                warnings(|| space.release_all(&mut liar, |_, _| {})),
                 1,
                 "{first} {pages}"
             );

@@ -33,18 +33,17 @@ changes! {
         }";
     // A device is removed by number: it may be another one by now.
     "L2" "driver/region.rs":
-        "        self.parts(device).ok()?;" =>
+        "        self.record(device).ok()?;" =>
         "        if !kernel::fault::is(\"L2\") {
-            self.parts(device).ok()?;
+            self.record(device).ok()?;
         }";
     // A device has children before device_add() is over, which may fail.
     "L3" "driver/device.rs":
         "if mappings.created {" =>
         "if mappings.created || kernel::fault::is(\"L3\") {";
     "L3" "driver/device.rs":
-        "        for (index, entry) in entries.iter().enumerate() {" =>
-        "        let children = mappings.list.len();
-        for (index, entry) in entries.iter().enumerate().skip(children) {";
+        "        let ranges = entries.iter();" =>
+        "        let ranges = entries.iter().skip(mappings.list.len());";
     // Unbinding waits for pins.
     "L4" "driver/drain.rs":
         "            map.end();" =>
@@ -228,13 +227,14 @@ changes! {
                 mapping.object().set_end(range);
             }";
     "space is not given back after a failure" "driver/device.rs":
-        "        if let Err(e) = registered {
-            state.space().cancel(plan);" =>
-        "        if let Err(e) = registered {
-            if kernel::fault::is(\"space is not given back after a failure\") {
-                return Err(e);
-            }
-            state.space().cancel(plan);";
+        "                reservation.cancel(space);
+                return Err(e);" =>
+        "                if kernel::fault::is(\"space is not given back after a failure\") {
+                    core::mem::forget(reservation);
+                } else {
+                    reservation.cancel(space);
+                }
+                return Err(e);";
     "writers look for no driver" "driver/region.rs":
         "if has_driver(device)
             ||" =>
