@@ -4,7 +4,7 @@
 
 use crate::oracle::{Dense, Device, Op};
 use crate::prelude::{fail_after, nodes};
-use crate::ranges::allocator::{RangeAllocator, RangeError, Reservation};
+use crate::ranges::allocator::{Change, RangeAllocator, RangeError, Reservation};
 use crate::ranges::layout::{pgoff_to_phys, Layout};
 use crate::ranges::range::{Align, PhysRange, PAGE_SIZE};
 
@@ -56,19 +56,27 @@ impl Real {
         device: usize,
         op: Op,
     ) -> Option<Result<Reservation, RangeError>> {
+        let ranges = match op {
+            Op::Resize(_) => vec![],
+            Op::MapAt(first, pages) => vec![range(first, pages)],
+            Op::MapTwo(one, two) => vec![range(one.0, one.1), range(two.0, two.1)],
+            Op::Align(_) | Op::Delete => return None,
+        };
+        let change = match op {
+            Op::Resize(pages) => Change::Resize(pages * PAGE_SIZE),
+            _ => Change::Append(&ranges),
+        };
         let (layout, align) = (&mut self.layouts[device], self.aligns[device]);
-        match op {
-            Op::Resize(pages) if pages * PAGE_SIZE < layout.size() => None,
-            Op::Resize(pages) => Some(self.space.grow(layout, pages * PAGE_SIZE, align)),
-            Op::MapAt(first, pages) => {
-                Some(self.space.append(layout, &[range(first, pages)], align))
-            }
-            Op::MapTwo(one, two) => {
-                let ranges = [range(one.0, one.1), range(two.0, two.1)];
-                Some(self.space.append(layout, &ranges, align))
-            }
-            Op::Align(_) | Op::Delete => None,
+        let outcome = match change {
+            Change::Resize(size) if size < layout.size() => return None,
+            Change::Resize(size) => self.space.grow(layout, size, align),
+            Change::Append(ranges) => self.space.append(layout, ranges, align),
+        };
+        // The driver looks at this first.
+        if !change.is_aligned(align) {
+            assert!(matches!(outcome, Err(RangeError::Misaligned)), "{op:?}");
         }
+        Some(outcome)
     }
 
     /// Does `op`, as the driver would.
