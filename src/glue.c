@@ -269,6 +269,18 @@ void dax_glue_dbg(const struct device *dev, const char *text)
 	dev_dbg(dev, "%s\n", text);
 }
 
+void dax_glue_refused(const struct device *dev, const char *why)
+{
+	dev_info_ratelimited(dev, "refused: %s\n", why);
+}
+
+void dax_glue_refused_range(const struct device *dev, u64 start, u64 last,
+			    const char *why)
+{
+	dev_info_ratelimited(dev, "refused: %#llx-%#llx %s\n", start, last,
+			     why);
+}
+
 void dax_glue_dbg_range(const struct device *dev, enum dax_glue_change what,
 			int index, phys_addr_t start, phys_addr_t last)
 {

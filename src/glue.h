@@ -78,6 +78,9 @@ void dax_glue_reject_unaligned(const struct device *dev, int order,
 			       unsigned long start, unsigned long end,
 			       unsigned long mask);
 void dax_glue_dbg(const struct device *dev, const char *text);
+void dax_glue_refused(const struct device *dev, const char *why);
+void dax_glue_refused_range(const struct device *dev, u64 start, u64 last,
+			    const char *why);
 void dax_glue_dbg_range(const struct device *dev, enum dax_glue_change what,
 			int index, phys_addr_t start, phys_addr_t last);
 void dax_glue_dbg_fault(const struct device *dev, unsigned int order,

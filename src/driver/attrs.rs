@@ -21,6 +21,7 @@ use crate::{
         parse::{
             parse_device_name,
             split_range,
+            split_ranges,
             DeviceName, //
         },
         range::{
@@ -153,17 +154,33 @@ static SIZE: Attribute<DevDax> = Attribute::rw(
 )
 .mode_of(|device: &DevDax| static_is_readable(device, 0o644));
 
-/// Takes `start-end`, both hexadecimal, the end inclusive.
+/// Takes `start-end`, both hexadecimal, the end inclusive; or several of these, each
+/// separated from the next by a space or a newline, which are appended in that order, all or
+/// none.
 static MAPPING: Attribute<DevDax> = Attribute::wo(c"mapping", 0o200, |device: &DevDax, text| {
-    let (start, last) = split_range(text.to_bytes()).ok_or(EINVAL)?;
+    // One range is parsed as in C, which takes a newline behind either number.
+    let error = match parse_range(text.to_bytes()) {
+        Ok(range) => return device.add_ranges(&[range]),
+        Err(e) => e,
+    };
+    let mut ranges = KVVec::new();
+    for text in split_ranges(text.to_bytes()).ok_or(error)? {
+        ranges.push(parse_range(text)?, GFP_KERNEL)?;
+    }
+    device.add_ranges(&ranges)
+})
+.mode_of(|device: &DevDax| dynamic_only(device.region(), 0o200));
+
+/// Parses `start-end`. C: `range_parse()`.
+fn parse_range(text: &[u8]) -> Result<PhysRange> {
+    let (start, last) = split_range(text).ok_or(EINVAL)?;
     let (start, last) = (parse_part(start, Base::Hex)?, parse_part(last, Base::Hex)?);
     if last < start {
         return Err(EINVAL);
     }
     // The whole 64-bit address space is not a `PhysRange`, and is within no region.
-    device.add_range(PhysRange::new(start, last).ok_or(ERANGE)?)
-})
-.mode_of(|device: &DevDax| dynamic_only(device.region(), 0o200));
+    PhysRange::new(start, last).ok_or(ERANGE)
+}
 
 static TARGET_NODE: Attribute<DevDax> =
     Attribute::ro(c"target_node", 0o444, |device: &DevDax, text| {

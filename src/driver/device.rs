@@ -46,6 +46,7 @@ use crate::{
     ranges::{
         allocator::{
             Change,
+            RangeError,
             Reservation, //
         },
         layout::DevDaxRange,
@@ -120,6 +121,8 @@ pub(crate) struct Binding {
     device: Ref<DevDax>,
     /// Page size of the device in bytes.
     page_size: usize,
+    /// Size of the device in bytes.
+    size: u64,
     /// The window that a fault maps around a page; `None` for the page alone.
     window: Option<Window>,
     /// Ends when the device is unbound.
@@ -127,20 +130,22 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
-    /// A binding of `device`, which has pages of `align` bytes, for as long as `liveness`
-    /// lasts.
+    /// A binding of `device`, which has `size` bytes in pages of `align` bytes, for as long
+    /// as `liveness` lasts.
     ///
     /// # Errors
     ///
     /// `EINVAL` if `align` does not fit into a `usize`.
     pub(super) fn new(
         device: Ref<DevDax>,
+        size: u64,
         align: Align,
         window: Option<Window>,
         liveness: Arc<Liveness>,
     ) -> Result<Self> {
         Ok(Self {
             device,
+            size,
             page_size: usize::try_from(align.bytes()).map_err(|_| EINVAL)?,
             window,
             liveness,
@@ -154,6 +159,11 @@ impl Binding {
     /// Page size of the device in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.page_size
+    }
+
+    /// Size of the device in bytes, which does not change while it is bound.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// Order of the device's pages: one has 2^order pages of `PAGE_SIZE`.
@@ -416,17 +426,17 @@ impl DevDax {
         self.change(Change::Resize(size))
     }
 
-    /// Appends `range`. Sleeps; takes the ranges lock and the region lock.
-    /// C: `mapping_store()`.
+    /// Appends `ranges` in this order, all or none. Sleeps; takes the ranges lock and the
+    /// region lock. C: `mapping_store()`, which takes one range.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `range` is misaligned, `ENXIO` if the device is gone or going away,
-    /// `EBUSY` if it is in use or a part of `range` is taken, `ERANGE` if `range` is not
+    /// `EINVAL` if a range is misaligned, `ENXIO` if the device is gone or going away,
+    /// `EBUSY` if it is in use or a part of a range is taken, `ERANGE` if a range is not
     /// within the region, `ENOMEM`. Nothing changes then. A write before the device is
     /// created may be restarted.
-    pub(crate) fn add_range(&self, range: PhysRange) -> Result {
-        self.change(Change::Append(&[range]))
+    pub(crate) fn add_ranges(&self, ranges: &[PhysRange]) -> Result {
+        self.change(Change::Append(ranges))
     }
 
     /// Changes the alignment. Sleeps; takes the ranges lock and the region lock.
@@ -442,7 +452,7 @@ impl DevDax {
         let mut state = self.region.lock();
         let (_, record) = state.editable(self)?;
         if !record.ranges.layout().is_aligned(granule(align)) {
-            log::debug(self, c"align_store: align invalid for a range");
+            log::refused(self, c"a range has not that alignment");
             return Err(EINVAL);
         }
         record.ranges.set_align(align)
@@ -478,7 +488,7 @@ impl DevDax {
             let mut state = self.region.lock();
             let granule = granule(state.record(self)?.ranges.align());
             if !change.is_aligned(granule) {
-                log::debug(self, c"size_store: size misaligned");
+                log::refused(self, c"no multiple of the alignment");
                 return Err(EINVAL);
             }
             let (space, record) = state.editable(self)?;
@@ -493,10 +503,11 @@ impl DevDax {
                     mappings.trim(count, last);
                     return Ok(());
                 }
-                Change::Resize(size) => space.grow(&mut layout, size, granule)?,
-                Change::Append(ranges) => space.append(&mut layout, ranges, granule)?,
+                Change::Resize(size) => space.grow(&mut layout, size, granule),
+                Change::Append(ranges) => space.append(&mut layout, ranges, granule),
             }
         };
+        let reservation = reservation.inspect_err(|e| self.log_range_error(e))?;
         if reservation.is_empty() {
             return Ok(());
         }
@@ -537,6 +548,19 @@ impl DevDax {
         self.log_last(Action::Extend, old, extended);
         mappings.set_end(old, extended);
         Ok(())
+    }
+
+    /// Logs why a change is refused.
+    fn log_range_error(&self, e: &RangeError) {
+        match e {
+            RangeError::OutOfRegion(range) => {
+                log::refused_range(self, *range, c"is not within the region");
+            }
+            RangeError::Overlap(range) => log::refused_range(self, *range, c"is not free"),
+            RangeError::NoSpace => log::refused(self, c"too little free memory that is aligned"),
+            RangeError::Misaligned => log::refused(self, c"no multiple of the alignment"),
+            RangeError::NoMemory => {}
+        }
     }
 
     /// A function that logs that a range, which it gets with its index, is removed.

@@ -115,6 +115,14 @@ impl CharDev for Binding {
         room().unwrap_or_else(|| find(0, len))
     }
 
+    /// C has no counterpart: there every `lseek()` succeeds and does nothing.
+    fn size(&self) -> Result<u64> {
+        if !Self::liveness(self).is_alive() {
+            return Err(ENXIO);
+        }
+        Ok(Self::size(self))
+    }
+
     fn fault(&self, fault: &mut Fault, order: u32) -> VmFault {
         self.handle_fault(fault, order)
     }

@@ -26,7 +26,10 @@ use crate::{
     },
     ranges::{
         layout::DevDaxRange,
-        range::Align, //
+        range::{
+            Align,
+            PgOff, //
+        }, //
     },
     sys::{
         cdev::Cdev,
@@ -60,12 +63,14 @@ impl Probe for DeviceDax {
     fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
         let device = Ref::of(dax);
         let (entries, align) = dax.snapshot()?;
+        let end = entries.last().map_or(0, DevDaxRange::end);
+        let size = PgOff::new(end).bytes().ok_or(EOVERFLOW)?;
         let map = page_map(&device, dev, entries, align)?;
         let liveness = map.liveness().clone();
         let order = liveness.order();
         let drain = Drain::new(&device, map)?;
         let binding = Arc::new(
-            Binding::new(device, align, fault::window(order), liveness)?,
+            Binding::new(device, size, align, fault::window(order), liveness)?,
             GFP_KERNEL,
         )?;
         let mut live = Live {

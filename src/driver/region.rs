@@ -58,6 +58,7 @@ use crate::{
             Stored, //
         },
         ida::Ida,
+        log,
         object::has_driver,
         resource::{
             has_system_ram,
@@ -297,11 +298,19 @@ impl Region {
             if record.registered.is_none() {
                 return Err(ENXIO);
             }
-            if id == 0
-                || has_driver::<DevDax>(&device)
-                || record.draining
-                || record.ranges.layout().size() != 0
-            {
+            let why = if id == 0 {
+                Some(c"device 0 stays")
+            } else if has_driver::<DevDax>(&device) {
+                Some(c"it has a driver")
+            } else if record.draining {
+                Some(c"its pages are still pinned")
+            } else if record.ranges.layout().size() != 0 {
+                Some(c"its size is not 0")
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                log::refused::<DevDax>(&device, why);
                 return Err(EBUSY);
             }
             state.remove(&device).ok_or(ENXIO)?
@@ -449,10 +458,17 @@ impl State {
         }
         let (space, record) = self.space_and_record(device);
         let record = record?;
-        if has_driver(device) || record.draining || record.has_system_ram() {
-            return Err(EBUSY);
-        }
-        Ok((space, record))
+        let why = if has_driver(device) {
+            c"it has a driver"
+        } else if record.draining {
+            c"its pages are still pinned"
+        } else if record.has_system_ram() {
+            c"its memory is online as System RAM"
+        } else {
+            return Ok((space, record));
+        };
+        log::refused(device, why);
+        Err(EBUSY)
     }
 
     /// Adds a device that is about to be registered, with `initial` as its only range if
@@ -575,9 +591,11 @@ impl DeviceState {
     /// binding.
     pub(crate) fn begin_bind(&mut self, driver: DriverType) -> Result {
         if self.draining {
+            log::refused::<DevDax>(self.ranges.device(), c"its pages are still pinned");
             return Err(EBUSY);
         }
         if self.ranges.layout().size() == 0 {
+            log::debug::<DevDax>(self.ranges.device(), c"it has no size");
             return Err(ENXIO);
         }
         self.ranges.pin();

@@ -17,6 +17,15 @@ pub(crate) fn split_range(text: &[u8]) -> Option<(&[u8], &[u8])> {
     split_at_first(text, b'-')
 }
 
+/// Splits several ranges, each separated from the next by one space or newline, into the
+/// texts of the ranges. A newline may follow the last one. `None` if there is no separator.
+pub(crate) fn split_ranges(text: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let is_separator = |byte: &u8| matches!(byte, b' ' | b'\n');
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let several = text.iter().any(is_separator);
+    several.then(|| text.split(is_separator))
+}
+
 /// The name of a device: daxX.Y.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DeviceName {
@@ -85,6 +94,21 @@ mod tests {
         assert_eq!(split(b"-1"), Some((&b""[..], &b"1"[..])));
         assert_eq!(split(b"1-"), Some((&b"1"[..], &b""[..])));
         assert_eq!(split(b"100"), None);
+    }
+
+    #[test]
+    fn ranges_are_split_at_spaces_and_newlines() {
+        let is = |text: &[u8], expected: &[&[u8]]| {
+            split_ranges(text).is_some_and(|ranges| ranges.eq(expected.iter().copied()))
+        };
+        assert!(is(b"1-2 3-4", &[b"1-2", b"3-4"]));
+        assert!(is(b"1-2\n3-4\n", &[b"1-2", b"3-4"]));
+        assert!(is(b"1-2  3-4", &[b"1-2", b"", b"3-4"]));
+        assert!(is(b" 1-2", &[b"", b"1-2"]));
+        assert!(is(b"1-2\n\n", &[b"1-2", b""]));
+        assert!(split_ranges(b"1-2").is_none());
+        assert!(split_ranges(b"1-2\n").is_none());
+        assert!(split_ranges(b"").is_none());
     }
 
     #[test]

@@ -65,6 +65,12 @@ pub(crate) trait CharDev: Sized + Send + Sync + 'static {
         is_fixed: bool,
         find: &dyn Fn(usize, usize) -> usize,
     ) -> usize;
+    /// Size of what the file maps in bytes, for `lseek(2)` with `SEEK_END`.
+    ///
+    /// # Errors
+    ///
+    /// The errno of `lseek(2)`.
+    fn size(&self) -> Result<u64>;
     /// Handles a page fault of 2^`order` pages of `PAGE_SIZE`. May sleep; the mmap lock or
     /// the lock of the VMA is held.
     fn fault(&self, fault: &mut Fault, order: u32) -> VmFault;
@@ -142,7 +148,7 @@ impl<C: CharDev> Ops<C> {
         // SAFETY: All zeroes is a valid `struct file_operations`.
         let mut ops: bindings::file_operations = unsafe { core::mem::zeroed() };
         ops.owner = THIS_MODULE;
-        ops.llseek = Some(bindings::noop_llseek);
+        ops.llseek = Some(llseek_callback::<C>);
         ops.open = Some(open_callback::<C>);
         ops.release = Some(release_callback::<C>);
         ops.mmap_prepare = Some(mmap_callback::<C>);
@@ -211,6 +217,32 @@ unsafe extern "C" fn release_callback<C: CharDev>(
     // closed, so nobody uses the pointer after this.
     drop(unsafe { Arc::<C>::from_raw((*file).private_data.cast_const().cast()) });
     0
+}
+
+/// Answers `SEEK_END` with the size. As in C, no other seek does anything; nor does this one
+/// move the position, which nobody uses.
+///
+/// # Safety
+///
+/// See [`open_callback`].
+unsafe extern "C" fn llseek_callback<C: CharDev>(
+    file: *mut bindings::file,
+    offset: bindings::loff_t,
+    whence: kernel::ffi::c_int,
+) -> bindings::loff_t {
+    if u32::try_from(whence) != Ok(bindings::SEEK_END) {
+        // SAFETY: The arguments are those of this call.
+        return unsafe { bindings::noop_llseek(file, offset, whence) };
+    }
+    // SAFETY: `open_callback` opened the file, and it stays open for this call.
+    let size = unsafe { file_data::<C>(file) }.size();
+    let end = size.and_then(|size| {
+        let end = i64::try_from(size)
+            .ok()
+            .and_then(|size| size.checked_add(offset));
+        end.filter(|end| *end >= 0).ok_or(EINVAL)
+    });
+    end.unwrap_or_else(|e| e.to_errno().into())
 }
 
 /// # Safety

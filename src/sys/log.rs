@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Messages for dynamic debug (`dev_dbg()`), worded as in the C driver.
+//! Messages for dynamic debug (`dev_dbg()`), worded as in the C driver, and why a write is
+//! refused, which C does not say.
 //!
 //! The `dev_dbg!` of the kernel crate cannot be enabled at run time.
 
@@ -49,6 +50,20 @@ pub(crate) fn debug<T: Object>(object: &T, text: &CStr) {
     // SAFETY: The device is valid while `object` is borrowed, and the text is
     // NUL-terminated.
     unsafe { bindings::dax_glue_dbg(raw(object), text.as_char_ptr()) };
+}
+
+/// Logs, at level info and at a limited rate, that a write is refused, and `why`.
+pub(crate) fn refused<T: Object>(object: &T, why: &CStr) {
+    // SAFETY: The device is valid while `object` is borrowed, and the text is
+    // NUL-terminated.
+    unsafe { bindings::dax_glue_refused(raw(object), why.as_char_ptr()) };
+}
+
+/// Like [`refused`], because of `range`.
+pub(crate) fn refused_range<T: Object>(object: &T, range: PhysRange, why: &CStr) {
+    let (start, last) = (range.start(), range.last());
+    // SAFETY: As in `refused`.
+    unsafe { bindings::dax_glue_refused_range(raw(object), start, last, why.as_char_ptr()) };
 }
 
 /// Logs that a page fault of order `order`, at page offset `pgoff` of the device, was

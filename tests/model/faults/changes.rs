@@ -89,7 +89,7 @@ changes! {
     // Memory that kmem left online can be given away.
     "M6" "driver/region.rs":
         "record.has_system_ram()" =>
-        "(record.has_system_ram() && !kernel::fault::is(\"M6\"))";
+        "record.has_system_ram() && !kernel::fault::is(\"M6\")";
     "A27" "exports.rs":
         "    unsafe { driver.unregister() };
     ids::forget(driver);" =>
@@ -178,18 +178,20 @@ changes! {
                 state.module = Some(ModuleRef::new());
             }";
     "what drains can be changed" "driver/region.rs":
-        "has_driver(device) || record.draining ||" =>
-        "has_driver(device)
-            || (record.draining && !kernel::fault::is(\"what drains can be changed\"))
-            ||";
+        "        } else if record.draining {
+            c" =>
+        "        } else if record.draining && !kernel::fault::is(\"what drains can be changed\") {
+            c";
     "what is bound can be deleted" "driver/region.rs":
-        "                || has_driver::<DevDax>(&device)" =>
-        "                || (has_driver::<DevDax>(&device)
-                    && !kernel::fault::is(\"what is bound can be deleted\"))";
+        "            } else if has_driver::<DevDax>(&device) {" =>
+        "            } else if has_driver::<DevDax>(&device)
+                && !kernel::fault::is(\"what is bound can be deleted\")
+            {";
     "what is bound can be deleted" "driver/region.rs":
-        "                || record.ranges.layout().size() != 0" =>
-        "                || (record.ranges.layout().size() != 0
-                    && !kernel::fault::is(\"what is bound can be deleted\"))";
+        "            } else if record.ranges.layout().size() != 0 {" =>
+        "            } else if record.ranges.layout().size() != 0
+                && !kernel::fault::is(\"what is bound can be deleted\")
+            {";
     "what is not created can be deleted" "driver/region.rs":
         "            if record.registered.is_none() {" =>
         "            if record.registered.is_none()
@@ -236,10 +238,8 @@ changes! {
                 }
                 return Err(e);";
     "writers look for no driver" "driver/region.rs":
-        "if has_driver(device)
-            ||" =>
-        "if (has_driver(device) && !kernel::fault::is(\"writers look for no driver\"))
-            ||";
+        "let why = if has_driver(device) {" =>
+        "let why = if has_driver(device) && !kernel::fault::is(\"writers look for no driver\") {";
     "writers look for no driver" "sys/dev_dax.rs":
         "if self.c().is_pinned() && has_driver(&*self.device) {" =>
         "if self.c().is_pinned()

@@ -3,14 +3,18 @@
 //!
 //! In the pictures one letter is one unit of 2 MiB, `.` is free.
 
-use crate::device::{Device, Driver};
-use crate::ktap::{check, Outcome, Test};
+use crate::device::{mapping_text, mappings_text, Device, Driver};
+use crate::errno::Errno;
+use crate::ktap::{check, deviates, Outcome, Test};
 use crate::region::Region;
+use crate::sysfs;
 use crate::test;
 use crate::units::{in_order, Span, GIB, PAGE, UNIT};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
+    test!(several_ranges_in_one_write_are_appended_in_order),
+    test!(as_many_ranges_as_a_write_holds_are_appended),
     test!(size_with_trailing_nul_returns_full_count),
     test!(size_with_trailing_newline_returns_full_count),
     test!(size_in_hex_and_octal_is_understood),
@@ -275,4 +279,52 @@ fn align_of_one_gib_places_aligned_device(region: &Region) -> Outcome {
         device.ranges()?,
         in_order(&[Span::at(start, GIB)]),
     )
+}
+
+/// Writes several ranges at once to `mapping`; the C driver takes one.
+fn append(device: &Device, text: &str) -> Outcome {
+    let result = sysfs::try_write(&device.attr("mapping"), text.as_bytes());
+    check(text, result, deviates(Ok(text.len()), Err(Errno::EINVAL)))
+}
+
+fn several_ranges_in_one_write_are_appended_in_order(region: &Region) -> Outcome {
+    let spans = [
+        region.units(9, 2),
+        region.units(2, 1),
+        // Two ranges, though one follows the other.
+        region.units(3, 3),
+        region.units(20, 1),
+    ];
+    for (separator, end) in [(" ", ""), (" ", "\n"), ("\n", "\n"), ("\n", "")] {
+        let device = region.create()?;
+        append(&device, &(mappings_text(&spans, separator) + end))?;
+        let expected = deviates(in_order(&spans), Vec::new());
+        check("ranges", device.ranges()?, expected)?;
+        // To a device that has ranges.
+        let more = [region.units(30, 1), region.units(28, 1)];
+        append(&device, &mappings_text(&more, separator))?;
+        let all = [&spans[..], &more].concat();
+        check(
+            "more",
+            device.ranges()?,
+            deviates(in_order(&all), Vec::new()),
+        )?;
+        let size: u64 = all.iter().map(|span| span.len()).sum();
+        check("size", device.size()?, deviates(size, 0))?;
+        region.destroy(&device)?;
+    }
+    Ok(())
+}
+
+fn as_many_ranges_as_a_write_holds_are_appended(region: &Region) -> Outcome {
+    let mut spans = Vec::new();
+    // A write to sysfs has less than a page.
+    while mappings_text(&spans, " ").len() + mapping_text(region.units(0, 1)).len() + 1 < 4095 {
+        spans.push(region.units(2 * spans.len() as u64, 1));
+    }
+    check("more than a hundred", spans.len() > 100, true)?;
+    let device = region.create()?;
+    append(&device, &mappings_text(&spans, " "))?;
+    let expected = deviates(in_order(&spans), Vec::new());
+    check("ranges", device.ranges()?, expected)
 }

@@ -2,7 +2,7 @@
 //! Bad writes to `mapping`.
 
 use super::{all_on_c, each, refused, refuses, OnC, Row};
-use crate::device::mapping_text;
+use crate::device::{mapping_text, mappings_text};
 use crate::errno::Errno;
 use crate::ktap::{check, deviates, Outcome, Test};
 use crate::region::Region;
@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     test!(mapping_reversed_gives_einval),
     test!(mapping_outside_region_gives_erange),
     test!(mapping_overlapping_gives_ebusy),
+    test!(mapping_of_several_ranges_is_all_or_nothing),
     test!(mapping_of_bound_device_gives_ebusy),
     test!(mapping_shorter_than_align_gives_einval),
     test!(mapping_misplaced_for_one_gib_align_gives_einval),
@@ -163,6 +164,44 @@ fn mapping_overlapping_gives_ebusy(region: &Region) -> Outcome {
         .into_iter()
         .flat_map(|span| for_both(f, span, Errno::EBUSY, OnC::Refuses(Errno::ENOMEM)))
         .collect()
+    })
+}
+
+/// The C driver takes one range at a time.
+fn mapping_of_several_ranges_is_all_or_nothing(region: &Region) -> Outcome {
+    let outside = Span::at(region.span().end + 1, UNIT);
+    refused(region, |f| {
+        let (good, taken) = (f.free(0, 1), f.region.units(8, 4));
+        let half = Span::at(f.free(2, 1).start, UNIT / 2);
+        let bad = [
+            (vec![good, taken], Errno::EBUSY),
+            (vec![taken, good], Errno::EBUSY),
+            (vec![good, f.free(2, 1), good], Errno::EBUSY),
+            (vec![f.free(0, 3), f.free(2, 1)], Errno::EBUSY),
+            (vec![good, outside], Errno::ERANGE),
+            (vec![good, half], Errno::EINVAL),
+        ];
+        let mut rows: Vec<Row> = Vec::new();
+        for (spans, errno) in bad {
+            for device in [&f.empty, &f.loose] {
+                let text = mappings_text(&spans, " ");
+                let row = Row::new(device.attr("mapping"), text, errno);
+                rows.push(row.on_c(OnC::Refuses(Errno::EINVAL)));
+            }
+        }
+        let text = mappings_text(&[good, f.free(2, 1)], " ");
+        let malformed = [
+            format!("{text} "),
+            format!(" {text}"),
+            format!("{text}\n\n"),
+            text.replace(' ', "  "),
+            text.replace(' ', "\t"),
+            text.replace(' ', ","),
+            format!("{text} 1"),
+        ];
+        let malformed: Vec<&str> = malformed.iter().map(String::as_str).collect();
+        rows.extend(each(&f.loose.attr("mapping"), &malformed, Errno::EINVAL));
+        rows
     })
 }
 

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What dynamic debug shows of a device's ranges as they come, change and go: what C shows.
+//! Messages: what dynamic debug shows of a device's ranges, as in C, and why a write is refused.
 
 use crate::compare::log::Log;
-use crate::device::{Device, Driver};
+use crate::device::{mapping_text, Device, Driver};
 use crate::ktap::{check, deviates, skip, Outcome, Test};
 use crate::region::{self, Region};
 use crate::sysfs;
 use crate::test;
-use crate::units::Span;
+use crate::units::{Span, UNIT};
 use std::path::Path;
+use std::time::Duration;
 
 /// The tests of this file.
-pub const TESTS: &[Test] = &[test!(dynamic_debug_shows_the_ranges, tear_down)];
+pub const TESTS: &[Test] = &[
+    test!(dynamic_debug_shows_the_ranges, tear_down),
+    test!(refused_writes_say_why),
+];
 
 /// What turns messages on and off.
 const CONTROL: &str = "/sys/kernel/debug/dynamic_debug/control";
@@ -109,4 +113,38 @@ fn dynamic_debug_shows_the_ranges() -> Outcome {
     turn("-p")?;
     let device = region.create_over(&[unit(0, 1)])?;
     check("off again", ranges(&mut log, &device)?, vec![])
+}
+
+/// What the rate limit of messages may have counted before is forgotten after so long.
+const INTERVAL: Duration = Duration::from_millis(5500);
+
+/// The C driver says nothing.
+fn refused_writes_say_why(region: &Region) -> Outcome {
+    let device = region.create_over(&[region.units(0, 1)])?;
+    let other = region.create_over(&[region.units(4, 1)])?;
+    std::thread::sleep(INTERVAL);
+    let mut log = Log::open()?;
+    let mut says = |attribute: &str, text: &str, why: &str| {
+        let refused = sysfs::try_write(&device.attr(attribute), text.as_bytes());
+        check(text, refused.is_err(), true)?;
+        let prefix = format!("{}: refused: ", device.name());
+        let lines = log.lines()?;
+        let said = lines.iter().filter_map(|line| line.split_once(&prefix));
+        let said: Vec<&str> = said.map(|(_, why)| why).collect();
+        check(text, said, deviates(vec![why], vec![]))
+    };
+    let taken = mapping_text(region.units(4, 1));
+    let beyond = mapping_text(Span::at(region.span().end + 1, UNIT));
+    says("size", "4096", "no multiple of the alignment")?;
+    says("mapping", &taken, &format!("{taken} is not free"))?;
+    let outside = format!("{beyond} is not within the region");
+    says("mapping", &beyond, &outside)?;
+    let both = [mapping_text(region.units(8, 1)), taken.clone()].join(" ");
+    says("mapping", &both, &format!("{taken} is not free"))?;
+    let all = region.span().len().to_string();
+    says("size", &all, "too little free memory that is aligned")?;
+    device.bind(Driver::DeviceDax)?;
+    says("size", "0", "it has a driver")?;
+    device.unbind()?;
+    Ok(region.destroy(&other)?)
 }

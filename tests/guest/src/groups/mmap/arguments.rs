@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
     test!(four_kib_device_splits_at_any_page),
     test!(smaps_page_size_is_the_alignment),
     test!(read_and_write_calls_give_einval),
-    test!(seek_does_nothing),
+    test!(seek_does_nothing_but_tell_the_end),
 ];
 
 /// Maps with these arguments and expects an error.
@@ -262,15 +262,24 @@ fn read_and_write_calls_give_einval(region: &Region) -> Outcome {
     check("write", written, Err(Errno::EINVAL))
 }
 
-fn seek_does_nothing(region: &Region) -> Outcome {
-    let mut file = open(&bound(region)?)?;
-    for target in [
-        SeekFrom::Start(UNIT),
-        SeekFrom::End(0),
-        SeekFrom::Current(-5),
+fn seek_does_nothing_but_tell_the_end(region: &Region) -> Outcome {
+    let device = bound(region)?;
+    let size = device.size()?;
+    let mut file = open(&device)?;
+    for (target, expected) in [
+        (SeekFrom::Start(UNIT), 0),
+        (SeekFrom::End(0), deviates(size, 0)),
+        (SeekFrom::End(-4096), deviates(size - PAGE, 0)),
+        (SeekFrom::Current(-5), 0),
+        (SeekFrom::Start(0), 0),
     ] {
         let position = file.seek(target).map_err(Errno::from);
-        check(format!("{target:?}"), position, Ok(0))?;
+        check(format!("{target:?}"), position, Ok(expected))?;
     }
-    Ok(())
+    let before = file.seek(SeekFrom::End(-(size as i64) - 1));
+    let expected = deviates(Err(Errno::EINVAL), Ok(0));
+    check("before the start", before.map_err(Errno::from), expected)?;
+    device.unbind()?;
+    let end = file.seek(SeekFrom::End(0)).map_err(Errno::from);
+    check("after unbind", end, deviates(Err(Errno::ENXIO), Ok(0)))
 }

@@ -321,6 +321,9 @@ impl Drop for Struct {
     }
 }
 
+/// `SEEK_END` of `lseek(2)`.
+pub const SEEK_END: u32 = 2;
+
 /// `noop_llseek()`.
 ///
 /// # Safety

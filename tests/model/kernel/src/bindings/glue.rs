@@ -136,6 +136,29 @@ pub unsafe extern "C" fn dax_glue_dbg(dev: *const device, _text: *const c_char) 
     core(dev, "dev_dbg()").used("dev_dbg()");
 }
 
+/// A message.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_refused(dev: *const device, _why: *const c_char) {
+    core(dev, "dev_info()").used("dev_info()");
+}
+
+/// A message.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_refused_range(
+    dev: *const device,
+    _start: u64,
+    _last: u64,
+    _why: *const c_char,
+) {
+    core(dev, "dev_info()").used("dev_info()");
+}
+
 /// A message for dynamic debug.
 ///
 /// # Safety
