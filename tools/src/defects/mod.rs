@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `lab defects`: what the C driver does in the tests of its defects, and the Rust driver. Each
 //! test has a guest of its own, for the C driver may take it down. A run of all of them writes
-//! the table of docs/reliability.md; ONLY=A7 picks one.
+//! docs/results/defects.md; ONLY=A7 picks one.
 
 mod list;
 
@@ -22,7 +22,7 @@ use crate::table::{self, Table};
 use crate::testrun::{Ran, Tests};
 use list::{Defect, DEFECTS};
 
-const DOCUMENT: &str = "docs/reliability.md";
+pub const DOCUMENT: &str = "docs/results/defects.md";
 
 /// Characters of a test's notes that the table has room for.
 const LONGEST: usize = 200;
