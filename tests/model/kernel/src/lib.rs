@@ -7,7 +7,7 @@
 //! is done on tables instead of memory and hardware, in steps that `shuttle` puts into
 //! any order; each thing that the kernel takes ill is a [`sched::violation`].
 //!
-//! docs/model.md says what is assumed.
+//! docs/model-kernel.md says what is assumed.
 
 // `kernel::` in what the macros write means this crate here too.
 extern crate self as kernel;
