@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A region as a bar: who owns what, and where the holes are.
+//! Draws a region as a bar: which device has which addresses, and where the holes are.
 
 use crate::region::Region;
 use crate::sysfs::Result;

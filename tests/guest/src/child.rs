@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Child processes that cannot take the test program with them.
+//! Child processes, whose crash or hang does not take the test program along.
 
 use crate::errno::Errno;
 use std::fs;

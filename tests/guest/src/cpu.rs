@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which CPU runs a task, and when.
+//! Decides which CPU runs a task, and when.
 //!
 //! A task that sleeps or is preempted while it holds a lock makes everybody else wait. Tests that
-//! want to see who waits bring that about here, and need no luck for it.
+//! look for such waits cause them here, and do not depend on luck.
 
 use crate::child::Child;
 use crate::errno::Errno;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The real cxl, and the regions of CXL memory that it makes.
+//! Runs the real cxl, which makes regions of CXL memory.
 
 use crate::device::{Device, Driver};
 use crate::json;

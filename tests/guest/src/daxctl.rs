@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The real daxctl, and what it reports.
+//! Runs the real daxctl, and reads its reports.
 
 use crate::device::Device;
 use crate::json;

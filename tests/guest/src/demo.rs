@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The main job of the driver, for people.
+//! Shows people the main job of the driver.
 
 use crate::ascii_map::Style;
 use crate::kernel::{Health, Impl};

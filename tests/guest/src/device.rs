@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One dax device as sysfs shows it.
+//! One dax device, as sysfs shows it.
 
 use crate::errno::Errno;
 use crate::kernel;

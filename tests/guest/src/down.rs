@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Takes the machine down while a page of a device is held (L4).
+//! Takes the machine down while somebody holds a page of a device (L4).
 //!
-//! The kernel shuts every device down then, under each one's lock. Whoever waits for a page under
-//! such a lock keeps the machine up for ever. Nothing here comes back: the host sees whether the
-//! machine is gone, and how.
+//! The kernel then shuts every device down, under the lock of each. A task that waits for a page
+//! under such a lock would keep the machine up for ever. No function here returns: the host sees
+//! whether the machine is gone, and how.
 
 use crate::child::Child;
 use crate::errno::Errno;

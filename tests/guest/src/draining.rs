@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices that are unbound while somebody holds one of their pages: they drain.
+//! Devices that drain: they were unbound while somebody held one of their pages.
 
 use crate::child::{Child, End};
 use crate::device::{Device, Driver};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Core dumps: what of a process's memory is in one.
+//! Core dumps: which memory of a process is in one.
 
 use crate::child::{Child, End};
 use crate::errno::Errno;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Error numbers that print by name.
+//! Error numbers that print as names.
 
 use std::fmt;
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The modules of the dax family and of those who give it memory.
+//! The modules of the dax family, and of the owners of its memory.
 
 use crate::kernel::{self, has_module, modprobe_remove};
 use crate::ktap::{skip, Failure};

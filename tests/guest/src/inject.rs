@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Lets the nth allocation of an operation fail, for every n until the operation needs fewer.
 //!
-//! An operation that fails must leave everything as it was, and work when it is tried again; one
-//! that succeeds without the memory must have done all of its work. "Everything" is what
+//! An operation that fails must leave everything as it was, and succeed when it is repeated. An
+//! operation that succeeds without the memory must have done all of its work. "Everything" is what
 //! [`Snapshot`] reads.
 
 use crate::errno::Errno;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What daxctl, ndctl and cxl print.
+//! Reads the output of daxctl, ndctl and cxl.
 
 use crate::kernel;
 use crate::ktap::{check, Outcome};

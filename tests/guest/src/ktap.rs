@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Running tests and reporting in the Kernel Test Anything Protocol.
+//! Runs tests and reports in the Kernel Test Anything Protocol.
 //!
-//! Every test runs in a child of its own: its mappings and files go with it, its panic or crash
-//! is a failed test, and so is its hanging. The region is made anew before each test and emptied
-//! after it, whatever happened in between; tests of other memory bring a clean-up of their own.
+//! Every test runs in a child process, which takes its mappings and files along. A panic, a crash
+//! or a hang of the child is a failed test. A fresh region is made before each test and emptied
+//! after it, whatever happened in between. Tests of other memory bring a clean-up of their own.
 
 use crate::child::{Child, End};
 use crate::errno::Errno;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mapping a dax device and looking at what came of it.
+//! Maps a dax device and looks at the result.
 
 use crate::device::Device;
 use crate::errno::Errno;

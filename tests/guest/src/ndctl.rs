@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The real ndctl, and the namespaces of persistent memory that it makes.
+//! Runs the real ndctl, which makes namespaces of persistent memory.
 
 use crate::device::Device;
 use crate::json;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Nodes of devices besides those in /dev.
+//! Nodes of devices outside of /dev.
 
 use crate::device::Device;
 use crate::errno::Errno;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pages of a device that somebody holds, and devices that drain because of that.
 //!
-//! A device that is unbound while one of its pages is held *drains*: it has no driver, and until
-//! the page is given back nobody gets its memory. Who looks at one of these in a test lets nothing
-//! else have the descriptors that hold pages, or would wait for itself.
+//! A device that is unbound while one of its pages is held *drains*: it has no driver, and nobody
+//! gets its memory until the page is given back. A test that waits for a drain must be the only one
+//! with the descriptors that hold pages. If a child process had them too, the test would wait for
+//! itself.
 
 use crate::child::{Child, End};
 use crate::compare::log::Log;

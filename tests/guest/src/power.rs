@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Suspending the machine to idle, all but the idling: that would last for ever, since QEMU's clock
-//! is no source of wake-up events.
+//! Suspends the machine to idle, but for the idling itself. That would last for ever, because
+//! QEMU's clock does not wake the machine.
 
 use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Several threads against the same region for a while.
+//! Several threads work on one region for a while.
 //!
-//! A thread that hangs in the kernel makes the test hang, which the runner reports; so nothing
-//! here waits with a limit.
+//! A thread that hangs in the kernel makes the test hang, and the runner reports that. So no wait
+//! here has a time limit.
 
 use crate::errno::Errno;
 use crate::kernel::Impl;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The dynamic region under test, and bringing it back to a known state.
+//! The dynamic region under test, and how to bring it back to a known state.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a process is told of poison in its memory: SIGBUS with an address, and how much of the
-//! memory there is gone.
+//! What the kernel tells a process of poison in its memory: SIGBUS with an address, and how many
+//! bytes around it are gone.
 
 use crate::errno::Errno;
 use crate::mmap::Map;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What text means by the C rules, in the plainest words.
+//! The meaning of text by the C rules, as plainly as possible.
 
 use crate::ranges::parse::DeviceName;
 

@@ -2,9 +2,8 @@
 
 //! What the driver should do, as an array that says who owns each page.
 //!
-//! Slow and plain on purpose: growth looks for one free aligned unit at a time,
-//! shrinking takes one page at a time. Written from what the C driver does, not
-//! from `space.rs`.
+//! This is slow and plain on purpose: growth looks for one aligned free piece at a time, shrinking
+//! takes one page at a time. It was written from what the C driver does, not from `allocator.rs`.
 
 use crate::ranges::allocator::PlanError;
 

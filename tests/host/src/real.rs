@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver's own region and devices, and the laws that they obey.
+//! The driver's own allocator and layouts, and the laws that they obey.
 
 use crate::oracle::{Dense, Device, Op};
 use crate::prelude::{fail_after, nodes};

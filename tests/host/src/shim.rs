@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The host's stand-in for `src/prelude.rs`: as much of the kernel crate as the
-//! pure modules use, and allocations that fail on demand.
+//! The host's stand-in for `src/prelude.rs`: the part of the kernel crate that the pure modules
+//! use, and allocations that fail on demand.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must be true whenever nothing happens, as users and C see it.
+//! What users and C must see whenever no operation runs.
 
 use kernel::bindings::{self, device};
 use kernel::error::code::ENOENT;

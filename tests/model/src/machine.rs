@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A machine with the driver: one region of eight pages of 2 MiB, kmem, and users who
-//! have files open and pages pinned.
+//! A machine with the driver: one region of eight pages of 2 MiB, kmem, and users with open files
+//! and pinned pages.
 
 use std::ffi::CStr;
 use std::sync::Mutex;

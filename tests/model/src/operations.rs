@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users do, each in a task of its own.
+//! The operations of users, each in a task of its own.
 
 use kernel::bindings::{self, Area, OpenFile};
 use kernel::error::code::*;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A scenario: a machine in some state, and what users do with it at once.
+//! A scenario: a machine in some state, and the operations that users do with it at once.
 
 use std::cell::Cell;
 use std::sync::Arc;

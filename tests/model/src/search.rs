@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which scenarios are tried, and how hard.
+//! Chooses the scenarios to try, and how many schedules of each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;

@@ -2,8 +2,8 @@
 
 //! Every pair of operations in every state, and more.
 //!
-//! `cargo test -p dax-model` takes seconds. With `DAX_DEPTH` set it takes minutes, and
-//! tries more preemptions, failing steps and triples. docs/model.md has the bounds.
+//! With `DAX_DEPTH` set, the tests try more preemptions, failing steps and triples, which takes
+//! longer. docs/model.md has the bounds.
 
 use dax_model::scenario::{Scenario, State, STATES};
 use dax_model::search::{self, Found};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Clocks, and measuring with them.
+//! Clocks, and how long an operation takes by them.
 
 use crate::sysfs::{Error, Result};
 use std::arch::asm;

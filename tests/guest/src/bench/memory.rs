@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What memory the kernel needs for a range.
+//! How much memory the kernel needs for a range.
 
 use super::record::Subject;
 use super::Bench;

@@ -2,12 +2,12 @@
 //! `dax-guest bench MODE RANGES [ONLY]`: what operations cost. One JSON line for each figure.
 //!
 //! - `count`: single operations on one CPU whose clock counts instructions. Nothing is printed
-//!   before all is measured: a device that works in the background would disturb the count.
-//! - `wall`: two CPUs and real time, for what waits and for what goes on at once.
-//! - `turns`: two CPUs that the emulator runs in turns, and its own time, for what waits.
-//! - `smoke`: everything once and briefly, on whatever machine, to see that it works.
+//!   until everything is measured: a device that works in the background would disturb the count.
+//! - `wall`: two CPUs and real time, for operations that wait and for operations at the same time.
+//! - `turns`: two CPUs that the emulator runs in turns, and its own time, for operations that wait.
+//! - `smoke`: everything once and briefly, on any machine, to see that it works.
 //!
-//! RANGES are numbers with commas between them, ONLY is one operation, or more in the same way.
+//! RANGES are numbers with commas between them. ONLY is one operation, or several in the same way.
 
 mod attribute;
 mod clock;

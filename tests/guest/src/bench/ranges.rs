@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device of R ranges: made, filled, read, bound, used, unbound and shrunk.
+//! A device of R ranges: create, fill, read, bind, use, unbind and shrink it.
 //!
-//! Ranges are one unit of 2 MiB each, with a hole of one unit behind each. The holes belong to
-//! another device, the posts, while that of the ranges grows.
+//! Each range is one unit of 2 MiB, with a hole of one unit behind it. While the device grows,
+//! another device, the posts, has these holes.
 
 use super::attribute::Attribute;
 use super::clock::Meter;

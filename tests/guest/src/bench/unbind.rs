@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Unbinding a device of many pages, and one that has a page which somebody holds.
+//! Unbinding a device of many pages, and a device with a page that somebody holds.
 
 use super::attribute::Attribute;
 use super::clock::Meter;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the kernel says, without what is arbitrary in it.
+//! The kernel log, without the parts that differ from run to run.
 
 use crate::sysfs::{Error, Result};
 use std::fs::{File, OpenOptions};

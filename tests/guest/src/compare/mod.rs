@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest's half of the side-by-side comparison: it does things and writes down what comes of
-//! them, one JSON object a line. The host compares the transcripts of two kernels.
+//! The guest's half of the side-by-side comparison: it does operations and writes down their
+//! results, one JSON object a line. The host compares the transcripts of two kernels.
 
 mod generate;
 pub mod log;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything of the dax family that a user can see, as text, look after look.
+//! Everything of the dax family that a user can see, as text, after each operation.
 //!
-//! Nothing is left out because it differs between two drivers. What is normalised is arbitrary on
-//! one and the same kernel: an event's sequence number, a device's minor number, a log line's time,
-//! pointers in it, and the registers and addresses of a warning, of which the first line stays.
+//! Nothing is left out because two drivers differ in it. Some things differ from run to run of one
+//! kernel, and are normalised: an event's sequence number, a device's minor number, a log line's
+//! time, pointers in it, and the registers and addresses of a warning. The first line of a warning
+//! stays.
 
 use super::log::Log;
 use crate::device::DEVICES;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One thing that a user does, in a form that can be stored and done again.
+//! One operation of a user, in a form that can be stored and repeated.
 
 use crate::device::Device;
 use crate::kernel;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What every attribute looks like: name, mode, exact text; uevents and nodes.
+//! The name, mode and exact text of every attribute; uevents and nodes.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

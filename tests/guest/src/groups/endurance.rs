@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same again and again: nothing is left behind.
+//! Repeats every operation many times, and checks that nothing is left behind.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The C driver kmem on our bus: it reads our structures. The region is the memory of a NUMA
-//! node, and the kernel may put page structures into hotplugged memory.
+//! The C driver kmem on this bus: it reads the structures of the Rust driver. The region is the
+//! memory of a NUMA node, and the kernel may put page structures into hotplugged memory.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

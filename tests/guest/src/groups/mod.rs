@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The groups of tests. Each group is run in a guest of its own.
+//! The groups of tests. Each group runs in a guest of its own.
 
 mod attributes;
 mod consumers;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two regions over one memory: an NVDIMM, a part of which the firmware also says is set aside. The
-//! first that is there has it, and a second can come when the first has gone.
+//! Two regions claim one memory: an NVDIMM, and a part of it that the firmware also declares
+//! soft-reserved. The first region gets the memory; the second can be bound when the first has
+//! gone.
 
 use super::consumers::nvdimm::label;
 use crate::device::{Device, Driver};

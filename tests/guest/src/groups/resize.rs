@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Writes that work: size, mapping and align; where the memory is taken from.
+//! Writes to size, mapping and align that succeed, and which addresses the device gets.
 //!
-//! In the pictures one letter is one unit of 2 MiB, `.` is free.
+//! In the pictures one letter is one unit of 2 MiB, and `.` is a hole.
 
 use crate::device::{Device, Driver};
 use crate::ktap::{check, Outcome, Test};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The machine is suspended to idle, and wakes up, in whatever state devices are.
+//! The machine is suspended to idle and wakes up, with devices in each state.
 
 use crate::child::{Child, End};
 use crate::device::{Device, Driver};

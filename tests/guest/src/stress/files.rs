@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The files and mappings of a thread, and what it finds behind them.
+//! The files and mappings of a thread, and the memory that it finds behind them.
 //!
 //! A file belongs to the binding during which it was opened, and ranges do not change during a
-//! binding. So whoever opens the file first and reads the ranges then knows what is behind each
-//! offset for as long as accesses succeed: they would end in SIGBUS if the binding had ended
-//! before the ranges were read.
+//! binding. So a thread that opens the file first, and reads the ranges then, knows what is behind
+//! each offset for as long as accesses succeed. If the binding had ended before it read the ranges,
+//! accesses would end in SIGBUS.
 
 use super::stamps;
 use crate::compare::random::Random;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything at once, for as long as you like.
+//! Everything at once, for any length of time.
 //!
-//! Several processes of several threads each do one thing after the other to a region, its
-//! devices, their files and mappings; allocations fail, if the kernel can let them; a process is
-//! killed every now and then, and another takes its place. From time to time everybody waits
-//! while the invariants and the data are checked. A seed fixes what each thread does, not how the
-//! threads interleave.
+//! Several processes of several threads each do one operation after the other on a region, its
+//! devices, their files and mappings. Allocations fail, if the kernel can do that. Now and then a
+//! process is killed, and another takes its place. From time to time everybody waits while the
+//! invariants and the data are checked. A seed fixes what each thread does, not how the threads
+//! interleave.
 
 mod files;
 mod operation;

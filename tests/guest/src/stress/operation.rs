@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a thread may do, how often, and which errors that may end in while others do the same.
+//! The operations of a thread, how often it chooses each, and which errors each may end in while
+//! other threads do the same.
 
 use crate::errno::Errno;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each fault that was put into the driver is found, and the driver without any passes
-//! in the same scenarios.
+//! The model finds each fault that is put into the driver, and finds nothing in the same scenarios
+//! without a fault.
 
 use dax_model_faults::scenario::{Scenario, State};
 use dax_model_faults::search;

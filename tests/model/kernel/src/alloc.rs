@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory: allocations that may fail, and are counted.
+//! Allocations, which may fail and are counted.
 
 use std::alloc::Layout;
 use std::ops::{Deref, DerefMut};

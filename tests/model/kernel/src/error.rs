@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Errors: an errno.
+//! Errors, each of which is an errno.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which schedules are tried: all with few preemptions, or random ones.
+//! Chooses the schedules to try: all with few preemptions, or random ones.
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};

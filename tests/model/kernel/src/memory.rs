@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that was freed: it is kept until the execution ends, filled with a
-//! pattern, so that who uses it after that is found out. What KASAN does.
+//! Freed memory. It is kept until the execution ends, filled with a pattern, so that the model sees
+//! its use. This is what KASAN does.
 
 use std::alloc::Layout;
 use std::collections::BTreeMap;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who runs: tasks, the places where another task may go on, and what the model
-//! keeps for the length of one execution.
+//! Tasks, the places where one gives way to another, and the data that the model keeps for one
+//! execution.
 //!
-//! `shuttle` gives each task a stack and switches between them. All tasks of an
-//! execution run on one thread of the host, one at a time, so what is here needs
-//! no locks. A task gives way only in [`wait_until`]; the model calls it before
-//! each access that another task can see. A task whose condition is false is not
-//! offered to the scheduler, so a schedule never wakes somebody in vain.
+//! `shuttle` gives each task a stack and switches between them. All tasks of an execution run on
+//! one thread of the host, one at a time, so this data needs no locks. A task gives way only in
+//! [`wait_until`]; the model calls it before each access that another task can see. The scheduler
+//! does not get a task whose condition is false, so a schedule never wakes a task in vain.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that is done later, by a task of its own.
+//! Delayed work, done by a task of its own.
 //!
-//! There is no clock in the model. Work that was queued with a delay is done at any
-//! moment after something happened that it could see, see [`bindings`], or when everybody
-//! waits; and as often as [`Impatience`] says without either. So looking again and again
-//! at what does not change costs no steps.
+//! The model has no clock. Delayed work may run at any moment after something happened that it
+//! could see, see [`bindings`], or when everybody waits. Without either it runs as often as
+//! [`Impatience`] says. So a work item that looks again and again at something that does not change
+//! costs no steps.
 
 use std::cell::Cell;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! fsdev_dax: the memory for a file system that brings its own files. No such file system is in
-//! the kernel yet, so what can be seen is the driver's own doing, not a file on it.
+//! fsdev_dax: memory for a file system that brings its own files. The kernel has no such file
+//! system yet, so the tests look at the driver itself, not at a file on it.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! dax_hmem: soft-reserved memory, in several regions of several NUMA nodes.
+//! dax_hmem: several regions of soft-reserved memory in several NUMA nodes.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How the modules come and go: by hand, by modalias, by udev, by daxctl. Built in, the same
-//! devices are there from the start.
+//! How modules come and go: by hand, by modalias, by udev, by daxctl. Built in, the same devices
+//! are there from the start.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! dax_pmem on an NVDIMM that the firmware describes (NFIT). It has labels, so its one region holds
-//! several namespaces, and it is a NUMA node of its own.
+//! dax_pmem on an NVDIMM that the firmware describes (NFIT). The NVDIMM has labels, so its one
+//! region holds several namespaces, and it is a NUMA node of its own.
 
 use super::pmem::load_by_modalias;
 use super::static_region::{check_data, check_files, check_fsdev, check_values, span};

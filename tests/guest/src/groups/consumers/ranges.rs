@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! kmem on devices of one and of several ranges: what it reserves, which memory blocks there are,
-//! how much the node grows by, and that all of it is gone again afterwards.
+//! kmem on devices of one and of several ranges: which addresses it reserves, which memory blocks
+//! appear, how much the node grows, and that all of it goes again.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};

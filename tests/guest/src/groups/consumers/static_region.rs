@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What every dax device of persistent memory must do. Its region is static: one device, whose
+//! Tests for every dax device of persistent memory. Its region is static: it has one device, whose
 //! size and alignment the namespace has chosen.
 
 use crate::device::{Device, Driver};

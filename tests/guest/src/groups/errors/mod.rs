@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Bad input: the right error number, and nothing changed.
+//! Bad input gives the right error number, and changes nothing.
 //!
-//! Every test is a table of writes. A row names the error of the Rust driver and, where it is
-//! another, what the C driver does: such rows are deliberate deviations.
+//! Every test is a table of writes. A row names the error of the Rust driver. Where the C driver
+//! does something else, which is a deviation that is meant, the row names that too.
 
 mod align;
 mod driver;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices and their drivers.
+//! Binding and unbinding devices.
 
 use super::THE_COPY;
 use crate::device::{Device, Driver};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device that is not added after all, while somebody gives it memory already (L3), and ids that
-//! need no large pieces of memory (L6).
+//! `device_add()` of a device fails while somebody already gives the device memory (L3). Ids need
+//! no large pieces of memory (L6).
 
 use crate::child::Child;
 use crate::cpu::{self, Hog};

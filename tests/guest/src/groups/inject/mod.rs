@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every operation with each of its allocations failing in turn.
+//! Every operation, with each of its allocations failing in turn.
 
 mod bindings;
 mod files;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices and their ranges.
+//! Creating and deleting devices, and changing their ranges.
 
 use super::THE_COPY;
 use crate::device::{mapping_text, Device, Driver};

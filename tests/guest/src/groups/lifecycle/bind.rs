@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Binding devices to device_dax, again and again.
+//! Binds devices to device_dax again and again.
 
 use crate::device::Driver;
 use crate::ktap::{check, Outcome, Test};

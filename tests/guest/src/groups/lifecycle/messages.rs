@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What dynamic debug shows of a device's ranges as they come, change and go: what C shows.
+//! Dynamic debug shows the ranges of a device when they come, change and go, as it does for the C
+//! driver.
 
 use crate::compare::log::Log;
 use crate::device::{Device, Driver};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a binding must not leave behind in the kernel: numbers that are lost, grace periods that
-//! stay expedited.
+//! A binding must not leave these behind in the kernel: lost numbers, grace periods that stay
+//! expedited.
 
 use crate::device::{Device, Driver};
 use crate::draining;

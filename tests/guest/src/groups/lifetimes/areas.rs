@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where areas are, and what becomes of them when they are moved or grow (M4, M5, M7).
+//! At which addresses areas are, and what happens when they move or grow (M4, M5, M7).
 
 use crate::device::Device;
 use crate::errno::Errno;

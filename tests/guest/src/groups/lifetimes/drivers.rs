@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A node belongs to the driver that is bound, whoever has old files of another one (M11).
+//! A node belongs to the driver that is bound, even if somebody has old files of another driver
+//! (M11).
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

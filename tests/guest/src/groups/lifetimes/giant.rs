@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Pages of 1 GiB, of which memory management loses count (M1, M2), and hints for them (M5).
+//! Pages of 1 GiB, of which the memory manager loses count (M1, M2), and hints for them (M5).
 
 use super::guards::{INSTALL, REMOVE};
 use super::PINNED_C;

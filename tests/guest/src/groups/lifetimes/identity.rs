@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device is itself, not whatever has its number (L2, L7).
+//! A device is not confused with another device of the same number (L2, L7).
 //!
-//! Who creates a device loses its CPU while somebody else resizes and deletes that device and
-//! makes another one of its name. The creator meets the resize in whichever lock guards it, and so
-//! it is there that it loses the CPU; or it meets nothing, and the round shows less.
+//! The task that creates a device loses its CPU while another task resizes and deletes that device,
+//! and makes another one of the same name. The creator waits for whichever lock the resize holds,
+//! and loses the CPU there. If it waits for none, the round shows less.
 
 use crate::child::{Child, End};
 use crate::cpu::{self, Switch};

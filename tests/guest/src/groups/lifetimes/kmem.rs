@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! kmem is unbound while its memory is online (M6): it stays System RAM until the next boot, and
-//! nobody may get it a second time. Nothing can undo that, so this is a group of its own.
+//! kmem is unbound while its memory is online (M6). The memory stays System RAM until the next
+//! boot, and nobody may get it a second time. Nothing can undo that, so this is a group of its own.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

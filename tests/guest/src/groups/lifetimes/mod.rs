@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who outlives whom, who waits for whom, and what memory management may do to a mapping: a test
-//! for each fault that a review of the Rust driver found, L1 to L7 and M1 to M13, and for the whole
-//! kind of it. Draining itself is the group `pins`, machines that go down (L4) are the tool's
-//! group `poweroff`, and allocations that fail (L3, L6) are the group `inject`.
+//! Which object outlives which, which task waits for which, and what the memory manager may do to a
+//! mapping. There is a test for each fault that a review of the Rust driver found, L1 to L7 and M1
+//! to M13, and tests for the whole kind of each.
+//!
+//! Draining itself is the group `pins`. Machines that go down (L4) are the tool's group `poweroff`.
+//! Allocations that fail (L3, L6) are the group `inject`.
 
 mod areas;
 mod drivers;

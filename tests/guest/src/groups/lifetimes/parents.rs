@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is open or mapped of a device may be closed at any later time: after the device, its
+//! Open files and mappings of a device may be closed at any later time: after the device, its
 //! region, the region's parent and the modules of all of them are gone (L1).
 
 use crate::device::{Device, Driver};

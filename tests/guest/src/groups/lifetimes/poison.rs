@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who is told of poison (M8): whoever has the page, and nobody else.
+//! The kernel tells only those processes of poison that have the page (M8).
 
 use crate::child::{Child, End};
 use crate::device::Device;

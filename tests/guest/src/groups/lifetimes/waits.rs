@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Nobody waits for a page under a lock that others want (L4b, L4c, M13). That a machine with pages
-//! held goes down (L4) is `make test ONLY=poweroff`.
+//! Nobody waits for a page under a lock that others want (L4b, L4c, M13). `make test ONLY=poweroff`
+//! tests that a machine with held pages goes down (L4).
 
 use super::PINNED_C;
 use crate::child::{Child, End};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! NUMA balancing, which takes pages out of page tables to see who uses them: not a device's, which
-//! cannot be moved.
+//! NUMA balancing takes pages out of page tables to see who uses them. It leaves the pages of a
+//! device alone, because they cannot be moved.
 
 use super::failed;
 use crate::child::Child;

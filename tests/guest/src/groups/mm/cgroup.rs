@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory cgroups: a device's pages are nobody's memory, so they are not charged.
+//! Memory cgroups do not charge the pages of a device to anybody.
 
 use super::failed;
 use crate::child::{Child, End};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which pages were written: soft-dirty bits, with which a process is saved in steps.
+//! Which pages were written: soft-dirty bits, with which tools save a process in steps.
 
 use super::device;
 use crate::ktap::{check, Outcome, Test};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What else the memory manager does with mappings: huge pages by choice, advice, dirty bits, userfaultfd,
-//! core dumps, memory cgroups, NUMA balancing.
+//! Other work of the memory manager on mappings: huge pages by choice, advice, dirty bits,
+//! userfaultfd, core dumps, memory cgroups, NUMA balancing.
 
 mod advice;
 mod balance;

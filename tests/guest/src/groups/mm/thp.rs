@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who may have huge pages: a device of them asks for them, so that only a process that wants none
-//! at all goes without, and then it has nothing.
+//! Which process gets huge pages. A device of huge pages asks for them. So only a process that
+//! wants no huge pages at all gets none, and then its accesses fail.
 
 use super::device;
 use crate::child::{Child, End};

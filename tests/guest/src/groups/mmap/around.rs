@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Fault-around, which is off unless it is asked for: what else is mapped when a page of 4 KiB is
-//! touched. Of huge pages, and on the C driver, it is the page alone.
+//! Fault-around, which is off by default: which other pages a touch of a page of 4 KiB maps. A
+//! touch of a huge page maps that page alone, and so does the C driver.
 
 use super::{map, open};
 use crate::child::{Child, End};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mapping devices: arguments, data, page faults, and what unbinding does to it all.
+//! Mapping devices: arguments, data, page faults, and what unbinding does to mappings.
 
 mod arguments;
 mod around;

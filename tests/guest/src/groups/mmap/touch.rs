@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where in a page the first touch is makes no difference; and what a device had before it was
-//! shrunk is not there.
+//! A first touch works at any place in a page. Memory that a device had before it was shrunk is not
+//! there.
 
 use super::map;
 use crate::device::{Device, Driver};

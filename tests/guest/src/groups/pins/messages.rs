@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the kernel log says about a device that drains: which page is held, at once and every
-//! minute, and when that is over.
+//! The kernel log of a device that drains: it names the held page, at once and every minute, and
+//! says when draining is over.
 
 use super::{device, C};
 use crate::compare::log::Log;

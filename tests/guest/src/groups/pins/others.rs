@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Work in one region stalls no other, nor other devices of that region (A17).
+//! Work in one region stalls no other region, and no other device of the same region (A17).
 //!
-//! A device drains for as long as somebody holds one of its pages, and a task that has no CPU waits
-//! for as long as that is so: whoever had to wait for either would wait for ever.
+//! A device drains for as long as somebody holds one of its pages. A task without a CPU waits for
+//! as long as it gets none. So a task that had to wait for either would wait for ever.
 
 use super::{device, C};
 use crate::child::End;

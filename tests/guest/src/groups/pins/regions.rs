@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The owner of a region may take the memory away, so its unbind waits for pages that are held:
-//! out of service, to be seen, and not beyond its own death.
+//! The owner of a region may take the memory away, so unbinding the region waits for held pages.
+//! Meanwhile the region is out of service, the wait can be seen, and it ends if the waiting task is
+//! killed.
 
 use super::{device, C};
 use crate::child::End;

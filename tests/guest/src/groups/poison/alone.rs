@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One process, which runs into poison.
+//! One process, which touches poisoned memory.
 
 use super::{alone, device, is_mapped, map_from, poison, renew, required, Kill};
 use crate::device::{Device, Driver};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that is found to have failed while nobody touches it: hwpoison-inject.
+//! Memory that fails while nobody touches it: hwpoison-inject.
 
 use super::{device, failed, frame, is_mapped, map_from, optional, Kill, Other};
 use crate::draining;

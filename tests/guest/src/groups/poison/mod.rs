@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that fails: who is told, of which address and of how much, and who has it mapped then.
+//! Memory that fails: which process is told, of which address and of how many bytes, and who has
+//! the page mapped then.
 //!
-//! The kernel finds those who have a page mapped by what the driver notes in its struct page, and
-//! tells whoever ran into it, and of the others those who asked to be told early.
+//! The driver notes in a struct page where it is mapped, and the kernel finds its processes by
+//! that. It tells the process that touched the page, and those others that asked to be told early.
 
 mod alone;
 mod injected;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Several processes that have a page mapped, one of which runs into poison.
+//! Several processes that map a page, one of which touches it when it is poisoned.
 
 use super::{device, failed, is_mapped, map_from, optional, poison, required, Kill, Other};
 use crate::child::{Child, End};

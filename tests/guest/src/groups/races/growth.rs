@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device that is bound in the middle of its growth has all of it, or none.
+//! A bind in the middle of a device's growth gets all of the growth, or none of it.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a driver was told while it went is forgotten with it.
+//! A driver that goes takes all its ids along, also those that it gets meanwhile.
 
 use super::SLOW;
 use crate::cpu::{self, Hog};

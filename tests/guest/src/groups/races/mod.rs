@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Everything at once. Each test races for a few seconds, then checks the invariants.
 //!
-//! The C driver was tried with `DAX_GUEST_FORCE`: what it does is why it is kept out of most.
+//! The tests leave the C driver out of most races, each with its reason: what it did when somebody
+//! tried it with `DAX_GUEST_FORCE`.
 
 mod devices;
 mod growth;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! drivers/base/devres.c: what goes when a driver is unbound.
+//! drivers/base/devres.c: the resources that unbinding a driver releases.
 
 use std::cell::{Cell, RefCell};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver's glue.c makes callable, as far as it is nowhere else here.
+//! The functions of the driver's glue.c that are in no other file here.
 
 use super::*;
 use std::ffi::CStr;

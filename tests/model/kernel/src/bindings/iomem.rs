@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! kernel/resource.c: who has which memory.
+//! kernel/resource.c: which memory is reserved for whom.
 
 use std::ffi::CStr;
 

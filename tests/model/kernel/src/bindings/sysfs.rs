@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! fs/sysfs and fs/kernfs: files of a device or a driver. Who reads or writes one has
-//! an active reference, which removal waits for.
+//! fs/sysfs and fs/kernfs: files of a device or a driver. A task that reads or writes a file has an
+//! active reference, and removal of the file waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};

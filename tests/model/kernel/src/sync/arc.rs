@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A value that is shared by counting.
+//! Shared values with a count of references.
 
 use std::alloc::Layout;
 use std::cell::Cell;

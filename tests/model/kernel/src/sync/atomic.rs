@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Atomics. Every access is a place where another task may go on; the order of
-//! accesses is the order in which they are made, whatever they ask for.
+//! Atomics. Another task may go on before every access. The order of accesses is the order in which
+//! they are made, whatever memory order they ask for.
 
 use std::cell::Cell;
 use std::collections::HashMap;

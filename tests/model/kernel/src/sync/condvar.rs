@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Waiting for an event, with a lock given back meanwhile.
+//! Waits for an event, and gives a lock back meanwhile.
 
 use std::cell::Cell;
 

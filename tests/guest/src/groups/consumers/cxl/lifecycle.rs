@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! CXL memory as ordinary memory, and its regions, memories and modules going and coming.
+//! CXL memory as ordinary memory. Its regions, memories and modules go and come back.
 
 use super::{devdax, empty, first, load, nothing_loaded, MEMORIES, NODE, SIZE, WINDOW};
 use crate::cxl::{self, CxlRegion};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! dax_cxl: regions of CXL memory. A region is dynamic and meant for kmem; at first one device
+//! dax_cxl: regions of CXL memory. A region is dynamic and meant for kmem. At first one device
 //! takes all of it, page structures included.
 //!
-//! The emulator serves each access to this memory by itself, slowly, so little of it is touched.
+//! The emulator serves each access to this memory by itself, slowly, so the tests touch little of
+//! it.
 
 mod lifecycle;
 mod lifetimes;

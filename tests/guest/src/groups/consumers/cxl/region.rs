@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a region of CXL memory is as a dax region, and its devices.
+//! A region of CXL memory as a dax region, and its devices.
 
 use super::{devdax, empty, first, load, MEMORIES, NODE, SIZE, WINDOW};
 use crate::cxl::{self, CxlRegion};
