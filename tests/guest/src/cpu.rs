@@ -163,7 +163,8 @@ fn now() -> u64 {
 
 /// A CPU of which the scheduler keeps nothing for tasks that others starve.
 struct Unfair {
-    /// Where it is said how many nanoseconds of a second that is, and what was said before.
+    /// The file that says how many nanoseconds of a second real-time tasks may run, and its former
+    /// content.
     file: PathBuf,
     before: Option<String>,
 }

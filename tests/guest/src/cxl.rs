@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The folder of everything that cxl knows.
 pub const DEVICES: &str = "/sys/bus/cxl/devices";
-/// What regions are made of: the window of the host's address space.
+/// The window of the host's address space, of which regions are made.
 const WINDOW: &str = "decoder0.0";
 
 /// Runs cxl, which must succeed; its standard output.
@@ -55,7 +55,7 @@ pub fn memories(count: usize) -> Result<Vec<String>> {
 pub struct CxlRegion {
     /// `region0`.
     name: String,
-    /// What cxl said when it made it.
+    /// The report of cxl when it made the region.
     pub listed: Value,
 }
 
@@ -96,7 +96,7 @@ impl CxlRegion {
         Ok(Span::at(number("resource")?, number("size")?))
     }
 
-    /// Where its dax region is.
+    /// The directory of its dax region.
     pub fn dax_dir(&self) -> PathBuf {
         dir(&format!("dax_{}", self.name))
     }

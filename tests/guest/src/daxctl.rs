@@ -35,7 +35,7 @@ pub fn reconfigure(device: &Device, args: &[&str]) -> Result<String> {
     run(&[&["reconfigure-device"], args, &[device.name()]].concat())
 }
 
-/// What `list` says about a device, mappings included.
+/// The report of `list` about a device, mappings included.
 pub fn list(device: &Device) -> Result<Value> {
     json::one("daxctl", &["list", "-d", device.name(), "-M"])
 }

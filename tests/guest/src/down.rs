@@ -67,7 +67,7 @@ impl Way {
     }
 }
 
-/// What is kept until the machine is gone.
+/// The mapping, the page and the child that are kept until the machine is gone.
 type Held = (Map, Pipe, Option<Child>);
 
 /// Holds a page of a device, and brings that into one of several states.
@@ -104,7 +104,7 @@ pub fn run(way: &str, state: &str) -> Outcome {
     let held = held(state)?;
     println!("going down: {way}, {state}");
     let _ = io::stdout().flush();
-    // What is printed reaches the host on its own.
+    // Printed text needs some time to reach the host.
     std::thread::sleep(WHILE);
     let errno = go.go();
     drop(held);

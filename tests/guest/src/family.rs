@@ -24,7 +24,7 @@ const MODULES: &[&str] = &[
     "cxl_port",
     "cxl_core",
     "libnvdimm",
-    // What is open of a device pins it.
+    // Open files of a device pin it.
     "device_dax",
 ];
 
@@ -51,7 +51,7 @@ pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
     }
 }
 
-/// Those that are loaded.
+/// The modules that are loaded.
 pub fn loaded() -> Vec<&'static str> {
     let loaded = MODULES.iter().copied();
     loaded.filter(|name| has_module(name)).collect()

@@ -24,7 +24,7 @@ pub enum Failure {
     Fail(String),
 }
 
-/// What a test, or a part of one, comes to.
+/// The result of a test, or of a part of one.
 pub type Outcome = Result<(), Failure>;
 
 impl From<sysfs::Error> for Failure {
@@ -46,7 +46,7 @@ pub fn check<T: PartialEq + Debug>(what: impl Display, actual: T, expected: T) -
     )))
 }
 
-/// What to expect where the Rust driver deliberately differs from the C one.
+/// The result to expect where the Rust driver is meant to differ from the C driver.
 pub fn deviates<T>(rust: T, c: T) -> T {
     match Impl::running() {
         Impl::Rust => rust,
@@ -92,7 +92,7 @@ pub fn note(text: impl Display) {
     }
 }
 
-/// What a test is run on.
+/// The driver or memory that a test runs on.
 #[derive(Clone, Copy)]
 enum Body {
     /// A fresh, empty region, which is emptied afterwards.
@@ -126,7 +126,7 @@ impl Body {
 pub struct Test {
     /// `<subject>_<condition>_<outcome>`.
     pub name: &'static str,
-    /// What it does, and on what.
+    /// The test's function, and what it gets.
     body: Body,
     /// Why the C driver is not put through it.
     not_on_c: Option<&'static str>,
@@ -200,7 +200,7 @@ const SKIPPED: i32 = 4;
 /// How long emptying the region may take.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(60);
 
-/// What the report says about a test.
+/// The result of a test, as the report has it.
 enum Verdict {
     Ok,
     NotOk,

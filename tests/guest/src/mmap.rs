@@ -16,7 +16,7 @@ use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What there is to know of mappings.
+/// The kernel's report about the mappings of this process.
 const SMAPS: &str = "/proc/self/smaps";
 /// Read and write.
 pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
@@ -129,7 +129,7 @@ impl Map {
         })
     }
 
-    /// Where the mapping begins.
+    /// The address at which the mapping begins.
     pub fn addr(&self) -> usize {
         self.addr
     }

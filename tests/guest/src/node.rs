@@ -29,7 +29,7 @@ impl Node {
         Ok(Node(path))
     }
 
-    /// Where it is.
+    /// The path of the node.
     pub fn path(&self) -> &Path {
         &self.0
     }

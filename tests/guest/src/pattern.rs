@@ -16,7 +16,7 @@ use crate::units::{Range, PAGE, UNIT};
 /// The bytes in a word.
 const WORD: u64 = 8;
 
-/// What was written or looked at.
+/// Counts of pages that were written or looked at.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Figures {
     /// Ranges of the device.

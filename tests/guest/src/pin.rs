@@ -71,12 +71,12 @@ pub fn at_once<T>(what: &str, work: impl FnOnce() -> sysfs::Result<T>) -> Outcom
     )
 }
 
-/// It still waits.
+/// Checks that the child still waits.
 pub fn check_waits(child: &mut Child) -> Outcome {
     check("while a page is held", child.wait_for(WHILE), None)
 }
 
-/// It waits no longer.
+/// Checks that the child waits no longer.
 pub fn check_ends(child: &mut Child) -> Outcome {
     let end = child.wait_for(SOON * kernel::slowness());
     check("once no page is held", end, Some(End::Exit(0)))
@@ -98,7 +98,7 @@ pub fn check_dead(map: &Map) -> Outcome {
 /// No driver gets a device that drains.
 pub fn check_unbindable(device: &Device) -> Outcome {
     for driver in Driver::ALL.into_iter().filter(|driver| driver.present()) {
-        // That the driver does not get it is no error of who tells its id.
+        // If the driver does not get the device, that is no error of the write of the id.
         let known = driver.try_write("new_id", device.name());
         check("new_id", known, Ok(device.name().len()))?;
         let what = format!("bind to {}", driver.name());

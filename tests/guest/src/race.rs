@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 const DURATION: Duration = Duration::from_secs(3);
 const TO_SHOW: Duration = Duration::from_secs(30);
 
-/// What the calls of one thread came to, by kind.
+/// The results of one thread's calls, and how often each came, by kind.
 type Tally = BTreeMap<String, u64>;
 
-/// What a thread does again and again; called with the number of the round.
+/// The call that a thread repeats. It gets the number of the round.
 pub struct Racer<'a> {
     name: &'static str,
     allowed: &'a [Errno],

@@ -22,7 +22,7 @@ const FORGET_IDS: u32 = 16;
 pub struct Region {
     /// The device that it belongs to, `hmem.0`.
     hmem: String,
-    /// That one's folder, which holds `dax_region/` and the devices.
+    /// The parent's directory, which holds `dax_region/` and the devices.
     dir: PathBuf,
     /// R of daxR.N.
     id: u64,
@@ -131,7 +131,7 @@ impl Region {
         sysfs::read(&self.attr("seed"))
     }
 
-    /// What `create` reads: the youngest device; empty if there is none.
+    /// The text that `create` reads as: the youngest device, or nothing.
     pub fn youngest(&self) -> Result<String> {
         sysfs::read(&self.attr("create"))
     }

@@ -17,12 +17,12 @@ use std::time::Instant;
 const SIZES: [u64; 6] = [256, 384, 320, 448, 256, 384];
 /// Which of them go, by position. No two of them touch.
 const DESTROYED: [usize; 3] = [1, 3, 5];
-/// What the pattern grows from.
+/// The seed of the pattern.
 const SEED: u64 = 0x00da_0073;
 
-/// Where the story is told.
+/// Prints the steps for people.
 pub struct Narrator {
-    /// What each line begins with.
+    /// The beginning of each line.
     pub prefix: &'static str,
     /// How pictures are drawn.
     pub style: Style,
@@ -67,7 +67,7 @@ impl Narrator {
     }
 }
 
-/// What was proved, over all steps.
+/// Counts of the proofs, over all steps.
 #[derive(Default)]
 pub struct Totals {
     /// Ranges of the device over the holes, at most.
@@ -339,7 +339,7 @@ fn delete_all(region: &Region, out: &Narrator) -> Outcome {
     })
 }
 
-/// What was touched, for people.
+/// The counts as text for people.
 fn figures(figures: Figures) -> String {
     format!(
         "{} pages, {:.1} MB in {}",

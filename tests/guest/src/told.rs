@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Told {
     /// Whether the process itself ran into it; if not, it is told in case it wants to know.
     pub required: bool,
-    /// Where it is: `si_addr`.
+    /// The address that failed: `si_addr`.
     pub addr: usize,
     /// The bits of an address within what is gone: `si_addr_lsb`.
     pub bits: u32,
@@ -31,7 +31,7 @@ impl fmt::Debug for Told {
 /// `si_code` of what the process ran into, and of what it is told of.
 const REQUIRED: i32 = 4;
 const OPTIONAL: i32 = 5;
-/// Where `si_addr_lsb` is in `siginfo_t`.
+/// The offset of `si_addr_lsb` in `siginfo_t`.
 const LSB: usize = 24;
 
 /// The signals that a board has room for.
@@ -39,10 +39,11 @@ const ROOM: usize = 16;
 /// The words of a board: how many signals there were, then two for each.
 const WORDS: usize = 1 + 2 * ROOM;
 
-/// Where a process notes what it is told, for its parent to see even if it dies of it.
+/// Memory in which a process notes what it is told. Its parent sees the notes even if the process
+/// dies.
 pub struct Board(Map);
 
-/// Where the handler notes it.
+/// The address at which the handler writes notes.
 static NOTES: AtomicUsize = AtomicUsize::new(0);
 
 impl Board {
@@ -57,7 +58,7 @@ impl Board {
         trap::handle(libc::SIGBUS, on_bus)
     }
 
-    /// What was noted.
+    /// The notes.
     pub fn told(&self) -> sysfs::Result<Vec<Told>> {
         let word = |index: usize| {
             let word = self.0.load(index as u64 * 8);

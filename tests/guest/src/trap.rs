@@ -106,7 +106,7 @@ pub fn install() -> Result<(), Errno> {
         .try_for_each(|signal| handle(signal, on_fault))
 }
 
-/// What is called with a signal, what the kernel says of it, and where it interrupted.
+/// A function that gets a signal, what the kernel says of it, and the interrupted context.
 pub type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
 /// Lets a signal call `handler`.

@@ -24,7 +24,7 @@ fn reserved_plan_survives_every_other_operation() {
             let (Op::Resize(_) | Op::MapAt(..), Ok(reserved)) = (first, reserved) else {
                 continue;
             };
-            // What is removed is free for others only when the plan is applied.
+            // Removed pages become free for others only when the plan is applied.
             if reserved.devices[*device].size() < state.devices[*device].size() {
                 continue;
             }

@@ -7,7 +7,7 @@
 //! the crate is only there for the lints: `cargo clippy`.
 
 #![forbid(unsafe_code)]
-// What would be a panic in the kernel is an error here.
+// Code that would panic in the kernel is an error here.
 #![cfg_attr(
     not(test),
     deny(

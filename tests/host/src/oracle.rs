@@ -47,7 +47,7 @@ impl Device {
     }
 }
 
-/// What can be done to a device. Sizes and alignments are in pages.
+/// An operation on a device. Sizes and alignments are in pages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Resize(u64),

@@ -29,7 +29,7 @@ fn in_pages(range: PhysRange) -> (u64, u64) {
 }
 
 impl Real {
-    /// What `dense` describes.
+    /// The allocator and layouts that `dense` describes.
     pub(crate) fn of(dense: &Dense) -> Self {
         let mut space = RangeAllocator::new(range(dense.base, dense.taken.len() as u64)).unwrap();
         let mut layouts = Vec::new();

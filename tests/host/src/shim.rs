@@ -92,7 +92,7 @@ fn allocate() -> Result<(), AllocError> {
 /// `kernel::alloc::KVVec`: grows only when told that it may.
 pub(crate) struct KVVec<T>(Vec<T>);
 
-/// What a full vector gives back.
+/// The value that a full vector gives back.
 pub(crate) struct PushError<T>(pub(crate) T);
 
 impl<T> KVVec<T> {

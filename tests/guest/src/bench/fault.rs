@@ -203,7 +203,7 @@ fn forget(map: &Map) -> Result<()> {
     advise.map_err(|errno| Error::new("madvise(MADV_DONTNEED)", errno))
 }
 
-/// What a figure is about.
+/// The subject of a figure.
 fn subject(operation: &'static str, ranges: u64, meter: &Meter) -> Subject {
     Subject {
         operation,

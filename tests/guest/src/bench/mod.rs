@@ -27,7 +27,7 @@ use clock::Clock;
 use record::Record;
 use serde_json::json;
 
-/// What kind of measurement a run is.
+/// The kind of measurement that a run makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Instructions.
@@ -57,7 +57,7 @@ impl Mode {
 pub struct Bench {
     /// How to measure.
     mode: Mode,
-    /// Of what.
+    /// The driver that is measured.
     implementation: Impl,
     /// The operations that are asked for; all if there are none.
     only: Vec<String>,

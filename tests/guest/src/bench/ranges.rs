@@ -14,7 +14,7 @@ use crate::region::Region;
 use crate::sysfs::{Error, Result};
 use crate::units::UNIT;
 
-/// What is measured while all of it is done, in instructions.
+/// The operations that are measured in instructions, in one pass.
 const COUNTED: &[&str] = &[
     "mapping-write",
     "resize-fill",
@@ -25,14 +25,14 @@ const COUNTED: &[&str] = &[
     fault::AVERAGE,
     fault::LAST,
 ];
-/// Those of them that need a bound device.
+/// Those of the operations that need a bound device.
 const BOUND: &[&str] = &["bind", fault::AVERAGE, fault::LAST];
 /// Reads of one attribute.
 const READS: usize = 33;
 /// Ranges of the round that is not measured.
 const WARM_UP: u64 = 16;
 
-/// What single operations cost.
+/// Measures the cost of single operations.
 pub fn counted(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
     if !bench.wants_any(COUNTED) {
         return Ok(());
@@ -73,7 +73,7 @@ pub fn timed(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// What a figure is about.
+/// The subject of a figure.
 fn subject(operation: &'static str, ranges: u64, meter: &Meter) -> Subject {
     Subject {
         operation,

@@ -26,7 +26,7 @@ const THREADS: &str = "two-threads";
 /// Ranges that a resize adds and takes away, and resizes that are measured together.
 const RANGES: u64 = 16;
 const RESIZES: usize = 10;
-/// What each thread touches, in pages of 4 KiB.
+/// How much each thread touches, in bytes. Pages have 4 KiB.
 const SHARE: u64 = 8 * MIB;
 /// Comparisons of one thread and two.
 const ROUNDS: usize = 151;

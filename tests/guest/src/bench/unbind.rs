@@ -21,9 +21,9 @@ const SMALL: u64 = 64 * MIB;
 /// How often each is done.
 const ROUNDS: usize = 5;
 
-/// What was mapped of the device before it is unbound.
+/// How much of the device was mapped before it is unbound.
 struct Use {
-    /// What the thread that unbinds does itself.
+    /// The operation's name for instructions of the unbinding thread.
     own: &'static str,
     /// How long it takes, waiting included.
     turns: &'static str,
@@ -33,7 +33,7 @@ struct Use {
     step: u64,
 }
 
-/// What differs for a driver that looks at pages before it lets them go.
+/// The cases that differ for a driver that looks at pages before it lets them go.
 const USES: [Use; 3] = [
     Use {
         own: "unbind-4k",
@@ -158,7 +158,7 @@ fn load(map: &Map, offset: u64) -> Result<()> {
     loaded.map_err(|signal| Error::state(format!("load at {offset:#x}: {signal:?}")))
 }
 
-/// What a figure is about.
+/// The subject of a figure.
 fn subject(operation: &'static str, meter: &Meter) -> Subject {
     Subject {
         operation,

@@ -32,7 +32,7 @@ const MEMORY: &str = "/sys/devices/system/memory";
 /// A state: what is where. Keys are paths, or the names of lists.
 pub type State = BTreeMap<String, String>;
 
-/// What happened since the last look.
+/// Everything that happened since the last look.
 pub struct Look {
     /// The keys that changed, with their new values; `null` where there is none any more.
     pub changed: Map<String, Value>,
@@ -114,7 +114,7 @@ impl Observer {
             if self.owners.iter().any(|known| known == owner) {
                 continue;
             }
-            // Of an empty region the first device says where it begins; of a full one too.
+            // In an empty region, and in a full one, the first device says where the region begins.
             let start = sysfs::read_number(&device.join("resource"))?;
             let len = sysfs::read_number(&owner.join("dax_region/size"))?;
             self.spans.push(Span::at(start, len));
@@ -184,7 +184,7 @@ fn event(lines: Vec<String>) -> String {
     kept.join(" ")
 }
 
-/// What is new, changed or gone.
+/// The files that are new, changed or gone.
 pub fn changes(before: &State, after: &State) -> Map<String, Value> {
     let mut changed = Map::new();
     for (key, value) in after {

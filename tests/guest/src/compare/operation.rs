@@ -17,7 +17,7 @@ pub enum Operation {
     Write {
         /// The file.
         path: String,
-        /// What to write.
+        /// The text to write.
         text: String,
     },
     /// Open a device's node, map so many bytes from an offset, and write and read the first word.
@@ -51,7 +51,7 @@ impl Operation {
         }
     }
 
-    /// As it is stored.
+    /// The operation in the form in which it is stored.
     pub fn to_json(&self) -> Value {
         match self {
             Operation::Write { path, text } => json!({"write": path, "text": text}),
@@ -117,7 +117,7 @@ fn write(path: &str, text: &str) -> String {
     }
 }
 
-/// What each step of a first access comes to.
+/// Opens the device and accesses it for the first time. Returns the result of each step.
 fn touch(device: &str, offset: u64, len: u64, seed: u64) -> Result<String, String> {
     let device = Device::named(device);
     let file = mmap::open(&device.node()).map_err(|e| format!("open: {e}"))?;

@@ -204,7 +204,7 @@ fn memmap_on_memory_of_a_device_that_kmem_refused_can_be_switched(region: &Regio
     // Too small to be memory.
     let device = region.create_over(&[Span::at(block.start, UNIT)])?;
     for attr in ["new_id", "bind"] {
-        // Whoever writes to new_id is not told.
+        // A writer of new_id is not told that the bind failed.
         let expected = match attr {
             "bind" => Err(Errno::EINVAL),
             _ => Ok(device.name().len()),

@@ -228,7 +228,7 @@ fn mapping_adjacent_to_last_range_stays_separate(region: &Region) -> Outcome {
 }
 
 fn mapping_replay_of_a_device_gives_the_same_device(region: &Region) -> Outcome {
-    // What `daxctl create-device --input` does: align, mappings by page offset, size.
+    // Does the same as `daxctl create-device --input`: align, mappings by page offset, size.
     let (device, _) = three_ranges(region)?;
     let (size, align, ranges) = (device.size()?, device.align()?, device.ranges()?);
     region.destroy(&device)?;

@@ -45,7 +45,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The longest that an operation may take, on a kernel that is not slow.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Default)]
 struct Figures {
     kills: u64,
@@ -251,7 +251,8 @@ impl Run<'_> {
     /// The invariants, the data of what is bound, and the kernel's health.
     fn check_all(&self) -> Outcome {
         if !self.region.is_bound() {
-            // Who unbound it was killed, and a page that was held then is just being given back.
+            // The task that unbound the region was killed, and a page that was held then is just
+            // being given back.
             kernel::eventually("a region again", || Ok(self.region.bind().ok()))?;
         }
         check_invariants(self.region)?;

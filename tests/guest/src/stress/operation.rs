@@ -26,7 +26,7 @@ pub enum Kind {
     Look,
 }
 
-/// What calls on a path may come to while the thing behind it goes away.
+/// Errors of calls on a path whose device goes away meanwhile.
 const GONE: [Errno; 3] = [Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];
 
 impl Kind {
@@ -105,9 +105,9 @@ impl Kind {
     /// How many of its allocations may be made to fail, the first ones; none unless it is a write
     /// to sysfs.
     ///
-    /// Of those that may plug memory in only what comes before that: if `__add_pages()` fails in
-    /// the middle of it, sections and the kernel's own mapping stay, whichever driver asked, and
-    /// that memory can never be bound again.
+    /// Operations that may plug memory in starve only before they do that: if `__add_pages()` fails
+    /// half way, sections and the kernel's own mapping stay, whichever driver asked, and that
+    /// memory can never be bound again.
     pub fn may_starve(self) -> Option<u64> {
         match self {
             Kind::Create

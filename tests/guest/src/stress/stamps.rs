@@ -10,7 +10,7 @@ use crate::mmap::Map;
 use crate::trap::Signal;
 use crate::units::{Range, PAGE, UNIT};
 
-/// Where in a page the words are.
+/// The offsets of the words in a page.
 const PLACES: [u64; 2] = [0, PAGE - 8];
 
 /// The stamp of a physical address; never 0.

@@ -13,7 +13,7 @@ use super::random::Random;
 use super::view::{Device, View};
 use crate::region::Region;
 
-/// Where the hmem driver takes devices and lets them go.
+/// The directory through which the hmem driver gets devices and lets them go.
 const HMEM: &str = "/sys/bus/platform/drivers/hmem";
 
 /// The kinds of operations, each with how often it is tried.

@@ -56,7 +56,7 @@ pub const QEMU: &str = "-object memory-backend-ram,id=ram0,size=4G \
                         -numa node,nodeid=0,memdev=ram0,cpus=0-1 \
                         -numa node,nodeid=1,memdev=ram1 -numa node,nodeid=2,memdev=ram2";
 
-/// What `APPEND` makes, and the node of each.
+/// The regions that `APPEND` makes, and the node of each.
 fn expected() -> Vec<(Span, u64)> {
     vec![
         (Span::at(5 * GIB, 256 * MIB), 0),
@@ -90,7 +90,7 @@ fn regions_are_those_of_the_machine() -> Outcome {
         check("available", region.available()?, span.len())?;
         let target = sysfs::read_number(&first.attr("target_node"))?;
         check(format!("target_node of region {id}"), target, node)?;
-        // Where a device's own data structures are best put: a node that has memory or CPUs.
+        // A device's own data structures belong on a near node that has memory or CPUs.
         let near = sysfs::read(&first.attr("numa_node"))?;
         let near = near.parse().unwrap_or(u64::MAX);
         let online = memory::node(near).exists();

@@ -25,7 +25,7 @@ pub const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
 
 /// A group, and what it is about.
 pub struct Consumer {
-    /// What is exercised, for the table of docs/results/consumers.md.
+    /// What the group exercises, for the table of docs/results/consumers.md.
     pub about: &'static str,
     /// The group.
     pub group: Group,

@@ -47,7 +47,7 @@ pub const TESTS: &[Test] = &[
     test!(l1_file_outlives_the_modules_of_its_region, ndctl::tear_down).slow(),
 ];
 
-/// What is freed is poisoned, so that who uses it is found out.
+/// The kernel poisons freed objects, so that a use of one is found.
 pub const APPEND: &str = "slub_debug=FZP";
 
 /// 4 GiB of ordinary memory in node 0; node 1 is the NVDIMM: 5 GiB, the last 2 MiB of which are
@@ -64,11 +64,11 @@ const REGION: &str = "/sys/bus/nd/devices/region0";
 const REGION_SIZE: u64 = 5 * GIB - 2 * MIB;
 /// The type of a region that labels divide.
 const LABELLED: u64 = 5;
-/// What the memory is called.
+/// The name of the memory in /proc/iomem.
 const OWNER: &str = "Persistent Memory";
 /// The node.
 const NODE: u64 = 1;
-/// What makes the region: the root of what the firmware says about NVDIMMs.
+/// The device that makes the region: the root of the firmware's description of NVDIMMs.
 const NFIT: &str = "/sys/bus/acpi/devices/ACPI0012:00";
 
 /// Loads what is needed, and gives the NVDIMM labels if it is still blank.

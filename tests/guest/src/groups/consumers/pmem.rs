@@ -56,9 +56,9 @@ const LARGE_SPAN: Span = Span {
     start: 4 * GIB,
     end: 7 * GIB - 1,
 };
-/// What such memory is called.
+/// The name of such memory in /proc/iomem.
 const OWNER: &str = "Persistent Memory (legacy)";
-/// What makes the regions, and its driver.
+/// The device that makes the regions.
 const PLATFORM: &str = "/sys/bus/platform/devices/e820_pmem";
 const PLATFORM_DRIVER: &str = "/sys/bus/platform/drivers/e820_pmem";
 

@@ -20,8 +20,8 @@ pub fn span(device: &Device) -> sysfs::Result<Span> {
     Ok(Span::at(device.resource()?, device.size()?))
 }
 
-/// What sysfs, ndctl and /proc/iomem say about a namespace of that alignment whose memory,
-/// called `owner`, ends at `end`.
+/// Checks what sysfs, ndctl and /proc/iomem say about a namespace of that alignment. Its memory has
+/// the name `owner` and ends at `end`.
 pub fn check_values(namespace: &Namespace, align: u64, end: u64, owner: &str) -> Outcome {
     let device = namespace.device()?;
     let (resource, size) = (device.resource()?, device.size()?);

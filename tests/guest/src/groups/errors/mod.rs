@@ -76,7 +76,7 @@ enum OnC {
     Refuses(Errno),
     /// Returns the full count, whether it did something or not.
     Accepts,
-    /// What one does not want to see twice.
+    /// Warns, hangs or worse, so it is not tried.
     Breaks(&'static str),
 }
 
@@ -184,7 +184,7 @@ fn short(path: &Path) -> String {
         .join("/")
 }
 
-/// What a write comes to on the running driver.
+/// The result of a write that is expected of the running driver.
 fn wanted(text: &str, errno: Errno, on_c: OnC) -> Result<usize, Errno> {
     match on_c {
         OnC::Same | OnC::Breaks(_) => Err(errno),

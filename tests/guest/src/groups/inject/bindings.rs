@@ -70,7 +70,7 @@ fn bind_to_kmem_without_memory_changes_nothing(region: &Region) -> Outcome {
     Operation::write(Driver::Kmem.attr("bind"), device.name(), || {
         device.disable()
     })
-    // What kmem and memory hotplug say if they cannot reserve the memory, for whatever reason.
+    // The errors of kmem and memory hotplug if they cannot reserve the memory, for whatever reason.
     .or(Errno::EBUSY)
     .or(Errno::EEXIST)
     .walk(region, &injector()?)

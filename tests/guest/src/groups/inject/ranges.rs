@@ -34,15 +34,15 @@ fn in_holes(region: &Region) -> Result<Device, crate::ktap::Failure> {
     Ok(device)
 }
 
-/// What sysfs shows of a device is what a driver gets: each of its ranges, from the first word to
-/// the last.
+/// Checks that a driver gets what sysfs shows of a device: each of its ranges, from the first word
+/// to the last.
 fn used(device: &Device) -> Outcome {
     device.bind(Driver::DeviceDax)?;
     let mut spans = device.spans()?;
     spans.sort();
     check("reserved", iomem::named(device.name())?, spans)?;
-    // That of /dev may remember the binding before, until the kernel has let go of that: a debug
-    // kernel takes seconds.
+    // The node in /dev may remember the former binding until the kernel has let go of it, which
+    // takes a debug kernel seconds.
     let node = Node::of(device)?;
     let failed = |errno| Error::new(format!("map {}", device.name()), errno);
     let file = mmap::open(node.path()).map_err(failed)?;

@@ -14,7 +14,7 @@ use std::path::Path;
 /// The tests of this file.
 pub const TESTS: &[Test] = &[test!(dynamic_debug_shows_the_ranges, tear_down)];
 
-/// What turns messages on and off.
+/// The file that turns messages on and off.
 const CONTROL: &str = "/sys/kernel/debug/dynamic_debug/control";
 
 /// Turns the bus's messages on or off. In C it is in the kernel itself, under another name.
@@ -35,7 +35,7 @@ fn tear_down() -> sysfs::Result<()> {
 fn ranges(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
     let lines = log.lines()?;
     let ours = lines.iter().filter_map(|line| {
-        // Whoever it is bound to comes first; while it is unbound, the bus.
+        // A line begins with the driver that is bound, or with the bus if none is.
         let (_, said) = line.split_once(&format!(" {}: ", device.name()))?;
         said.contains(" range[").then(|| said.to_owned())
     });

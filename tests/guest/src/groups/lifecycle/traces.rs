@@ -48,7 +48,7 @@ fn next_minor(region: &Region) -> Result<u64> {
 /// driver may have lost some before.
 fn lowest_minor(region: &Region) -> Result<u64> {
     if Impl::running() == Impl::C {
-        // Those of devices that are gone come back a moment later.
+        // The numbers of deleted devices come back a moment later.
         thread::sleep(Duration::from_secs(1));
         return next_minor(region);
     }

@@ -21,11 +21,11 @@ pub const TESTS: &[Test] = &[
 /// The two drivers that have files.
 const BOTH: [Driver; 2] = [Driver::DeviceDax, Driver::FsdevDax];
 
-/// What `mmap` of a file of that driver comes to.
+/// The result of `mmap` of a file of that driver.
 fn mapped_as(driver: Driver) -> Result<(), Errno> {
     match driver {
         Driver::DeviceDax => Ok(()),
-        // It has no such operation.
+        // The driver has no such operation.
         _ => Err(Errno::ENODEV),
     }
 }
@@ -96,7 +96,7 @@ fn m11_old_files_of_both_drivers_are_closed_in_any_order(region: &Region) -> Out
         let mut files = Vec::new();
         for driver in [BOTH, BOTH].concat() {
             change(&device, driver)?;
-            // It need not open while older files are.
+            // The node need not open while older files are open.
             files.extend(mmap::open(&device.node()));
         }
         check("no file at all", files.is_empty(), false)?;

@@ -62,7 +62,7 @@ fn in_holes() -> sysfs::Result<(Region, u64)> {
     Ok((region, posts.len() as u64))
 }
 
-/// What one round came to.
+/// The result of one round.
 struct Round {
     /// The end of the `create` whose device was deleted, with its errno for a status.
     create: Option<End>,

@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = &[
 /// Time for what is done once nobody refers to a thing any more.
 const MOMENT: Duration = Duration::from_millis(200);
 
-/// What is left of a device to whoever had it open and mapped.
+/// A file and a mapping that outlive their device.
 pub struct Left {
     file: File,
     map: Map,
@@ -101,7 +101,7 @@ pub fn unload_and_close(device: &Device, last: &str) -> Outcome {
     check("loaded", family::loaded(), vec![])
 }
 
-/// What makes the regions, and its driver.
+/// The driver that makes the regions.
 const PLATFORM: &str = "/sys/bus/platform/drivers/hmem_platform";
 const PLATFORM_DEVICE: &str = "hmem_platform.0";
 

@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("scan_period_max_ms", "100"),
     ("scan_size_mb", "256"),
 ];
-/// What is touched again and again.
+/// The size of the memory that is touched again and again.
 const SIZE: u64 = 64 * MIB;
 /// How long it may take until it is looked at.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,7 +18,8 @@ use std::time::Duration;
 /// The tests of this file.
 pub const TESTS: &[Test] = &[test!(pages_of_a_device_are_not_charged, region::tear_down).slow()];
 
-/// What a process may use: not much more than itself and its page tables.
+/// The memory that a process may use: not much more than the process itself and its page tables
+/// need.
 const LIMIT: u64 = 16 * MIB;
 
 /// A cgroup for one process at a time.
@@ -104,7 +105,7 @@ fn touch_in(cgroup: &Cgroup, page: u64, map: impl FnOnce() -> Result<Map>) -> Ou
     )
 }
 
-/// What is charged is next to nothing.
+/// Checks that next to nothing is charged.
 fn check_charge(cgroup: &Cgroup) -> Outcome {
     let charge = sysfs::read_number(&cgroup.file("memory.current"))?;
     let file = cgroup.count("memory.stat", "file")?;

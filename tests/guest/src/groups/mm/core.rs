@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
 /// The one at 1 GiB.
 pub const GIANT: Test = test!(core_dump_has_the_giant_pages_of_a_device).slow();
 
-/// What is dumped by default.
+/// The kinds of memory that are dumped by default.
 const DEFAULT: u32 = 0x33;
 /// Private and shared mappings of DAX memory. A device has no private ones.
 const PRIVATE: u32 = 1 << 7;

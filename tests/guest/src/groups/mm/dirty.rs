@@ -58,7 +58,7 @@ fn written_pages_are_soft_dirty_and_no_others(region: &Region) -> Outcome {
             let written = dirty(&map, align)?;
             check(format!("written in step {step}"), written, pages.to_vec())?;
         }
-        // What is mapped anew was not written.
+        // A page that is mapped anew counts as not written.
         begin()?;
         check("madvise", map.advise(libc::MADV_DONTNEED), Ok(()))?;
         check("load", map.load(3 * align + align / 2), Ok(5))?;

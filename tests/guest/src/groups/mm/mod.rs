@@ -27,7 +27,7 @@ pub const FILES: &[&[Test]] = &[
     cgroup::TESTS,
     balance::TESTS,
 ];
-/// Those at 1 GiB.
+/// The tests at 1 GiB.
 pub const GIANT: &[Test] = &[thp::GIANT, core::GIANT];
 
 /// A bound device of two ranges, the upper one first.

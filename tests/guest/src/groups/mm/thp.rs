@@ -28,7 +28,7 @@ pub const GIANT: Test = test!(giant_pages_come_to_a_process_that_wants_them_on_r
 const THP_DISABLE: i32 = 41;
 const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
 
-/// What the machine prefers.
+/// The file with the machine's preference.
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 fn area_asks_for_huge_pages(region: &Region) -> Outcome {

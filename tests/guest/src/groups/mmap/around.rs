@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     test!(fault_around_bytes_is_the_window_in_whole_pages).not_on_c("has no such parameter"),
 ];
 
-/// Those of a kernel whose command line asks for [`WINDOW`] pages.
+/// The tests for a kernel whose command line asks for [`WINDOW`] pages.
 pub const ASKED_FOR: &[Test] = &[
     test!(touch_maps_the_window_around_it),
     test!(touch_maps_nothing_beyond_the_mapping),
@@ -114,7 +114,7 @@ fn touch_maps_nothing_beyond_the_mapping(region: &Region) -> Outcome {
             let expected = around(&part, align, page, 0, len);
             check("present", present(&part, align)?, expected)?;
         }
-        // What was unmapped at either side of the page does not come back.
+        // Pages that were unmapped beside the touched page do not come back.
         let all = Map::whole(&device)?;
         check("munmap", all.unmap(8 * align, align), Ok(()))?;
         check("munmap", all.unmap(12 * align, align), Ok(()))?;
@@ -262,8 +262,8 @@ fn touch_maps_neighbours_that_are_writable(region: &Region) -> Outcome {
 fn touch_leaves_poisoned_neighbours_alone(region: &Region) -> Outcome {
     let device = region.create_bound(PAGE, &[region.units(4, 1)])?;
     let file = open(&device)?;
-    // Whoever has the page mapped gets SIGBUS, so it is another process. As no access of its
-    // own faults, it lives on.
+    // A process that has the page mapped gets SIGBUS, so this is another process. No access of its
+    // own faults, so it lives on.
     let child = Child::spawn(|| {
         let page = Map::shared(&file, PAGE, 20 * PAGE);
         let done = page
@@ -277,7 +277,7 @@ fn touch_leaves_poisoned_neighbours_alone(region: &Region) -> Outcome {
     let mut expected = around(&map, PAGE, 21, 0, 512);
     expected.retain(|page| *page != 20);
     check("present", present(&map, PAGE)?, expected)?;
-    // Whoever asks for it gets it, from either driver.
+    // With either driver, a process that touches the page gets it.
     check("load", map.load(20 * PAGE).is_ok(), true)?;
     check("present", present(&map, PAGE)?.contains(&20), true)
 }

@@ -58,7 +58,7 @@ fn device_drains_for_each_page_of_each_range() -> Outcome {
             // Longer than it takes to look again.
             thread::sleep(WHILE);
             check_draining(&region, &device)?;
-            // What was stored is what the holder sees, to the end.
+            // The holder sees the stored data to the end.
             check("data", pipe.read_word(), Ok(place))?;
         }
         drained(&device)?;
@@ -169,7 +169,7 @@ fn old_files_of_a_draining_device_are_dead() -> Outcome {
     let mapped = Map::shared(&file, UNIT, 0).map(drop);
     check("mmap", mapped, Err(Errno::ENXIO))?;
     check_dead(&map)?;
-    // What dies with the process that unbinds holds nothing.
+    // The old mapping and file hold no page: without them the device drains all the same.
     drop((map, file));
     check_draining(&region, &device)?;
     drop(pipe);

@@ -37,7 +37,7 @@ fn lines(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
     let ours = lines
         .iter()
         .filter_map(|line| line.split_once(&prefix))
-        // What follows in lines of its own says which device it is about.
+        // A message of several lines names its device in the first one.
         .filter_map(|(_, text)| text.lines().next().map(str::to_owned));
     Ok(ours.collect())
 }

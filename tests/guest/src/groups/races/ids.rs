@@ -96,7 +96,7 @@ fn id_told_to_a_driver_that_goes_goes_with_it(region: &Region) -> Outcome {
         for count in counts {
             told += count.map_err(panicked)?.unwrap_or(0);
         }
-        // It takes what it was told about, and it was not told since it was loaded.
+        // The driver binds devices whose ids it was told, and it was told none since it was loaded.
         modprobe(&[driver.name()])?;
         device.set_size(UNIT)?;
         let bound = driver.try_write("bind", name).map(drop);

@@ -25,7 +25,7 @@ pub const FILES: &[&[Test]] = &[
     signals::TESTS,
 ];
 
-/// What calls on a path may come to while the thing behind it goes away.
+/// Errors of calls on a path whose device goes away meanwhile.
 const GONE: &[Errno] = &[Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];
 
 /// The CPU where a hog and what it is to disturb take turns.

@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
     test!(unload_leaves_iomem_as_before, cxl::tear_down),
 ];
 
-/// What makes the window: the root of what the firmware says about CXL.
+/// The device that makes the window: the root of the firmware's description of CXL.
 const ROOT: &str = "/sys/bus/acpi/devices/ACPI0017:00";
 /// The folder of PCI devices.
 const PCI: &str = "/sys/bus/pci/devices";
@@ -115,7 +115,7 @@ fn disable_region_ends_mappings() -> Outcome {
     check("node", device.node().exists(), false)?;
     check("reserved", iomem::named(device.name())?, vec![])?;
     region.enable()?;
-    // It is what it was at first: how it had been divided is not kept. The data is.
+    // The region is one device again, as at first: its division is not kept. The data is kept.
     let dax = region.dax_region()?;
     check("devices", dax.devices()?, vec![dax.first_device()?])?;
     dax.first_device()?.release()?;

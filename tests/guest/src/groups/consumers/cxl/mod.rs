@@ -45,7 +45,7 @@ const SIZE: u64 = 256 * MIB;
 const MEMORIES: usize = 2;
 /// The node of the window.
 const NODE: u64 = 1;
-/// What the window is called.
+/// The name of the window in /proc/iomem.
 const WINDOW: &str = "CXL Window 0";
 
 /// Loads what is needed; the memories that are ready.
