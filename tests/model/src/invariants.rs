@@ -117,7 +117,7 @@ pub(crate) fn check(machine: &Machine) {
         format!("{taken} bytes are taken and {free} are free"),
     );
     for claim in bindings::iomem() {
-        // What drains goes on without its device if nobody could wait for it.
+        // A drain goes on without its device if nobody could wait for it.
         let drains = kernel::workqueue::pending() + kernel::workqueue::running() > 0;
         sched::require(
             all.contains(&claim) || drains,

@@ -18,7 +18,7 @@ extern crate kernel as pin_init;
 
 include!(concat!(env!("OUT_DIR"), "/driver.rs"));
 
-/// What `src/dax.rs` has from the module parameter of that name.
+/// Stands for the module parameter of that name, which `src/dax.rs` reads.
 fn fault_around_bytes() -> u64 {
     4096
 }

@@ -145,7 +145,7 @@ fn triples_with_a_pinned_page() {
     triples(State::Pinned);
 }
 
-/// Those in which a device is deleted while it is created, and its number is used again.
+/// Triples in which a device is deleted while it is created, and its number is used again.
 #[test]
 fn creating_deleting_and_creating() {
     let triples = [

@@ -14,7 +14,7 @@ const STEPS: usize = 40;
 
 /// Tries a scenario, and then each failing step of its first task if that is asked for.
 fn search(scenario: &Scenario, failing: bool) -> Option<(String, Wrong)> {
-    // What drains has a task of its own.
+    // A device that drains has a task of its own.
     let operations = scenario.operations.len();
     let preemptions = match scenario.state {
         State::Pinned | State::Draining => 1,

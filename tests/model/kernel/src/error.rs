@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Error(i32);
 
-/// What most functions of the driver return.
+/// The result of most functions of the driver.
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
 impl Error {

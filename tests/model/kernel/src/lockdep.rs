@@ -39,7 +39,8 @@ fn orders() -> MutexGuard<'static, BTreeMap<&'static str, Order>> {
 }
 
 thread_local! {
-    /// What this thread knows to be right: for each kind those that were taken within it.
+    /// The orders that this thread knows to be right: for each lock those that were taken within
+    /// it.
     static RIGHT: RefCell<HashMap<(&'static str, String), HashSet<String>>> =
         RefCell::new(HashMap::new());
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::sched;
 
-/// What is in freed memory. No valid count, flag or address.
+/// The pattern in freed memory. It is no valid count, flag or address.
 pub const POISON: u8 = 0x6b;
 
 /// Memory that was freed in this execution, by address.

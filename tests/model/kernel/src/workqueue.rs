@@ -53,15 +53,15 @@ impl<T> DelayedWork<T> {
     }
 }
 
-/// What is done.
+/// Work to be done later.
 pub trait WorkItem {
-    /// What owns it meanwhile.
+    /// The pointer that owns the work item meanwhile.
     type Pointer;
     /// Does it.
     fn run(this: Self::Pointer);
 }
 
-/// Where the work item of a type is.
+/// A type that has a work item inside.
 pub trait HasDelayedWork<T> {
     /// The work item.
     fn delayed_work(&self) -> &DelayedWork<T>;

@@ -12,11 +12,11 @@ use crate::sched;
 pub mod ordering {
     /// None.
     pub struct Relaxed;
-    /// Of a load.
+    /// The memory order of a load.
     pub struct Acquire;
-    /// Of a store.
+    /// The memory order of a store.
     pub struct Release;
-    /// Of all.
+    /// The memory order of a full barrier.
     pub struct Full;
 }
 
@@ -74,7 +74,7 @@ impl<T: Copy + 'static> Atomic<T> {
         old
     }
 
-    /// Where it is, to be read at once; not a static one.
+    /// The address of the value, to be read at once. The value is not a static one.
     pub fn as_ptr(&self) -> *mut T {
         self.before("volatile read");
         self.0.as_ptr()
