@@ -103,7 +103,7 @@ fn shrink_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
         device.set_size(8 * UNIT)
     })
     .trying_out(|| used(&device))
-    // A gap within what was a range is a new one, and needs a node.
+    // A cut range leaves a new hole, which needs a tree node.
     .failing_at_most(THE_COPY + 1)
     .walk(region, &injector()?)
 }
