@@ -140,7 +140,7 @@ impl Switch {
     }
 
     fn set(&self, from: u64, until: u64) -> Result<(), Failure> {
-        // The end first: what is looked at in between is no time at all.
+        // Store the end first, so that a reader in between sees an empty time span.
         let set = self
             .times
             .store(8, 0)

@@ -115,7 +115,7 @@ impl CxlRegion {
         Region::behind(format!("dax_{}", self.name), &self.dax_dir())
     }
 
-    /// Takes it out of use, with what is in it.
+    /// Disables the region and its devices.
     pub fn disable(&self) -> Result<()> {
         run(&["disable-region", &self.name]).map(drop)
     }

@@ -19,7 +19,7 @@ pub fn run(args: &[&str]) -> Result<String> {
     crate::kernel::run("daxctl", args)
 }
 
-/// Runs daxctl, which must succeed and print JSON; the elements of what it printed.
+/// Runs daxctl, which must succeed and print JSON. Returns the elements of the output.
 pub fn json(args: &[&str]) -> Result<Vec<Value>> {
     json::of("daxctl", args)
 }

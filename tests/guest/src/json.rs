@@ -6,7 +6,7 @@ use crate::ktap::{check, Outcome};
 use crate::sysfs::{Error, Result};
 use serde_json::Value;
 
-/// Runs a program, which must succeed and print JSON; the elements of what it printed.
+/// Runs a program, which must succeed and print JSON. Returns the elements of the output.
 pub fn of(program: &str, args: &[&str]) -> Result<Vec<Value>> {
     let text = kernel::run(program, args)?;
     if text.trim().is_empty() {

@@ -30,7 +30,7 @@ const SLACK_KIB: u64 = 8 << 10;
 const NOTES: &str = "debug_objects_cache";
 /// kmemleak's file, on a debug kernel.
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-/// kmemleak does not report what is younger.
+/// kmemleak does not report younger objects.
 const KMEMLEAK_AGE: Duration = Duration::from_secs(6);
 
 /// Reads a file of many pages.

@@ -132,7 +132,7 @@ fn prepared(work: impl FnOnce() -> Outcome) -> ExitCode {
     outcome(run())
 }
 
-/// The exit status of what is not a test.
+/// The exit status of a command that is not a test.
 fn outcome(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

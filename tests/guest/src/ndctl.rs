@@ -68,7 +68,7 @@ impl Namespace {
         sysfs::read_number(&Path::new(DEVICES).join(&self.name).join("resource"))
     }
 
-    /// Brings it out of use, with what is in it.
+    /// Disables the namespace and its device.
     pub fn disable(&self) -> Result<()> {
         run(&["disable-namespace", &self.name]).map(drop)
     }

@@ -21,9 +21,9 @@ use crate::trap::Signal;
 use crate::units::{holes, Span, PAGE, UNIT};
 use std::time::Duration;
 
-/// How long to look whether something waits.
+/// How long a task is watched to see whether it waits.
 pub const WHILE: Duration = Duration::from_secs(1);
-/// How long something may take that waits for nobody.
+/// How long a task may take that waits for nobody.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Names a failed system call.
@@ -31,7 +31,7 @@ pub fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
     move |errno| Failure::Fail(format!("{what}: {errno}"))
 }
 
-/// A page of a mapping in a pipe.
+/// Puts a page of a mapping into a pipe, which then holds it.
 pub fn hold(map: &Map, offset: u64) -> Result<Pipe, Failure> {
     let pipe = Pipe::new().map_err(failed("pipe"))?;
     check("store", map.store(offset, offset), Ok(()))?;
@@ -39,7 +39,7 @@ pub fn hold(map: &Map, offset: u64) -> Result<Pipe, Failure> {
     Ok(pipe)
 }
 
-/// Starts something in a process of its own, which holds no page.
+/// Starts `work` in a process of its own, which holds no page.
 pub fn start<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Child, Failure> {
     let child = Child::spawn(|| {
         // A copy of the descriptor would hold the page, and the process wait for itself.
@@ -56,12 +56,12 @@ pub fn start<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Child, Failur
     child.map_err(failed("fork"))
 }
 
-/// How something ends that is expected to wait for nobody; `None` if it waits all the same.
+/// The end of `work`, which is expected to wait for nobody; `None` if it waits all the same.
 pub fn end_of<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Option<End>, Failure> {
     Ok(start(work)?.wait_for(SOON * kernel::slowness()))
 }
 
-/// Does something that waits for nobody, and works.
+/// Does `work`, and checks that it waits for nobody and succeeds.
 pub fn at_once<T>(what: &str, work: impl FnOnce() -> sysfs::Result<T>) -> Outcome {
     let end = end_of(work)?;
     check(
@@ -90,12 +90,12 @@ pub fn unbind(device: &Device) -> Outcome {
     check("open", opened, Err(Errno::ENXIO))
 }
 
-/// A mapping of a device that drains is as dead as that of any that was unbound.
+/// Checks that a mapping of a device that drains is dead, like that of any unbound device.
 pub fn check_dead(map: &Map) -> Outcome {
     check("load", map.load(0), Err(Signal::BUS))
 }
 
-/// No driver gets a device that drains.
+/// Checks that no driver gets a device that drains.
 pub fn check_unbindable(device: &Device) -> Outcome {
     for driver in Driver::ALL.into_iter().filter(|driver| driver.present()) {
         // If the driver does not get the device, that is no error of the write of the id.

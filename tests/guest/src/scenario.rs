@@ -174,7 +174,7 @@ fn create_over_holes(region: &Region, out: &Narrator) -> Result<Device, Failure>
     )
 }
 
-/// Writes the whole device and looks at what is behind it.
+/// Writes the whole device, and proves which memory is behind it.
 fn write_and_look(
     device: &Device,
     ranges: &[Range],

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// One such signal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
-    /// Whether the process itself ran into it; if not, it is told in case it wants to know.
+    /// Whether the process itself touched the memory; if not, it asked to be told.
     pub required: bool,
     /// The address that failed: `si_addr`.
     pub addr: usize,
-    /// The bits of an address within what is gone: `si_addr_lsb`.
+    /// The size of the failed memory, as a number of address bits: `si_addr_lsb`.
     pub bits: u32,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Debug for Told {
     }
 }
 
-/// `si_code` of what the process ran into, and of what it is told of.
+/// `si_code` for memory that the process touched, and for memory that it only has mapped.
 const REQUIRED: i32 = 4;
 const OPTIONAL: i32 = 5;
 /// The offset of `si_addr_lsb` in `siginfo_t`.
@@ -100,7 +100,7 @@ extern "C" fn on_bus(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
 fn note(addr: u64, what: u64) {
     let words = NOTES.load(Ordering::SeqCst) as *const [AtomicU64; WORDS];
     // SAFETY: `listen` stored the address of a page that stays mapped, aligned, and all zeroes to
-    // begin with; whoever looks at it does so by atomic loads of the CPU.
+    // begin with. Readers use atomic loads of the CPU.
     let words = unsafe { &*words };
     let number = words[0].load(Ordering::SeqCst) as usize;
     if number < ROOM {

@@ -177,7 +177,7 @@ impl Real {
         assert_eq!(nodes(), self.space.holes().count() + ranges);
     }
 
-    /// `pgoff_to_phys()` finds what is in the array, and nothing else.
+    /// Checks that `pgoff_to_phys()` finds the addresses of the array, and no others.
     pub(crate) fn check_pgoff_to_phys(&self, dense: &Dense) {
         for (layout, device) in self.layouts.iter().zip(&dense.devices) {
             let pages = device.pages();

@@ -148,8 +148,8 @@ impl<T> DerefMut for KVVec<T> {
     }
 }
 
-/// The memory of a node, counted. It has a size: a vector has room for any
-/// number of what has none.
+/// The memory of a node, counted. It has a size, because a vector has room for
+/// any number of values without one.
 struct Node(#[allow(dead_code, reason = "for the size")] usize);
 
 impl Drop for Node {

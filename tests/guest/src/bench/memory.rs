@@ -30,7 +30,7 @@ const DEVICE: [(&str, f64); 2] = [("kmalloc-1k", 1024.0), ("kmalloc-256", 256.0)
 /// Objects that a CPU keeps for later count as used: a few in a hundred may be missing.
 const ALL_BUT_A_FEW: f64 = 0.95;
 
-/// Objects of a slab cache, or bytes of what is too large for one.
+/// Objects of a slab cache, or bytes of allocations that are too large for one.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 struct Kind {
     objects: f64,

@@ -53,7 +53,7 @@ impl Mode {
     }
 }
 
-/// A run: what is measured, how, and what came of it.
+/// A run: its operations, its mode and its figures.
 pub struct Bench {
     /// How to measure.
     mode: Mode,
@@ -71,12 +71,12 @@ impl Bench {
         self.only.is_empty() || self.only.iter().any(|only| only == operation)
     }
 
-    /// Whether one of some operations is.
+    /// Whether one of these operations is asked for.
     fn wants_any(&self, operations: &[&str]) -> bool {
         operations.iter().any(|operation| self.wants(operation))
     }
 
-    /// The clock for what never waits.
+    /// The clock for operations that never wait.
     fn busy_clock(&self) -> Clock {
         match self.mode {
             Mode::Count => Clock::Counter,
@@ -84,7 +84,7 @@ impl Bench {
         }
     }
 
-    /// The clock for what may wait for somebody else: waiting is not counted.
+    /// The clock for operations that may wait for somebody else; it does not count the waiting.
     fn own_clock(&self) -> Clock {
         match self.mode {
             Mode::Count => Clock::Thread,
@@ -92,7 +92,7 @@ impl Bench {
         }
     }
 
-    /// Whether there are enough ranges for what cannot be seen of few.
+    /// Whether to use so many ranges that a cost which few ranges do not show can be seen.
     fn is_thorough(&self) -> bool {
         self.mode != Mode::Smoke
     }

@@ -27,9 +27,9 @@ struct Use {
     own: &'static str,
     /// How long it takes, waiting included.
     turns: &'static str,
-    /// Halves of it, from its start.
+    /// How many halves of the device are touched, from its start.
     halves: u64,
-    /// From page to page.
+    /// Bytes from one touched page to the next.
     step: u64,
 }
 
@@ -55,7 +55,7 @@ const USES: [Use; 3] = [
     },
 ];
 
-/// Unbinds a device: what that costs.
+/// Unbinds a device, and returns the cost.
 pub fn unbind(meter: &Meter, device: &Device) -> Result<u64> {
     let attribute = Attribute::writable(&Driver::DeviceDax.attr("unbind"))?;
     let name = device.name();

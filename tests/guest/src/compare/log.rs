@@ -64,8 +64,9 @@ impl Log {
     }
 }
 
-/// Replaces what is arbitrary in a line of the log: addresses of this process and pointers into
-/// the kernel, a device's minor number, and how many pages the kernel's own image leaves.
+/// Replaces the parts of a log line that differ from run to run: addresses of this process,
+/// pointers into the kernel, a device's minor number, and how many pages the kernel's own image
+/// leaves.
 fn normal(text: &str) -> String {
     let mut said = String::new();
     for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {

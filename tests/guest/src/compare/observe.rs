@@ -29,7 +29,7 @@ const MODULES: [&str; 6] = [
 /// Folders with memory blocks.
 const MEMORY: &str = "/sys/devices/system/memory";
 
-/// A state: what is where. Keys are paths, or the names of lists.
+/// A state. Keys are paths, or the names of lists; values are the contents.
 pub type State = BTreeMap<String, String>;
 
 /// Everything that happened since the last look.
@@ -84,7 +84,7 @@ impl Observer {
         &self.state
     }
 
-    /// Looks, and says what is new.
+    /// Looks, and returns everything that is new.
     pub fn look(&mut self) -> Result<Look> {
         self.find_regions()?;
         let state = self.read()?;

@@ -65,7 +65,7 @@ impl Operation {
         }
     }
 
-    /// From what was stored.
+    /// The operation from its stored form.
     pub fn from_json(value: &Value) -> Option<Operation> {
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         if let Some(path) = text("write") {

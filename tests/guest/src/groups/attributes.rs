@@ -34,8 +34,8 @@ pub const TESTS: &[Test] = &[
     test!(memmap_on_memory_same_value_is_accepted),
 ];
 
-/// Compares the files of a folder, with modes, to what is documented. `optional` files may be
-/// missing, but are checked where they exist.
+/// Compares the files of a directory, and their modes, with the documented ones. `optional` files
+/// may be missing; if they exist, their modes are checked.
 fn check_files(dir: &Path, required: &[(&str, u32)], optional: &[(&str, u32)]) -> Outcome {
     let mut found = Vec::new();
     for name in sysfs::names(dir)? {

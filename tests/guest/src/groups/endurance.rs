@@ -25,7 +25,7 @@ pub const TESTS: &[Test] = &[
 
 /// Does a round so often, and looks at what it left.
 fn endure(region: &Region, rounds: u64, mut round: impl FnMut(u64) -> Result<()>) -> Outcome {
-    // The first rounds allocate what is allocated only once.
+    // The first rounds make the allocations that are made only once.
     (0..10).try_for_each(&mut round)?;
     let before = Usage::now()?;
     (0..rounds).try_for_each(&mut round)?;

@@ -248,7 +248,7 @@ impl Run<'_> {
         outcome
     }
 
-    /// The invariants, the data of what is bound, and the kernel's health.
+    /// Checks the invariants, the data of bound devices, and the kernel's health.
     fn check_all(&self) -> Outcome {
         if !self.region.is_bound() {
             // The task that unbound the region was killed, and a page that was held then is just
@@ -281,12 +281,12 @@ impl Run<'_> {
     }
 }
 
-/// Looks at a bound device's data, and at what is behind each unit of it.
+/// Checks a bound device's data, and which memory is behind each unit of it.
 fn verify(device: &Device) -> Outcome {
     let map = Map::whole(device)?;
     let ranges = device.ranges()?;
     stamps::verify_some(&map, &ranges)?;
-    // Looking into pagemap takes a PUD apart: there is nothing to see at 1 GiB.
+    // Reading pagemap takes a PUD apart, so it shows nothing at 1 GiB.
     if device.align()? <= UNIT {
         stamps::verify_frames(&map, &ranges)?;
     }

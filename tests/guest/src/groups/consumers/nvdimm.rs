@@ -71,7 +71,7 @@ const NODE: u64 = 1;
 /// The device that makes the region: the root of the firmware's description of NVDIMMs.
 const NFIT: &str = "/sys/bus/acpi/devices/ACPI0012:00";
 
-/// Loads what is needed, and gives the NVDIMM labels if it is still blank.
+/// Loads the modules, and gives the NVDIMM labels if it is still blank.
 fn load() -> sysfs::Result<()> {
     modprobe(&[
         "-a",

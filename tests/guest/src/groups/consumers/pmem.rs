@@ -62,7 +62,7 @@ const OWNER: &str = "Persistent Memory (legacy)";
 const PLATFORM: &str = "/sys/bus/platform/devices/e820_pmem";
 const PLATFORM_DRIVER: &str = "/sys/bus/platform/drivers/e820_pmem";
 
-/// Loads what is needed.
+/// Loads the modules.
 fn load() -> sysfs::Result<()> {
     modprobe(&[
         "-a",
@@ -262,7 +262,7 @@ fn unload_leaves_iomem_as_before() -> Outcome {
     load().map_err(Failure::from)
 }
 
-/// Brings the regions back, and destroys what is in them.
+/// Brings the regions back, and destroys their namespaces.
 fn tear_down() -> sysfs::Result<()> {
     let driver = Path::new(PLATFORM_DRIVER);
     if driver.exists() && !driver.join("e820_pmem").exists() {

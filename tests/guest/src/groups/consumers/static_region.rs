@@ -103,7 +103,7 @@ fn offsets(size: u64, align: u64) -> Vec<u64> {
     vec![0, 3 * PAGE, middle - 8, middle, size - 7 * PAGE, size - 8]
 }
 
-/// Compares what is stored through mmap with the bytes of the block device, both ways.
+/// Compares bytes that are stored through mmap with those of the block device, both ways.
 /// `args` say which namespace.
 pub fn check_data(align: u64, args: &[&str]) -> Outcome {
     let dax = Namespace::devdax(align, args)?;

@@ -18,6 +18,6 @@ pub const FILES: &[&[Test]] = &[
     identity::TESTS,
 ];
 
-/// The kernel copies what is written to an attribute; nothing else of an operation that gives
-/// something back may need memory.
+/// The kernel copies the text that is written to an attribute. An operation that gives something
+/// back may need no other memory.
 const THE_COPY: u64 = 1;

@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
     test!(align_without_memory_does_all_or_nothing).slow(),
 ];
 
-/// A device of one unit; what is free is three holes of one and of two units, and the rest.
+/// A device of one unit. The holes are three of one and of two units, and the rest.
 fn in_holes(region: &Region) -> Result<Device, crate::ktap::Failure> {
     let device = region.create_over(&[region.units(0, 1)])?;
     region.create_over(&[1, 3, 6].map(|unit| region.units(unit, 1)))?;

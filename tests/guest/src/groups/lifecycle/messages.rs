@@ -42,7 +42,7 @@ fn ranges(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
     Ok(ours.collect())
 }
 
-/// A message. Of what is allocated both ends are padded, which is how C prints resources.
+/// A message. Both addresses of an allocated range are padded, as C prints resources.
 fn message(what: &str, index: usize, span: Span) -> String {
     let Span { start, end } = span;
     match what {

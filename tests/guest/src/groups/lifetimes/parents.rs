@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
     test!(l1_file_outlives_the_modules_of_its_region, tear_down).slow(),
 ];
 
-/// Time for what is done once nobody refers to a thing any more.
+/// Time for the work that follows the last reference of an object.
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// A file and a mapping that outlive their device.
@@ -68,7 +68,7 @@ impl Left {
     }
 }
 
-/// Closes what is left once something is gone; the kernel is as well as before.
+/// Closes the file and the mapping after `what` is gone, and checks the kernel's health.
 pub fn closed_after(what: &str, left: Left, mapping_first: bool) -> Outcome {
     let health = kernel::Health::now();
     kernel::log(&format!("what is open is closed, after {what} is gone"));

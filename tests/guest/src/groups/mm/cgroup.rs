@@ -80,8 +80,8 @@ impl Drop for Cgroup {
     }
 }
 
-/// How a process ends that enters a cgroup and touches all of what `map` gives, by pages of so many
-/// bytes.
+/// Starts a process that enters a cgroup and touches each page of the mapping that `map` returns.
+/// `page` is the size of a page in bytes. Returns how the process ended.
 fn touch_in(cgroup: &Cgroup, page: u64, map: impl FnOnce() -> Result<Map>) -> Outcome {
     let child = Child::spawn(|| {
         let touched = cgroup.enter().and_then(|()| map()).map(|map| {

@@ -61,7 +61,7 @@ fn present(map: &Map, align: u64) -> sysfs::Result<Vec<u64>> {
         .collect())
 }
 
-/// The window around page `page` of a mapping, but for what is not in `first..end`.
+/// The pages of the window around page `page` of a mapping that are in `first..end`.
 fn around(map: &Map, align: u64, page: u64, first: u64, end: u64) -> Vec<u64> {
     // A window is aligned in the address space.
     let window = window(align);
@@ -333,7 +333,7 @@ fn neighbours_are_given_back(region: &Region) -> Outcome {
     Ok(())
 }
 
-/// Touches a page, by a load and by a store, and looks at what is there then.
+/// Touches a page, by a load and by a store, and checks that this page alone is mapped then.
 fn check_one_page(device: &Device) -> Outcome {
     let align = device.align()?;
     for page in [0, 1, 20, 39] {

@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = &[
     test!(poison_goes_with_the_binding),
 ];
 
-/// The place of a poisoned page, and what is mapped.
+/// The place of a poisoned page, and the mapping of it.
 struct Place {
     /// The page of the device.
     page: u64,

@@ -48,7 +48,7 @@ const NODE: u64 = 1;
 /// The name of the window in /proc/iomem.
 const WINDOW: &str = "CXL Window 0";
 
-/// Loads what is needed; the memories that are ready.
+/// Loads the modules, and returns the memories that are ready.
 fn load() -> sysfs::Result<Vec<String>> {
     modprobe(&["-a", "cxl_acpi", "cxl_pci", "cxl_mem", "cxl_port"])?;
     modprobe(&["-a", "device_dax", "kmem", "fsdev_dax", "dax_cxl"])?;
