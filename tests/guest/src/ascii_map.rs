@@ -42,7 +42,7 @@ struct Owner {
     spans: Vec<Span>,
 }
 
-/// Draws the region as it is; the lines.
+/// Draws the region, and returns the lines.
 pub fn draw(region: &Region, style: &Style) -> Result<Vec<String>> {
     let owners = owners(region, style)?;
     let all = region.span();
@@ -69,7 +69,7 @@ pub fn draw(region: &Region, style: &Style) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// The mark of whatever has most of a cell.
+/// The mark of the device that has most of a cell, or of a hole.
 fn mark_of(owners: &[Owner], cell: Span, style: &Style) -> char {
     let share = |owner: &&Owner| -> u64 {
         let common = |span: &Span| {

@@ -90,7 +90,7 @@ impl Hog {
 
 /// A process that takes a CPU away from all other tasks at moments that its owner chooses.
 pub struct Switch {
-    /// Since when it is taken, on the monotonic clock, and until when.
+    /// From when until when the CPU is taken, on the monotonic clock.
     times: Map,
     _child: Child,
     _unfair: Unfair,
@@ -161,7 +161,7 @@ fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// A CPU of which the scheduler keeps nothing for tasks that others starve.
+/// A CPU on which the scheduler gives starving tasks no time of their own.
 struct Unfair {
     /// The file that says how many nanoseconds of a second real-time tasks may run, and its former
     /// content.

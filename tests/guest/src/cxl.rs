@@ -27,7 +27,7 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The folder of something that cxl knows.
+/// The directory of an object that cxl knows.
 pub fn dir(name: &str) -> PathBuf {
     Path::new(DEVICES).join(name)
 }
@@ -131,7 +131,7 @@ impl CxlRegion {
     }
 }
 
-/// Destroys all regions, whatever their devices are used for, and puts every memory to use.
+/// Destroys all regions, even if their devices are in use, and enables every memory.
 pub fn tear_down() -> Result<()> {
     for device in Device::all() {
         device.forget()?;

@@ -203,7 +203,7 @@ impl Device {
         }
     }
 
-    /// Unbinds from whatever driver it has; fine if it has none.
+    /// Unbinds the device from its driver, if it has one.
     pub fn unbind(&self) -> Result<()> {
         match self.driver() {
             Some(_) => sysfs::write(&self.attr("driver/unbind"), &self.name),

@@ -17,7 +17,7 @@ macro_rules! errnos {
                 pub const $name: Errno = Errno(libc::$name);
             )*
 
-            /// The symbolic name, where it is one of those that the driver uses.
+            /// The symbolic name, for errnos that the driver uses.
             fn name(self) -> Option<&'static str> {
                 match self {
                     $(Errno::$name => Some(stringify!($name)),)*

@@ -7,7 +7,7 @@ use crate::ndctl;
 use crate::sysfs::{Error, Result};
 use std::path::Path;
 
-/// All of them, users before what they use.
+/// All modules, each before the modules that it uses.
 const MODULES: &[&str] = &[
     "dax_cxl",
     "dax_hmem",

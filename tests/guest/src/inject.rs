@@ -115,7 +115,7 @@ impl Starved {
         Ok(())
     }
 
-    /// Every process gets what there is; fine if there was none that did not.
+    /// Lets no page allocation fail any more. Succeeds too if none was made to fail.
     pub fn end() -> sysfs::Result<()> {
         let attr = Path::new(DEBUGFS).join("fail_page_alloc");
         if !attr.exists() {
@@ -131,7 +131,7 @@ impl Starved {
 /// An operation on the value that was prepared for it.
 type Act<'a, P> = dyn Fn(&mut P) -> Result<(), Errno> + 'a;
 
-/// Something that is done again and again, on something that was prepared for it.
+/// An operation that is repeated, each time on a freshly prepared value.
 pub struct Operation<'a, P> {
     name: String,
     prepare: Box<dyn Fn() -> sysfs::Result<P> + 'a>,

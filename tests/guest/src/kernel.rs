@@ -53,7 +53,7 @@ impl Impl {
 
 /// The driver of the running kernel.
 static RUNNING: OnceLock<Impl> = OnceLock::new();
-/// How the kernel's configuration tells that it is the Rust driver.
+/// The lines of the kernel's configuration that the Rust driver has one of.
 const RUST_CONFIG: [&str; 2] = ["CONFIG_DEV_DAX_RUST=y", "CONFIG_DEV_DAX_RUST=m"];
 
 impl fmt::Display for Impl {

@@ -34,7 +34,7 @@ impl From<sysfs::Error> for Failure {
     }
 }
 
-/// The one assertion: `what` is `expected`. Both values are reported when it is not.
+/// The only assertion: `actual` equals `expected`. A failure reports both values.
 #[track_caller]
 pub fn check<T: PartialEq + Debug>(what: impl Display, actual: T, expected: T) -> Outcome {
     if actual == expected {
@@ -97,7 +97,7 @@ pub fn note(text: impl Display) {
 enum Body {
     /// A fresh, empty region, which is emptied afterwards.
     Region(fn(&Region) -> Outcome),
-    /// Whatever the machine has. The second function cleans up, whatever the test left.
+    /// The machine as it is. The second function cleans up, whatever the test left.
     Machine(fn() -> Outcome, fn() -> sysfs::Result<()>),
 }
 

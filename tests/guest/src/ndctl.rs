@@ -73,7 +73,7 @@ impl Namespace {
         run(&["disable-namespace", &self.name]).map(drop)
     }
 
-    /// Puts it to use again; what it is now.
+    /// Enables the namespace, and returns it as it is now.
     pub fn enable(&self) -> Result<Namespace> {
         run(&["enable-namespace", &self.name])?;
         Namespace::find(&self.name)
@@ -114,7 +114,7 @@ pub fn modalias(name: &str) -> Result<String> {
     sysfs::read(&Path::new(DEVICES).join(name).join("modalias"))
 }
 
-/// Destroys all namespaces, whatever their devices are used for.
+/// Destroys all namespaces, even if their devices are in use.
 pub fn tear_down() -> Result<()> {
     for device in Device::all() {
         device.forget()?;

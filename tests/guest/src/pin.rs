@@ -111,7 +111,7 @@ pub fn check_unbindable(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Nobody gets a draining device's memory, changes what it is, or deletes it.
+/// Checks that nobody gets a draining device's memory, changes the device, or deletes it.
 pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     check_unbindable(device)?;
     let what_it_is = || Ok::<_, Failure>((device.ranges()?, device.align()?));
@@ -132,7 +132,7 @@ pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     check_invariants(region)
 }
 
-/// `step` bytes that no device has, at a multiple of that.
+/// A part of a hole: `step` bytes, at a multiple of `step`.
 fn a_free_span(region: &Region, step: u64) -> Result<Option<Span>, Failure> {
     let mut taken = Vec::new();
     for device in region.devices()? {

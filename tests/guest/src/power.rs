@@ -45,7 +45,7 @@ pub fn can_suspend() -> Result<bool> {
     Ok(sysfs::read(Path::new(STATE))?.contains("freeze"))
 }
 
-/// Does something while processes have so many milliseconds to stop, then as many as before.
+/// Does `work` while processes have so many milliseconds to stop; afterwards as many as before.
 pub fn with_freeze_timeout<T>(ms: u32, work: impl FnOnce() -> T) -> Result<T> {
     let file = Path::new(FREEZE_TIMEOUT);
     let before = sysfs::read(file)?;

@@ -61,7 +61,7 @@ impl Region {
         Region::behind(hmem, &link)
     }
 
-    /// The same, of whatever device `link` leads to.
+    /// The same for the device that `link` leads to.
     pub fn behind(hmem: String, link: &Path) -> Result<Region> {
         let failed = |e| Error::new(format!("find {}", link.display()), Errno::from(e));
         let dir = link.canonicalize().map_err(failed)?;

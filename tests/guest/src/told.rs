@@ -52,7 +52,7 @@ impl Board {
         Ok(Board(Map::anonymous(PAGE)?))
     }
 
-    /// From here on this process notes here what it is told, and lives on.
+    /// Makes this process note what it is told on this board, and live on.
     pub fn listen(&self) -> Result<(), Errno> {
         NOTES.store(self.0.addr(), Ordering::SeqCst);
         trap::handle(libc::SIGBUS, on_bus)

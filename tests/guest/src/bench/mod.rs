@@ -97,7 +97,7 @@ impl Bench {
         self.mode != Mode::Smoke
     }
 
-    /// How often something is repeated.
+    /// How often an operation is repeated.
     fn repetitions(&self, usual: usize) -> usize {
         match self.mode {
             Mode::Smoke => 2,

@@ -25,7 +25,7 @@ const COUNTED: &[&str] = &[
     fault::AVERAGE,
     fault::LAST,
 ];
-/// Those of the operations that need a bound device.
+/// The operations that need a bound device.
 const BOUND: &[&str] = &["bind", fault::AVERAGE, fault::LAST];
 /// Reads of one attribute.
 const READS: usize = 33;

@@ -17,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// The modules of the family. Those that only happen to be there are the machine's matter.
+/// The modules of the family. Other loaded modules do not matter.
 const MODULES: [&str; 6] = [
     "device_dax",
     "dax_hmem",
@@ -322,7 +322,7 @@ fn name_minors(state: &mut State) {
     }
 }
 
-/// The modules of the family, each with those of it that use it.
+/// The modules of the family, each with the modules of the family that use it.
 pub fn modules() -> BTreeMap<String, Vec<String>> {
     let text = text_of("/proc/modules").unwrap_or_default();
     let mut modules = BTreeMap::new();

@@ -125,7 +125,8 @@ fn touch(device: &str, offset: u64, len: u64, seed: u64) -> Result<String, Strin
     access(&map, 0, seed)
 }
 
-/// Writes a word and reads it; also where in memory it went, and how much of it became present.
+/// Writes a word and reads it. Also reports at which physical address it is, and how much of the
+/// mapping became present.
 fn access(map: &Map, at: u64, seed: u64) -> Result<String, String> {
     let word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     map.store(at, word).map_err(|s| format!("store: {s:?}"))?;

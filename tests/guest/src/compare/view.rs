@@ -36,7 +36,7 @@ impl Device {
 pub struct View {
     /// All of its memory.
     pub span: Span,
-    /// Whether it is there.
+    /// Whether the region is bound.
     pub bound: bool,
     /// `available_size`.
     pub available: u64,

@@ -105,7 +105,7 @@ fn ids_leave_nothing_behind(region: &Region) -> Outcome {
     })
 }
 
-/// Each is refused after something was allocated for it, or before.
+/// The driver refuses each change, before or after it allocated memory for the change.
 fn refused_changes_leave_nothing_behind(region: &Region) -> Outcome {
     let too_much = (region.span().len() + UNIT).to_string();
     endure(region, 1000, |_| {

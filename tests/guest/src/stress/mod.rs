@@ -122,7 +122,7 @@ fn report(scoreboard: &Scoreboard, figures: &Figures) {
     note(progress(scoreboard, figures));
 }
 
-/// The sums of it all.
+/// The sums over all processes.
 fn progress(scoreboard: &Scoreboard, figures: &Figures) -> String {
     let [done, refused, starved] = scoreboard.all_ends();
     format!(
@@ -193,7 +193,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Kills a process, whatever it is doing, and starts another in its place.
+    /// Kills a process in the middle of its work, and starts another in its place.
     fn replace(&mut self) -> Outcome {
         let index = self.random.below(PROCESSES as u64) as usize;
         let child = &mut self.children[index];

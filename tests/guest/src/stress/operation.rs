@@ -51,7 +51,7 @@ impl Kind {
         Kind::Look,
     ];
 
-    /// How often it is done, compared with the others.
+    /// How often it is chosen, compared with the others.
     pub fn weight(self) -> u64 {
         match self {
             Kind::Create => 80,
@@ -97,7 +97,7 @@ impl Kind {
         own.contains(&errno) || (self.is_about_devices() && GONE.contains(&errno))
     }
 
-    /// Whether it is about something that others may take away.
+    /// Whether others may take away the object of the operation.
     fn is_about_devices(self) -> bool {
         !matches!(self, Kind::Touch | Kind::Split | Kind::Fork | Kind::Pin)
     }

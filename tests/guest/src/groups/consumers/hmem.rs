@@ -300,7 +300,7 @@ fn region_that_is_not_idle_can_be_divided() -> Outcome {
     ];
     let device = region.create_over(&spans)?;
     check("driver before a bind", device.driver(), None)?;
-    // Like the first one it is kmem's by type, and anybody's by id.
+    // As at first, kmem gets it by type, and any driver by id.
     device.bind(Driver::Kmem)?;
     check("blocks", memory::blocks(region.span())?.len(), 1)?;
     device.unbind()?;
@@ -309,7 +309,7 @@ fn region_that_is_not_idle_can_be_divided() -> Outcome {
     pattern::compare(&Map::whole(&device)?, &device.ranges()?, 8)?;
     first.bind(Driver::Kmem)?;
     check("owner", iomem::named(first.name())?, first.spans()?)?;
-    // Bound anew, it is one device again.
+    // After the next bind the region is one device again.
     let region = &rebind(std::slice::from_ref(region))?[0];
     check(
         "spans",

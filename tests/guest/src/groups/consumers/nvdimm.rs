@@ -123,7 +123,7 @@ fn mark(namespaces: &[(u64, u64, Namespace)]) -> Result<Vec<Map>, Failure> {
     Ok(maps)
 }
 
-/// Loads what [`mark`] stored into the namespace of that position.
+/// Checks the words that [`mark`] stored into the namespace of that position.
 fn check_mark(map: &Map, position: u64) -> Outcome {
     for offset in [0, map.len() - 8] {
         check("load", map.load(offset), Ok(offset + position + 1))?;

@@ -41,8 +41,8 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// 3 GiB, so that there is room for two devices' pages of 1 GiB after the metadata, and half of
-/// one that does not begin at a multiple of that. What is freed is poisoned, so that who uses it is
-/// found out.
+/// one that does not begin at a multiple of that. The kernel poisons freed objects, so that
+/// a use of one is found.
 pub const APPEND: &str = "memmap=3G!4G memmap=512M!7680M slub_debug=FZP";
 /// All memory is in one node: only then has such memory a node, which kmem asks for.
 pub const QEMU: &str = "-object memory-backend-ram,id=ram0,size=6G \

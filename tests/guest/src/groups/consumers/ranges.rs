@@ -65,7 +65,7 @@ fn on_each_shape(region: &Region, run: fn(&Region, &Device, bool) -> Outcome) ->
         for on_memory in [false, true] {
             let outcome = device_of(region, shape, on_memory).and_then(|device| {
                 let ran = run(region, &device, on_memory);
-                // Another shape needs the memory, whatever came of this one.
+                // The next shape needs the memory, whether this one passed or not.
                 device.forget()?;
                 region.destroy(&device)?;
                 ran

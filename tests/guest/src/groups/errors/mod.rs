@@ -74,7 +74,7 @@ enum OnC {
     Same,
     /// Refuses with another error.
     Refuses(Errno),
-    /// Returns the full count, whether it did something or not.
+    /// Returns the full count, even if it did nothing.
     Accepts,
     /// Warns, hangs or worse, so it is not tried.
     Breaks(&'static str),

@@ -119,7 +119,7 @@ fn remove_id_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
     .walk(region, &injector()?)
 }
 
-/// The driver core does not tell who writes `new_id` that the probe failed.
+/// The driver core does not tell the writer of `new_id` that the probe failed.
 fn new_id_without_memory_binds_or_does_not(region: &Region) -> Outcome {
     let device = sized(region)?;
     let driver = Driver::DeviceDax;

@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
 
 /// A process that writes `size` again and again while it is told to.
 struct Writer {
-    /// Whether it is to write, whether it does, and how often it did something.
+    /// Whether the writer shall write, whether it writes, and how often a write succeeded.
     words: Map,
     _child: Child,
 }

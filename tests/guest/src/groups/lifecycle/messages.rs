@@ -23,7 +23,7 @@ fn turn(flag: &str) -> sysfs::Result<()> {
     sysfs::write(Path::new(CONTROL), &format!("module {module} {flag}"))
 }
 
-/// Turns them off, whatever the test left.
+/// Turns the messages off, whatever the test left.
 fn tear_down() -> sysfs::Result<()> {
     if Path::new(CONTROL).exists() {
         turn("-p")?;

@@ -34,7 +34,7 @@ fn mapped_as(driver: Driver) -> Result<(), Errno> {
 fn open_as(device: &Device, driver: Driver) -> Result<File, Errno> {
     let file = mmap::open(&device.node())?;
     let mapped = Map::shared(&file, UNIT, 0).map(drop);
-    // Whatever a file of the other driver comes to, it is not this.
+    // A file of the other driver never gives this result.
     if mapped == mapped_as(driver) {
         Ok(file)
     } else {
@@ -42,7 +42,7 @@ fn open_as(device: &Device, driver: Driver) -> Result<File, Errno> {
     }
 }
 
-/// Binds to the one after the other.
+/// Binds the device to one driver after the other.
 fn change(device: &Device, driver: Driver) -> Result<(), Failure> {
     device.unbind()?;
     device.forget()?;

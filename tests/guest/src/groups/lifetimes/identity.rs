@@ -40,7 +40,7 @@ const C: &str = "deadlocks";
 const AUTOPROBE: &str = "/sys/bus/dax/drivers_autoprobe";
 /// How often it is tried.
 const ROUNDS: u32 = 24;
-/// The CPU of those who create.
+/// The CPU of tasks that create devices.
 const CPU: usize = 1;
 /// How long they may be kept from it.
 const KEPT: Duration = Duration::from_secs(1);

@@ -23,7 +23,7 @@ use super::{Group, BOTH};
 /// Why the C driver is kept out where a page is held.
 const PINNED_C: &str = "frees the page under its holder";
 
-/// 1 GiB of persistent memory. What is freed is poisoned, so that who uses it is found out.
+/// 1 GiB of persistent memory. The kernel poisons freed objects, so that a use of one is found.
 const PMEM: &str = "memmap=1G!4G slub_debug=FZP";
 /// 2 GiB of soft-reserved memory, and the same.
 const SOFT_RESERVED: &str = "memmap=2G%4G+0xefffffff slub_debug=FZP";

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// The tests of this file: soft-reserved memory. Those of other memory are in its own group.
+/// The tests of this file, for soft-reserved memory. Other memory has tests in its own group.
 pub const TESTS: &[Test] = &[
     test!(l1_file_outlives_the_region_of_its_device, tear_down),
     test!(l1_file_outlives_the_platform_device, tear_down),

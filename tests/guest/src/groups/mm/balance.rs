@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// The tests of this file.
 pub const TESTS: &[Test] = &[test!(balancing_leaves_pages_of_a_device_alone, tear_down).slow()];
 
-/// Whether it is done.
+/// The switch of NUMA balancing.
 const SWITCH: &str = "/proc/sys/kernel/numa_balancing";
 /// How: every 100 ms look at up to 256 MiB.
 const SETTINGS: [(&str, &str); 4] = [

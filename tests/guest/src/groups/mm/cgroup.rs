@@ -54,7 +54,7 @@ impl Cgroup {
         self.dir.join(name)
     }
 
-    /// Brings this process into it.
+    /// Moves this process into the cgroup.
     fn enter(&self) -> Result<()> {
         sysfs::write(&self.file("cgroup.procs"), "0")
     }

@@ -120,7 +120,7 @@ fn core_dump_of_a_dead_mapping_has_nothing(region: &Region) -> Outcome {
         check("store", map.store(0, 5), Ok(()))?;
         device.unbind()?;
         let core = Core::of_child(SHARED, nothing)?;
-        // A hole that is as large, whatever the memory behind it is now.
+        // The dump has a hole of the same size, whatever memory is behind the mapping now.
         check("sizes", core.sizes(map.addr())?, (map.len(), map.len()))?;
         check("word", core.word(map.addr())?, 0)?;
         drop(map);

@@ -182,7 +182,7 @@ fn system_ram_never_gets_a_page_that_is_held() -> Outcome {
     let ring = Uring::holding(&map, UNIT, PAGE as usize).map_err(failed("io_uring"))?;
     let name = device.name();
     let command = ["reconfigure-device", "-N", "-m", "system-ram", name];
-    // daxctl is told that it cannot have it, and says so.
+    // daxctl gets an error for the device, and reports it.
     let end = pin::end_of(|| daxctl::run(&command))?;
     check("daxctl while a page is held", end, Some(End::Exit(1)))?;
     check_draining(&region, &device)?;

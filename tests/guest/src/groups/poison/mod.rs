@@ -203,9 +203,8 @@ impl Other {
     }
 }
 
-/// Runs something that is told of poison in a process of its own, which has only its own mappings.
-/// Runs the work in a process, and compares what the kernel told the process with what the work
-/// returns.
+/// Runs work that the kernel tells of poison in a process of its own, which has only its own
+/// mappings. Compares what the kernel told the process with what the work returns.
 fn alone(kill: Kill, work: impl FnOnce(&Board) -> Outcome) -> Outcome {
     let board = Board::new().map_err(failed("mmap"))?;
     let run = || -> Outcome {

@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
 /// How often the driver goes. Its list is to be emptied when nobody can add to it any more, and the
 /// moment in which the one may come before the other is short.
 const ROUNDS: u64 = 25;
-/// The CPU of those who tell.
+/// The CPU of tasks that write ids.
 const FAST: usize = 0;
 
 /// Removes the driver's module, on a CPU that it loses again and again.

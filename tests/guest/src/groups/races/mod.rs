@@ -39,7 +39,7 @@ fn slow_down(round: u64) -> Result<(), Errno> {
     }
 }
 
-/// Brings the region to life whatever the race left, and checks that it works.
+/// Binds the region again, whatever the race left, and checks that it works.
 fn check_alive(region: &Region) -> Outcome {
     if !region.is_bound() {
         region.bind()?;

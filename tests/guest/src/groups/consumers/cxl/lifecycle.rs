@@ -213,7 +213,7 @@ fn dax_cxl_comes_back_with_all_of_the_region() -> Outcome {
     check("ranges", dax.first_device()?.spans()?, vec![region.span()?])
 }
 
-/// Loads what the aliases of all that is on the CXL bus ask for.
+/// Loads the modules of all aliases on the CXL bus.
 fn load_by_modalias() -> sysfs::Result<()> {
     for name in cxl::names("")? {
         // Not all have an alias, and not every alias is claimed by a module; what matters is

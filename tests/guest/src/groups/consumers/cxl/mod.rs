@@ -23,8 +23,8 @@ pub const FILES: &[&[Test]] = &[region::TESTS, lifecycle::TESTS, lifetimes::TEST
 
 /// 4 GiB of ordinary memory.
 pub const MEM: &str = "4G";
-/// Page structures may be in hotplugged memory. What is freed is poisoned, so that who uses it is
-/// found out.
+/// Page structures may be in hotplugged memory. The kernel poisons freed objects, so that a use of
+/// one is found.
 pub const APPEND: &str = "memory_hotplug.memmap_on_memory=1 slub_debug=FZP";
 /// Two memories of 256 MiB below one host bridge, and a window of 1 GiB for regions of them, which
 /// is a NUMA node of its own.
