@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver is compiled as it is.
+//! Names the files of the driver, which are compiled unchanged.
 
 include!("driver_root.rs");
 

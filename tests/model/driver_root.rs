@@ -13,8 +13,8 @@ fn sources() -> PathBuf {
     root.expect("this is a checkout of the driver").join("src")
 }
 
-/// What clippy must not find in the driver: `unsafe` without a reason, and what brings the
-/// kernel down.
+/// The lints that clippy must not find in the driver: `unsafe` without a reason, and calls that
+/// bring the kernel down.
 const LINTS: &str = "clippy::undocumented_unsafe_blocks, clippy::unwrap_used, \
      clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented, \
      clippy::unreachable, clippy::indexing_slicing";

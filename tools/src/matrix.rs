@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `lab matrix`: the tests of everybody who uses device-dax, on every kernel that there is: both
 //! series, C and Rust, as modules and built in. A run of all of them writes the tables of
-//! docs/consumers.md; KERNEL, IMPL, BUILTIN and ONLY pick some.
+//! docs/results/consumers.md; KERNEL, IMPL, BUILTIN and ONLY pick some.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use crate::spec::{Impl, SERIES};
 use crate::table::{self, Table};
 use crate::testrun::{Tests, QUIET};
 
-const DOCUMENT: &str = "docs/consumers.md";
+pub const DOCUMENT: &str = "docs/results/consumers.md";
 
 /// The columns of a series' table.
 const COLUMNS: [(Impl, bool); 4] = [

@@ -66,4 +66,22 @@ mod tests {
         assert_eq!(replaced(&new, "t", &table.markdown()).unwrap(), new);
         assert!(replaced(text, "u", "").is_none());
     }
+
+    #[test]
+    fn every_page_of_results_has_its_markers() {
+        let pages = [
+            (crate::bench::DOCUMENT, "figures"),
+            (crate::defects::DOCUMENT, "defects"),
+            (crate::matrix::DOCUMENT, "consumers 7.3"),
+            (crate::matrix::DOCUMENT, "consumers 7.2"),
+            (crate::mutants::DOCUMENT, "mutants"),
+            (crate::public::DOCUMENT, "public tests 7.3"),
+            (crate::public::DOCUMENT, "public tests 7.2"),
+        ];
+        let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (page, name) in pages {
+            let text = cache::read_text(&repo.join(page)).unwrap();
+            assert!(replaced(&text, name, "").is_some(), "{name} in {page}");
+        }
+    }
 }

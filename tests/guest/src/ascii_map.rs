@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A region as a bar: who owns what, and where the holes are.
+//! Draws a region as a bar: which device has which addresses, and where the holes are.
 
 use crate::region::Region;
 use crate::sysfs::Result;
@@ -42,7 +42,7 @@ struct Owner {
     spans: Vec<Span>,
 }
 
-/// Draws the region as it is; the lines.
+/// Draws the region, and returns the lines.
 pub fn draw(region: &Region, style: &Style) -> Result<Vec<String>> {
     let owners = owners(region, style)?;
     let all = region.span();
@@ -69,7 +69,7 @@ pub fn draw(region: &Region, style: &Style) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// The mark of whatever has most of a cell.
+/// The mark of the device that has most of a cell, or of a hole.
 fn mark_of(owners: &[Owner], cell: Span, style: &Style) -> char {
     let share = |owner: &&Owner| -> u64 {
         let common = |span: &Span| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Child processes that cannot take the test program with them.
+//! Child processes, whose crash or hang does not take the test program along.
 
 use crate::errno::Errno;
 use std::fs;
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 /// How a child ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// It exited with this status.
+    /// The process exited with this status.
     Exit(i32),
     /// A signal killed it.
     Signal(i32),
-    /// It did not end in time and was killed.
+    /// The process did not end in time and was killed.
     TimedOut,
-    /// It did not end in time, nor when killed: it hangs in the kernel.
+    /// The process did not end in time, nor when it was killed: it hangs in the kernel.
     Stuck,
 }
 
@@ -79,7 +79,7 @@ impl Child {
             Some(_) => End::TimedOut,
             None => {
                 print!("{report}");
-                // It cannot be reaped: forget it rather than wait for it in drop.
+                // The child cannot be reaped. Forget it, instead of waiting for it in drop.
                 self.ended = Some(End::Stuck);
                 End::Stuck
             }
@@ -116,7 +116,7 @@ impl Child {
         stat.rsplit_once(") ")?.1.chars().next()
     }
 
-    /// Where the child's threads wait in the kernel, as diagnostics.
+    /// The places at which the child's threads wait in the kernel, for diagnosis.
     pub fn where_it_hangs(&self) -> String {
         let mut report = String::new();
         let tasks = format!("/proc/{}/task", self.pid);

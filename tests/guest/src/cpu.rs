@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which CPU runs a task, and when.
+//! Decides which CPU runs a task, and when.
 //!
 //! A task that sleeps or is preempted while it holds a lock makes everybody else wait. Tests that
-//! want to see who waits bring that about here, and need no luck for it.
+//! look for such waits cause them here, and do not depend on luck.
 
 use crate::child::Child;
 use crate::errno::Errno;
@@ -90,7 +90,7 @@ impl Hog {
 
 /// A process that takes a CPU away from all other tasks at moments that its owner chooses.
 pub struct Switch {
-    /// Since when it is taken, on the monotonic clock, and until when.
+    /// From when until when the CPU is taken, on the monotonic clock.
     times: Map,
     _child: Child,
     _unfair: Unfair,
@@ -140,7 +140,7 @@ impl Switch {
     }
 
     fn set(&self, from: u64, until: u64) -> Result<(), Failure> {
-        // The end first: what is looked at in between is no time at all.
+        // Store the end first, so that a reader in between sees an empty time span.
         let set = self
             .times
             .store(8, 0)
@@ -161,9 +161,10 @@ fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// A CPU of which the scheduler keeps nothing for tasks that others starve.
+/// A CPU on which the scheduler gives starving tasks no time of their own.
 struct Unfair {
-    /// Where it is said how many nanoseconds of a second that is, and what was said before.
+    /// The file that says how many nanoseconds of a second real-time tasks may run, and its former
+    /// content.
     file: PathBuf,
     before: Option<String>,
 }

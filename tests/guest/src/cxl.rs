@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The real cxl, and the regions of CXL memory that it makes.
+//! Runs the real cxl, which makes regions of CXL memory.
 
 use crate::device::{Device, Driver};
 use crate::json;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The folder of everything that cxl knows.
 pub const DEVICES: &str = "/sys/bus/cxl/devices";
-/// What regions are made of: the window of the host's address space.
+/// The window of the host's address space, of which regions are made.
 const WINDOW: &str = "decoder0.0";
 
 /// Runs cxl, which must succeed; its standard output.
@@ -27,7 +27,7 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The folder of something that cxl knows.
+/// The directory of an object that cxl knows.
 pub fn dir(name: &str) -> PathBuf {
     Path::new(DEVICES).join(name)
 }
@@ -55,7 +55,7 @@ pub fn memories(count: usize) -> Result<Vec<String>> {
 pub struct CxlRegion {
     /// `region0`.
     name: String,
-    /// What cxl said when it made it.
+    /// The report of cxl when it made the region.
     pub listed: Value,
 }
 
@@ -96,7 +96,7 @@ impl CxlRegion {
         Ok(Span::at(number("resource")?, number("size")?))
     }
 
-    /// Where its dax region is.
+    /// The directory of its dax region.
     pub fn dax_dir(&self) -> PathBuf {
         dir(&format!("dax_{}", self.name))
     }
@@ -115,7 +115,7 @@ impl CxlRegion {
         Region::behind(format!("dax_{}", self.name), &self.dax_dir())
     }
 
-    /// Takes it out of use, with what is in it.
+    /// Disables the region and its devices.
     pub fn disable(&self) -> Result<()> {
         run(&["disable-region", &self.name]).map(drop)
     }
@@ -131,7 +131,7 @@ impl CxlRegion {
     }
 }
 
-/// Destroys all regions, whatever their devices are used for, and puts every memory to use.
+/// Destroys all regions, even if their devices are in use, and enables every memory.
 pub fn tear_down() -> Result<()> {
     for device in Device::all() {
         device.forget()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The real daxctl, and what it reports.
+//! Runs the real daxctl, and reads its reports.
 
 use crate::device::Device;
 use crate::json;
@@ -19,7 +19,7 @@ pub fn run(args: &[&str]) -> Result<String> {
     crate::kernel::run("daxctl", args)
 }
 
-/// Runs daxctl, which must succeed and print JSON; the elements of what it printed.
+/// Runs daxctl, which must succeed and print JSON. Returns the elements of the output.
 pub fn json(args: &[&str]) -> Result<Vec<Value>> {
     json::of("daxctl", args)
 }
@@ -35,7 +35,7 @@ pub fn reconfigure(device: &Device, args: &[&str]) -> Result<String> {
     run(&[&["reconfigure-device"], args, &[device.name()]].concat())
 }
 
-/// What `list` says about a device, mappings included.
+/// The report of `list` about a device, mappings included.
 pub fn list(device: &Device) -> Result<Value> {
     json::one("daxctl", &["list", "-d", device.name(), "-M"])
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The main job of the driver, for people.
+//! Shows people the main job of the driver.
 
 use crate::ascii_map::Style;
 use crate::kernel::{Health, Impl};
@@ -9,7 +9,7 @@ use crate::scenario::{self, Narrator, Totals};
 use crate::trap;
 use std::time::Instant;
 
-/// Plays the scenario; whether all of it held.
+/// Runs the scenario. Returns whether all of it succeeded.
 pub fn run() -> bool {
     let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
     let out = Narrator {

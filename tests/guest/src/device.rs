@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One dax device as sysfs shows it.
+//! One dax device, as sysfs shows it.
 
 use crate::errno::Errno;
 use crate::kernel;
@@ -203,7 +203,7 @@ impl Device {
         }
     }
 
-    /// Unbinds from whatever driver it has; fine if it has none.
+    /// Unbinds the device from its driver, if it has one.
     pub fn unbind(&self) -> Result<()> {
         match self.driver() {
             Some(_) => sysfs::write(&self.attr("driver/unbind"), &self.name),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Takes the machine down while a page of a device is held (L4).
+//! Takes the machine down while somebody holds a page of a device (L4).
 //!
-//! The kernel shuts every device down then, under each one's lock. Whoever waits for a page under
-//! such a lock keeps the machine up for ever. Nothing here comes back: the host sees whether the
-//! machine is gone, and how.
+//! The kernel then shuts every device down, under the lock of each. A task that waits for a page
+//! under such a lock would keep the machine up for ever. No function here returns: the host sees
+//! whether the machine is gone, and how.
 
 use crate::child::Child;
 use crate::errno::Errno;
@@ -67,7 +67,7 @@ impl Way {
     }
 }
 
-/// What is kept until the machine is gone.
+/// The mapping, the page and the child that are kept until the machine is gone.
 type Held = (Map, Pipe, Option<Child>);
 
 /// Holds a page of a device, and brings that into one of several states.
@@ -104,7 +104,7 @@ pub fn run(way: &str, state: &str) -> Outcome {
     let held = held(state)?;
     println!("going down: {way}, {state}");
     let _ = io::stdout().flush();
-    // What is printed reaches the host on its own.
+    // Printed text needs some time to reach the host.
     std::thread::sleep(WHILE);
     let errno = go.go();
     drop(held);

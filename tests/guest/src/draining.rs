@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices that are unbound while somebody holds one of their pages: they drain.
+//! Devices that drain: they were unbound while somebody held one of their pages.
 
 use crate::child::{Child, End};
 use crate::device::{Device, Driver};
@@ -17,8 +17,8 @@ const WHILE: Duration = Duration::from_secs(1);
 /// How long one may take that waited.
 const AT_LAST: Duration = Duration::from_secs(20);
 
-/// Unbinds a device of which `held` holds a page, which must not take long; gives `held` back.
-/// If it does, `held` goes, so that nothing waits for ever.
+/// Unbinds a device of which `held` holds a page, which must not take long, and returns `held`.
+/// If it takes long, this drops `held`, so that nothing waits for ever.
 pub fn unbind<T>(device: &Device, held: T) -> Result<T, Failure> {
     let mut unbinding = start(|| device.unbind())?;
     let end = unbinding.wait_for(PROMPTLY * kernel::slowness());
@@ -33,7 +33,7 @@ pub fn unbind<T>(device: &Device, held: T) -> Result<T, Failure> {
     Ok(held)
 }
 
-/// Waits until the device can be bound again, which it then is not.
+/// Waits until the device can be bound again. Leaves it unbound.
 pub fn wait_until_over(device: &Device) -> Outcome {
     kernel::eventually("a device that has drained", || match try_bind(device) {
         Ok(()) => Ok(Some(())),
@@ -43,8 +43,8 @@ pub fn wait_until_over(device: &Device) -> Outcome {
     Ok(device.unbind()?)
 }
 
-/// Unbinds a region of which `held` holds a page, in a process that then is killed: what is held
-/// drains without a region. Gives `held` back.
+/// Unbinds a region of which `held` holds a page, in a process that then is killed: the page map
+/// drains without a region. Returns `held`.
 pub fn abandon<T>(region: &Region, held: T) -> Result<T, Failure> {
     let mut unbinding = start(|| region.unbind())?;
     let waits = unbinding.wait_for(WHILE);
@@ -60,7 +60,7 @@ pub fn abandon<T>(region: &Region, held: T) -> Result<T, Failure> {
     Ok(held)
 }
 
-/// Waits until the region is back, all of its memory free, whatever keeps it from that until then.
+/// Waits until the region is back and all of its memory is free.
 pub fn wait_until_back(region: &Region) -> Outcome {
     kernel::eventually("a region that can be bound", || {
         if !region.is_bound() && region.bind().is_err() {
@@ -75,8 +75,8 @@ pub fn wait_until_back(region: &Region) -> Outcome {
     .map_err(Failure::from)
 }
 
-/// Starts something in a process that has none of this one's files: a copy of one would hold the
-/// page for as long as this waits for it.
+/// Starts `work` in a process that has none of this one's files. A copy of a file would hold the
+/// page for as long as this process waits for it.
 pub fn start(work: impl FnOnce() -> sysfs::Result<()>) -> Result<Child, Failure> {
     let child = Child::spawn(|| {
         // SAFETY: What this process inherited is used by nothing that it does from here on.

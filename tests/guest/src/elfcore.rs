@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Core dumps: what of a process's memory is in one.
+//! Core dumps: which memory of a process is in one.
 
 use crate::child::{Child, End};
 use crate::errno::Errno;
@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the kernel puts them.
+/// The file that says where the kernel puts core dumps.
 const PATTERN: &str = "/proc/sys/kernel/core_pattern";
 /// Which kinds of memory are in them.
 const FILTER: &str = "/proc/self/coredump_filter";
@@ -34,8 +34,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// That of a child that prepares itself and then dies. It has what this process has mapped.
-    /// `filter` says which kinds of memory are to be dumped.
+    /// The dump of a child that prepares itself and then dies. The child has the mappings of this
+    /// process. `filter` says which kinds of memory to dump.
     pub fn of_child(
         filter: u32,
         prepare: impl FnOnce() -> Outcome,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Error numbers that print by name.
+//! Error numbers that print as names.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ macro_rules! errnos {
                 pub const $name: Errno = Errno(libc::$name);
             )*
 
-            /// The symbolic name, where it is one of those that the driver uses.
+            /// The symbolic name, for errnos that the driver uses.
             fn name(self) -> Option<&'static str> {
                 match self {
                     $(Errno::$name => Some(stringify!($name)),)*

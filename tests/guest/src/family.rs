@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The modules of the dax family and of those who give it memory.
+//! The modules of the dax family, and of the owners of its memory.
 
 use crate::kernel::{self, has_module, modprobe_remove};
 use crate::ktap::{skip, Failure};
@@ -7,7 +7,7 @@ use crate::ndctl;
 use crate::sysfs::{Error, Result};
 use std::path::Path;
 
-/// All of them, users before what they use.
+/// All modules, each before the modules that it uses.
 const MODULES: &[&str] = &[
     "dax_cxl",
     "dax_hmem",
@@ -24,7 +24,7 @@ const MODULES: &[&str] = &[
     "cxl_port",
     "cxl_core",
     "libnvdimm",
-    // What is open of a device pins it.
+    // Open files of a device pin it.
     "device_dax",
 ];
 
@@ -51,7 +51,7 @@ pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
     }
 }
 
-/// Those that are loaded.
+/// The modules that are loaded.
 pub fn loaded() -> Vec<&'static str> {
     let loaded = MODULES.iter().copied();
     loaded.filter(|name| has_module(name)).collect()

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether grace periods of RCU are expedited for everybody, which is to end with what asked for it.
+//! Whether the kernel expedites RCU grace periods for everybody. It must not, once the task that
+//! asked for it is done.
 //!
-//! The kernel shows no such state. It shows who does the work: an expedited grace period wakes a
-//! thread of its own, and other ones do not. So this does not look at the time that they take.
+//! The kernel does not show that state, but it shows who does the work: an expedited grace period
+//! wakes a thread of its own, an ordinary one does not. So this needs no timing.
 
 use crate::errno::Errno;
 use crate::ktap::{check, Failure, Outcome};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Lets the nth allocation of an operation fail, for every n until the operation needs fewer.
 //!
-//! An operation that fails must leave everything as it was, and work when it is tried again; one
-//! that succeeds without the memory must have done all of its work. "Everything" is what
+//! An operation that fails must leave everything as it was, and succeed when it is repeated. An
+//! operation that succeeds without the memory must have done all of its work. "Everything" is what
 //! [`Snapshot`] reads.
 
 use crate::errno::Errno;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 /// Whether allocations of this process are among those that fail.
 const SELF: &str = "/proc/self/make-it-fail";
-/// Where allocations that may sleep are usually spared.
+/// The settings that usually spare allocations that may sleep.
 const SETTINGS: [(&str, &str); 4] = [
     ("failslab/ignore-gfp-wait", "N"),
     ("fail_page_alloc/ignore-gfp-wait", "N"),
@@ -115,7 +115,7 @@ impl Starved {
         Ok(())
     }
 
-    /// Every process gets what there is; fine if there was none that did not.
+    /// Lets no page allocation fail any more. Succeeds too if none was made to fail.
     pub fn end() -> sysfs::Result<()> {
         let attr = Path::new(DEBUGFS).join("fail_page_alloc");
         if !attr.exists() {
@@ -128,10 +128,10 @@ impl Starved {
     }
 }
 
-/// What an operation does with what was prepared for it.
+/// An operation on the value that was prepared for it.
 type Act<'a, P> = dyn Fn(&mut P) -> Result<(), Errno> + 'a;
 
-/// Something that is done again and again, on something that was prepared for it.
+/// An operation that is repeated, each time on a freshly prepared value.
 pub struct Operation<'a, P> {
     name: String,
     prepare: Box<dyn Fn() -> sysfs::Result<P> + 'a>,
@@ -189,19 +189,19 @@ impl<'a, P> Operation<'a, P> {
         }
     }
 
-    /// It may fail with this too.
+    /// Allows the operation to fail with this error too.
     pub fn or(mut self, error: Errno) -> Self {
         self.errors.push(error);
         self
     }
 
-    /// It may fail for so many of its allocations at most.
+    /// Allows the operation to fail for so many of its allocations at most.
     pub fn failing_at_most(mut self, most: u64) -> Self {
         self.most_failures = most;
         self
     }
 
-    /// It may succeed and leave everything as it was.
+    /// Allows the operation to succeed and leave everything as it was.
     pub fn or_nothing(mut self) -> Self {
         self.may_do_nothing = true;
         self
@@ -213,8 +213,8 @@ impl<'a, P> Operation<'a, P> {
         self
     }
 
-    /// What is done with what it leaves, with all memory, each time it has failed. Nothing that is
-    /// looked at changes by that.
+    /// Uses the state that the operation leaves, with all memory, each time that it has failed.
+    /// This must not change anything that is looked at.
     pub fn trying_out(mut self, try_out: impl Fn() -> Outcome + 'a) -> Self {
         self.try_out = Some(Box::new(try_out));
         self

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether what a region and its devices show of themselves adds up.
+//! Checks that the numbers which a region and its devices show fit together.
 
 use crate::device::Device;
 use crate::ktap::{check, Outcome};

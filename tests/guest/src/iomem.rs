@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who reserved which memory, from `/proc/iomem`.
+//! Which addresses are reserved, and for whom, from `/proc/iomem`.
 
 use crate::errno::Errno;
 use crate::sysfs::{Error, Result};

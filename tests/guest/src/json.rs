@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What daxctl, ndctl and cxl print.
+//! Reads the output of daxctl, ndctl and cxl.
 
 use crate::kernel;
 use crate::ktap::{check, Outcome};
 use crate::sysfs::{Error, Result};
 use serde_json::Value;
 
-/// Runs a program, which must succeed and print JSON; the elements of what it printed.
+/// Runs a program, which must succeed and print JSON. Returns the elements of the output.
 pub fn of(program: &str, args: &[&str]) -> Result<Vec<Value>> {
     let text = kernel::run(program, args)?;
     if text.trim().is_empty() {

@@ -53,7 +53,7 @@ impl Impl {
 
 /// The driver of the running kernel.
 static RUNNING: OnceLock<Impl> = OnceLock::new();
-/// How the kernel's configuration tells that it is the Rust driver.
+/// The lines of the kernel's configuration that the Rust driver has one of.
 const RUST_CONFIG: [&str; 2] = ["CONFIG_DEV_DAX_RUST=y", "CONFIG_DEV_DAX_RUST=m"];
 
 impl fmt::Display for Impl {
@@ -151,7 +151,7 @@ pub fn modprobe_remove(name: &str) -> Result<()> {
     run("modprobe", &["-r", name]).map(drop)
 }
 
-/// How long the kernel may take for what it does on its own.
+/// How long the kernel may take for its background work.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks again and again until there is `what`.
@@ -174,7 +174,7 @@ pub fn log(line: &str) {
     let _ = fs::write("/dev/kmsg", format!("dax-guest: {line}\n"));
 }
 
-/// Counts of what must not happen: warnings, oopses, corrupted pages.
+/// Counts of events that must not happen: warnings, oopses, corrupted pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Health {
     warnings: u64,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Running tests and reporting in the Kernel Test Anything Protocol.
+//! Runs tests and reports in the Kernel Test Anything Protocol.
 //!
-//! Every test runs in a child of its own: its mappings and files go with it, its panic or crash
-//! is a failed test, and so is its hanging. The region is made anew before each test and emptied
-//! after it, whatever happened in between; tests of other memory bring a clean-up of their own.
+//! Every test runs in a child process, which takes its mappings and files along. A panic, a crash
+//! or a hang of the child is a failed test. A fresh region is made before each test and emptied
+//! after it, whatever happened in between. Tests of other memory bring a clean-up of their own.
 
 use crate::child::{Child, End};
 use crate::errno::Errno;
@@ -24,7 +24,7 @@ pub enum Failure {
     Fail(String),
 }
 
-/// What a test, or a part of one, comes to.
+/// The result of a test, or of a part of one.
 pub type Outcome = Result<(), Failure>;
 
 impl From<sysfs::Error> for Failure {
@@ -34,7 +34,7 @@ impl From<sysfs::Error> for Failure {
     }
 }
 
-/// The one assertion: `what` is `expected`. Both values are reported when it is not.
+/// The only assertion: `actual` equals `expected`. A failure reports both values.
 #[track_caller]
 pub fn check<T: PartialEq + Debug>(what: impl Display, actual: T, expected: T) -> Outcome {
     if actual == expected {
@@ -46,7 +46,7 @@ pub fn check<T: PartialEq + Debug>(what: impl Display, actual: T, expected: T) -
     )))
 }
 
-/// What to expect where the Rust driver deliberately differs from the C one.
+/// The result to expect where the Rust driver is meant to differ from the C driver.
 pub fn deviates<T>(rust: T, c: T) -> T {
     match Impl::running() {
         Impl::Rust => rust,
@@ -92,12 +92,12 @@ pub fn note(text: impl Display) {
     }
 }
 
-/// What a test is run on.
+/// The driver or memory that a test runs on.
 #[derive(Clone, Copy)]
 enum Body {
     /// A fresh, empty region, which is emptied afterwards.
     Region(fn(&Region) -> Outcome),
-    /// Whatever the machine has. The second function cleans up, whatever the test left.
+    /// The machine as it is. The second function cleans up, whatever the test left.
     Machine(fn() -> Outcome, fn() -> sysfs::Result<()>),
 }
 
@@ -126,7 +126,7 @@ impl Body {
 pub struct Test {
     /// `<subject>_<condition>_<outcome>`.
     pub name: &'static str,
-    /// What it does, and on what.
+    /// The test's function, and what it gets.
     body: Body,
     /// Why the C driver is not put through it.
     not_on_c: Option<&'static str>,
@@ -200,7 +200,7 @@ const SKIPPED: i32 = 4;
 /// How long emptying the region may take.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(60);
 
-/// What the report says about a test.
+/// The result of a test, as the report has it.
 enum Verdict {
     Ok,
     NotOk,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is still allocated after something was done many times.
+//! What is still allocated after an operation was repeated many times.
 
 use crate::errno::Errno;
 use crate::iomem::{self, Entry};
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// What there is to see of memory in use.
+/// The memory in use, as far as the kernel shows it.
 pub struct Usage {
     /// By cache: objects in use.
     objects: BTreeMap<String, u64>,
@@ -25,12 +25,12 @@ pub struct Usage {
 const LINES: [&str; 4] = ["VmallocUsed", "Percpu", "PageTables", "KernelStack"];
 /// Pages that come and go on their own: lists of each CPU, and of each cache.
 const SLACK_KIB: u64 = 8 << 10;
-/// What a debug kernel knows of objects that it tracked once. Without DEBUG_OBJECTS_FREE it forgets
-/// none of them, whichever driver had it: this cache grows on C as it does on Rust.
+/// A debug kernel's notes about objects that it tracked once. Without DEBUG_OBJECTS_FREE it never
+/// forgets one, whichever driver had the object: this cache grows on C as on Rust.
 const NOTES: &str = "debug_objects_cache";
 /// kmemleak's file, on a debug kernel.
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-/// kmemleak does not report what is younger.
+/// kmemleak does not report younger objects.
 const KMEMLEAK_AGE: Duration = Duration::from_secs(6);
 
 /// Reads a file of many pages.
@@ -42,7 +42,7 @@ impl Usage {
     /// Drops what the kernel keeps only in case it is wanted again, then looks.
     pub fn now() -> Result<Usage> {
         sysfs::write(Path::new("/proc/sys/vm/drop_caches"), "3")?;
-        // What is freed after a grace period is freed after this.
+        // After this, memory that a grace period protected is freed.
         thread::sleep(Duration::from_millis(500) * kernel::slowness());
         let slab = Path::new("/sys/kernel/slab");
         for cache in sysfs::names(slab)? {
@@ -117,13 +117,13 @@ pub fn scan_on_demand() {
     let _ = sysfs::try_write(Path::new(KMEMLEAK), b"scan=off");
 }
 
-/// Where kmemleak is there: fails with what it finds that nothing points to any more.
+/// If the kernel has kmemleak: fails if it finds memory that nothing points to any more.
 pub fn check_kmemleak() -> Outcome {
     let path = Path::new(KMEMLEAK);
     if !path.exists() {
         return Ok(());
     }
-    // What a first scan suspects may have been on its way from one place to another.
+    // A first scan may suspect an object that is just moving from one place to another.
     for _ in 0..2 {
         thread::sleep(KMEMLEAK_AGE);
         sysfs::write(path, "scan")?;

@@ -122,7 +122,7 @@ fn test(group: &str, filter: &str) -> ExitCode {
     }
 }
 
-/// Does something outside of a group, as in a test of one.
+/// Prepares the process as for a test of a group, and does `work`.
 fn prepared(work: impl FnOnce() -> Outcome) -> ExitCode {
     let run = || -> Outcome {
         Impl::detect()?;
@@ -132,7 +132,7 @@ fn prepared(work: impl FnOnce() -> Outcome) -> ExitCode {
     outcome(run())
 }
 
-/// The exit status of what is not a test.
+/// The exit status of a command that is not a test.
 fn outcome(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

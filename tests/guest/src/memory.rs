@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MEMORY: &str = "/sys/devices/system/memory";
 /// The folder of NUMA nodes.
 const NODES: &str = "/sys/devices/system/node";
-/// What becomes of blocks when they appear.
+/// The kernel's policy for new blocks.
 const POLICY: &str = "/sys/devices/system/memory/auto_online_blocks";
 
 /// The size of a memory block in bytes.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mapping a dax device and looking at what came of it.
+//! Maps a dax device and looks at the result.
 
 use crate::device::Device;
 use crate::errno::Errno;
@@ -16,13 +16,13 @@ use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What there is to know of mappings.
+/// The kernel's report about the mappings of this process.
 const SMAPS: &str = "/proc/self/smaps";
 /// Read and write.
 pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-/// Opens a node for reading and writing. Where the kernel releases late, what is refused is tried
-/// again until the former binding's cdev is gone.
+/// Opens a node for reading and writing. On a kernel that releases objects late, it repeats a
+/// refused open until the former binding's cdev is gone.
 pub fn open(path: &Path) -> Result<File, Errno> {
     let deadline = Instant::now() + Duration::from_secs(6);
     loop {
@@ -129,7 +129,7 @@ impl Map {
         })
     }
 
-    /// Where the mapping begins.
+    /// The address at which the mapping begins.
     pub fn addr(&self) -> usize {
         self.addr
     }
@@ -148,7 +148,7 @@ impl Map {
         self.addr + offset as usize
     }
 
-    /// A pointer for system calls. Nothing in Rust may look at what is there.
+    /// A pointer for system calls. Rust code must not access the memory through it.
     pub fn pointer(&self, offset: u64, len: usize) -> *mut libc::c_void {
         assert!(
             offset + len as u64 <= self.len(),
@@ -214,7 +214,7 @@ impl Map {
         let to = room.pointer(offset, self.len).addr();
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         self.remap(self.len as u64, flags, to)?;
-        // Unmapping it would unmap what is there now.
+        // Dropping `room` would unmap the mapping that is there now.
         std::mem::forget(room);
         Ok(())
     }

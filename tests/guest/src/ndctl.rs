@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The real ndctl, and the namespaces of persistent memory that it makes.
+//! Runs the real ndctl, which makes namespaces of persistent memory.
 
 use crate::device::Device;
 use crate::json;
@@ -23,7 +23,7 @@ pub fn run(args: &[&str]) -> Result<String> {
 pub struct Namespace {
     /// `namespaceR.N`.
     name: String,
-    /// What ndctl says about it.
+    /// The report of ndctl about the namespace.
     pub listed: Value,
 }
 
@@ -41,7 +41,7 @@ impl Namespace {
 
     /// `create-namespace`.
     fn create(args: &[&str]) -> Result<Namespace> {
-        // Those without labels are always there, and are changed by force.
+        // Namespaces without labels always exist, and need force to be changed.
         let listed = json::one("ndctl", &[&["create-namespace", "-f"], args].concat())?;
         let name = json::text(&listed, "dev")?;
         Ok(Namespace { name, listed })
@@ -63,17 +63,17 @@ impl Namespace {
         Ok(Path::new("/dev").join(json::text(&self.listed, "blockdev")?))
     }
 
-    /// Where its memory begins, its own data included.
+    /// The address at which the namespace's memory begins, its own data included.
     pub fn start(&self) -> Result<u64> {
         sysfs::read_number(&Path::new(DEVICES).join(&self.name).join("resource"))
     }
 
-    /// Brings it out of use, with what is in it.
+    /// Disables the namespace and its device.
     pub fn disable(&self) -> Result<()> {
         run(&["disable-namespace", &self.name]).map(drop)
     }
 
-    /// Puts it to use again; what it is now.
+    /// Enables the namespace, and returns it as it is now.
     pub fn enable(&self) -> Result<Namespace> {
         run(&["enable-namespace", &self.name])?;
         Namespace::find(&self.name)
@@ -109,12 +109,12 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What a module is asked for by: the alias of something that ndctl knows.
+/// The alias by which a module is asked for, of something that ndctl knows.
 pub fn modalias(name: &str) -> Result<String> {
     sysfs::read(&Path::new(DEVICES).join(name).join("modalias"))
 }
 
-/// Destroys all namespaces, whatever their devices are used for.
+/// Destroys all namespaces, even if their devices are in use.
 pub fn tear_down() -> Result<()> {
     for device in Device::all() {
         device.forget()?;

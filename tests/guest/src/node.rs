@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Nodes of devices besides those in /dev.
+//! Nodes of devices outside of /dev.
 
 use crate::device::Device;
 use crate::errno::Errno;
@@ -29,7 +29,7 @@ impl Node {
         Ok(Node(path))
     }
 
-    /// Where it is.
+    /// The path of the node.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What `/proc/self/pagemap` says of pages of this process.
+//! Reads what `/proc/self/pagemap` says of pages of this process.
 //!
-//! Looking takes pages of 1 GiB out of the page table: all that can be said of them is in which
-//! area they are.
+//! Reading it takes pages of 1 GiB out of the page table. So a test can only learn in which area
+//! such a page is.
 
 use crate::errno::Errno;
 use crate::sysfs::{self, Error};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Proving that each byte of a device went to the physical page that its page offset says.
+//! Proves that each byte of a device is on the physical page that its page offset says.
 //!
-//! A device is filled with words that follow from their offset in it. Then three proofs, each
-//! independent of the other two: the words read back through the mapping; the page frame behind
-//! every page, from pagemap; and the same physical memory read through other devices, which have
-//! one range each.
+//! A device is filled with words that follow from their offset in it. Then there are three proofs,
+//! each independent of the other two: the words read back through the mapping; the page frame
+//! behind every page, from pagemap; and the same physical memory read through other devices, which
+//! have one range each.
 
 use crate::device::Driver;
 use crate::ktap::{check, Failure};
@@ -16,7 +16,7 @@ use crate::units::{Range, PAGE, UNIT};
 /// The bytes in a word.
 const WORD: u64 = 8;
 
-/// What was written or looked at.
+/// Counts of pages that were written or looked at.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Figures {
     /// Ranges of the device.

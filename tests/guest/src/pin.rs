@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pages of a device that somebody holds, and devices that drain because of that.
 //!
-//! A device that is unbound while one of its pages is held *drains*: it has no driver, and until
-//! the page is given back nobody gets its memory. Who looks at one of these in a test lets nothing
-//! else have the descriptors that hold pages, or would wait for itself.
+//! A device that is unbound while one of its pages is held *drains*: it has no driver, and nobody
+//! gets its memory until the page is given back. A test that waits for a drain must be the only one
+//! with the descriptors that hold pages. If a child process had them too, the test would wait for
+//! itself.
 
 use crate::child::{Child, End};
 use crate::compare::log::Log;
@@ -20,9 +21,9 @@ use crate::trap::Signal;
 use crate::units::{holes, Span, PAGE, UNIT};
 use std::time::Duration;
 
-/// How long to look whether something waits.
+/// How long a task is watched to see whether it waits.
 pub const WHILE: Duration = Duration::from_secs(1);
-/// How long something may take that waits for nobody.
+/// How long a task may take that waits for nobody.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Names a failed system call.
@@ -30,7 +31,7 @@ pub fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
     move |errno| Failure::Fail(format!("{what}: {errno}"))
 }
 
-/// A page of a mapping in a pipe.
+/// Puts a page of a mapping into a pipe, which then holds it.
 pub fn hold(map: &Map, offset: u64) -> Result<Pipe, Failure> {
     let pipe = Pipe::new().map_err(failed("pipe"))?;
     check("store", map.store(offset, offset), Ok(()))?;
@@ -38,7 +39,7 @@ pub fn hold(map: &Map, offset: u64) -> Result<Pipe, Failure> {
     Ok(pipe)
 }
 
-/// Starts something in a process of its own, which holds no page.
+/// Starts `work` in a process of its own, which holds no page.
 pub fn start<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Child, Failure> {
     let child = Child::spawn(|| {
         // A copy of the descriptor would hold the page, and the process wait for itself.
@@ -55,12 +56,12 @@ pub fn start<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Child, Failur
     child.map_err(failed("fork"))
 }
 
-/// How something ends that is expected to wait for nobody; `None` if it waits all the same.
+/// The end of `work`, which is expected to wait for nobody; `None` if it waits all the same.
 pub fn end_of<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Option<End>, Failure> {
     Ok(start(work)?.wait_for(SOON * kernel::slowness()))
 }
 
-/// Does something that waits for nobody, and works.
+/// Does `work`, and checks that it waits for nobody and succeeds.
 pub fn at_once<T>(what: &str, work: impl FnOnce() -> sysfs::Result<T>) -> Outcome {
     let end = end_of(work)?;
     check(
@@ -70,12 +71,12 @@ pub fn at_once<T>(what: &str, work: impl FnOnce() -> sysfs::Result<T>) -> Outcom
     )
 }
 
-/// It still waits.
+/// Checks that the child still waits.
 pub fn check_waits(child: &mut Child) -> Outcome {
     check("while a page is held", child.wait_for(WHILE), None)
 }
 
-/// It waits no longer.
+/// Checks that the child waits no longer.
 pub fn check_ends(child: &mut Child) -> Outcome {
     let end = child.wait_for(SOON * kernel::slowness());
     check("once no page is held", end, Some(End::Exit(0)))
@@ -89,15 +90,15 @@ pub fn unbind(device: &Device) -> Outcome {
     check("open", opened, Err(Errno::ENXIO))
 }
 
-/// A mapping of a device that drains is as dead as that of any that was unbound.
+/// Checks that a mapping of a device that drains is dead, like that of any unbound device.
 pub fn check_dead(map: &Map) -> Outcome {
     check("load", map.load(0), Err(Signal::BUS))
 }
 
-/// No driver gets a device that drains.
+/// Checks that no driver gets a device that drains.
 pub fn check_unbindable(device: &Device) -> Outcome {
     for driver in Driver::ALL.into_iter().filter(|driver| driver.present()) {
-        // That the driver does not get it is no error of who tells its id.
+        // If the driver does not get the device, that is no error of the write of the id.
         let known = driver.try_write("new_id", device.name());
         check("new_id", known, Ok(device.name().len()))?;
         let what = format!("bind to {}", driver.name());
@@ -110,7 +111,7 @@ pub fn check_unbindable(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Nobody gets a draining device's memory, changes what it is, or deletes it.
+/// Checks that nobody gets a draining device's memory, changes the device, or deletes it.
 pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     check_unbindable(device)?;
     let what_it_is = || Ok::<_, Failure>((device.ranges()?, device.align()?));
@@ -131,7 +132,7 @@ pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     check_invariants(region)
 }
 
-/// `step` bytes that no device has, at a multiple of that.
+/// A part of a hole: `step` bytes, at a multiple of `step`.
 fn a_free_span(region: &Region, step: u64) -> Result<Option<Span>, Failure> {
     let mut taken = Vec::new();
     for device in region.devices()? {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A pipe through which the kernel copies or takes pages of a mapping.
+//! A pipe through which the kernel copies pages of a mapping, or holds them.
 
 use crate::errno::Errno;
 use crate::mmap::Map;

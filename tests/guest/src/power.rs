@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Suspending the machine to idle, all but the idling: that would last for ever, since QEMU's clock
-//! is no source of wake-up events.
+//! Suspends the machine to idle, but for the idling itself. That would last for ever, because
+//! QEMU's clock does not wake the machine.
 
 use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};
@@ -45,7 +45,7 @@ pub fn can_suspend() -> Result<bool> {
     Ok(sysfs::read(Path::new(STATE))?.contains("freeze"))
 }
 
-/// Does something while processes have so many milliseconds to stop, then as many as before.
+/// Does `work` while processes have so many milliseconds to stop; afterwards as many as before.
 pub fn with_freeze_timeout<T>(ms: u32, work: impl FnOnce() -> T) -> Result<T> {
     let file = Path::new(FREEZE_TIMEOUT);
     let before = sysfs::read(file)?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Several threads against the same region for a while.
+//! Several threads work on one region for a while.
 //!
-//! A thread that hangs in the kernel makes the test hang, which the runner reports; so nothing
-//! here waits with a limit.
+//! A thread that hangs in the kernel makes the test hang, and the runner reports that. So no wait
+//! here has a time limit.
 
 use crate::errno::Errno;
 use crate::kernel::Impl;
@@ -14,14 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the threads run; longer where it is to be seen what they come to.
+/// How long the threads run; longer if a race must show its effect.
 const DURATION: Duration = Duration::from_secs(3);
 const TO_SHOW: Duration = Duration::from_secs(30);
 
-/// What the calls of one thread came to, by kind.
+/// The results of one thread's calls, and how often each came, by kind.
 type Tally = BTreeMap<String, u64>;
 
-/// What a thread does again and again; called with the number of the round.
+/// The call that a thread repeats. It gets the number of the round.
 pub struct Racer<'a> {
     name: &'static str,
     allowed: &'a [Errno],

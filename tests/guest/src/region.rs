@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The dynamic region under test, and bringing it back to a known state.
+//! The dynamic region under test, and how to bring it back to a known state.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -22,7 +22,7 @@ const FORGET_IDS: u32 = 16;
 pub struct Region {
     /// The device that it belongs to, `hmem.0`.
     hmem: String,
-    /// That one's folder, which holds `dax_region/` and the devices.
+    /// The parent's directory, which holds `dax_region/` and the devices.
     dir: PathBuf,
     /// R of daxR.N.
     id: u64,
@@ -61,7 +61,7 @@ impl Region {
         Region::behind(hmem, &link)
     }
 
-    /// The same, of whatever device `link` leads to.
+    /// The same for the device that `link` leads to.
     pub fn behind(hmem: String, link: &Path) -> Result<Region> {
         let failed = |e| Error::new(format!("find {}", link.display()), Errno::from(e));
         let dir = link.canonicalize().map_err(failed)?;
@@ -131,7 +131,7 @@ impl Region {
         sysfs::read(&self.attr("seed"))
     }
 
-    /// What `create` reads: the youngest device; empty if there is none.
+    /// The text that `create` reads as: the youngest device, or nothing.
     pub fn youngest(&self) -> Result<String> {
         sysfs::read(&self.attr("create"))
     }

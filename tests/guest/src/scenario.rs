@@ -15,14 +15,14 @@ use std::time::Instant;
 
 /// The devices to begin with, in MiB; together with nothing left over in a region of 2 GiB.
 const SIZES: [u64; 6] = [256, 384, 320, 448, 256, 384];
-/// Which of them go, by position. No two of them touch.
+/// The positions of the devices that are deleted. No two of them touch.
 const DESTROYED: [usize; 3] = [1, 3, 5];
-/// What the pattern grows from.
+/// The seed of the pattern.
 const SEED: u64 = 0x00da_0073;
 
-/// Where the story is told.
+/// Prints the steps for people.
 pub struct Narrator {
-    /// What each line begins with.
+    /// The beginning of each line.
     pub prefix: &'static str,
     /// How pictures are drawn.
     pub style: Style,
@@ -48,7 +48,7 @@ impl Narrator {
         Ok(())
     }
 
-    /// Does a step: says what, does it, says what came of it and how long it took.
+    /// Does a step. Prints what it is, what came of it, and how long it took.
     fn step<T>(
         &self,
         what: &str,
@@ -67,7 +67,7 @@ impl Narrator {
     }
 }
 
-/// What was proved, over all steps.
+/// Counts of the proofs, over all steps.
 #[derive(Default)]
 pub struct Totals {
     /// Ranges of the device over the holes, at most.
@@ -174,7 +174,7 @@ fn create_over_holes(region: &Region, out: &Narrator) -> Result<Device, Failure>
     )
 }
 
-/// Writes the whole device and looks at what is behind it.
+/// Writes the whole device, and proves which memory is behind it.
 fn write_and_look(
     device: &Device,
     ranges: &[Range],
@@ -257,7 +257,7 @@ fn resize(device: &Device, size: u64) -> Outcome {
     check("size", device.size()?, size)
 }
 
-/// Shrinks it: the last range goes, the one before is cut.
+/// Shrinks the device: removes the last range and cuts the one before.
 fn shrink(device: &Device, ranges: &[Range], out: &Narrator, totals: &mut Totals) -> Outcome {
     out.step("shrink it by 512 MiB: daxctl reconfigure-device -s", || {
         let size = device.size()? - 512 * MIB;
@@ -339,7 +339,7 @@ fn delete_all(region: &Region, out: &Narrator) -> Outcome {
     })
 }
 
-/// What was touched, for people.
+/// The counts as text for people.
 fn figures(figures: Figures) -> String {
     format!(
         "{} pages, {:.1} MB in {}",

@@ -18,7 +18,7 @@ impl Snapshot {
     /// Reads it all.
     pub fn of(region: &Region) -> Result<Snapshot> {
         let mut state = BTreeMap::new();
-        // While the region is not bound there is nothing of it but, perhaps, what should not be.
+        // A region that is not bound has no files. There should be no devices, so look for any.
         let devices = if region.is_bound() {
             read_dir(&mut state, "region", &region.attr("."))?;
             region.devices()?
@@ -34,7 +34,7 @@ impl Snapshot {
         Ok(Snapshot(state))
     }
 
-    /// Adds something else that was looked at.
+    /// Adds another thing that was looked at.
     pub fn add(&mut self, what: &str, value: String) {
         self.0.insert(what.into(), value);
     }

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// An access that failed: what was tried, and the kernel's answer.
+/// A failed access: its description, and the kernel's answer.
 #[derive(Debug)]
 pub struct Error {
     /// The operation and its object, for people.
@@ -122,7 +122,7 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The last component of what a symbolic link points to; `None` where there is no link.
+/// The last component of a symbolic link's target; `None` if there is no link.
 pub fn link_name(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok()?;
     Some(target.file_name()?.to_string_lossy().into_owned())

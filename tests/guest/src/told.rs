@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a process is told of poison in its memory: SIGBUS with an address, and how much of the
-//! memory there is gone.
+//! What the kernel tells a process of poison in its memory: SIGBUS with an address, and how many
+//! bytes around it are gone.
 
 use crate::errno::Errno;
 use crate::mmap::Map;
@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// One such signal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
-    /// Whether the process itself ran into it; if not, it is told in case it wants to know.
+    /// Whether the process itself touched the memory; if not, it asked to be told.
     pub required: bool,
-    /// Where it is: `si_addr`.
+    /// The address that failed: `si_addr`.
     pub addr: usize,
-    /// The bits of an address within what is gone: `si_addr_lsb`.
+    /// The size of the failed memory, as a number of address bits: `si_addr_lsb`.
     pub bits: u32,
 }
 
@@ -28,10 +28,10 @@ impl fmt::Debug for Told {
     }
 }
 
-/// `si_code` of what the process ran into, and of what it is told of.
+/// `si_code` for memory that the process touched, and for memory that it only has mapped.
 const REQUIRED: i32 = 4;
 const OPTIONAL: i32 = 5;
-/// Where `si_addr_lsb` is in `siginfo_t`.
+/// The offset of `si_addr_lsb` in `siginfo_t`.
 const LSB: usize = 24;
 
 /// The signals that a board has room for.
@@ -39,10 +39,11 @@ const ROOM: usize = 16;
 /// The words of a board: how many signals there were, then two for each.
 const WORDS: usize = 1 + 2 * ROOM;
 
-/// Where a process notes what it is told, for its parent to see even if it dies of it.
+/// Memory in which a process notes what it is told. Its parent sees the notes even if the process
+/// dies.
 pub struct Board(Map);
 
-/// Where the handler notes it.
+/// The address at which the handler writes notes.
 static NOTES: AtomicUsize = AtomicUsize::new(0);
 
 impl Board {
@@ -51,13 +52,13 @@ impl Board {
         Ok(Board(Map::anonymous(PAGE)?))
     }
 
-    /// From here on this process notes here what it is told, and lives on.
+    /// Makes this process note what it is told on this board, and live on.
     pub fn listen(&self) -> Result<(), Errno> {
         NOTES.store(self.0.addr(), Ordering::SeqCst);
         trap::handle(libc::SIGBUS, on_bus)
     }
 
-    /// What was noted.
+    /// The notes.
     pub fn told(&self) -> sysfs::Result<Vec<Told>> {
         let word = |index: usize| {
             let word = self.0.load(index as u64 * 8);
@@ -99,7 +100,7 @@ extern "C" fn on_bus(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
 fn note(addr: u64, what: u64) {
     let words = NOTES.load(Ordering::SeqCst) as *const [AtomicU64; WORDS];
     // SAFETY: `listen` stored the address of a page that stays mapped, aligned, and all zeroes to
-    // begin with; whoever looks at it does so by atomic loads of the CPU.
+    // begin with. Readers use atomic loads of the CPU.
     let words = unsafe { &*words };
     let number = words[0].load(Ordering::SeqCst) as usize;
     if number < ROOM {

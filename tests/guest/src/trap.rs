@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Loads and stores that report SIGBUS and SIGSEGV instead of dying of them.
+//! Loads and stores that return SIGBUS and SIGSEGV as a value, so that the process survives.
 //!
-//! The way of the kernel's exception tables: two tiny functions hold the only instructions that
-//! may fault, and the signal handler resumes behind them with the signal's number in the second
-//! result register. There is no jump out of a signal handler and no global state, so it works
-//! in every thread at once.
+//! This works like the kernel's exception tables. Two tiny functions hold the only instructions
+//! that may fault. The signal handler resumes behind them, with the signal's number in the second
+//! result register. There is no jump out of a signal handler and no global state, so it works in
+//! every thread at once.
 
 use crate::errno::Errno;
 use std::arch::global_asm;
@@ -106,7 +106,7 @@ pub fn install() -> Result<(), Errno> {
         .try_for_each(|signal| handle(signal, on_fault))
 }
 
-/// What is called with a signal, what the kernel says of it, and where it interrupted.
+/// A function that gets a signal, what the kernel says of it, and the interrupted context.
 pub type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
 /// Lets a signal call `handler`.

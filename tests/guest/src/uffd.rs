@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! userfaultfd(2), and the scan of page tables that goes with it.
+//! userfaultfd(2), and the scan of page tables that belongs to it.
 
 use crate::errno::Errno;
 use crate::mmap::Map;

@@ -75,7 +75,7 @@ pub fn in_order(spans: &[Span]) -> Vec<Range> {
         .collect()
 }
 
-/// What of `all` is not taken.
+/// The holes of `all` between the spans that are taken.
 pub fn holes(all: Span, mut taken: Vec<Span>) -> Vec<Span> {
     taken.sort();
     let mut holes = Vec::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An io_uring that holds a buffer, as programs register it for I/O without copying.
+//! An io_uring that holds a buffer, as programs register one for I/O without copying.
 
 use crate::errno::Errno;
 use crate::mmap::Map;

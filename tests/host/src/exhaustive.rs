@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every state that any sequence of operations leads to, in a small region.
+//! Every state that any sequence of operations reaches in a small region.
 //!
-//! States that were seen are not visited again, so the search ends, and then
-//! holds for sequences of any length. `DAX_DEPTH` is the number of pages in the
-//! region; each page more makes it ten times as long.
+//! The search does not visit a state twice, so it ends, and its result holds for sequences of any
+//! length. `DAX_DEPTH` is the number of pages in the region; each further page makes the search ten
+//! times as long.
 
 use std::collections::HashSet;
 use std::time::Instant;

@@ -2,8 +2,8 @@
 
 //! Two devices that change at the same time.
 //!
-//! One has reserved what it will get, and registers its mappings; meanwhile the
-//! other makes a change in full. Then the first commits or cancels.
+//! One device has reserved its new addresses and registers its mappings. Meanwhile the other makes
+//! a whole change. Then the first commits its reservation or cancels it.
 
 use crate::exhaustive::{depth, operations, search};
 use crate::oracle::{Dense, Op};

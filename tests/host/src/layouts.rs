@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a page of a device is, if its ranges are as uneven and as large as can be.
+//! Where a page of a device is, if its ranges are as uneven and as large as they can be.
 
 use crate::prelude::GFP_KERNEL;
 use crate::ranges::layout::{entry_at, pgoff_to_phys, Layout, NodeReservation};

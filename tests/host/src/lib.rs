@@ -2,13 +2,12 @@
 
 //! The pure modules of the driver, compiled unchanged, and tests of them.
 //!
-//! `cargo test -p dax-host-tests` takes seconds. With `DAX_DEPTH=7` it takes
-//! about a minute: `DAX_DEPTH` is the number of pages in the region of which
-//! every state is visited, and there are more random sequences if it is set.
-//! Outside of tests there is only something to lint: `cargo clippy`.
+//! Without `DAX_DEPTH` the tests are quick. `DAX_DEPTH=7` sets the number of pages in the region of
+//! which every state is visited, and there are more random sequences if it is set. Outside of tests
+//! the crate is only there for the lints: `cargo clippy`.
 
 #![forbid(unsafe_code)]
-// What would be a panic in the kernel is an error here.
+// Code that would panic in the kernel is an error here.
 #![cfg_attr(
     not(test),
     deny(

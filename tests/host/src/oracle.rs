@@ -2,9 +2,8 @@
 
 //! What the driver should do, as an array that says who owns each page.
 //!
-//! Slow and plain on purpose: growth looks for one free aligned unit at a time,
-//! shrinking takes one page at a time. Written from what the C driver does, not
-//! from the driver's allocator.
+//! This is slow and plain on purpose: growth looks for one aligned free piece at a time, shrinking
+//! takes one page at a time. It was written from what the C driver does, not from `allocator.rs`.
 
 use crate::ranges::allocator::RangeError;
 use crate::real::range;
@@ -49,7 +48,7 @@ impl Device {
     }
 }
 
-/// What can be done to a device. Sizes and alignments are in pages.
+/// An operation on a device. Sizes and alignments are in pages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Resize(u64),

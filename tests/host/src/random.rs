@@ -17,7 +17,7 @@ const PAGES: u64 = 8192;
 const BASE: u64 = 4100;
 const DEVICES: usize = 3;
 
-/// What is done to a region.
+/// An operation on a region.
 #[derive(Clone, Debug)]
 enum Action {
     /// One operation.

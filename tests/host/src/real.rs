@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver's own region and devices, and the laws that they obey.
+//! The driver's own allocator and layouts, and the laws that they obey.
 
 use crate::oracle::{Dense, Device, Op};
 use crate::prelude::{fail_after, nodes};
@@ -29,7 +29,7 @@ fn in_pages(range: PhysRange) -> (u64, u64) {
 }
 
 impl Real {
-    /// What `dense` describes.
+    /// The allocator and layouts that `dense` describes.
     pub(crate) fn of(dense: &Dense) -> Self {
         let mut space = RangeAllocator::new(range(dense.base, dense.taken.len() as u64)).unwrap();
         let mut layouts = Vec::new();
@@ -220,7 +220,7 @@ impl Real {
         assert_eq!(nodes(), self.space.holes().count() + ranges);
     }
 
-    /// `pgoff_to_phys()` finds what is in the array, and nothing else.
+    /// Checks that `pgoff_to_phys()` finds the addresses of the array, and no others.
     pub(crate) fn check_pgoff_to_phys(&self, dense: &Dense) {
         for (layout, device) in self.layouts.iter().zip(&dense.devices) {
             let pages = device.pages();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The host's stand-in for `src/prelude.rs`: as much of the kernel crate as the
-//! pure modules use, and allocations that fail on demand.
+//! The host's stand-in for `src/prelude.rs`: the part of the kernel crate that the pure modules
+//! use, and allocations that fail on demand.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ fn allocate() -> Result<(), AllocError> {
 /// `kernel::alloc::KVVec`: grows only when told that it may.
 pub(crate) struct KVVec<T>(Vec<T>);
 
-/// What a full vector gives back.
+/// The value that a full vector gives back.
 pub(crate) struct PushError<T>(pub(crate) T);
 
 impl<T> KVVec<T> {
@@ -148,8 +148,8 @@ impl<T> DerefMut for KVVec<T> {
     }
 }
 
-/// The memory of a node, counted. It has a size: a vector has room for any
-/// number of what has none.
+/// The memory of a node, counted. It has a size, because a vector has room for
+/// any number of values without one.
 struct Node(#[allow(dead_code, reason = "for the size")] usize);
 
 impl Drop for Node {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges that a region is given back and that it never gave: it complains and stays as it is.
+//! A region is given back ranges that it never gave. It complains and stays as it is.
 
 use crate::prelude::{nodes, warnings, GFP_KERNEL};
 use crate::ranges::allocator::RangeAllocator;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver is compiled from a copy, with a switch at each place where there could be
-//! a fault. The switches are off until a test turns one on.
+//! Compiles the driver from a copy, with a switch at each place where a fault can be put in. The
+//! switches are off until a test turns one on.
 
 include!("../driver_root.rs");
 include!("changes.rs");

@@ -6,7 +6,7 @@ struct Change {
     /// The name under which a test turns it on.
     fault: &'static str,
     file: &'static str,
-    /// What is there exactly once.
+    /// A text that is in the file exactly once.
     from: &'static str,
     to: &'static str,
 }
@@ -75,7 +75,8 @@ changes! {
             return Err(ENOMEM);
         }
         added?;";
-    // Who created a device that somebody else deleted is told that it failed.
+    // The task that created a device is told that it failed, because somebody else deleted the
+    // device.
     "L7" "driver/device.rs":
         "                region.retire(record);
                 return Err(e);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must be true whenever nothing happens, as users and C see it.
+//! What users and C must see whenever no operation runs.
 
 use kernel::bindings::{self, device};
 use kernel::error::code::ENOENT;
@@ -117,7 +117,7 @@ pub(crate) fn check(machine: &Machine) {
         format!("{taken} bytes are taken and {free} are free"),
     );
     for claim in bindings::iomem() {
-        // What drains goes on without its device if nobody could wait for it.
+        // A drain goes on without its device if nobody could wait for it.
         let drains = kernel::workqueue::pending() + kernel::workqueue::running() > 0;
         sched::require(
             all.contains(&claim) || drains,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What may be done with a device, whenever nothing happens: it depends on whether a
+//! What an operation on a device gives whenever no other operation runs. That depends on whether a
 //! driver is bound and pages are pinned, and on nothing that happened before.
 
 use kernel::bindings::{self, device};

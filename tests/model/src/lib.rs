@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver's own sources, compiled as they are on a model of the kernel, and
-//! what is done with them there: all that users can do, in all orders.
+//! The driver's own sources, compiled unchanged on a model of the kernel, and everything that users
+//! can do with them, in all orders.
 //!
 //! See docs/model.md.
 
@@ -18,7 +18,7 @@ extern crate kernel as pin_init;
 
 include!(concat!(env!("OUT_DIR"), "/driver.rs"));
 
-/// What `src/dax.rs` has from the module parameter of that name.
+/// Stands for the module parameter of that name, which `src/dax.rs` reads.
 fn fault_around_bytes() -> u64 {
     4096
 }

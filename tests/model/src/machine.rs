@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A machine with the driver: one region of eight pages of 2 MiB, kmem, and users who
-//! have files open and pages pinned.
+//! A machine with the driver: one region of eight pages of 2 MiB, kmem, and users with open files
+//! and pinned pages.
 
 use std::ffi::CStr;
 use std::sync::Mutex;
@@ -17,16 +17,16 @@ use crate::exports;
 use crate::sys::bus::{BusRegistration, DriverRegistration};
 use crate::sys::module::Users;
 
-/// Where the memory is.
+/// The address of the memory.
 pub const BASE: u64 = 4 << 30;
-/// What is given to devices.
+/// The granule of devices.
 pub const GRANULE: u64 = 2 << 20;
 /// How many of them the region has.
 pub const GRANULES: u64 = 8;
 /// The order of such pages.
 pub const ORDER: u32 = 9;
 
-/// What `src/dax.rs` makes when the module is loaded. Fields are dropped in order.
+/// The values that `src/dax.rs` makes when the module is loaded. Fields are dropped in order.
 struct Module {
     _driver: DriverRegistration,
     _bus: BusRegistration<DaxBus>,
@@ -48,9 +48,9 @@ impl Module {
 /// Which region a machine has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// As hmem makes it: users say which devices there are.
+    /// A region as hmem makes it: users create the devices.
     Dynamic,
-    /// As pmem makes it: one device over all of it, whose page map it brings along.
+    /// A region as pmem makes it: one device over all of it, with the owner's page map.
     Static,
 }
 
@@ -68,7 +68,7 @@ pub struct Machine {
     pub pins: Mutex<Vec<Pin>>,
 }
 
-/// What must not fail where nothing is made to fail.
+/// Unwraps the result of a step that may only fail if a test makes it fail.
 pub fn must<T>(result: Result<T>) -> T {
     match result {
         Ok(value) => value,
@@ -114,7 +114,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// What that fails with.
+    /// The errno of the bind.
     pub fn bind_region(&self) -> Result {
         self.parent.bind(|dev| {
             let size = GRANULES * GRANULE;
@@ -173,7 +173,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// What the writer gets.
+    /// The errno that the writer gets.
     pub fn write_region(&self, name: &str, text: &str) -> Result {
         self.parent.write(&format!("dax_region/{name}"), text)
     }
@@ -182,7 +182,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// What the reader gets.
+    /// The errno that the reader gets.
     pub fn read_region(&self, name: &str) -> Result<String> {
         self.parent.read(&format!("dax_region/{name}"))
     }

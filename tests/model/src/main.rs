@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `dax-model SEED SECONDS`: random scenarios from a seed on, for so long or until one
-//! goes wrong. `make model` calls it.
+//! `dax-model SEED SECONDS`: random scenarios from a seed on, for that many seconds or until one
+//! fails. `make model` calls it.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users do, each in a task of its own.
+//! The operations of users, each in a task of its own.
 
 use kernel::bindings::{self, Area, OpenFile};
 use kernel::error::code::*;
@@ -12,21 +12,21 @@ use crate::machine::{Machine, BASE, GRANULE, ORDER};
 /// The device that is created next.
 const NEXT: &str = "dax0.2";
 
-/// One thing that a user does.
+/// One operation of a user.
 pub struct Operation {
     /// Its name, and that of its task.
     pub name: &'static str,
     /// Does it.
     pub run: fn(&Machine) -> Result,
-    /// What it may fail with.
+    /// The errors that it may end in.
     pub errors: &'static [Error],
-    /// What it may fail with as well, if somebody takes away what it is about.
+    /// The object that it is about. If somebody takes that away, it may end in more errors.
     pub gone: Gone,
     /// Whether it may have to wait until all pins are gone.
     pub waits_for_pins: bool,
 }
 
-/// What an operation is about.
+/// The object that an operation is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gone {
     /// Nothing that goes away.
@@ -37,9 +37,9 @@ pub enum Gone {
     Device,
 }
 
-/// What users get who are about something that is gone.
+/// The errors of an operation on an object that is gone.
 const GONE: &[Error] = &[ENOENT, ENODEV, ENXIO];
-/// What a change may fail with. Nobody knows which device the next one is.
+/// The errors of a change. Nobody knows which device the next one is.
 const CHANGE: &[Error] = &[EBUSY, EINVAL, ENOSPC, ERANGE];
 const CHANGE_NEXT: &[Error] = &[EBUSY, EINVAL, ENOSPC, ERANGE, ENOENT, ENODEV, ENXIO];
 
@@ -170,7 +170,7 @@ impl Operation {
     }
 }
 
-/// What the operations said.
+/// The results of the operations.
 #[derive(Default)]
 struct Results(Vec<(&'static str, Result)>);
 

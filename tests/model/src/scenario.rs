@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A scenario: a machine in some state, and what users do with it at once.
+//! A scenario: a machine in some state, and the operations that users do with it at once.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use crate::operations::{operation, successes, Operation};
 pub enum State {
     /// The device is there and has no size.
     Empty,
-    /// It has two granules.
+    /// The device has two granules.
     Sized,
-    /// It has two ranges.
+    /// The device has two ranges.
     Holes,
-    /// It is bound to the driver, and a file of it is open.
+    /// The device is bound to device_dax, and a file of it is open.
     Bound,
     /// And a page is mapped.
     Mapped,
     /// And a page is pinned.
     Pinned,
-    /// It was unbound since then.
+    /// The device was unbound since then.
     Draining,
-    /// It is bound to kmem.
+    /// The device is bound to kmem.
     Kmem,
-    /// It is bound to fsdev.
+    /// The device is bound to fsdev_dax.
     Fsdev,
-    /// It was bound to kmem, whose memory stayed online when it was unbound.
+    /// The device was bound to kmem, and its memory stayed online when kmem was unbound.
     Online,
-    /// It is all of a static region, bound, and a file of it is open.
+    /// The device is all of a static region, is bound, and a file of it is open.
     Static,
 }
 
@@ -144,11 +144,11 @@ const LET_GO: &str = "let go";
 pub struct Scenario {
     /// How it begins.
     pub state: State,
-    /// What is done, each by a task.
+    /// The operations, each in a task of its own.
     pub operations: Vec<&'static Operation>,
     /// Which step fails.
     pub failure: Option<Failure>,
-    /// Of how many steps one fails, at random; 0 for none.
+    /// One step in so many fails, at random; 0 for none.
     pub one_in: u64,
     /// How often work is done although nothing happened.
     pub impatience: u32,
@@ -257,11 +257,11 @@ impl Scenario {
         );
     }
 
-    /// Whoever waits until pages are not pinned any more gets what it waits for, once
-    /// all others are done.
+    /// Lets go of all pins once all other tasks are done, so that a task which waits for that goes
+    /// on.
     fn let_go(&self, machine: &Arc<Machine>, names: &[&str]) {
         let pins = self.state.has_pins() || self.operations.iter().any(|o| o.name == "pin");
-        // Those who are killed, or wait while the machine goes down, give up.
+        // Tasks that are killed, or wait while the machine goes down, give up.
         let ends = self
             .operations
             .iter()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which scenarios are tried, and how hard.
+//! Chooses the scenarios to try, and how many schedules of each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
@@ -13,14 +13,14 @@ use kernel::sched::Failure;
 use crate::operations::OPERATIONS;
 use crate::scenario::{Scenario, State, STATES};
 
-/// What was tried.
+/// The scenarios that were tried, and their results.
 #[derive(Default)]
 pub struct Found {
     /// How many scenarios.
     pub scenarios: u64,
     /// How many schedules of them.
     pub schedules: u64,
-    /// Those that went wrong: what was tried, and what happened.
+    /// The scenarios that went wrong, and what happened in each.
     pub wrong: Vec<(String, Wrong)>,
 }
 
@@ -34,7 +34,7 @@ impl Found {
         }
     }
 
-    /// What went wrong, for people: each scenario, and how it came to that in the first.
+    /// The findings as text for people: each scenario, and the steps that led to the first finding.
     pub fn complaints(&self) -> String {
         let mut text = String::new();
         for (name, wrong) in &self.wrong {

@@ -2,8 +2,8 @@
 
 //! Every pair of operations in every state, and more.
 //!
-//! `cargo test -p dax-model` takes seconds. With `DAX_DEPTH` set it takes minutes, and
-//! tries more preemptions, failing steps and triples. docs/model.md has the bounds.
+//! With `DAX_DEPTH` set, the tests try more preemptions, failing steps and triples, which takes
+//! longer. docs/model.md has the bounds.
 
 use dax_model::scenario::{Scenario, State, STATES};
 use dax_model::search::{self, Found};
@@ -145,7 +145,7 @@ fn triples_with_a_pinned_page() {
     triples(State::Pinned);
 }
 
-/// Those in which a device is deleted while it is created, and its number is used again.
+/// Triples in which a device is deleted while it is created, and its number is used again.
 #[test]
 fn creating_deleting_and_creating() {
     let triples = [

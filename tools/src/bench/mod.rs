@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `lab bench`: the C and the Rust driver measured by one program, and the goals of the Rust
-//! driver judged. A run of all of it writes docs/performance.md, the JSON beside it and the
-//! charts; ONLY and RANGES pick some.
+//! driver judged. A run of all of it writes docs/results/performance.md, the JSON and the charts
+//! beside it; ONLY and RANGES pick some.
 
 mod chart;
 mod document;
@@ -34,9 +34,9 @@ use operations::{Kind, OPERATIONS};
 
 pub use smoke::points as smoke;
 
-const DOCUMENT: &str = "docs/performance.md";
-const JSON: &str = "docs/performance.json";
-const CHARTS: &str = "docs/charts";
+pub const DOCUMENT: &str = "docs/results/performance.md";
+const JSON: &str = "docs/results/performance.json";
+const CHARTS: &str = "docs/results/charts";
 
 /// The numbers of ranges, when RANGES= does not say otherwise.
 const RANGES: [u64; 5] = [1, 16, 256, 1024, 4096];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `lab defects`: what the C driver does in the tests of its defects, and the Rust driver. Each
 //! test has a guest of its own, for the C driver may take it down. A run of all of them writes
-//! the table of docs/reliability.md; ONLY=A7 picks one.
+//! docs/results/defects.md; ONLY=A7 picks one.
 
 mod list;
 
@@ -22,7 +22,7 @@ use crate::table::{self, Table};
 use crate::testrun::{Ran, Tests};
 use list::{Defect, DEFECTS};
 
-const DOCUMENT: &str = "docs/reliability.md";
+pub const DOCUMENT: &str = "docs/results/defects.md";
 
 /// Characters of a test's notes that the table has room for.
 const LONGEST: usize = 200;
@@ -234,8 +234,8 @@ mod tests {
         assert!(DEFECTS.iter().all(|d| !d.tests.is_empty()));
     }
 
-    #[test]
-    fn every_test_is_one_of_the_guest() {
+    /// The sources of the guest's tests.
+    fn guest_tests() -> String {
         let groups = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guest/src/groups");
         let mut text = String::new();
         for entry in walkdir::WalkDir::new(groups) {
@@ -244,9 +244,30 @@ mod tests {
                 text += &std::fs::read_to_string(entry.path()).unwrap();
             }
         }
+        text
+    }
+
+    #[test]
+    fn every_test_is_one_of_the_guest() {
+        let text = guest_tests();
         for show in DEFECTS.iter().flat_map(|d| d.tests) {
             let (_, test) = show.split().unwrap();
             assert!(text.contains(&format!("test!({test}")), "{test}");
+        }
+    }
+
+    #[test]
+    fn every_test_of_the_errno_tables_is_one_of_the_guest() {
+        let text = guest_tests();
+        let rows = include_str!("../../../docs/errors.md").lines();
+        let cells = rows.filter_map(|row| row.strip_suffix(" |")?.rsplit_once("| "));
+        let tests = cells.flat_map(|(_, tests)| tests.split(", "));
+        let tests: Vec<&str> = tests
+            .filter_map(|test| Some(test.split_once('/')?.1))
+            .collect();
+        assert!(tests.len() > 50, "{} tests", tests.len());
+        for test in tests {
+            assert!(text.contains(&format!("fn {test}(")), "{test}");
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `lab mutants`: mistakes are put into the pure modules, one at a time, and the host tests must
-//! see each. Those that no test can see are in docs/mutants.md, each with the reason; ONLY=space
+//! see each. Those that no test can see are in docs/mutants.md, each with the reason; ONLY=allocator
 //! picks one file.
 
 mod calls;
@@ -23,7 +23,10 @@ use crate::settings;
 use crate::table;
 use found::{Mutant, Score};
 
-const DOCUMENT: &str = "docs/mutants.md";
+/// The table of survivors, which people write.
+const SURVIVORS: &str = "docs/mutants.md";
+/// The scores, which a whole run writes.
+pub const DOCUMENT: &str = "docs/results/mutants.md";
 /// Where the modules are, as the host tests' `#[path]` has it.
 const PURE: &str = "tests/host/src/../../../src/ranges";
 /// What all is done in; below the checkout, so that it is there in the build root too.
@@ -44,9 +47,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     }
     mutants.extend(calls::run(repo, &cargo, &files(&mutants))?);
 
-    let document = repo.join(DOCUMENT);
-    let rows = judge::rows(&cache::read_text(&document)?)
-        .with_context(|| format!("in {}", document.display()))?;
+    let survivors = repo.join(SURVIVORS);
+    let rows = judge::rows(&cache::read_text(&survivors)?)
+        .with_context(|| format!("in {}", survivors.display()))?;
     let mut report = Report::default();
     for file in files(&mutants) {
         let points = judge::points(&file, &mutants, &rows);
@@ -54,9 +57,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         report.add(&file, &score, points);
     }
     if only.is_none() {
-        report.add("the table", DOCUMENT, judge::of_no_file(&mutants, &rows));
+        report.add("the table", SURVIVORS, judge::of_no_file(&mutants, &rows));
         let text = judge::scores(&mutants).markdown();
-        table::replace(&document, "mutants", &text)?;
+        table::replace(&repo.join(DOCUMENT), "mutants", &text)?;
     }
     let score = Score::of(&mutants, None);
     println!("all: {score}, after {}", human(start.elapsed()));

@@ -25,7 +25,7 @@ use guests::Guests;
 use list::{Test, TESTS};
 use verdict::{judge, judge_pair, End, Outcome};
 
-const DOCUMENT: &str = "docs/public-tests.md";
+pub const DOCUMENT: &str = "docs/results/public-tests.md";
 
 /// One line of the table.
 struct Row {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An attribute that is opened once, so that each access is one system call.
+//! An attribute file that stays open, so that each access is one system call.
 
 use crate::errno::Errno;
 use crate::sysfs::{Error, Result};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Clocks, and measuring with them.
+//! Clocks, and how long an operation takes by them.
 
 use crate::sysfs::{Error, Result};
 use std::arch::asm;
@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 /// How often nothing is measured, to know what measuring costs.
 const EMPTY: usize = 33;
 
-/// What is read before and after.
+/// A clock that is read before and after.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
     /// The time stamp counter, which counts instructions where the emulator runs with
@@ -22,7 +22,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// What it counts.
+    /// The unit of the clock.
     pub fn unit(self) -> &'static str {
         match self {
             Clock::Counter | Clock::Thread => "instructions",
@@ -65,7 +65,7 @@ impl Meter {
         Meter::against(clock, || ())
     }
 
-    /// What is measured contains `empty`, which does not count.
+    /// A meter for work that contains `empty`, whose cost does not count.
     pub fn against<T>(clock: Clock, mut empty: impl FnMut() -> T) -> Meter {
         let raw = Meter { clock, empty: 0 };
         let mut samples: Vec<u64> = (0..EMPTY).map(|_| raw.time(&mut empty).0).collect();
@@ -76,7 +76,7 @@ impl Meter {
         }
     }
 
-    /// What it counts.
+    /// The unit of its figures.
     pub fn unit(&self) -> &'static str {
         self.clock.unit()
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Page faults: single ones, and the first touch of all of a mapping.
+//! Page faults: single ones, and the first touch of a whole mapping.
 //!
-//! Pages are read, never written: the emulator gives memory that was never written no page of
-//! its own, so that many gibibytes cost nothing. What a fault costs does not depend on it.
+//! The benchmark reads pages and never writes them. The emulator allocates no page for guest memory
+//! that was never written, so many gibibytes cost nothing. The cost of a fault does not depend on
+//! the data.
 
 use super::clock::Meter;
 use super::record::Subject;
@@ -202,7 +203,7 @@ fn forget(map: &Map) -> Result<()> {
     advise.map_err(|errno| Error::new("madvise(MADV_DONTNEED)", errno))
 }
 
-/// What a figure is about.
+/// The subject of a figure.
 fn subject(operation: &'static str, ranges: u64, meter: &Meter) -> Subject {
     Subject {
         operation,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices that come and go.
+//! Creating and deleting a device.
 
 use super::attribute::Attribute;
 use super::clock::Meter;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What memory the kernel needs for a range.
+//! How much memory the kernel needs for a range.
 
 use super::record::Subject;
 use super::Bench;
@@ -13,11 +13,11 @@ use std::fs;
 
 /// All of it.
 const TOTAL: &str = "memory";
-/// What is left when the `mappingN` device is not counted.
+/// The figure without the `mappingN` device.
 const OWN: &str = "memory-own";
 
-/// What sysfs needs for the files of a `mappingN`: nodes, names and inode numbers. Nothing of the
-/// driver's own is in these slab caches.
+/// The slab caches from which sysfs takes memory for the files of a `mappingN`: nodes, names and
+/// inode numbers. They hold nothing of the driver.
 const SYSFS: [&str; 4] = [
     "kernfs_node_cache",
     "kmalloc-8",
@@ -30,7 +30,7 @@ const DEVICE: [(&str, f64); 2] = [("kmalloc-1k", 1024.0), ("kmalloc-256", 256.0)
 /// Objects that a CPU keeps for later count as used: a few in a hundred may be missing.
 const ALL_BUT_A_FEW: f64 = 0.95;
 
-/// Objects of a slab cache, or bytes of what is too large for one.
+/// Objects of a slab cache, or bytes of allocations that are too large for one.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 struct Kind {
     objects: f64,
@@ -44,10 +44,10 @@ impl Kind {
     }
 }
 
-/// What the kernel has allocated, by kind. `large` is what is too large for a slab cache.
+/// The kernel's allocated memory, by kind. `large` is memory that is too large for a slab cache.
 type Allocated = BTreeMap<String, Kind>;
 
-/// What is allocated now.
+/// Reads how much is allocated now.
 fn allocated() -> Result<Allocated> {
     const PAGE_KIB: f64 = 4.0;
     let mut kinds = Allocated::new();

@@ -2,12 +2,12 @@
 //! `dax-guest bench MODE RANGES [ONLY]`: what operations cost. One JSON line for each figure.
 //!
 //! - `count`: single operations on one CPU whose clock counts instructions. Nothing is printed
-//!   before all is measured: a device that works in the background would disturb the count.
-//! - `wall`: two CPUs and real time, for what waits and for what goes on at once.
-//! - `turns`: two CPUs that the emulator runs in turns, and its own time, for what waits.
-//! - `smoke`: everything once and briefly, on whatever machine, to see that it works.
+//!   until everything is measured: a device that works in the background would disturb the count.
+//! - `wall`: two CPUs and real time, for operations that wait and for operations at the same time.
+//! - `turns`: two CPUs that the emulator runs in turns, and its own time, for operations that wait.
+//! - `smoke`: everything once and briefly, on any machine, to see that it works.
 //!
-//! RANGES are numbers with commas between them, ONLY is one operation, or more in the same way.
+//! RANGES are numbers with commas between them. ONLY is one operation, or several in the same way.
 
 mod attribute;
 mod clock;
@@ -27,7 +27,7 @@ use clock::Clock;
 use record::Record;
 use serde_json::json;
 
-/// What kind of measurement a run is.
+/// The kind of measurement that a run makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Instructions.
@@ -53,11 +53,11 @@ impl Mode {
     }
 }
 
-/// A run: what is measured, how, and what came of it.
+/// A run: its operations, its mode and its figures.
 pub struct Bench {
     /// How to measure.
     mode: Mode,
-    /// Of what.
+    /// The driver that is measured.
     implementation: Impl,
     /// The operations that are asked for; all if there are none.
     only: Vec<String>,
@@ -71,12 +71,12 @@ impl Bench {
         self.only.is_empty() || self.only.iter().any(|only| only == operation)
     }
 
-    /// Whether one of some operations is.
+    /// Whether one of these operations is asked for.
     fn wants_any(&self, operations: &[&str]) -> bool {
         operations.iter().any(|operation| self.wants(operation))
     }
 
-    /// The clock for what never waits.
+    /// The clock for operations that never wait.
     fn busy_clock(&self) -> Clock {
         match self.mode {
             Mode::Count => Clock::Counter,
@@ -84,7 +84,7 @@ impl Bench {
         }
     }
 
-    /// The clock for what may wait for somebody else: waiting is not counted.
+    /// The clock for operations that may wait for somebody else; it does not count the waiting.
     fn own_clock(&self) -> Clock {
         match self.mode {
             Mode::Count => Clock::Thread,
@@ -92,12 +92,12 @@ impl Bench {
         }
     }
 
-    /// Whether there are enough ranges for what cannot be seen of few.
+    /// Whether to use so many ranges that a cost which few ranges do not show can be seen.
     fn is_thorough(&self) -> bool {
         self.mode != Mode::Smoke
     }
 
-    /// How often something is repeated.
+    /// How often an operation is repeated.
     fn repetitions(&self, usual: usize) -> usize {
         match self.mode {
             Mode::Smoke => 2,

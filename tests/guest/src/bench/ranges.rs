@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device of R ranges: made, filled, read, bound, used, unbound and shrunk.
+//! A device of R ranges: create, fill, read, bind, use, unbind and shrink it.
 //!
-//! Ranges are one unit of 2 MiB each, with a hole of one unit behind each. The holes belong to
-//! another device, the posts, while that of the ranges grows.
+//! Each range is one unit of 2 MiB, with a hole of one unit behind it. While the device grows,
+//! another device, the posts, has these holes.
 
 use super::attribute::Attribute;
 use super::clock::Meter;
@@ -14,7 +14,7 @@ use crate::region::Region;
 use crate::sysfs::{Error, Result};
 use crate::units::UNIT;
 
-/// What is measured while all of it is done, in instructions.
+/// The operations that are measured in instructions, in one pass.
 const COUNTED: &[&str] = &[
     "mapping-write",
     "resize-fill",
@@ -25,14 +25,14 @@ const COUNTED: &[&str] = &[
     fault::AVERAGE,
     fault::LAST,
 ];
-/// Those of them that need a bound device.
+/// The operations that need a bound device.
 const BOUND: &[&str] = &["bind", fault::AVERAGE, fault::LAST];
 /// Reads of one attribute.
 const READS: usize = 33;
 /// Ranges of the round that is not measured.
 const WARM_UP: u64 = 16;
 
-/// What single operations cost.
+/// Measures the cost of single operations.
 pub fn counted(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
     if !bench.wants_any(COUNTED) {
         return Ok(());
@@ -73,7 +73,7 @@ pub fn timed(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// What a figure is about.
+/// The subject of a figure.
 fn subject(operation: &'static str, ranges: u64, meter: &Meter) -> Subject {
     Subject {
         operation,

@@ -18,7 +18,7 @@ pub struct Subject {
     pub operation: &'static str,
     /// How many ranges there are.
     pub ranges: u64,
-    /// What is counted.
+    /// The unit of the figure.
     pub unit: &'static str,
 }
 

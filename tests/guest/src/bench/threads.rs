@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Two CPUs at once.
 //!
-//! One thread does some work, then two threads do it at the same time, each on its own. The
-//! figure is how many times as much the two got done: 2 if neither was in the other's way. Both
-//! are done again and again, and the fastest counts: what disturbs from outside makes slower.
+//! One thread does some work, then two threads do the same work at the same time, each for itself.
+//! The figure is how many times as much the two get done: 2 if neither delays the other. Both are
+//! repeated many times, and the fastest run counts, because every disturbance from outside makes a
+//! run slower.
 
 use super::attribute::Attribute;
 use super::clock::{Clock, Meter};
@@ -25,7 +26,7 @@ const THREADS: &str = "two-threads";
 /// Ranges that a resize adds and takes away, and resizes that are measured together.
 const RANGES: u64 = 16;
 const RESIZES: usize = 10;
-/// What each thread touches, in pages of 4 KiB.
+/// How much each thread touches, in bytes. Pages have 4 KiB.
 const SHARE: u64 = 8 * MIB;
 /// Comparisons of one thread and two.
 const ROUNDS: usize = 151;

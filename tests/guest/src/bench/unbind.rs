@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Unbinding a device of many pages, and one that has a page which somebody holds.
+//! Unbinding a device of many pages, and a device with a page that somebody holds.
 
 use super::attribute::Attribute;
 use super::clock::Meter;
@@ -21,19 +21,19 @@ const SMALL: u64 = 64 * MIB;
 /// How often each is done.
 const ROUNDS: usize = 5;
 
-/// What was mapped of the device before it is unbound.
+/// How much of the device was mapped before it is unbound.
 struct Use {
-    /// What the thread that unbinds does itself.
+    /// The operation's name for instructions of the unbinding thread.
     own: &'static str,
     /// How long it takes, waiting included.
     turns: &'static str,
-    /// Halves of it, from its start.
+    /// How many halves of the device are touched, from its start.
     halves: u64,
-    /// From page to page.
+    /// Bytes from one touched page to the next.
     step: u64,
 }
 
-/// What differs for a driver that looks at pages before it lets them go.
+/// The cases that differ for a driver that looks at pages before it lets them go.
 const USES: [Use; 3] = [
     Use {
         own: "unbind-4k",
@@ -55,7 +55,7 @@ const USES: [Use; 3] = [
     },
 ];
 
-/// Unbinds a device: what that costs.
+/// Unbinds a device, and returns the cost.
 pub fn unbind(meter: &Meter, device: &Device) -> Result<u64> {
     let attribute = Attribute::writable(&Driver::DeviceDax.attr("unbind"))?;
     let name = device.name();
@@ -158,7 +158,7 @@ fn load(map: &Map, offset: u64) -> Result<()> {
     loaded.map_err(|signal| Error::state(format!("load at {offset:#x}: {signal:?}")))
 }
 
-/// What a figure is about.
+/// The subject of a figure.
 fn subject(operation: &'static str, meter: &Meter) -> Subject {
     Subject {
         operation,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the kernel says, without what is arbitrary in it.
+//! The kernel log, without the parts that differ from run to run.
 
 use crate::sysfs::{Error, Result};
 use std::fs::{File, OpenOptions};
@@ -64,8 +64,9 @@ impl Log {
     }
 }
 
-/// Replaces what is arbitrary in a line of the log: addresses of this process and pointers into
-/// the kernel, a device's minor number, and how many pages the kernel's own image leaves.
+/// Replaces the parts of a log line that differ from run to run: addresses of this process,
+/// pointers into the kernel, a device's minor number, and how many pages the kernel's own image
+/// leaves.
 fn normal(text: &str) -> String {
     let mut said = String::new();
     for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {

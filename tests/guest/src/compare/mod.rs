@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest's half of the side-by-side comparison: it does things and writes down what comes of
-//! them, one JSON object a line. The host compares the transcripts of two kernels.
+//! The guest's half of the side-by-side comparison: it does operations and writes down their
+//! results, one JSON object a line. The host compares the transcripts of two kernels.
 
 mod generate;
 pub mod log;
@@ -27,7 +27,7 @@ use view::View;
 const LENGTH: (u64, u64) = (4, 16);
 /// How long a sequence may take before it is taken for a hang.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The whole of what daxctl knows.
+/// The arguments with which daxctl prints everything that it knows.
 const LIST: [&str; 3] = ["list", "-DRMi", "-u"];
 
 /// The operations of a sequence.
@@ -151,7 +151,7 @@ fn one(number: u64, source: Source, base: &State) -> Result<()> {
             Some(list) => (list[step as usize].clone(), false),
             None => generate::next(&mut random, &view, &region),
         };
-        // Known before it is done, for it may be the last thing that this kernel does.
+        // Write the operation down before doing it: the kernel may not survive it.
         let mut line = json!({"sequence": number, "step": step, "op": operation.to_json()});
         println!("{line}");
         line["result"] = json!(operation.execute(number + 1));
@@ -169,7 +169,7 @@ fn one(number: u64, source: Source, base: &State) -> Result<()> {
     Ok(())
 }
 
-/// daxctl's view of it all.
+/// The output of daxctl about everything.
 fn daxctl_list() -> String {
     let words = [&["daxctl"], &LIST[..]].concat();
     let words = words.into_iter().map(str::to_owned).collect();

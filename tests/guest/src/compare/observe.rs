@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything of the dax family that a user can see, as text, look after look.
+//! Everything of the dax family that a user can see, as text, after each operation.
 //!
-//! Nothing is left out because it differs between two drivers. What is normalised is arbitrary on
-//! one and the same kernel: an event's sequence number, a device's minor number, a log line's time,
-//! pointers in it, and the registers and addresses of a warning, of which the first line stays.
+//! Nothing is left out because two drivers differ in it. Some things differ from run to run of one
+//! kernel, and are normalised: an event's sequence number, a device's minor number, a log line's
+//! time, pointers in it, and the registers and addresses of a warning. The first line of a warning
+//! stays.
 
 use super::log::Log;
 use crate::device::DEVICES;
@@ -16,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// The modules of the family. Those that only happen to be there are the machine's matter.
+/// The modules of the family. Other loaded modules do not matter.
 const MODULES: [&str; 6] = [
     "device_dax",
     "dax_hmem",
@@ -28,10 +29,10 @@ const MODULES: [&str; 6] = [
 /// Folders with memory blocks.
 const MEMORY: &str = "/sys/devices/system/memory";
 
-/// A state: what is where. Keys are paths, or the names of lists.
+/// A state. Keys are paths, or the names of lists; values are the contents.
 pub type State = BTreeMap<String, String>;
 
-/// What happened since the last look.
+/// Everything that happened since the last look.
 pub struct Look {
     /// The keys that changed, with their new values; `null` where there is none any more.
     pub changed: Map<String, Value>,
@@ -83,7 +84,7 @@ impl Observer {
         &self.state
     }
 
-    /// Looks, and says what is new.
+    /// Looks, and returns everything that is new.
     pub fn look(&mut self) -> Result<Look> {
         self.find_regions()?;
         let state = self.read()?;
@@ -113,7 +114,7 @@ impl Observer {
             if self.owners.iter().any(|known| known == owner) {
                 continue;
             }
-            // Of an empty region the first device says where it begins; of a full one too.
+            // In an empty region, and in a full one, the first device says where the region begins.
             let start = sysfs::read_number(&device.join("resource"))?;
             let len = sysfs::read_number(&owner.join("dax_region/size"))?;
             self.spans.push(Span::at(start, len));
@@ -183,7 +184,7 @@ fn event(lines: Vec<String>) -> String {
     kept.join(" ")
 }
 
-/// What is new, changed or gone.
+/// The files that are new, changed or gone.
 pub fn changes(before: &State, after: &State) -> Map<String, Value> {
     let mut changed = Map::new();
     for (key, value) in after {
@@ -321,7 +322,7 @@ fn name_minors(state: &mut State) {
     }
 }
 
-/// The modules of the family, each with those of it that use it.
+/// The modules of the family, each with the modules of the family that use it.
 pub fn modules() -> BTreeMap<String, Vec<String>> {
     let text = text_of("/proc/modules").unwrap_or_default();
     let mut modules = BTreeMap::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One thing that a user does, in a form that can be stored and done again.
+//! One operation of a user, in a form that can be stored and repeated.
 
 use crate::device::Device;
 use crate::kernel;
@@ -17,7 +17,7 @@ pub enum Operation {
     Write {
         /// The file.
         path: String,
-        /// What to write.
+        /// The text to write.
         text: String,
     },
     /// Open a device's node, map so many bytes from an offset, and write and read the first word.
@@ -51,7 +51,7 @@ impl Operation {
         }
     }
 
-    /// As it is stored.
+    /// The operation in the form in which it is stored.
     pub fn to_json(&self) -> Value {
         match self {
             Operation::Write { path, text } => json!({"write": path, "text": text}),
@@ -65,7 +65,7 @@ impl Operation {
         }
     }
 
-    /// From what was stored.
+    /// The operation from its stored form.
     pub fn from_json(value: &Value) -> Option<Operation> {
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         if let Some(path) = text("write") {
@@ -117,7 +117,7 @@ fn write(path: &str, text: &str) -> String {
     }
 }
 
-/// What each step of a first access comes to.
+/// Opens the device and accesses it for the first time. Returns the result of each step.
 fn touch(device: &str, offset: u64, len: u64, seed: u64) -> Result<String, String> {
     let device = Device::named(device);
     let file = mmap::open(&device.node()).map_err(|e| format!("open: {e}"))?;
@@ -125,7 +125,8 @@ fn touch(device: &str, offset: u64, len: u64, seed: u64) -> Result<String, Strin
     access(&map, 0, seed)
 }
 
-/// Writes a word and reads it; also where in memory it went, and how much of it became present.
+/// Writes a word and reads it. Also reports at which physical address it is, and how much of the
+/// mapping became present.
 fn access(map: &Map, at: u64, seed: u64) -> Result<String, String> {
     let word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     map.store(at, word).map_err(|s| format!("store: {s:?}"))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Numbers that follow from a seed, the same on every machine.
+//! Random numbers that follow from a seed, the same on every machine.
 
 /// splitmix64.
 pub struct Random(u64);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! With `DAX_OBSERVE=1`, every write to sysfs and every program that a test runs leaves a line
-//! with what came of it, so that the host can compare a group's tests on two kernels.
+//! With `DAX_OBSERVE=1`, every write to sysfs and every program that a test runs leaves a line with
+//! its result, so that the host can compare a group's tests on two kernels.
 
 use super::observe::Observer;
 use serde_json::{json, Value};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the choice of the next operation needs to know of a state.
+//! The part of a state that the choice of the next operation looks at.
 
 use super::observe::State;
 use crate::units::{holes, Span, UNIT};
@@ -36,7 +36,7 @@ impl Device {
 pub struct View {
     /// All of its memory.
     pub span: Span,
-    /// Whether it is there.
+    /// Whether the region is bound.
     pub bound: bool,
     /// `available_size`.
     pub available: u64,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What every attribute looks like: name, mode, exact text; uevents and nodes.
+//! The name, mode and exact text of every attribute; uevents and nodes.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -35,8 +35,8 @@ pub const TESTS: &[Test] = &[
     test!(memmap_on_memory_same_value_is_accepted),
 ];
 
-/// Compares the files of a folder, with modes, to what is documented. `optional` files may be
-/// missing, but are checked where they exist.
+/// Compares the files of a directory, and their modes, with the documented ones. `optional` files
+/// may be missing; if they exist, their modes are checked.
 fn check_files(dir: &Path, required: &[(&str, u32)], optional: &[(&str, u32)]) -> Outcome {
     let mut found = Vec::new();
     for name in sysfs::names(dir)? {

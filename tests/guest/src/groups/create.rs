@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Creating and deleting devices; who is seed and who is youngest.
+//! Creating and deleting devices, and which of them is seed and which is youngest.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

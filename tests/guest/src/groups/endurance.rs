@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same again and again: nothing is left behind.
+//! Repeats every operation many times, and checks that nothing is left behind.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -25,7 +25,7 @@ pub const TESTS: &[Test] = &[
 
 /// Does a round so often, and looks at what it left.
 fn endure(region: &Region, rounds: u64, mut round: impl FnMut(u64) -> Result<()>) -> Outcome {
-    // What is allocated once, at the first time.
+    // The first rounds make the allocations that are made only once.
     (0..10).try_for_each(&mut round)?;
     let before = Usage::now()?;
     (0..rounds).try_for_each(&mut round)?;
@@ -105,7 +105,7 @@ fn ids_leave_nothing_behind(region: &Region) -> Outcome {
     })
 }
 
-/// Each is refused after something was allocated for it, or before.
+/// The driver refuses each change, before or after it allocated memory for the change.
 fn refused_changes_leave_nothing_behind(region: &Region) -> Outcome {
     let too_much = (region.span().len() + UNIT).to_string();
     endure(region, 1000, |_| {

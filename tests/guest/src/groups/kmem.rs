@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The C driver kmem on our bus: it reads our structures. The region is the memory of a NUMA
-//! node, and the kernel may put page structures into hotplugged memory.
+//! The C driver kmem on this bus: it reads the structures of the Rust driver. The region is the
+//! memory of a NUMA node, and the kernel may put page structures into hotplugged memory.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -204,7 +204,7 @@ fn memmap_on_memory_of_a_device_that_kmem_refused_can_be_switched(region: &Regio
     // Too small to be memory.
     let device = region.create_over(&[Span::at(block.start, UNIT)])?;
     for attr in ["new_id", "bind"] {
-        // Whoever writes to new_id is not told.
+        // A writer of new_id is not told that the bind failed.
         let expected = match attr {
             "bind" => Err(Errno::EINVAL),
             _ => Ok(device.name().len()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The groups of tests. Each group is run in a guest of its own.
+//! The groups of tests. Each group runs in a guest of its own.
 
 mod attributes;
 mod consumers;
@@ -238,7 +238,7 @@ impl Group {
         Group::all().find(|group| group.name == name)
     }
 
-    /// What is exercised, if the group is about a consumer of the driver.
+    /// What the group exercises, if it is about a consumer of the driver.
     fn about(&self) -> Option<&'static str> {
         let mut consumers = consumers::GROUPS.iter();
         consumers

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two regions over one memory: an NVDIMM, a part of which the firmware also says is set aside. The
-//! first that is there has it, and a second can come when the first has gone.
+//! Two regions claim one memory: an NVDIMM, and a part of it that the firmware also declares
+//! soft-reserved. The first region gets the memory; the second can be bound when the first has
+//! gone.
 
 use super::consumers::nvdimm::label;
 use crate::device::{Device, Driver};
@@ -21,9 +22,10 @@ pub const TESTS: &[Test] = &[test!(
     tear_down
 )];
 
-/// What is also said to be set aside: a part of the NVDIMM, which begins at 6 GiB.
+/// Also declares a part of the NVDIMM soft-reserved. The NVDIMM begins at 6 GiB.
 pub const APPEND: &str = "memmap=1G%8G+0xefffffff";
-/// What is in use as persistent memory: from the NVDIMM's beginning to the end of that.
+/// The size of the persistent memory in use: from the beginning of the NVDIMM to the end of that
+/// part.
 const SIZE: &str = "3G";
 /// The driver that makes a region of a namespace.
 const PMEM: &str = "/sys/bus/nd/drivers/dax_pmem";
@@ -36,7 +38,7 @@ fn tear_down() -> Result<()> {
     ndctl::tear_down()
 }
 
-/// What dax_pmem is bound to.
+/// The device that dax_pmem is bound to.
 fn pmem_device() -> Result<String> {
     let found = sysfs::names(Path::new(PMEM))?;
     let found = found.into_iter().find(|name| name.starts_with("dax"));
@@ -77,7 +79,7 @@ fn check_pmem(device: &Device, value: u64) -> Outcome {
     check("load", map.load(map.len() - 8), Ok(value))
 }
 
-/// What both drivers say who cannot have the memory.
+/// The answer of either driver if it cannot have the memory.
 const REFUSED: std::result::Result<(), Errno> = Err(Errno::ENOMEM);
 
 fn second_region_over_the_same_memory_is_refused() -> Outcome {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Writes that work: size, mapping and align; where the memory is taken from.
+//! Writes to size, mapping and align that succeed, and which addresses the device gets.
 //!
-//! In the pictures one letter is one unit of 2 MiB, `.` is free.
+//! In the pictures one letter is one unit of 2 MiB, and `.` is a hole.
 
 use crate::device::{mapping_text, mappings_text, Device, Driver};
 use crate::errno::Errno;
@@ -232,7 +232,7 @@ fn mapping_adjacent_to_last_range_stays_separate(region: &Region) -> Outcome {
 }
 
 fn mapping_replay_of_a_device_gives_the_same_device(region: &Region) -> Outcome {
-    // What `daxctl create-device --input` does: align, mappings by page offset, size.
+    // Does the same as `daxctl create-device --input`: align, mappings by page offset, size.
     let (device, _) = three_ranges(region)?;
     let (size, align, ranges) = (device.size()?, device.align()?, device.ranges()?);
     region.destroy(&device)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What `dax-guest demo` shows, as a test.
+//! The main job of the driver, which `dax-guest demo` shows, as a test.
 
 use crate::ascii_map::Style;
 use crate::ktap::{check, Outcome, Test};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The machine is suspended to idle, and wakes up, in whatever state devices are.
+//! The machine is suspended to idle and wakes up, with devices in each state.
 
 use crate::child::{Child, End};
 use crate::device::{Device, Driver};
@@ -138,7 +138,8 @@ fn suspend_of_a_device_that_drains_works(region: &Region) -> Outcome {
     Ok(())
 }
 
-/// Who waits holds the lock of a device that is to be suspended, so it cannot just be stopped.
+/// The waiting task holds the lock of a device that is to be suspended, so the kernel cannot just
+/// stop the task.
 fn suspend_is_refused_while_a_region_waits_for_a_page(region: &Region) -> Outcome {
     if !power::can_suspend()? {
         return skip("this machine cannot suspend to idle");

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The files and mappings of a thread, and what it finds behind them.
+//! The files and mappings of a thread, and the memory that it finds behind them.
 //!
 //! A file belongs to the binding during which it was opened, and ranges do not change during a
-//! binding. So whoever opens the file first and reads the ranges then knows what is behind each
-//! offset for as long as accesses succeed: they would end in SIGBUS if the binding had ended
-//! before the ranges were read.
+//! binding. So a thread that opens the file first, and reads the ranges then, knows what is behind
+//! each offset for as long as accesses succeed. If the binding had ended before it read the ranges,
+//! accesses would end in SIGBUS.
 
 use super::stamps;
 use crate::compare::random::Random;
@@ -31,7 +31,7 @@ const ACCESSES: u64 = 40;
 pub enum Trouble {
     /// The kernel said so.
     Refused(Errno),
-    /// It broke a rule.
+    /// The access broke a rule.
     Violation(String),
 }
 
@@ -53,7 +53,7 @@ struct Kept {
     /// Kept open as long as the mapping, or closed at once.
     _file: Option<File>,
     ranges: Vec<Range>,
-    /// Where in the device the mapping begins.
+    /// The offset in the device at which the mapping begins.
     offset: u64,
 }
 
@@ -85,14 +85,14 @@ impl Kept {
             )));
         }
         if random.once_in(2) {
-            // It may be read-only by now, or gone.
+            // The mapping may be read-only by now, or gone.
             let _ = self.map.store(at, stamps::stamp(address));
         }
         Ok(true)
     }
 }
 
-/// Those of one thread.
+/// The files and mappings of one thread.
 pub struct Files<'a> {
     region: &'a Region,
     kept: Vec<Kept>,

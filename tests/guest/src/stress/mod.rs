@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything at once, for as long as you like.
+//! Everything at once, for any length of time.
 //!
-//! Several processes of several threads each do one thing after the other to a region, its
-//! devices, their files and mappings; allocations fail, if the kernel can let them; a process is
-//! killed every now and then, and another takes its place. From time to time everybody waits
-//! while the invariants and the data are checked. A seed fixes what each thread does, not how the
-//! threads interleave.
+//! Several processes of several threads each do one operation after the other on a region, its
+//! devices, their files and mappings. Allocations fail, if the kernel can do that. Now and then a
+//! process is killed, and another takes its place. From time to time everybody waits while the
+//! invariants and the data are checked. A seed fixes what each thread does, not how the threads
+//! interleave.
 
 mod files;
 mod operation;
@@ -45,7 +45,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The longest that an operation may take, on a kernel that is not slow.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Default)]
 struct Figures {
     kills: u64,
@@ -122,7 +122,7 @@ fn report(scoreboard: &Scoreboard, figures: &Figures) {
     note(progress(scoreboard, figures));
 }
 
-/// The sums of it all.
+/// The sums over all processes.
 fn progress(scoreboard: &Scoreboard, figures: &Figures) -> String {
     let [done, refused, starved] = scoreboard.all_ends();
     format!(
@@ -193,7 +193,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Kills a process, whatever it is doing, and starts another in its place.
+    /// Kills a process in the middle of its work, and starts another in its place.
     fn replace(&mut self) -> Outcome {
         let index = self.random.below(PROCESSES as u64) as usize;
         let child = &mut self.children[index];
@@ -248,10 +248,11 @@ impl Run<'_> {
         outcome
     }
 
-    /// The invariants, the data of what is bound, and the kernel's health.
+    /// Checks the invariants, the data of bound devices, and the kernel's health.
     fn check_all(&self) -> Outcome {
         if !self.region.is_bound() {
-            // Who unbound it was killed, and a page that was held then is just being given back.
+            // The task that unbound the region was killed, and a page that was held then is just
+            // being given back.
             kernel::eventually("a region again", || Ok(self.region.bind().ok()))?;
         }
         check_invariants(self.region)?;
@@ -280,12 +281,12 @@ impl Run<'_> {
     }
 }
 
-/// Looks at a bound device's data, and at what is behind each unit of it.
+/// Checks a bound device's data, and which memory is behind each unit of it.
 fn verify(device: &Device) -> Outcome {
     let map = Map::whole(device)?;
     let ranges = device.ranges()?;
     stamps::verify_some(&map, &ranges)?;
-    // Looking into pagemap takes a PUD apart: there is nothing to see at 1 GiB.
+    // Reading pagemap takes a PUD apart, so it shows nothing at 1 GiB.
     if device.align()? <= UNIT {
         stamps::verify_frames(&map, &ranges)?;
     }

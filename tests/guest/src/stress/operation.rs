@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a thread may do, how often, and which errors that may end in while others do the same.
+//! The operations of a thread, how often it chooses each, and which errors each may end in while
+//! other threads do the same.
 
 use crate::errno::Errno;
 
@@ -25,7 +26,7 @@ pub enum Kind {
     Look,
 }
 
-/// What calls on a path may come to while the thing behind it goes away.
+/// Errors of calls on a path whose device goes away meanwhile.
 const GONE: [Errno; 3] = [Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];
 
 impl Kind {
@@ -50,7 +51,7 @@ impl Kind {
         Kind::Look,
     ];
 
-    /// How often it is done, compared with the others.
+    /// How often it is chosen, compared with the others.
     pub fn weight(self) -> u64 {
         match self {
             Kind::Create => 80,
@@ -96,7 +97,7 @@ impl Kind {
         own.contains(&errno) || (self.is_about_devices() && GONE.contains(&errno))
     }
 
-    /// Whether it is about something that others may take away.
+    /// Whether others may take away the object of the operation.
     fn is_about_devices(self) -> bool {
         !matches!(self, Kind::Touch | Kind::Split | Kind::Fork | Kind::Pin)
     }
@@ -104,9 +105,9 @@ impl Kind {
     /// How many of its allocations may be made to fail, the first ones; none unless it is a write
     /// to sysfs.
     ///
-    /// Of those that may plug memory in only what comes before that: if `__add_pages()` fails in
-    /// the middle of it, sections and the kernel's own mapping stay, whichever driver asked, and
-    /// that memory can never be bound again.
+    /// Operations that may plug memory in starve only before they do that: if `__add_pages()` fails
+    /// half way, sections and the kernel's own mapping stay, whichever driver asked, and that
+    /// memory can never be bound again.
     pub fn may_starve(self) -> Option<u64> {
         match self {
             Kind::Create

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the processes of a stress run share: who is doing what, and how often it was done.
+//! What the processes of a stress run share: who does what, and how often it was done.
 
 use super::operation::Kind;
 use crate::errno::Errno;
 use crate::mmap::Map;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// What everybody is to do.
+/// The phase of the run, which says what every process does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Go on.
@@ -34,9 +34,9 @@ const ENDS: usize = 3;
 const HEAD: usize = 2;
 /// Words of a thread: what it does, and since when.
 const WORDS: usize = 2;
-/// What a thread does that is in no operation.
+/// The operation of a thread that does none.
 const IDLE: u64 = u64::MAX;
-/// What a thread does that waits for the end of a pause, or has gone.
+/// The operation of a thread that waits for the end of a pause, or is gone.
 const PARKED: u64 = u64::MAX - 1;
 
 /// The shared memory. It lives as long as its first process.
@@ -75,7 +75,7 @@ impl Scoreboard {
         unsafe { &*addr }
     }
 
-    /// What everybody is to do.
+    /// The phase of the run.
     pub fn phase(&self) -> Phase {
         match self.word(0).load(SeqCst) {
             0 => Phase::Run,

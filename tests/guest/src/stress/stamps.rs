@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Words that say where in physical memory they belong.
 //!
-//! Two words of each page hold nothing or the stamp of their own address. Whoever reads another
-//! value through a mapping sees memory that is not what the mapping says, or that was written
-//! through another mapping to the wrong place.
+//! Two words of each page hold nothing, or the stamp of their own address. If a thread reads
+//! another value through a mapping, then the mapping shows the wrong memory, or somebody wrote to
+//! the wrong place through another mapping.
 
 use crate::ktap::{check, Failure, Outcome};
 use crate::mmap::Map;
 use crate::trap::Signal;
 use crate::units::{Range, PAGE, UNIT};
 
-/// Where in a page the words are.
+/// The offsets of the words in a page.
 const PLACES: [u64; 2] = [0, PAGE - 8];
 
 /// The stamp of a physical address; never 0.

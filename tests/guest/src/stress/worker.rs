@@ -30,7 +30,7 @@ pub fn process(
     count: usize,
     seed: u64,
 ) -> i32 {
-    // A worker must not outlive who would stop it.
+    // A worker must not outlive the process that would stop it.
     // SAFETY: Sets a flag of this process; there are no pointers in it.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     thread::scope(|scope| {
@@ -186,7 +186,7 @@ impl Worker<'_> {
     }
 }
 
-/// Reads what there is to read, and checks what must be true of it at any time.
+/// Reads all files, and checks the rules that hold at any time.
 fn look(region: &Region, device: &Device) -> Result<(), Trouble> {
     let number = |result: sysfs::Result<u64>| result.map_err(|e| Trouble::Refused(e.errno));
     let all = region.span();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each fault that was put into the driver is found, and the driver without any passes
-//! in the same scenarios.
+//! The model finds each fault that is put into the driver, and finds nothing in the same scenarios
+//! without a fault.
 
 use dax_model_faults::scenario::{Scenario, State};
 use dax_model_faults::search;
@@ -14,7 +14,7 @@ const STEPS: usize = 40;
 
 /// Tries a scenario, and then each failing step of its first task if that is asked for.
 fn search(scenario: &Scenario, failing: bool) -> Option<(String, Wrong)> {
-    // What drains has a task of its own.
+    // A device that drains has a task of its own.
     let operations = scenario.operations.len();
     let preemptions = match scenario.state {
         State::Pinned | State::Draining => 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory: allocations that may fail, and are counted.
+//! Allocations, which may fail and are counted.
 
 use std::alloc::Layout;
 use std::ops::{Deref, DerefMut};
@@ -98,7 +98,7 @@ fn free_buffer<T>(items: Vec<T>) {
 /// A growable array; C: kmalloc().
 pub type KVec<T> = KVVec<T>;
 
-/// What a full vector gives back.
+/// The value that a full vector gives back.
 #[derive(Debug)]
 pub struct PushError<T>(pub T);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Warnings.
+//! `WARN_ON()`, which is a finding.
 
 /// `WARN_ON()`: what is warned of must not happen.
 #[macro_export]

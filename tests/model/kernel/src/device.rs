@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices, as the kernel crate shows them.
+//! The kernel crate's view of devices.
 
 use core::marker::PhantomData;
 use core::ops::Deref;

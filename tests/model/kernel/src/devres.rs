@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What goes when a driver is unbound.
+//! The kernel crate's view of resources that unbinding a driver releases.
 
 use crate::alloc::{flags::Flags, Memory};
 use crate::bindings;

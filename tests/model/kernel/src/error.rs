@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Errors: an errno.
+//! Errors, each of which is an errno.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Error(i32);
 
-/// What most functions of the driver return.
+/// The result of most functions of the driver.
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
 impl Error {

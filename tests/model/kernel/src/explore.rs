@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which schedules are tried: all with few preemptions, or random ones.
+//! Chooses the schedules to try: all with few preemptions, or random ones.
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -39,7 +39,7 @@ struct Branch {
     taken: usize,
 }
 
-/// What a schedule did, shared with the runner.
+/// The choices of a schedule, shared with the runner.
 #[derive(Default, Debug)]
 struct State {
     path: Vec<Branch>,
@@ -207,7 +207,7 @@ impl Scheduler for Explorer {
     }
 }
 
-/// What was tried.
+/// The number of schedules that were tried, and the finding.
 #[derive(Clone, Debug)]
 pub struct Tried {
     /// How many schedules.
@@ -219,11 +219,11 @@ pub struct Tried {
 /// A schedule that went wrong.
 #[derive(Clone, Debug)]
 pub struct Wrong {
-    /// What happened.
+    /// The finding.
     pub what: String,
     /// The choices that lead there, for [`Strategy::Replay`].
     pub path: Vec<usize>,
-    /// Who did what until then.
+    /// The steps until then, with their tasks.
     pub trace: Vec<String>,
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faults that tests put into a copy of the driver, to see that they are found.
+//! Switches of the faults that tests put into a copy of the driver, to see that the model finds
+//! them.
 
 use std::cell::Cell;
 

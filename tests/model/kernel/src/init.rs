@@ -21,7 +21,7 @@ pub unsafe trait PinInit<T, E = Infallible>: Sized {
     ///
     /// # Errors
     ///
-    /// What making it fails with.
+    /// The error of making the value.
     unsafe fn init_at(self, slot: *mut T) -> Result<(), E>;
 }
 
@@ -128,7 +128,7 @@ macro_rules! try_pin_init {
     };
 }
 
-/// What `try_pin_init!` is made of.
+/// The parts that `try_pin_init!` consists of.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __init_struct {

@@ -2,12 +2,12 @@
 
 //! A model of the kernel, for the driver's own sources.
 //!
-//! The driver is compiled unchanged against this crate, which has the names of
-//! `rust/kernel` and, in [`bindings`], of the C functions that it calls. What they do
-//! is done on tables instead of memory and hardware, in steps that `shuttle` puts into
-//! any order; each thing that the kernel takes ill is a [`sched::violation`].
+//! The driver is compiled unchanged against this crate. It has the names of `rust/kernel` and, in
+//! [`bindings`], of the C functions that the driver calls. These work on tables instead of memory
+//! and hardware, in steps that `shuttle` puts into any order. If the kernel would complain of
+//! something, that is a [`sched::violation`].
 //!
-//! docs/model.md says what is assumed.
+//! docs/model-kernel.md says what is assumed.
 
 // `kernel::` in what the macros write means this crate here too.
 extern crate self as kernel;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The order of locks, over all executions of all threads of the host: a lock that is
-//! taken within another is never anywhere taken around it.
+//! The order of locks, over all executions of all threads of the host: if a lock is taken within
+//! another, that other one is never taken within the first.
 //!
-//! What orders like a lock counts as one: device locks, active references of
-//! sysfs files and those who wait for them.
+//! Three things order like locks and count as such: device locks, active references of sysfs files,
+//! and tasks that wait for these.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -39,7 +39,8 @@ fn orders() -> MutexGuard<'static, BTreeMap<&'static str, Order>> {
 }
 
 thread_local! {
-    /// What this thread knows to be right: for each kind those that were taken within it.
+    /// The orders that this thread knows to be right: for each lock those that were taken within
+    /// it.
     static RIGHT: RefCell<HashMap<(&'static str, String), HashSet<String>>> =
         RefCell::new(HashMap::new());
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that was freed: it is kept until the execution ends, filled with a
-//! pattern, so that who uses it after that is found out. What KASAN does.
+//! Freed memory. It is kept until the execution ends, filled with a pattern, so that the model sees
+//! its use. This is what KASAN does.
 
 use std::alloc::Layout;
 use std::collections::BTreeMap;
 
 use crate::sched;
 
-/// What is in freed memory. No valid count, flag or address.
+/// The pattern in freed memory. It is no valid count, flag or address.
 pub const POISON: u8 = 0x6b;
 
 /// Memory that was freed in this execution, by address.

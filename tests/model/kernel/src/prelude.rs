@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What every file of the driver uses.
+//! The items that every file of the driver imports.
 
 pub use crate::alloc::flags::{Flags, GFP_ATOMIC, GFP_KERNEL};
 pub use crate::alloc::{KBox, KVBox, KVVec, KVec};

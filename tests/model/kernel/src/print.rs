@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Messages of a device: into the trace.
+//! Messages of a device, which go into the trace.
 
 use crate::device::Device;
 

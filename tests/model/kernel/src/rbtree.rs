@@ -137,7 +137,7 @@ impl<K: Ord, V> Default for RBTree<K, V> {
 }
 
 impl<'a, K, V> Cursor<'a, K, V> {
-    /// What is there.
+    /// The entry at the cursor.
     pub fn current(&self) -> (&'a K, &'a V) {
         (self.0, self.1)
     }

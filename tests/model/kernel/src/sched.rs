@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who runs: tasks, the places where another task may go on, and what the model
-//! keeps for the length of one execution.
+//! Tasks, the places where one gives way to another, and the data that the model keeps for one
+//! execution.
 //!
-//! `shuttle` gives each task a stack and switches between them. All tasks of an
-//! execution run on one thread of the host, one at a time, so what is here needs
-//! no locks. A task gives way only in [`wait_until`]; the model calls it before
-//! each access that another task can see. A task whose condition is false is not
-//! offered to the scheduler, so a schedule never wakes somebody in vain.
+//! `shuttle` gives each task a stack and switches between them. All tasks of an execution run on
+//! one thread of the host, one at a time, so this data needs no locks. A task gives way only in
+//! [`wait_until`]; the model calls it before each access that another task can see. The scheduler
+//! does not get a task whose condition is false, so a schedule never wakes a task in vain.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -19,7 +18,7 @@ use crate::lockdep::Held;
 /// Number of a task within its execution.
 pub type TaskId = usize;
 
-/// What a task waits for.
+/// The event that a task waits for.
 #[derive(Clone, Copy)]
 struct Wait {
     /// Both are valid while the task is in [`wait_until`], which removes them on its
@@ -35,7 +34,7 @@ pub(crate) struct Task {
     wait: Option<Wait>,
     done: bool,
     killed: bool,
-    /// It does what was to be done later.
+    /// The task does delayed work.
     timer: bool,
     /// For how long it has slept under the lock that it took last.
     slept: u32,
@@ -181,7 +180,7 @@ pub fn require(ok: bool, what: impl Display) {
     }
 }
 
-/// What went wrong, if anything did.
+/// The finding of this execution, if there is one.
 pub fn what_went_wrong() -> Option<String> {
     with(|world| world.violation.clone())
 }
@@ -447,7 +446,7 @@ pub(crate) fn was_killed(task: TaskId) -> bool {
     with(|world| world.tasks.get(&task).is_some_and(|task| task.killed))
 }
 
-/// What the current task holds.
+/// The locks that the current task holds.
 pub(crate) fn with_held<R>(f: impl FnOnce(&mut Vec<Held>) -> R) -> R {
     let me = current();
     with(|world| f(&mut world.tasks.get_mut(&me).expect("every task is known").held))

@@ -8,7 +8,7 @@ use crate::error::{code::EINVAL, Result};
 use crate::ffi::c_char;
 use crate::fmt;
 
-/// What the kernel crate adds to `CStr`.
+/// The functions that the kernel crate adds to `CStr`.
 pub trait CStrExt {
     /// The pointer.
     fn as_char_ptr(&self) -> *const c_char;

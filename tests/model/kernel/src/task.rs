@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tasks, as the kernel crate shows them.
+//! The kernel crate's view of tasks.
 
 use core::ops::Deref;
 use core::ptr::NonNull;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Time, which passes when all tasks wait, and then for long.
+//! Time. It passes when all tasks wait, and then it jumps.
 
 use std::marker::PhantomData;
 

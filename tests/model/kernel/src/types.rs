@@ -37,7 +37,7 @@ impl<T> Opaque<T> {
 // SAFETY: Any bits will do.
 unsafe impl<T> init::Zeroable for Opaque<T> {}
 
-/// What stays on its task.
+/// Makes a type stay on its task.
 pub type NotThreadSafe = PhantomData<*mut ()>;
 /// A value of it.
 #[allow(non_upper_case_globals, reason = "it looks like the type")]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that is done later, by a task of its own.
+//! Delayed work, done by a task of its own.
 //!
-//! There is no clock in the model. Work that was queued with a delay is done at any
-//! moment after something happened that it could see, see [`bindings`], or when everybody
-//! waits; and as often as [`Impatience`] says without either. So looking again and again
-//! at what does not change costs no steps.
+//! The model has no clock. Delayed work may run at any moment after something happened that it
+//! could see, see [`bindings`], or when everybody waits. Without either it runs as often as
+//! [`Impatience`] says. So a work item that looks again and again at something that does not change
+//! costs no steps.
 
 use std::cell::Cell;
 
@@ -53,15 +53,15 @@ impl<T> DelayedWork<T> {
     }
 }
 
-/// What is done.
+/// Work to be done later.
 pub trait WorkItem {
-    /// What owns it meanwhile.
+    /// The pointer that owns the work item meanwhile.
     type Pointer;
     /// Does it.
     fn run(this: Self::Pointer);
 }
 
-/// Where the work item of a type is.
+/// A type that has a work item inside.
 pub trait HasDelayedWork<T> {
     /// The work item.
     fn delayed_work(&self) -> &DelayedWork<T>;

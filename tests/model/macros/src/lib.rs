@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The attributes that the driver uses, as far as the model needs them.
+//! The attributes that the driver uses, with as much meaning as the model needs.
 
 use proc_macro::{Delimiter, Group, TokenStream, TokenTree};
 

@@ -74,7 +74,7 @@ const RULES: &[Rule] = &[
         explains: mapping_taken,
     },
     Rule {
-        name: "growth into misaligned gaps",
+        name: "growth into misaligned holes",
         row: (
             "A14*",
             "growth may end in ranges that are smaller than `align`",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Drivers, what they make of a device, and the region itself.
+//! Chooses operations on drivers, on devices as their drivers offer them, and on the region itself.
 
 use super::{has_memory, is_device_dax, is_kmem, is_unbound, of_device, of_driver, some, HMEM};
 use crate::compare::operation::Operation;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a device has: size, ranges, alignment.
+//! Chooses operations on the size, the ranges and the alignment of a device.
 
 use super::{is_unbound, of_device, some};
 use crate::compare::operation::Operation;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Chooses the next operation. It looks at the state, so that most operations mean something; if
-//! two drivers differ in it, that was seen before the choice.
+//! Chooses the next operation. The choice depends on the state, so most operations make sense. If
+//! two drivers differ in the state, the host has seen that before the choice.
 //!
-//! What would hang or crash the C driver is not chosen: docs/side-by-side.md has the list.
+//! It never chooses an operation that hangs or crashes the C driver: docs/side-by-side.md has the
+//! list.
 
 mod drivers;
 mod memory;
@@ -12,7 +13,7 @@ use super::random::Random;
 use super::view::{Device, View};
 use crate::region::Region;
 
-/// Where the hmem driver takes devices and lets them go.
+/// The directory through which the hmem driver gets devices and lets them go.
 const HMEM: &str = "/sys/bus/platform/drivers/hmem";
 
 /// The kinds of operations, each with how often it is tried.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! fsdev_dax: the memory for a file system that brings its own files. No such file system is in
-//! the kernel yet, so what can be seen is the driver's own doing, not a file on it.
+//! fsdev_dax: memory for a file system that brings its own files. The kernel has no such file
+//! system yet, so the tests look at the driver itself, not at a file on it.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -84,7 +84,8 @@ fn fsdev_reserves_every_range(region: &Region) -> Outcome {
 fn fsdev_reserves_what_a_device_has_after_each_change(region: &Region) -> Outcome {
     let device = scattered(region)?;
     region.create_over(&[region.units(0, 1)])?;
-    // Of seven units: into the last range, to the end of one, into the first; over holes again.
+    // The device has seven units. It shrinks into the last range, to the end of one, into the
+    // first; then it grows and shrinks over holes.
     for units in [6, 3, 1, 9, 2, 30, 4] {
         device.set_size(units * UNIT)?;
         device.bind_by_id(Driver::FsdevDax)?;

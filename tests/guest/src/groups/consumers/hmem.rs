@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! dax_hmem: soft-reserved memory, in several regions of several NUMA nodes.
+//! dax_hmem: several regions of soft-reserved memory in several NUMA nodes.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -56,7 +56,7 @@ pub const QEMU: &str = "-object memory-backend-ram,id=ram0,size=4G \
                         -numa node,nodeid=0,memdev=ram0,cpus=0-1 \
                         -numa node,nodeid=1,memdev=ram1 -numa node,nodeid=2,memdev=ram2";
 
-/// What `APPEND` makes, and the node of each.
+/// The regions that `APPEND` makes, and the node of each.
 fn expected() -> Vec<(Span, u64)> {
     vec![
         (Span::at(5 * GIB, 256 * MIB), 0),
@@ -90,7 +90,7 @@ fn regions_are_those_of_the_machine() -> Outcome {
         check("available", region.available()?, span.len())?;
         let target = sysfs::read_number(&first.attr("target_node"))?;
         check(format!("target_node of region {id}"), target, node)?;
-        // Where a device's own data structures are best put: a node that has memory or CPUs.
+        // A device's own data structures belong on a near node that has memory or CPUs.
         let near = sysfs::read(&first.attr("numa_node"))?;
         let near = near.parse().unwrap_or(u64::MAX);
         let online = memory::node(near).exists();
@@ -300,7 +300,7 @@ fn region_that_is_not_idle_can_be_divided() -> Outcome {
     ];
     let device = region.create_over(&spans)?;
     check("driver before a bind", device.driver(), None)?;
-    // Like the first one it is kmem's by type, and anybody's by id.
+    // As at first, kmem gets it by type, and any driver by id.
     device.bind(Driver::Kmem)?;
     check("blocks", memory::blocks(region.span())?.len(), 1)?;
     device.unbind()?;
@@ -309,7 +309,7 @@ fn region_that_is_not_idle_can_be_divided() -> Outcome {
     pattern::compare(&Map::whole(&device)?, &device.ranges()?, 8)?;
     first.bind(Driver::Kmem)?;
     check("owner", iomem::named(first.name())?, first.spans()?)?;
-    // Bound anew, it is one device again.
+    // After the next bind the region is one device again.
     let region = &rebind(std::slice::from_ref(region))?[0];
     check(
         "spans",

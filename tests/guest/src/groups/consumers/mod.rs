@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everybody who uses device-dax, each loaded, used, unbound and unloaded, on a machine that has
-//! such memory. The tests are about what users see, so they know of few differences between the
-//! drivers, and they are the same for modules and for a kernel that has everything built in.
+//! Every user of device-dax is loaded, used, unbound and unloaded, on a machine that has such
+//! memory. The tests look at what users see. So they know of few differences between the drivers,
+//! and are the same for modules and for a kernel that has everything built in.
 
 mod cxl;
 mod fsdev;
@@ -25,7 +25,7 @@ pub const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
 
 /// A group, and what it is about.
 pub struct Consumer {
-    /// What is exercised, for the table of docs/consumers.md.
+    /// What the group exercises, for the table of docs/results/consumers.md.
     pub about: &'static str,
     /// The group.
     pub group: Group,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How the modules come and go: by hand, by modalias, by udev, by daxctl. Built in, the same
-//! devices are there from the start.
+//! How modules come and go: by hand, by modalias, by udev, by daxctl. Built in, the same devices
+//! are there from the start.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -36,9 +36,9 @@ pub const TESTS: &[Test] = &[
     test!(unload_leaves_iomem_as_before, region::tear_down),
 ];
 
-/// What makes the regions.
+/// The device that makes the regions.
 const PLATFORM: &str = "/sys/bus/platform/devices/hmem_platform.0";
-/// What serves devices, by the alias that all of them have.
+/// The modules of the drivers that bind devices, by the alias that all devices have.
 const DRIVERS: [&str; 3] = ["device_dax", "kmem", "fsdev_dax"];
 
 /// A modalias file's content.
@@ -84,7 +84,7 @@ fn modalias_of_a_device_loads_every_driver() -> Outcome {
     let device = Device::named("dax0.0");
     let alias = modalias(&device.dir())?;
     check("modalias", &*alias, "dax:t0")?;
-    // As udev does: all that have the alias.
+    // Loads all modules that have the alias, as udev does.
     modprobe(&["-a", &alias])?;
     for module in DRIVERS {
         check(module, has_module(module), true)?;
@@ -111,7 +111,7 @@ fn udev_finds_everything_by_events() -> Outcome {
     nothing_loaded()?;
     let platform = Path::new("/devices/platform/hmem_platform.0");
     let mut events = Listener::open()?;
-    // What `udevadm trigger` writes at boot.
+    // Writes what `udevadm trigger` writes at boot.
     sysfs::write(&Path::new(PLATFORM).join("uevent"), "add")?;
     serve(&events.find("add", &platform.to_string_lossy())?)?;
     let hmem = platform.join("hmem.0");
@@ -184,7 +184,7 @@ fn daxctl_loads_the_driver_that_a_mode_needs() -> Outcome {
     json::check_members(&daxctl::list(&device)?, &[mode])
 }
 
-/// Who uses a module, by name.
+/// The modules that use a module, by name.
 fn holders(module: &str) -> sysfs::Result<Vec<String>> {
     sysfs::names(&Path::new("/sys/module").join(module).join("holders"))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! dax_pmem on an NVDIMM that the firmware describes (NFIT). It has labels, so its one region holds
-//! several namespaces, and it is a NUMA node of its own.
+//! dax_pmem on an NVDIMM that the firmware describes (NFIT). The NVDIMM has labels, so its one
+//! region holds several namespaces, and it is a NUMA node of its own.
 
 use super::pmem::load_by_modalias;
 use super::static_region::{check_data, check_files, check_fsdev, check_values, span};
@@ -47,7 +47,7 @@ pub const TESTS: &[Test] = &[
     test!(l1_file_outlives_the_modules_of_its_region, ndctl::tear_down).slow(),
 ];
 
-/// What is freed is poisoned, so that who uses it is found out.
+/// The kernel poisons freed objects, so that a use of one is found.
 pub const APPEND: &str = "slub_debug=FZP";
 
 /// 4 GiB of ordinary memory in node 0; node 1 is the NVDIMM: 5 GiB, the last 2 MiB of which are
@@ -64,14 +64,14 @@ const REGION: &str = "/sys/bus/nd/devices/region0";
 const REGION_SIZE: u64 = 5 * GIB - 2 * MIB;
 /// The type of a region that labels divide.
 const LABELLED: u64 = 5;
-/// What the memory is called.
+/// The name of the memory in /proc/iomem.
 const OWNER: &str = "Persistent Memory";
 /// The node.
 const NODE: u64 = 1;
-/// What makes the region: the root of what the firmware says about NVDIMMs.
+/// The device that makes the region: the root of the firmware's description of NVDIMMs.
 const NFIT: &str = "/sys/bus/acpi/devices/ACPI0012:00";
 
-/// Loads what is needed, and gives the NVDIMM labels if it is still blank.
+/// Loads the modules, and gives the NVDIMM labels if it is still blank.
 fn load() -> sysfs::Result<()> {
     modprobe(&[
         "-a",
@@ -123,7 +123,7 @@ fn mark(namespaces: &[(u64, u64, Namespace)]) -> Result<Vec<Map>, Failure> {
     Ok(maps)
 }
 
-/// Loads what [`mark`] stored into the namespace of that position.
+/// Checks the words that [`mark`] stored into the namespace of that position.
 fn check_mark(map: &Map, position: u64) -> Outcome {
     for offset in [0, map.len() - 8] {
         check("load", map.load(offset), Ok(offset + position + 1))?;

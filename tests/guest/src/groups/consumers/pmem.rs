@@ -41,8 +41,8 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// 3 GiB, so that there is room for two devices' pages of 1 GiB after the metadata, and half of
-/// one that does not begin at a multiple of that. What is freed is poisoned, so that who uses it is
-/// found out.
+/// one that does not begin at a multiple of that. The kernel poisons freed objects, so that
+/// a use of one is found.
 pub const APPEND: &str = "memmap=3G!4G memmap=512M!7680M slub_debug=FZP";
 /// All memory is in one node: only then has such memory a node, which kmem asks for.
 pub const QEMU: &str = "-object memory-backend-ram,id=ram0,size=6G \
@@ -56,13 +56,13 @@ const LARGE_SPAN: Span = Span {
     start: 4 * GIB,
     end: 7 * GIB - 1,
 };
-/// What such memory is called.
+/// The name of such memory in /proc/iomem.
 const OWNER: &str = "Persistent Memory (legacy)";
-/// What makes the regions, and its driver.
+/// The device that makes the regions.
 const PLATFORM: &str = "/sys/bus/platform/devices/e820_pmem";
 const PLATFORM_DRIVER: &str = "/sys/bus/platform/drivers/e820_pmem";
 
-/// Loads what is needed.
+/// Loads the modules.
 fn load() -> sysfs::Result<()> {
     modprobe(&[
         "-a",
@@ -262,7 +262,7 @@ fn unload_leaves_iomem_as_before() -> Outcome {
     load().map_err(Failure::from)
 }
 
-/// Brings the regions back, and destroys what is in them.
+/// Brings the regions back, and destroys their namespaces.
 fn tear_down() -> sysfs::Result<()> {
     let driver = Path::new(PLATFORM_DRIVER);
     if driver.exists() && !driver.join("e820_pmem").exists() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! kmem on devices of one and of several ranges: what it reserves, which memory blocks there are,
-//! how much the node grows by, and that all of it is gone again afterwards.
+//! kmem on devices of one and of several ranges: which addresses it reserves, which memory blocks
+//! appear, how much the node grows, and that all of it goes again.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -28,7 +28,7 @@ pub const TESTS: &[Test] = &[
     test!(bind_follows_the_policy_of_the_machine),
 ];
 
-/// What kmem is called in /proc/iomem.
+/// The name of kmem's memory in /proc/iomem.
 const SYSTEM_RAM: &str = "System RAM (kmem)";
 /// The node that all of the region's memory belongs to.
 const NODE: u64 = 1;
@@ -65,7 +65,7 @@ fn on_each_shape(region: &Region, run: fn(&Region, &Device, bool) -> Outcome) ->
         for on_memory in [false, true] {
             let outcome = device_of(region, shape, on_memory).and_then(|device| {
                 let ran = run(region, &device, on_memory);
-                // Another shape needs the memory, whatever came of this one.
+                // The next shape needs the memory, whether this one passed or not.
                 device.forget()?;
                 region.destroy(&device)?;
                 ran
@@ -95,8 +95,8 @@ fn growth(device: &Device, on_memory: bool) -> Result<u64, Failure> {
     Ok(size - page_structures)
 }
 
-/// What /proc/iomem, sysfs and daxctl say of a device whose memory is there, every block of it in
-/// that state.
+/// Checks what /proc/iomem, sysfs and daxctl say of a device whose memory is plugged in, with every
+/// block in that state.
 fn check_present(region: &Region, device: &Device, state: &str) -> Outcome {
     let spans = sorted(device)?;
     check("reserved", iomem::named(device.name())?, spans.clone())?;
@@ -122,7 +122,7 @@ fn check_present(region: &Region, device: &Device, state: &str) -> Outcome {
     json::check_members(&listed, &[("total_memblocks", json!(total))])
 }
 
-/// What they say of one that is bound or not, and whose memory is not there.
+/// Checks what they say of a device, bound or not, whose memory is not plugged in.
 fn check_absent(region: &Region, device: &Device) -> Outcome {
     check("reserved", iomem::named(device.name())?, vec![])?;
     check(SYSTEM_RAM, iomem::named(SYSTEM_RAM)?, vec![])?;
@@ -219,7 +219,7 @@ fn daxctl_makes_memory_of_every_range_and_back(region: &Region) -> Outcome {
         daxctl::reconfigure(device, &["-N", "-m", "system-ram"])?;
         check("driver", device.driver(), Some("kmem".into()))?;
         check_present(region, device, "offline")?;
-        // What daxctl itself brings online is the first range.
+        // daxctl itself brings the first range online.
         daxctl::run(&["online-memory", device.name()])?;
         let first = memory::states(ranges[0].span)?;
         check(
@@ -294,7 +294,7 @@ fn state_refuses_what_it_cannot_do(region: &Region) -> Outcome {
         for text in ["offline", "\n", "bogus", "1"] {
             refused(text, Errno::EINVAL)?;
         }
-        // It goes online from nothing, not from offline.
+        // Memory goes online from unplugged, not from offline.
         refused("online_movable", Errno::EBUSY)?;
         check("state", sysfs::read(&state)?, "offline".into())?;
         check_present(region, device, "offline")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What every dax device of persistent memory must do. Its region is static: one device, whose
+//! Tests for every dax device of persistent memory. Its region is static: it has one device, whose
 //! size and alignment the namespace has chosen.
 
 use crate::device::{Device, Driver};
@@ -20,8 +20,8 @@ pub fn span(device: &Device) -> sysfs::Result<Span> {
     Ok(Span::at(device.resource()?, device.size()?))
 }
 
-/// What sysfs, ndctl and /proc/iomem say about a namespace of that alignment whose memory,
-/// called `owner`, ends at `end`.
+/// Checks what sysfs, ndctl and /proc/iomem say about a namespace of that alignment. Its memory has
+/// the name `owner` and ends at `end`.
 pub fn check_values(namespace: &Namespace, align: u64, end: u64, owner: &str) -> Outcome {
     let device = namespace.device()?;
     let (resource, size) = (device.resource()?, device.size()?);
@@ -103,7 +103,7 @@ fn offsets(size: u64, align: u64) -> Vec<u64> {
     vec![0, 3 * PAGE, middle - 8, middle, size - 7 * PAGE, size - 8]
 }
 
-/// Compares what is stored through mmap with the bytes of the block device, both ways.
+/// Compares bytes that are stored through mmap with those of the block device, both ways.
 /// `args` say which namespace.
 pub fn check_data(align: u64, args: &[&str]) -> Outcome {
     let dax = Namespace::devdax(align, args)?;

@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
     test!(memmap_on_memory_without_support_gives_eopnotsupp),
 ];
 
-/// What is no device name.
+/// Texts that are not device names.
 const NOT_NAMES: &[&str] = &[
     "\n",
     "\0",

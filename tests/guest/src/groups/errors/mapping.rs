@@ -240,7 +240,7 @@ fn mapping_misplaced_for_one_gib_align_gives_einval(region: &Region) -> Outcome 
     refused_for_giant(region, &spans)
 }
 
-/// The C driver takes the misaligned gap; a page fault then maps memory of others.
+/// The C driver takes the misaligned hole; a page fault then maps memory of others.
 fn grow_with_one_gib_align_skips_misaligned_gap(region: &Region) -> Outcome {
     region.create_over(&[region.units(0, 1)])?;
     let device = region.create()?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Bad input: the right error number, and nothing changed.
+//! Bad input gives the right error number, and changes nothing.
 //!
-//! Every test is a table of writes. A row names the error of the Rust driver and, where it is
-//! another, what the C driver does: such rows are deliberate deviations.
+//! Every test is a table of writes. A row names the error of the Rust driver. Where the C driver
+//! does something else, which is a deviation that is meant, the row names that too.
 
 mod align;
 mod driver;
@@ -74,9 +74,9 @@ enum OnC {
     Same,
     /// Refuses with another error.
     Refuses(Errno),
-    /// Returns the full count, whether it did something or not.
+    /// Returns the full count, even if it did nothing.
     Accepts,
-    /// What one does not want to see twice.
+    /// Warns, hangs or worse, so it is not tried.
     Breaks(&'static str),
 }
 
@@ -184,7 +184,7 @@ fn short(path: &Path) -> String {
         .join("/")
 }
 
-/// What a write comes to on the running driver.
+/// The result of a write that is expected of the running driver.
 fn wanted(text: &str, errno: Errno, on_c: OnC) -> Result<usize, Errno> {
     match on_c {
         OnC::Same | OnC::Breaks(_) => Err(errno),

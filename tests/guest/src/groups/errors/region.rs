@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Bad writes to `create` and `delete`, and writes to what is read-only.
+//! Bad writes to `create` and `delete`, and writes to read-only files.
 
 use super::{each, refused, OnC, Row, NOT_NUMBERS};
 use crate::device::Driver;

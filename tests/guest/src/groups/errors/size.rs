@@ -123,7 +123,7 @@ fn size_of_bound_device_gives_ebusy(region: &Region) -> Outcome {
     })
 }
 
-/// Two gaps of 512 MiB each hold 1 GiB together, but no aligned GiB.
+/// Holes of 512 MiB have 1 GiB together, but none has an aligned GiB.
 fn size_with_no_aligned_gap_gives_enospc(region: &Region) -> Outcome {
     let half = GIB / 2 / (2 * MIB);
     let mut unit = 0;

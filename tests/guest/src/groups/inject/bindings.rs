@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices and their drivers.
+//! Binding and unbinding devices.
 
 use super::THE_COPY;
 use crate::device::{Device, Driver};
@@ -70,7 +70,7 @@ fn bind_to_kmem_without_memory_changes_nothing(region: &Region) -> Outcome {
     Operation::write(Driver::Kmem.attr("bind"), device.name(), || {
         device.disable()
     })
-    // What kmem and memory hotplug say if they cannot reserve the memory, for whatever reason.
+    // The errors of kmem and memory hotplug if they cannot reserve the memory, for whatever reason.
     .or(Errno::EBUSY)
     .or(Errno::EEXIST)
     .walk(region, &injector()?)
@@ -119,7 +119,7 @@ fn remove_id_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
     .walk(region, &injector()?)
 }
 
-/// The driver core does not tell who writes `new_id` that the probe failed.
+/// The driver core does not tell the writer of `new_id` that the probe failed.
 fn new_id_without_memory_binds_or_does_not(region: &Region) -> Outcome {
     let device = sized(region)?;
     let driver = Driver::DeviceDax;

@@ -26,7 +26,7 @@ fn bound(region: &Region, align: u64) -> sysfs::Result<Device> {
     region.create_bound(align, &[region.units(3, 2), region.units(0, 1)])
 }
 
-/// Nothing to undo: it went with what was prepared.
+/// Undoes nothing, because the result is dropped with the prepared value.
 fn nothing() -> sysfs::Result<()> {
     Ok(())
 }

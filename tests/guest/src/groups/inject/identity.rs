@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device that is not added after all, while somebody gives it memory already (L3), and ids that
-//! need no large pieces of memory (L6).
+//! `device_add()` of a device fails while somebody already gives the device memory (L3). Ids need
+//! no large pieces of memory (L6).
 
 use crate::child::Child;
 use crate::cpu::{self, Hog};
@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
 
 /// A process that writes `size` again and again while it is told to.
 struct Writer {
-    /// Whether it is to write, whether it does, and how often it did something.
+    /// Whether the writer shall write, whether it writes, and how often a write succeeded.
     words: Map,
     _child: Child,
 }
@@ -44,7 +44,7 @@ const WRITING: u64 = 8;
 const WRITTEN: u64 = 16;
 
 impl Writer {
-    /// It writes on one CPU; who creates is to be on another one.
+    /// Starts a writer on this CPU. The task that creates devices runs on another one.
     fn new(size: PathBuf, cpu: usize) -> Result<Writer, Failure> {
         let words = Map::anonymous(PAGE).map_err(failed("mmap"))?;
         let texts = [6 * UNIT, UNIT, 4 * UNIT].map(|bytes| bytes.to_string());
@@ -104,13 +104,13 @@ fn l3_device_that_is_not_added_leaves_nothing_to_a_writer() -> Outcome {
     let region = Region::fresh()?;
     let injector = injector()?;
     Injector::quiet()?;
-    // What is free is in pieces, so that growth has several mappings to register.
+    // The free memory is in several holes, so that growth has several mappings to register.
     region.create_over(&[1, 3, 6].map(|unit| region.units(unit, 1)))?;
     let device = Device::named("dax0.2");
     let first = minor(&region)?;
     let (before, available) = (look(&region)?, region.available()?);
     let writer = Writer::new(region.dir().join("dax0.2/size"), 0)?;
-    // Who creates loses its CPU in the middle of things.
+    // The task that creates devices loses its CPU half way.
     let hog = Hog::in_turns(1)?;
     cpu::stay_on(1).map_err(failed("sched_setaffinity"))?;
     let mut tally = (0, 0);
@@ -146,7 +146,7 @@ fn l3_device_that_is_not_added_leaves_nothing_to_a_writer() -> Outcome {
     check("create ends", false, true)
 }
 
-/// What can be seen of the region.
+/// Everything that a user can see of the region.
 fn look(region: &Region) -> sysfs::Result<Snapshot> {
     let mut state = Snapshot::of(region)?;
     state.forget_minors();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every operation with each of its allocations failing in turn.
+//! Every operation, with each of its allocations failing in turn.
 
 mod bindings;
 mod files;
@@ -18,6 +18,6 @@ pub const FILES: &[&[Test]] = &[
     identity::TESTS,
 ];
 
-/// The kernel copies what is written to an attribute; nothing else of an operation that gives
-/// something back may need memory.
+/// The kernel copies the text that is written to an attribute. An operation that gives something
+/// back may need no other memory.
 const THE_COPY: u64 = 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices and their ranges.
+//! Creating and deleting devices, and changing their ranges.
 
 use super::THE_COPY;
 use crate::device::{mapping_text, Device, Driver};
@@ -27,22 +27,22 @@ pub const TESTS: &[Test] = &[
     test!(align_without_memory_does_all_or_nothing).slow(),
 ];
 
-/// A device of one unit; what is free is three holes of one and of two units, and the rest.
+/// A device of one unit. The holes are three of one and of two units, and the rest.
 fn in_holes(region: &Region) -> Result<Device, crate::ktap::Failure> {
     let device = region.create_over(&[region.units(0, 1)])?;
     region.create_over(&[1, 3, 6].map(|unit| region.units(unit, 1)))?;
     Ok(device)
 }
 
-/// What sysfs shows of a device is what a driver gets: each of its ranges, from the first word to
-/// the last.
+/// Checks that a driver gets what sysfs shows of a device: each of its ranges, from the first word
+/// to the last.
 fn used(device: &Device) -> Outcome {
     device.bind(Driver::DeviceDax)?;
     let mut spans = device.spans()?;
     spans.sort();
     check("reserved", iomem::named(device.name())?, spans)?;
-    // That of /dev may remember the binding before, until the kernel has let go of that: a debug
-    // kernel takes seconds.
+    // The node in /dev may remember the former binding until the kernel has let go of it, which
+    // takes a debug kernel seconds.
     let node = Node::of(device)?;
     let failed = |errno| Error::new(format!("map {}", device.name()), errno);
     let file = mmap::open(node.path()).map_err(failed)?;
@@ -103,7 +103,7 @@ fn shrink_without_memory_does_all_or_nothing(region: &Region) -> Outcome {
         device.set_size(8 * UNIT)
     })
     .trying_out(|| used(&device))
-    // A gap within what was a range is a new one, and needs a node.
+    // A cut range leaves a new hole, which needs a tree node.
     .failing_at_most(THE_COPY + 1)
     .walk(region, &injector()?)
 }

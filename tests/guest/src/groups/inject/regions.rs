@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The region itself.
+//! Binding and unbinding the region itself.
 
 use super::THE_COPY;
 use crate::inject::{injector, Operation};

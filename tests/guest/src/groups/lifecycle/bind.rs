@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Binding devices to device_dax, again and again.
+//! Binds devices to device_dax again and again.
 
 use crate::device::Driver;
 use crate::ktap::{check, Outcome, Test};
@@ -30,7 +30,7 @@ fn bind_and_unbind_20_times_leaves_nothing(region: &Region) -> Outcome {
         device.bind(Driver::DeviceDax)?;
         check("reserved", iomem(device.name()), 2)?;
         let map = Map::whole(&device)?;
-        // Each round finds what the one before has stored.
+        // Each round finds the data that the round before has stored.
         if round > 0 {
             check("load", map.load(UNIT), Ok(round - 1))?;
         }

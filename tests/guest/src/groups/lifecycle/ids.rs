@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Devices that drivers know by id.
+//! Devices that a driver matches by id.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;

@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = &[
     test!(refused_writes_say_why),
 ];
 
-/// What turns messages on and off.
+/// The file that turns messages on and off.
 const CONTROL: &str = "/sys/kernel/debug/dynamic_debug/control";
 
 /// Turns the bus's messages on or off. In C it is in the kernel itself, under another name.
@@ -26,7 +26,7 @@ fn turn(flag: &str) -> sysfs::Result<()> {
     sysfs::write(Path::new(CONTROL), &format!("module {module} {flag}"))
 }
 
-/// Turns them off, whatever the test left.
+/// Turns the messages off, whatever the test left.
 fn tear_down() -> sysfs::Result<()> {
     if Path::new(CONTROL).exists() {
         turn("-p")?;
@@ -38,14 +38,14 @@ fn tear_down() -> sysfs::Result<()> {
 fn ranges(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
     let lines = log.lines()?;
     let ours = lines.iter().filter_map(|line| {
-        // Whoever it is bound to comes first; while it is unbound, the bus.
+        // A line begins with the driver that is bound, or with the bus if none is.
         let (_, said) = line.split_once(&format!(" {}: ", device.name()))?;
         said.contains(" range[").then(|| said.to_owned())
     });
     Ok(ours.collect())
 }
 
-/// A message. Of what is allocated both ends are padded, which is how C prints resources.
+/// A message. Both addresses of an allocated range are padded, as C prints resources.
 fn message(what: &str, index: usize, span: Span) -> String {
     let Span { start, end } = span;
     match what {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Binding and unbinding, of devices and of their region; ids; modules; what is said of it all.
+//! Binding and unbinding of devices and of their region; ids; modules; log messages.
 
 mod bind;
 mod ids;

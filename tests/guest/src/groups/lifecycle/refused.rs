@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the machine does not allow. The region is made up: there is no memory behind it, so it is never touched.
-//! It crosses the end of a PCI window, so memory across that end cannot be reserved. There is a
-//! second one that is not aligned, and the processor has no pages of 1 GiB.
+//! The driver refuses what the machine does not allow. The region is made up: no memory is behind
+//! it, so the tests never touch it. It crosses the end of a PCI window, so memory across that end
+//! cannot be reserved. A second region is not aligned. The processor has no pages of 1 GiB.
 
 use super::bind::iomem;
 use crate::device::{Device, Driver};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Taking the region away under its devices, and bringing it back.
+//! Takes the region away under its devices, and brings it back.
 
 use crate::device::{Device, Driver, DEVICES};
 use crate::errno::Errno;

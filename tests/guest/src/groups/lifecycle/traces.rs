@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a binding must not leave behind in the kernel: numbers that are lost, grace periods that
-//! stay expedited.
+//! A binding must not leave these behind in the kernel: lost numbers, grace periods that stay
+//! expedited.
 
 use crate::device::{Device, Driver};
 use crate::draining;
@@ -48,7 +48,7 @@ fn next_minor(region: &Region) -> Result<u64> {
 /// driver may have lost some before.
 fn lowest_minor(region: &Region) -> Result<u64> {
     if Impl::running() == Impl::C {
-        // Those of devices that are gone come back a moment later.
+        // The numbers of deleted devices come back a moment later.
         thread::sleep(Duration::from_secs(1));
         return next_minor(region);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where areas are, and what becomes of them when they are moved or grow (M4, M5, M7).
+//! At which addresses areas are, and what happens when they move or grow (M4, M5, M7).
 
 use crate::device::Device;
 use crate::errno::Errno;
@@ -52,7 +52,7 @@ fn check_filled(map: &Map, align: u64, len: u64) -> Outcome {
     Ok(())
 }
 
-/// As hugetlbfs has it: what would grow by a part of a page, or into guards, does not grow.
+/// An area that would grow by a part of a page, or into guards, does not grow, as with hugetlbfs.
 fn m4_area_of_huge_pages_does_not_grow(region: &Region) -> Outcome {
     let (_, file) = opened(region, UNIT)?;
     for len in [4 * UNIT + PAGE, 5 * UNIT - PAGE, 5 * UNIT, 8 * UNIT] {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A node belongs to the driver that is bound, whoever has old files of another one (M11).
+//! A node belongs to the driver that is bound, even if somebody has old files of another driver
+//! (M11).
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -20,11 +21,11 @@ pub const TESTS: &[Test] = &[
 /// The two drivers that have files.
 const BOTH: [Driver; 2] = [Driver::DeviceDax, Driver::FsdevDax];
 
-/// What `mmap` of a file of that driver comes to.
+/// The result of `mmap` of a file of that driver.
 fn mapped_as(driver: Driver) -> Result<(), Errno> {
     match driver {
         Driver::DeviceDax => Ok(()),
-        // It has no such operation.
+        // The driver has no such operation.
         _ => Err(Errno::ENODEV),
     }
 }
@@ -33,7 +34,7 @@ fn mapped_as(driver: Driver) -> Result<(), Errno> {
 fn open_as(device: &Device, driver: Driver) -> Result<File, Errno> {
     let file = mmap::open(&device.node())?;
     let mapped = Map::shared(&file, UNIT, 0).map(drop);
-    // Whatever a file of the other driver comes to, it is not this.
+    // A file of the other driver never gives this result.
     if mapped == mapped_as(driver) {
         Ok(file)
     } else {
@@ -41,7 +42,7 @@ fn open_as(device: &Device, driver: Driver) -> Result<File, Errno> {
     }
 }
 
-/// Binds to the one after the other.
+/// Binds the device to one driver after the other.
 fn change(device: &Device, driver: Driver) -> Result<(), Failure> {
     device.unbind()?;
     device.forget()?;
@@ -95,7 +96,7 @@ fn m11_old_files_of_both_drivers_are_closed_in_any_order(region: &Region) -> Out
         let mut files = Vec::new();
         for driver in [BOTH, BOTH].concat() {
             change(&device, driver)?;
-            // It need not open while older files are.
+            // The node need not open while older files are open.
             files.extend(mmap::open(&device.node()));
         }
         check("no file at all", files.is_empty(), false)?;

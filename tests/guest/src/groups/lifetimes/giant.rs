@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Pages of 1 GiB, of which memory management loses count (M1, M2), and hints for them (M5).
+//! Pages of 1 GiB, of which the memory manager loses count (M1, M2), and hints for them (M5).
 
 use super::guards::{INSTALL, REMOVE};
 use super::PINNED_C;
@@ -57,7 +57,7 @@ fn move_to(device: &Device, beside: u64) -> Outcome {
             let place = room.first_multiple(GIB) + beside;
             check("mremap", map.move_into(room, place), Ok(()))?;
             let word = map.load(12345 * 8);
-            // Where no page of the device fits there is none.
+            // An address at which no page of the device fits gets no page.
             let expected = if beside == 0 {
                 Ok(4711)
             } else {
@@ -119,7 +119,7 @@ fn m2_page_stays_held_whatever_forks(region: &Region) -> Outcome {
     check("guard", guard, Err(Errno::EINVAL))?;
     let pipe = hold(&map, 7 * UNIT)?;
     for _ in 0..4 {
-        // It copies no page table, or a reference of each page with it.
+        // fork() copies no page table, or it takes a reference of each page along.
         let child = Child::spawn(|| i32::from(map.load(7 * UNIT) != Ok(7 * UNIT)));
         let end = child.map_err(failed("fork"))?.wait(SOON);
         check("a child", end, End::Exit(0))?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device is itself, not whatever has its number (L2, L7).
+//! A device is not confused with another device of the same number (L2, L7).
 //!
-//! Who creates a device loses its CPU while somebody else resizes and deletes that device and
-//! makes another one of its name. The creator meets the resize in whichever lock guards it, and so
-//! it is there that it loses the CPU; or it meets nothing, and the round shows less.
+//! The task that creates a device loses its CPU while another task resizes and deletes that device,
+//! and makes another one of the same name. The creator waits for whichever lock the resize holds,
+//! and loses the CPU there. If it waits for none, the round shows less.
 
 use crate::child::{Child, End};
 use crate::cpu::{self, Switch};
@@ -40,7 +40,7 @@ const C: &str = "deadlocks";
 const AUTOPROBE: &str = "/sys/bus/dax/drivers_autoprobe";
 /// How often it is tried.
 const ROUNDS: u32 = 24;
-/// The CPU of those who create.
+/// The CPU of tasks that create devices.
 const CPU: usize = 1;
 /// How long they may be kept from it.
 const KEPT: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ fn in_holes() -> sysfs::Result<(Region, u64)> {
     Ok((region, posts.len() as u64))
 }
 
-/// What one round came to.
+/// The result of one round.
 struct Round {
     /// The end of the `create` whose device was deleted, with its errno for a status.
     create: Option<End>,

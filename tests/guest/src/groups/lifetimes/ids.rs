@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Ids go with the module (L5).
+//! Unloading the module frees the ids of drivers (L5).
 
 use crate::device::Driver;
 use crate::family;

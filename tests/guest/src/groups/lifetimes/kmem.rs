@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! kmem is unbound while its memory is online (M6): it stays System RAM until the next boot, and
-//! nobody may get it a second time. Nothing can undo that, so this is a group of its own.
+//! kmem is unbound while its memory is online (M6). The memory stays System RAM until the next
+//! boot, and nobody may get it a second time. Nothing can undo that, so this is a group of its own.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -19,12 +19,12 @@ pub const TESTS: &[Test] = &[test!(
     leave_as_it_is
 )];
 
-/// What is left cannot be taken away.
+/// Does nothing, because the remaining memory cannot be taken away.
 fn leave_as_it_is() -> sysfs::Result<()> {
     Ok(())
 }
 
-/// What such memory is called.
+/// The name of such memory in /proc/iomem.
 const OWNER: &str = "System RAM (kmem)";
 
 /// A device of these blocks of memory, bound to kmem and online.
@@ -49,7 +49,7 @@ fn m6_memory_that_is_still_system_ram_is_nobody_elses() -> Outcome {
     check("owner", iomem::named(OWNER)?.contains(&span), true)?;
     let available = region.available()?;
 
-    // Of the C driver anybody gets it.
+    // The C driver gives the memory to anybody.
     let taken = kept.try_write("size", &block.to_string());
     check(
         "half its size",
@@ -87,7 +87,7 @@ fn m6_memory_that_is_still_system_ram_is_nobody_elses() -> Outcome {
     check("store", map.store(map.len() - UNIT, 1), Ok(()))?;
     drop(map);
     region.destroy(&rest)?;
-    // What was offline when kmem was unbound is free again.
+    // Memory that was offline when kmem was unbound is free again.
     memory::offline(other.spans()?[0])?;
     region.destroy(&other)?;
     let free = region.span().len() - span.len();

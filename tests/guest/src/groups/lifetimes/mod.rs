@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who outlives whom, who waits for whom, and what memory management may do to a mapping: a test
-//! for each fault that a review of the Rust driver found, L1 to L7 and M1 to M13, and for the whole
-//! kind of it. Draining itself is the group `pins`, machines that go down (L4) are the tool's
-//! group `poweroff`, and allocations that fail (L3, L6) are the group `inject`.
+//! Which object outlives which, which task waits for which, and what the memory manager may do to a
+//! mapping. There is a test for each fault that a review of the Rust driver found, L1 to L7 and M1
+//! to M13, and tests for the whole kind of each.
+//!
+//! Draining itself is the group `pins`. Machines that go down (L4) are the tool's group `poweroff`.
+//! Allocations that fail (L3, L6) are the group `inject`.
 
 mod areas;
 mod drivers;
@@ -21,7 +23,7 @@ use super::{Group, BOTH};
 /// Why the C driver is kept out where a page is held.
 const PINNED_C: &str = "frees the page under its holder";
 
-/// 1 GiB of persistent memory. What is freed is poisoned, so that who uses it is found out.
+/// 1 GiB of persistent memory. The kernel poisons freed objects, so that a use of one is found.
 const PMEM: &str = "memmap=1G!4G slub_debug=FZP";
 /// 2 GiB of soft-reserved memory, and the same.
 const SOFT_RESERVED: &str = "memmap=2G%4G+0xefffffff slub_debug=FZP";

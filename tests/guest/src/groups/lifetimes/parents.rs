@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is open or mapped of a device may be closed at any later time: after the device, its
+//! Open files and mappings of a device may be closed at any later time: after the device, its
 //! region, the region's parent and the modules of all of them are gone (L1).
 
 use crate::device::{Device, Driver};
@@ -19,17 +19,17 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// The tests of this file: soft-reserved memory. Those of other memory are in its own group.
+/// The tests of this file, for soft-reserved memory. Other memory has tests in its own group.
 pub const TESTS: &[Test] = &[
     test!(l1_file_outlives_the_region_of_its_device, tear_down),
     test!(l1_file_outlives_the_platform_device, tear_down),
     test!(l1_file_outlives_the_modules_of_its_region, tear_down).slow(),
 ];
 
-/// Time for what is done once nobody refers to a thing any more.
+/// Time for the work that follows the last reference of an object.
 const MOMENT: Duration = Duration::from_millis(200);
 
-/// What is left of a device to whoever had it open and mapped.
+/// A file and a mapping that outlive their device.
 pub struct Left {
     file: File,
     map: Map,
@@ -68,7 +68,7 @@ impl Left {
     }
 }
 
-/// Closes what is left once something is gone; the kernel is as well as before.
+/// Closes the file and the mapping after `what` is gone, and checks the kernel's health.
 pub fn closed_after(what: &str, left: Left, mapping_first: bool) -> Outcome {
     let health = kernel::Health::now();
     kernel::log(&format!("what is open is closed, after {what} is gone"));
@@ -101,7 +101,7 @@ pub fn unload_and_close(device: &Device, last: &str) -> Outcome {
     check("loaded", family::loaded(), vec![])
 }
 
-/// What makes the regions, and its driver.
+/// The driver that makes the regions.
 const PLATFORM: &str = "/sys/bus/platform/drivers/hmem_platform";
 const PLATFORM_DEVICE: &str = "hmem_platform.0";
 

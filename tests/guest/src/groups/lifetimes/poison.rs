@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who is told of poison (M8): whoever has the page, and nobody else.
+//! The kernel tells only those processes of poison that have the page (M8).
 
 use crate::child::{Child, End};
 use crate::device::Device;
@@ -18,12 +18,13 @@ pub const TESTS: &[Test] = &[test!(
     m8_poison_is_told_to_nobody_who_did_not_touch_the_page
 )];
 
-/// Where windows around a page would begin, for any number of pages that could be mapped at once.
+/// An address at which windows around a page would begin, whatever the number of pages that a fault
+/// could map.
 const ADDRESS: usize = 0x6000_0000_0000;
 /// The page that is poisoned, and how many there are.
 const POISONED: u64 = 5;
 const PAGES: u64 = 16;
-/// How long it takes to be told.
+/// How long the kernel may take to tell a process.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Asks to be told of poison at once, in the way that ends a process.
@@ -79,7 +80,7 @@ fn toucher(device: &Device, page: u64, over: &Pipe) -> Result<Child, Failure> {
 fn poison(device: &Device, page: u64) -> Outcome {
     let align = device.align()?;
     let child = Child::spawn(|| {
-        // It is told itself, and lives on: this program handles the signal.
+        // The process is told itself, and lives on: this program handles the signal.
         let poisoned = || -> Result<(), Errno> {
             let file = mmap::open(&device.node())?;
             let map = Map::shared(&file, align, page * align)?;

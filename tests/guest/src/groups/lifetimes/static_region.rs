@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = &[
 
 /// The namespace.
 const NAME: &str = "namespace0.0";
-/// Who has a region's device, on the bus of namespaces.
+/// The driver on the bus of namespaces that owns a region's device.
 const OWNER: &str = "/sys/bus/nd/drivers/dax_pmem";
 
 /// A device of pages of that size.
@@ -148,7 +148,7 @@ fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     drop(pipe);
     kernel::eventually("a namespace to enable", || {
         if device.driver().is_none() {
-            // It was told that there is no memory for it yet: its owner, or it itself.
+            // The device, or its owner, was refused because there is no memory for it yet.
             let _ = enable(&owner);
             let _ = device.bind(Driver::DeviceDax);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Nobody waits for a page under a lock that others want (L4b, L4c, M13). That a machine with pages
-//! held goes down (L4) is `make test ONLY=poweroff`.
+//! Nobody waits for a page under a lock that others want (L4b, L4c, M13). `make test ONLY=poweroff`
+//! tests that a machine with held pages goes down (L4).
 
 use super::PINNED_C;
 use crate::child::{Child, End};
@@ -36,7 +36,7 @@ pub const TESTS: &[Test] = &[
     test!(m13_drivers_come_and_go_while_a_device_drains).not_on_c(PINNED_C),
 ];
 
-/// How long something may take.
+/// How long an operation may take.
 const SOON: Duration = Duration::from_secs(10);
 
 /// A device that drains, and what holds its page.
@@ -89,7 +89,7 @@ fn l4b_daxctl_goes_on_while_another_drains(region: &Region) -> Outcome {
         at_once(&what, || daxctl::run(command))?;
     }
     check("devices", other.exists(), false)?;
-    // Of the one that drains it gets an error, and its prompt back.
+    // For the device that drains, daxctl gets an error, and the user a prompt.
     for command in ["enable-device", "destroy-device"] {
         let end = pin::end_of(|| daxctl::run(&[command, device.name()]))?;
         check(command, end, Some(End::Exit(1)))?;
@@ -149,7 +149,7 @@ fn l4c_process_that_unbinds_what_it_holds_goes_on(region: &Region) -> Outcome {
     device.bind(Driver::DeviceDax).map_err(Failure::from)
 }
 
-/// It unbinds the region, which has to wait: the memory may be taken away.
+/// The process unbinds the region, which has to wait because the memory may be taken away.
 fn l4c_process_that_waits_for_itself_can_be_killed(region: &Region) -> Outcome {
     let device = region.create_bound(UNIT, &[region.units(2, 2)])?;
     let unbind = Region::driver_attr("unbind");
@@ -160,7 +160,7 @@ fn l4c_process_that_waits_for_itself_can_be_killed(region: &Region) -> Outcome {
     waiting.kill();
     let killed = Some(End::Signal(libc::SIGKILL));
     check("killed", waiting.wait_for(SOON * slowness()), killed)?;
-    // What it held went with it.
+    // The process took along what it held.
     check("bound", region.is_bound(), false)?;
     pin::said_drained(&mut log)?;
     region.bind()?;

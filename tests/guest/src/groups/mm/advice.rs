@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Areas of huge pages cannot grow, like those of hugetlbfs: what else the kernel does not do with
-//! such areas. Those of small pages, and all of the C driver, are like those of any file.
+//! Areas of huge pages cannot grow, like those of hugetlbfs. These tests show what else the kernel
+//! refuses for such areas. Areas of small pages, and all areas of the C driver, are like those of
+//! any file.
 
 use super::{device, failed};
 use crate::errno::Errno;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! NUMA balancing, which takes pages out of page tables to see who uses them: not a device's, which
-//! cannot be moved.
+//! NUMA balancing takes pages out of page tables to see who uses them. It leaves the pages of a
+//! device alone, because they cannot be moved.
 
 use super::failed;
 use crate::child::Child;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// The tests of this file.
 pub const TESTS: &[Test] = &[test!(balancing_leaves_pages_of_a_device_alone, tear_down).slow()];
 
-/// Whether it is done.
+/// The switch of NUMA balancing.
 const SWITCH: &str = "/proc/sys/kernel/numa_balancing";
 /// How: every 100 ms look at up to 256 MiB.
 const SETTINGS: [(&str, &str); 4] = [
@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("scan_period_max_ms", "100"),
     ("scan_size_mb", "256"),
 ];
-/// What is touched again and again.
+/// The size of the memory that is touched again and again.
 const SIZE: u64 = 64 * MIB;
 /// How long it may take until it is looked at.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory cgroups: a device's pages are nobody's memory, so they are not charged.
+//! Memory cgroups do not charge the pages of a device to anybody.
 
 use super::failed;
 use crate::child::{Child, End};
@@ -18,7 +18,8 @@ use std::time::Duration;
 /// The tests of this file.
 pub const TESTS: &[Test] = &[test!(pages_of_a_device_are_not_charged, region::tear_down).slow()];
 
-/// What a process may use: not much more than itself and its page tables.
+/// The memory that a process may use: not much more than the process itself and its page tables
+/// need.
 const LIMIT: u64 = 16 * MIB;
 
 /// A cgroup for one process at a time.
@@ -53,7 +54,7 @@ impl Cgroup {
         self.dir.join(name)
     }
 
-    /// Brings this process into it.
+    /// Moves this process into the cgroup.
     fn enter(&self) -> Result<()> {
         sysfs::write(&self.file("cgroup.procs"), "0")
     }
@@ -79,8 +80,8 @@ impl Drop for Cgroup {
     }
 }
 
-/// How a process ends that enters a cgroup and touches all of what `map` gives, by pages of so many
-/// bytes.
+/// Starts a process that enters a cgroup and touches each page of the mapping that `map` returns.
+/// `page` is the size of a page in bytes. Returns how the process ended.
 fn touch_in(cgroup: &Cgroup, page: u64, map: impl FnOnce() -> Result<Map>) -> Outcome {
     let child = Child::spawn(|| {
         let touched = cgroup.enter().and_then(|()| map()).map(|map| {
@@ -104,7 +105,7 @@ fn touch_in(cgroup: &Cgroup, page: u64, map: impl FnOnce() -> Result<Map>) -> Ou
     )
 }
 
-/// What is charged is next to nothing.
+/// Checks that next to nothing is charged.
 fn check_charge(cgroup: &Cgroup) -> Outcome {
     let charge = sysfs::read_number(&cgroup.file("memory.current"))?;
     let file = cgroup.count("memory.stat", "file")?;

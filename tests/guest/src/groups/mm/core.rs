@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
 /// The one at 1 GiB.
 pub const GIANT: Test = test!(core_dump_has_the_giant_pages_of_a_device).slow();
 
-/// What is dumped by default.
+/// The kinds of memory that are dumped by default.
 const DEFAULT: u32 = 0x33;
 /// Private and shared mappings of DAX memory. A device has no private ones.
 const PRIVATE: u32 = 1 << 7;
@@ -120,7 +120,7 @@ fn core_dump_of_a_dead_mapping_has_nothing(region: &Region) -> Outcome {
         check("store", map.store(0, 5), Ok(()))?;
         device.unbind()?;
         let core = Core::of_child(SHARED, nothing)?;
-        // A hole that is as large, whatever the memory behind it is now.
+        // The dump has a hole of the same size, whatever memory is behind the mapping now.
         check("sizes", core.sizes(map.addr())?, (map.len(), map.len()))?;
         check("word", core.word(map.addr())?, 0)?;
         drop(map);

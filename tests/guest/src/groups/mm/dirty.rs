@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which pages were written: soft-dirty bits, with which a process is saved in steps.
+//! Which pages were written: soft-dirty bits, with which tools save a process in steps.
 
 use super::device;
 use crate::ktap::{check, Outcome, Test};
@@ -58,7 +58,7 @@ fn written_pages_are_soft_dirty_and_no_others(region: &Region) -> Outcome {
             let written = dirty(&map, align)?;
             check(format!("written in step {step}"), written, pages.to_vec())?;
         }
-        // What is mapped anew was not written.
+        // A page that is mapped anew counts as not written.
         begin()?;
         check("madvise", map.advise(libc::MADV_DONTNEED), Ok(()))?;
         check("load", map.load(3 * align + align / 2), Ok(5))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What else the memory manager does with mappings: huge pages by choice, advice, dirty bits, userfaultfd,
-//! core dumps, memory cgroups, NUMA balancing.
+//! Other work of the memory manager on mappings: huge pages by choice, advice, dirty bits,
+//! userfaultfd, core dumps, memory cgroups, NUMA balancing.
 
 mod advice;
 mod balance;
@@ -27,7 +27,7 @@ pub const FILES: &[&[Test]] = &[
     cgroup::TESTS,
     balance::TESTS,
 ];
-/// Those at 1 GiB.
+/// The tests at 1 GiB.
 pub const GIANT: &[Test] = &[thp::GIANT, core::GIANT];
 
 /// A bound device of two ranges, the upper one first.

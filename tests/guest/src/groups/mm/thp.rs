@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who may have huge pages: a device of them asks for them, so that only a process that wants none
-//! at all goes without, and then it has nothing.
+//! Which process gets huge pages. A device of huge pages asks for them. So only a process that
+//! wants no huge pages at all gets none, and then its accesses fail.
 
 use super::device;
 use crate::child::{Child, End};
@@ -28,7 +28,7 @@ pub const GIANT: Test = test!(giant_pages_come_to_a_process_that_wants_them_on_r
 const THP_DISABLE: i32 = 41;
 const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
 
-/// What the machine prefers.
+/// The file with the machine's preference.
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 fn area_asks_for_huge_pages(region: &Region) -> Outcome {

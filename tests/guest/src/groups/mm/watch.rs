@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! userfaultfd. The kernel lets it watch writes to any memory as long as nobody has to wait for
-//! it; all else is for memory that a file system or nobody is behind.
+//! userfaultfd. The kernel lets it watch writes to any memory, as long as nobody has to wait for
+//! it. Its other modes need memory of a file system that supports them, or anonymous memory.
 
 use super::{device, failed, mapped};
 use crate::errno::Errno;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Fault-around, which is off unless it is asked for: what else is mapped when a page of 4 KiB is
-//! touched. Of huge pages, and on the C driver, it is the page alone.
+//! Fault-around, which is off by default: which other pages a touch of a page of 4 KiB maps. A
+//! touch of a huge page maps that page alone, and so does the C driver.
 
 use super::{map, open};
 use crate::child::{Child, End};
@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     test!(fault_around_bytes_is_the_window_in_whole_pages).not_on_c("has no such parameter"),
 ];
 
-/// Those of a kernel whose command line asks for [`WINDOW`] pages.
+/// The tests for a kernel whose command line asks for [`WINDOW`] pages.
 pub const ASKED_FOR: &[Test] = &[
     test!(touch_maps_the_window_around_it),
     test!(touch_maps_nothing_beyond_the_mapping),
@@ -61,7 +61,7 @@ fn present(map: &Map, align: u64) -> sysfs::Result<Vec<u64>> {
         .collect())
 }
 
-/// The window around page `page` of a mapping, but for what is not in `first..end`.
+/// The pages of the window around page `page` of a mapping that are in `first..end`.
 fn around(map: &Map, align: u64, page: u64, first: u64, end: u64) -> Vec<u64> {
     // A window is aligned in the address space.
     let window = window(align);
@@ -114,7 +114,7 @@ fn touch_maps_nothing_beyond_the_mapping(region: &Region) -> Outcome {
             let expected = around(&part, align, page, 0, len);
             check("present", present(&part, align)?, expected)?;
         }
-        // What was unmapped at either side of the page does not come back.
+        // Pages that were unmapped beside the touched page do not come back.
         let all = Map::whole(&device)?;
         check("munmap", all.unmap(8 * align, align), Ok(()))?;
         check("munmap", all.unmap(12 * align, align), Ok(()))?;
@@ -262,8 +262,8 @@ fn touch_maps_neighbours_that_are_writable(region: &Region) -> Outcome {
 fn touch_leaves_poisoned_neighbours_alone(region: &Region) -> Outcome {
     let device = region.create_bound(PAGE, &[region.units(4, 1)])?;
     let file = open(&device)?;
-    // Whoever has the page mapped gets SIGBUS, so it is another process. As no access of its
-    // own faults, it lives on.
+    // A process that has the page mapped gets SIGBUS, so this is another process. No access of its
+    // own faults, so it lives on.
     let child = Child::spawn(|| {
         let page = Map::shared(&file, PAGE, 20 * PAGE);
         let done = page
@@ -277,7 +277,7 @@ fn touch_leaves_poisoned_neighbours_alone(region: &Region) -> Outcome {
     let mut expected = around(&map, PAGE, 21, 0, 512);
     expected.retain(|page| *page != 20);
     check("present", present(&map, PAGE)?, expected)?;
-    // Whoever asks for it gets it, from either driver.
+    // With either driver, a process that touches the page gets it.
     check("load", map.load(20 * PAGE).is_ok(), true)?;
     check("present", present(&map, PAGE)?.contains(&20), true)
 }
@@ -333,7 +333,7 @@ fn neighbours_are_given_back(region: &Region) -> Outcome {
     Ok(())
 }
 
-/// Touches a page, by a load and by a store, and looks at what is there then.
+/// Touches a page, by a load and by a store, and checks that this page alone is mapped then.
 fn check_one_page(device: &Device) -> Outcome {
     let align = device.align()?;
     for page in [0, 1, 20, 39] {

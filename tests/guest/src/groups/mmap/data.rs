@@ -108,7 +108,7 @@ fn data_survives_growing_and_shrinking(region: &Region) -> Outcome {
     prove_rest(region, device, 5)
 }
 
-/// The pattern is still in what is left of a device.
+/// Proves that the rest of a device still has the pattern.
 fn prove_rest(region: &Region, device: Device, seed: u64) -> Outcome {
     let ranges = device.ranges()?;
     let map = Map::whole(&device)?;

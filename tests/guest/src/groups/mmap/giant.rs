@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
     test!(one_gib_page_shows_no_memory_of_others).not_on_c("shows it"),
 ];
 
-/// What nobody but its device may see.
+/// A value that only its device may show.
 const SECRET: u64 = 0x5ec2_e75e_c2e7;
 
 /// The GiB of that number in the region.

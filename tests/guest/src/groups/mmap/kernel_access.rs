@@ -55,7 +55,7 @@ fn vmsplice_hands_over_the_page(region: &Region) -> Outcome {
     let pipe = Pipe::new().map_err(failed("pipe"))?;
     check("store", map.store(PAGE, 5), Ok(()))?;
     check("vmsplice", pipe.splice_from(&map, PAGE, 8), Ok(8))?;
-    // The pipe refers to the page, so it sees what is stored later.
+    // The pipe refers to the page, so it sees later stores.
     check("store", map.store(PAGE, 6), Ok(()))?;
     check("data", pipe.read_word(), Ok(6))
 }

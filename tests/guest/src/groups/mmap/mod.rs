@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mapping devices: arguments, data, page faults, and what unbinding does to it all.
+//! Mapping devices: arguments, data, page faults, and what unbinding does to mappings.
 
 mod arguments;
 mod around;
@@ -26,7 +26,7 @@ pub const FILES: &[&[Test]] = &[
     touch::TESTS,
     unbind::TESTS,
 ];
-/// The tests of fault-around where it is asked for.
+/// The tests of fault-around on a kernel that has it turned on.
 pub const AROUND_FILES: &[&[Test]] = &[around::ASKED_FOR];
 pub use around::APPEND as AROUND_APPEND;
 /// The tests at 1 GiB.

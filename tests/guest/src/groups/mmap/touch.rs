@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where in a page the first touch is makes no difference; and what a device had before it was
-//! shrunk is not there.
+//! A first touch works at any place in a page. Memory that a device had before it was shrunk is not
+//! there.
 
 use super::map;
 use crate::device::{Device, Driver};
@@ -40,7 +40,7 @@ fn first_touch_anywhere_in_a_huge_page_maps_that_page(region: &Region) -> Outcom
                     let map = Map::whole(&device)?;
                     let start = range.page_offset * PAGE + page * UNIT;
                     let value = start + place + 1;
-                    // What one mapping stores the other loads.
+                    // One mapping stores, the other loads the same value.
                     match load {
                         false => check("store", map.store(start + place, value), Ok(()))?,
                         true => check("load", map.load(start + place), Ok(value))?,
@@ -55,8 +55,8 @@ fn first_touch_anywhere_in_a_huge_page_maps_that_page(region: &Region) -> Outcom
     Ok(())
 }
 
-/// What is there, unit by unit, and nothing beyond: of a bound device that may once have had so
-/// many units.
+/// Checks that a bound device has all its units, and nothing beyond, up to `units`, which it may
+/// have had before.
 fn check_extent(device: &Device, units: u64) -> Outcome {
     let mut reserved = device.spans()?;
     let starts: Vec<u64> = reserved

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What becomes of files and mappings when their device is unbound.
+//! What happens to files and mappings when their device is unbound.
 
 use super::{bound, map, open};
 use crate::child::{Child, End};
@@ -52,7 +52,7 @@ fn access_after_unbind_in_another_process_gives_sigbus(region: &Region) -> Outco
     let device = bound(region)?;
     let map = Map::whole(&device)?;
     check("store before", map.store(0, 1), Ok(()))?;
-    // The child touches the page itself and says so, then waits for word that the unbind is
+    // The child touches the page and reports that, then waits for a message that the unbind is
     // over. The device's driver link is no such word: it goes first.
     let pipe = || Pipe::new().map_err(|errno| Failure::Fail(format!("pipe: {errno}")));
     let (touched, over) = (pipe()?, pipe()?);

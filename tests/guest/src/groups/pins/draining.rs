@@ -58,7 +58,7 @@ fn device_drains_for_each_page_of_each_range() -> Outcome {
             // Longer than it takes to look again.
             thread::sleep(WHILE);
             check_draining(&region, &device)?;
-            // What was stored is what the holder sees, to the end.
+            // The holder sees the stored data to the end.
             check("data", pipe.read_word(), Ok(place))?;
         }
         drained(&device)?;
@@ -169,7 +169,7 @@ fn old_files_of_a_draining_device_are_dead() -> Outcome {
     let mapped = Map::shared(&file, UNIT, 0).map(drop);
     check("mmap", mapped, Err(Errno::ENXIO))?;
     check_dead(&map)?;
-    // What dies with the process that unbinds holds nothing.
+    // The old mapping and file hold no page: without them the device drains all the same.
     drop((map, file));
     check_draining(&region, &device)?;
     drop(pipe);
@@ -182,7 +182,7 @@ fn system_ram_never_gets_a_page_that_is_held() -> Outcome {
     let ring = Uring::holding(&map, UNIT, PAGE as usize).map_err(failed("io_uring"))?;
     let name = device.name();
     let command = ["reconfigure-device", "-N", "-m", "system-ram", name];
-    // daxctl is told that it cannot have it, and says so.
+    // daxctl gets an error for the device, and reports it.
     let end = pin::end_of(|| daxctl::run(&command))?;
     check("daxctl while a page is held", end, Some(End::Exit(1)))?;
     check_draining(&region, &device)?;

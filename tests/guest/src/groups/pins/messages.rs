@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the kernel log says about a device that drains: which page is held, at once and every
-//! minute, and when that is over.
+//! The kernel log of a device that drains: it names the held page, at once and every minute, and
+//! says when draining is over.
 
 use super::{device, C};
 use crate::compare::log::Log;
@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
     test!(unbind_of_an_idle_device_says_nothing, region::tear_down),
 ];
 
-/// How often it is said.
+/// How often the log names the page.
 const OFTEN: Duration = Duration::from_secs(60);
 
 /// The lines about a device since the last call.
@@ -37,7 +37,7 @@ fn lines(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
     let ours = lines
         .iter()
         .filter_map(|line| line.split_once(&prefix))
-        // What follows in lines of its own says which device it is about.
+        // A message of several lines names its device in the first one.
         .filter_map(|(_, text)| text.lines().next().map(str::to_owned));
     Ok(ours.collect())
 }

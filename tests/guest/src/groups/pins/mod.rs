@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Pages that somebody else holds (A29): who lets a device drain, who has to wait for that (nobody
-//! but its region's owner), and that nobody else gets the memory meanwhile (A17).
+//! Pages that somebody holds (A29). The tests show when a device drains, that only the owner of its
+//! region waits for that, and that nobody else gets the memory meanwhile (A17).
 //!
-//! The C driver is kept out: it frees a page under its holder, which then oopses.
+//! The tests leave the C driver out: it frees a page under its holder, which then oopses.
 
 mod draining;
 mod messages;

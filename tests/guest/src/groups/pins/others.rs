@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Work in one region stalls no other, nor other devices of that region (A17).
+//! Work in one region stalls no other region, and no other device of the same region (A17).
 //!
-//! A device drains for as long as somebody holds one of its pages, and a task that has no CPU waits
-//! for as long as that is so: whoever had to wait for either would wait for ever.
+//! A device drains for as long as somebody holds one of its pages. A task without a CPU waits for
+//! as long as it gets none. So a task that had to wait for either would wait for ever.
 
 use super::{device, C};
 use crate::child::End;
@@ -69,7 +69,7 @@ fn regions_go_on_while_another_waits() -> Outcome {
     for other in others {
         let other = other?;
         use_region(&other)?;
-        // It asks every device on the bus, of whichever region (L4b).
+        // A write of `new_id` asks every device on the bus, of all regions (L4b).
         let new_id = Driver::DeviceDax.attr("new_id");
         at_once("new_id", || sysfs::write(&new_id, "dax7.7"))?;
         other.unbind()?;
@@ -99,7 +99,7 @@ fn regions_answer_while_another_is_bound() -> Outcome {
             slow.map_err(|errno| Error::new("sched_setscheduler", errno))?;
             region.bind()
         })?;
-        // It is there once the driver is asked.
+        // The file exists once the driver is asked.
         while !driver.exists() {
             check("the bind", binding.poll(), None)?;
         }
@@ -111,7 +111,7 @@ fn regions_answer_while_another_is_bound() -> Outcome {
         })?;
         let answer = reader.wait_for(20 * WHILE * kernel::slowness());
         check_waits(&mut binding)?;
-        // That its process lives says little: without a CPU it could not even end.
+        // A living process proves little: without a CPU it could not even end.
         let states = memory::states(region.span())?;
         let done = states.iter().filter(|state| *state == "online").count() as u64;
         let all = region.span().len() / memory::block_size()?;

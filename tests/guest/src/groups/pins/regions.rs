@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The owner of a region may take the memory away, so its unbind waits for pages that are held:
-//! out of service, to be seen, and not beyond its own death.
+//! The owner of a region may take the memory away, so unbinding the region waits for held pages.
+//! Meanwhile the region is out of service, the wait can be seen, and it ends if the waiting task is
+//! killed.
 
 use super::{device, C};
 use crate::child::End;
@@ -50,7 +51,7 @@ fn region_that_waits_is_out_of_service() -> Outcome {
     check("node", device.node().exists(), false)?;
     let mapped = Map::shared(&file, UNIT, 0).map(drop);
     check("mmap", mapped, Err(Errno::ENXIO))?;
-    // What was stored is what the holder sees, to the end.
+    // The holder sees the stored data to the end.
     check("data", pipe.read_word(), Ok(UNIT))?;
     drop(pipe);
     check_ends(&mut unbinding)?;
@@ -79,7 +80,7 @@ fn region_that_waits_says_so() -> Outcome {
     let mut log = Log::open()?;
     let mut unbinding = start(|| region.unbind())?;
     check_waits(&mut unbinding)?;
-    // As administrators know it from `ps`.
+    // `ps` shows administrators this state.
     check("its state", unbinding.state(), Some('D'))?;
     // A signal that is handled is none of SIGKILL; this program handles this one.
     unbinding.signal(libc::SIGBUS);
@@ -106,7 +107,7 @@ fn region_waits_for_no_process_that_is_killed() -> Outcome {
     check("killed", end, Some(End::Signal(libc::SIGKILL)))?;
     check("the device", device.exists(), false)?;
     check("bound", region.is_bound(), false)?;
-    // It drains on its own.
+    // The page map drains without its region.
     check("data", pipe.read_word(), Ok(0))?;
     drop(pipe);
     pin::said_drained(&mut log)?;

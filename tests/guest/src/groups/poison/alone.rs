@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One process, which runs into poison.
+//! One process, which touches poisoned memory.
 
 use super::{alone, device, is_mapped, map_from, poison, renew, required, Kill};
 use crate::device::{Device, Driver};
@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = &[
     test!(poison_goes_with_the_binding),
 ];
 
-/// The place of a poisoned page, and what is mapped.
+/// The place of a poisoned page, and the mapping of it.
 struct Place {
     /// The page of the device.
     page: u64,
@@ -24,9 +24,9 @@ struct Place {
     first: u64,
     /// Whether the first page that is mapped is touched too, before the other.
     touch_first: bool,
-    /// Where in the page it is touched first.
+    /// The offset in the page at which the process touches it first.
     touched: u64,
-    /// Where in the page the memory fails.
+    /// The offset in the page at which the memory fails.
     failed: u64,
 }
 
@@ -125,7 +125,7 @@ fn poison_is_told_by_the_mapping_that_has_the_page(region: &Region) -> Outcome {
         for touched in [0, 1] {
             renew(&device)?;
             alone(Kill::Late, |board| {
-                // Of two mappings of a page only one is touched.
+                // The process touches the page through one of its two mappings only.
                 let maps = [map_from(&device, align, 0)?, map_from(&device, align, 1)?];
                 let offset = (2 - touched as u64) * align;
                 check("store", maps[touched].store(offset, 1), Ok(()))?;
@@ -178,7 +178,7 @@ fn poison_goes_with_the_binding(region: &Region) -> Outcome {
                 poison(&map, align)?;
                 let expected = vec![required(&map, align, align)];
                 check("told", board.told()?, expected)?;
-                // It is mapped again when the device is unbound.
+                // The page is mapped again when the device is unbound.
                 check("load", map.load(align), Ok(round))?;
                 // With an old file open the C driver does not let it be opened again (A10).
                 let _old = deviates(Some(map), None);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that is found to have failed while nobody touches it: hwpoison-inject.
+//! Memory that fails while nobody touches it: hwpoison-inject.
 
 use super::{device, failed, frame, is_mapped, map_from, optional, Kill, Other};
 use crate::draining;
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
         .not_on_c("frees the page under its holder"),
 ];
 
-/// What takes the number of a page frame that is to fail.
+/// The file that takes the number of the page frame that shall fail.
 const CORRUPT: &str = "/sys/kernel/debug/hwpoison/corrupt-pfn";
 
 /// The memory at a page frame is found to have failed.
@@ -49,7 +49,7 @@ pub fn check_who_asked(region: &Region, align: u64) -> Outcome {
     let device = device(region, align)?;
     let map = map_from(&device, align, 0)?;
     let pages = device.size()? / align;
-    // It is not the beginning of a big page that fails.
+    // A page frame in the middle of a big page fails, not its first one.
     let within = align / PAGE / 3;
     let mut pages = vec![0, pages / 2 - 1, pages / 2, pages - 1];
     pages.dedup();
@@ -63,7 +63,7 @@ pub fn check_who_asked(region: &Region, align: u64) -> Outcome {
                 || check("mapped", is_mapped(map, offset)?, mapped),
             )
         };
-        // It is not unmapped either.
+        // The page is not unmapped either.
         let alone = start(Kill::Late, true)?;
         check("inject", inject(failing)?, Ok(()))?;
         check("who did not ask, alone", alone.finish()?, vec![])?;

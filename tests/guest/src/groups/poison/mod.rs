@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that fails: who is told, of which address and of how much, and who has it mapped then.
+//! Memory that fails: which process is told, of which address and of how many bytes, and who has
+//! the page mapped then.
 //!
-//! The kernel finds those who have a page mapped by what the driver notes in its struct page, and
-//! tells whoever ran into it, and of the others those who asked to be told early.
+//! The driver notes in a struct page where it is mapped, and the kernel finds its processes by
+//! that. It tells the process that touched the page, and those others that asked to be told early.
 
 mod alone;
 mod injected;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 /// The tests at 4 KiB and 2 MiB, by file.
 pub const FILES: &[&[Test]] = &[alone::TESTS, shared::TESTS, injected::TESTS];
-/// Those at 1 GiB.
+/// The tests at 1 GiB.
 pub const GIANT: &[Test] = &[
     crate::test!(poison_of_a_giant_page_is_told_by_page_and_size),
     crate::test!(poison_of_a_giant_page_is_told_to_others),
@@ -82,7 +83,7 @@ fn map_from(device: &Device, align: u64, first: u64) -> Result<Map, Failure> {
     Map::shared(&file, len, first * align).map_err(failed("mmap"))
 }
 
-/// What the process that runs into poison in the page at an offset of a mapping is told.
+/// What the kernel tells the process that touches the poisoned page at this offset of a mapping.
 fn required(map: &Map, offset: u64, align: u64) -> Told {
     Told {
         required: true,
@@ -91,7 +92,7 @@ fn required(map: &Map, offset: u64, align: u64) -> Told {
     }
 }
 
-/// What another one is told.
+/// What the kernel tells another process.
 fn optional(map: &Map, offset: u64, align: u64) -> Told {
     let required = false;
     Told {
@@ -100,7 +101,8 @@ fn optional(map: &Map, offset: u64, align: u64) -> Told {
     }
 }
 
-/// As if the memory at an offset of a mapping had failed when this process touched it.
+/// Does what would happen if the memory at an offset of a mapping failed when this process touched
+/// it.
 fn poison(map: &Map, offset: u64) -> Outcome {
     let poisoned = map.advise_part(offset, PAGE, libc::MADV_HWPOISON);
     check("MADV_HWPOISON", poisoned, Ok(()))
@@ -117,7 +119,7 @@ fn faults() -> i64 {
 
 /// Whether a page is mapped: then touching it takes no fault. It is mapped afterwards.
 fn is_mapped(map: &Map, offset: u64) -> Result<bool, Failure> {
-    // What this itself needs is mapped by the first round.
+    // The first round maps what this function itself needs.
     let room = Map::anonymous(PAGE).map_err(failed("mmap"))?;
     for _ in 0..2 {
         faults();
@@ -133,7 +135,7 @@ fn is_mapped(map: &Map, offset: u64) -> Result<bool, Failure> {
 /// When a process is told of poison in a page that it has mapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kill {
-    /// As soon as it is known.
+    /// As soon as the kernel knows of it.
     Early,
     /// When the process runs into it.
     Late,
@@ -201,8 +203,8 @@ impl Other {
     }
 }
 
-/// Runs something that is told of poison in a process of its own, which has only its own mappings.
-/// What it was told is compared with what the work returns.
+/// Runs work that the kernel tells of poison in a process of its own, which has only its own
+/// mappings. Compares what the kernel told the process with what the work returns.
 fn alone(kill: Kill, work: impl FnOnce(&Board) -> Outcome) -> Outcome {
     let board = Board::new().map_err(failed("mmap"))?;
     let run = || -> Outcome {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Several processes that have a page mapped, one of which runs into poison.
+//! Several processes that map a page, one of which touches it when it is poisoned.
 
 use super::{device, failed, is_mapped, map_from, optional, poison, required, Kill, Other};
 use crate::child::{Child, End};
@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
     test!(poison_is_not_told_to_who_touched_only_neighbours),
 ];
 
-/// Whether all are told early who did not choose.
+/// Whether the kernel tells processes early that made no choice.
 pub(super) const ALL_EARLY: &str = "/proc/sys/vm/memory_failure_early_kill";
 
 /// The page that fails.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device that is bound in the middle of its growth has all of it, or none.
+//! A bind in the middle of a device's growth gets all of the growth, or none of it.
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
@@ -20,7 +20,7 @@ const HOLES: u64 = 200;
 /// The mapping whose appearance says that it is time to bind; 0 is there from the beginning.
 const MOMENTS: [u64; 10] = [0, 1, 2, 20, 50, 100, 150, 190, 198, 199];
 
-/// What was reserved is what the files say, and it is there to its last byte.
+/// Checks that the files say what was reserved, and that the device has it to its last byte.
 fn check_whole(device: &Device) -> Outcome {
     let ranges = device.ranges()?;
     let mut spans: Vec<Span> = ranges.iter().map(|range| range.span).collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a driver was told while it went is forgotten with it.
+//! A driver that goes takes all its ids along, also those that it gets meanwhile.
 
 use super::SLOW;
 use crate::cpu::{self, Hog};
@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
 /// How often the driver goes. Its list is to be emptied when nobody can add to it any more, and the
 /// moment in which the one may come before the other is short.
 const ROUNDS: u64 = 25;
-/// The CPU of those who tell.
+/// The CPU of tasks that write ids.
 const FAST: usize = 0;
 
 /// Removes the driver's module, on a CPU that it loses again and again.
@@ -96,7 +96,7 @@ fn id_told_to_a_driver_that_goes_goes_with_it(region: &Region) -> Outcome {
         for count in counts {
             told += count.map_err(panicked)?.unwrap_or(0);
         }
-        // It takes what it was told about, and it was not told since it was loaded.
+        // The driver binds devices whose ids it was told, and it was told none since it was loaded.
         modprobe(&[driver.name()])?;
         device.set_size(UNIT)?;
         let bound = driver.try_write("bind", name).map(drop);

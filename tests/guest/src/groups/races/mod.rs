@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Everything at once. Each test races for a few seconds, then checks the invariants.
 //!
-//! The C driver was tried with `DAX_GUEST_FORCE`: what it does is why it is kept out of most.
+//! The tests leave the C driver out of most races, each with its reason: what it did when somebody
+//! tried it with `DAX_GUEST_FORCE`.
 
 mod devices;
 mod growth;
@@ -24,7 +25,7 @@ pub const FILES: &[&[Test]] = &[
     signals::TESTS,
 ];
 
-/// What calls on a path may come to while the thing behind it goes away.
+/// Errors of calls on a path whose device goes away meanwhile.
 const GONE: &[Errno] = &[Errno::ENOENT, Errno::ENODEV, Errno::ENXIO];
 
 /// The CPU where a hog and what it is to disturb take turns.
@@ -38,7 +39,7 @@ fn slow_down(round: u64) -> Result<(), Errno> {
     }
 }
 
-/// Brings the region to life whatever the race left, and checks that it works.
+/// Binds the region again, whatever the race left, and checks that it works.
 fn check_alive(region: &Region) -> Outcome {
     if !region.is_bound() {
         region.bind()?;

@@ -23,8 +23,8 @@ pub const TESTS: &[Test] = &[
     test!(faults_against_region_unbind_give_data_or_sigbus).not_on_c("oopses"),
 ];
 
-/// What a bind may come to meanwhile. `EAGAIN` is the driver core's answer for a device that it
-/// has not finished adding.
+/// Errors of a bind meanwhile. `EAGAIN` is the driver core's answer for a device that it has not
+/// finished adding.
 const NOT_BOUND: &[Errno] = &[Errno::ENODEV, Errno::ENXIO, Errno::EBUSY, Errno::EAGAIN];
 
 /// Takes the region away and brings it back, again and again; in between nothing may be left.

@@ -172,15 +172,15 @@ fn new_id_against_driver_unload_leaves_no_id(region: &Region) -> Outcome {
     drop(hog);
     modprobe(&[driver.name()])?;
     device.set_size(UNIT)?;
-    // It takes what it was told about, and it was not told since it was loaded.
+    // The driver binds devices whose ids it was told, and it was told none since it was loaded.
     let bound = driver.try_write("bind", name);
     check(
         "bind to a driver that was not told",
         bound,
         Err(Errno::ENODEV),
     )?;
-    // What was told to a driver that went then is nobody's. In a guest that ran other tests before,
-    // the driver core has lost something of its own: docs/reliability.md.
+    // Ids that were told to a driver that went belong to nobody. In a guest that ran other tests
+    // before, the driver core has lost something of its own: docs/results/runs.md.
     if ktap::is_forced() {
         leaks::check_kmemleak()?;
     }

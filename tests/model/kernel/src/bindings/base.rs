@@ -12,7 +12,7 @@ use crate::ffi::{c_char, c_int, c_void};
 use crate::lockdep;
 use crate::sched;
 
-/// What the model knows of a device.
+/// The model's data of a device.
 pub(crate) struct Core {
     pub(crate) dev: *mut device,
     name: RefCell<CString>,
@@ -38,9 +38,10 @@ pub(crate) struct Core {
 enum Foreign {
     /// Made by the driver under test.
     Own,
-    /// Of another module, whose driver is bound or being bound.
+    /// A device of another module, whose driver is bound or being bound.
     InService,
-    /// Of another module, whose driver was unbound. It may be unloaded any time.
+    /// A device of another module, whose driver was unbound. The module may be unloaded at any
+    /// time.
     OutOfService,
 }
 
@@ -79,7 +80,7 @@ pub fn own_devices() -> Vec<String> {
     own.map(|core| core.name()).collect()
 }
 
-/// What the device lock of a dax device is called.
+/// The name of the device lock of a dax device.
 pub(crate) const DAX_LOCK: &str = "device_lock(dax)";
 
 impl Core {
@@ -171,7 +172,7 @@ impl Core {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn device_initialize(dev: *mut device) {
     let core = Rc::new(Core {
         dev,
@@ -201,7 +202,7 @@ pub unsafe extern "C" fn device_initialize(dev: *mut device) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dev_set_name(
     dev: *mut device,
     _format: *const c_char,
@@ -224,7 +225,7 @@ pub unsafe extern "C" fn dev_set_name(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_set_dax_name(
     dev: *mut device,
     region: c_int,
@@ -239,7 +240,7 @@ pub unsafe extern "C" fn dax_glue_set_dax_name(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_set_mapping_name(dev: *mut device, index: usize) -> c_int {
     let name = CString::new(format!("mapping{index}")).expect("it has no NUL");
     // SAFETY: By the contract.
@@ -259,7 +260,7 @@ pub unsafe extern "C" fn dax_glue_set_pm_not_required(dev: *mut device) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dev_name(dev: *const device) -> *const c_char {
     let core = core(dev, "dev_name()");
     let name = core.name.borrow().as_ptr().cast();
@@ -270,7 +271,7 @@ pub unsafe extern "C" fn dev_name(dev: *const device) -> *const c_char {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn get_device(dev: *mut device) -> *mut device {
     if !sched::inert() {
         let core = core(dev, "get_device()");
@@ -284,7 +285,7 @@ pub unsafe extern "C" fn get_device(dev: *mut device) -> *mut device {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn put_device(dev: *mut device) {
     if sched::inert() || dev.is_null() {
         return;
@@ -318,7 +319,7 @@ pub unsafe extern "C" fn put_device(dev: *mut device) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn kobject_put(kobj: *mut kobject) {
     if sched::inert() || kobj.is_null() {
         return;
@@ -337,7 +338,7 @@ pub unsafe extern "C" fn kobject_put(kobj: *mut kobject) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn device_add(dev: *mut device) -> c_int {
     // SAFETY: By the contract; the core holds a reference meanwhile.
     unsafe { get_device(dev) };
@@ -461,7 +462,7 @@ fn no_children(this: &Core) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn device_del(dev: *mut device) {
     if sched::inert() {
         return;
@@ -502,7 +503,7 @@ pub unsafe extern "C" fn device_del(dev: *mut device) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dev_get_drvdata(dev: *const device) -> *mut c_void {
     core(dev, "dev_get_drvdata()").driver_data.get()
 }
@@ -511,7 +512,7 @@ pub unsafe extern "C" fn dev_get_drvdata(dev: *const device) -> *mut c_void {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dev_set_drvdata(dev: *mut device, data: *mut c_void) {
     if !sched::inert() {
         core(dev, "dev_set_drvdata()").driver_data.set(data);
@@ -522,7 +523,7 @@ pub unsafe extern "C" fn dev_set_drvdata(dev: *mut device, data: *mut c_void) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_dev_to_node(dev: *const device) -> c_int {
     core(dev, "dev_to_node()").node.get()
 }
@@ -531,7 +532,7 @@ pub unsafe extern "C" fn dax_glue_dev_to_node(dev: *const device) -> c_int {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_copy_node(dev: *mut device, from: *const device) {
     let node = core(from, "dev_to_node()").node.get();
     core(dev, "set_dev_node()").node.set(node);

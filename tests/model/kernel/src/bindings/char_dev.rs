@@ -14,7 +14,7 @@ use crate::ffi::{c_int, c_uint};
 use crate::memory;
 use crate::sched;
 
-/// What the model knows of a cdev.
+/// The model's data of a cdev.
 struct Known {
     raw: *mut cdev,
     references: Cell<i32>,
@@ -43,7 +43,7 @@ pub(crate) fn is_cdev(kobj: *const kobject) -> bool {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn cdev_alloc() -> *mut cdev {
     let Ok(memory) = Memory::new() else {
         return core::ptr::null_mut();
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn cdev_alloc() -> *mut cdev {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn cdev_set_parent(raw: *mut cdev, kobj: *mut kobject) {
     // SAFETY: By the contract.
     unsafe { (*raw).kobj.parent = kobj };
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn cdev_set_parent(raw: *mut cdev, kobj: *mut kobject) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn cdev_add(raw: *mut cdev, dev: dev_t, _count: c_uint) -> c_int {
     let this = known(raw, "cdev_add()");
     if sched::fails("cdev_add()") {
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn cdev_add(raw: *mut cdev, dev: dev_t, _count: c_uint) ->
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn cdev_del(raw: *mut cdev) {
     if sched::inert() {
         return;
@@ -233,7 +233,7 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// What the caller gets.
+    /// The errno that the caller gets.
     pub fn open(name: &str) -> Result<Self> {
         sched::point(|| format!("open /dev/{name}"));
         let node = {
@@ -282,7 +282,7 @@ impl OpenFile {
         sched::trace(|| format!("open /dev/{name}: {result}"));
         if result != 0 {
             opened.put(raw);
-            // It was not opened.
+            // The file was not opened, so it must not be closed.
             let opened = std::mem::ManuallyDrop::new(opened);
             // SAFETY: Once, instead of the destructor.
             drop(unsafe { std::ptr::read(&opened.node) });
@@ -328,7 +328,7 @@ pub const SEEK_END: u32 = 2;
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn noop_llseek(_: *mut file, _: loff_t, _: c_int) -> loff_t {
     0
 }
@@ -337,7 +337,7 @@ pub unsafe extern "C" fn noop_llseek(_: *mut file, _: loff_t, _: c_int) -> loff_
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_inode_device(inode: *const inode) -> *mut device {
     // SAFETY: The caller has the inode open.
     let raw = unsafe { (*inode).i_cdev };
@@ -350,7 +350,7 @@ pub unsafe extern "C" fn dax_glue_inode_device(inode: *const inode) -> *mut devi
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_file_set_mapping(
     _inode: *mut inode,
     file: *mut file,

@@ -66,7 +66,7 @@ impl Parent {
     ///
     /// # Errors
     ///
-    /// What `probe` fails with; `EBUSY` if it is bound.
+    /// The error of `probe`; `EBUSY` if the device is bound.
     pub fn bind(&self, probe: impl FnOnce(*mut device) -> Result) -> Result {
         let this = core(self.dev, "a parent");
         this.lock();
@@ -126,7 +126,7 @@ impl Parent {
     ///
     /// # Errors
     ///
-    /// What the reader gets.
+    /// The errno that the reader gets.
     pub fn read(&self, name: &str) -> Result<String> {
         read_attribute(self.dev, name)
     }
@@ -135,13 +135,13 @@ impl Parent {
     ///
     /// # Errors
     ///
-    /// What the writer gets.
+    /// The errno that the writer gets.
     pub fn write(&self, name: &str, text: &str) -> Result {
         write_attribute(self.dev, name, text)
     }
 }
 
-/// What kmem knows of a device that it has.
+/// A device that kmem has.
 struct Kmem {
     dev_dax: *mut dev_dax,
     ranges: Vec<(u64, u64)>,
@@ -182,7 +182,7 @@ pub fn take_memory_offline() {
     }
 }
 
-/// What C sees of a device.
+/// The ranges of a device as C sees them.
 unsafe fn seen(dev_dax: *const dev_dax) -> Seen {
     // SAFETY: The device is bound, by the contract of the caller.
     unsafe {
@@ -281,7 +281,7 @@ pub fn kmem_driver() -> *mut dax_device_driver {
     })
 }
 
-/// What the driver exports and a consumer calls.
+/// The function that the driver exports and consumers call.
 #[derive(Default)]
 struct Exports(Option<unsafe extern "C" fn(*mut dev_dax)>);
 
@@ -434,5 +434,5 @@ pub fn fsdev_driver() -> *mut dax_device_driver {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn INIT_LIST_HEAD(_: *mut list_head) {}

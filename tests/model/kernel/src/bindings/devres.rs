@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! drivers/base/devres.c: what goes when a driver is unbound.
+//! drivers/base/devres.c: the resources that unbinding a driver releases.
 
 use std::cell::{Cell, RefCell};
 
@@ -19,7 +19,7 @@ pub(crate) struct Devres {
 enum Resource {
     /// The start of a group that was not closed.
     Group(usize),
-    /// What to do at the end.
+    /// An action to run at the end.
     Action(
         Box<dyn FnOnce()>,
         #[allow(dead_code, reason = "freed with it")] Option<Memory>,
@@ -59,7 +59,7 @@ impl Devres {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn devres_open_group(
     dev: *mut device,
     _id: *mut c_void,
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn devres_open_group(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn devres_release_group(dev: *mut device, id: *mut c_void) -> c_int {
     if sched::inert() {
         return 0;

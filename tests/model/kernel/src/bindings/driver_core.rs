@@ -25,7 +25,7 @@ struct Driver {
     raw: *mut device_driver,
     name: String,
     files: Files,
-    /// Who walks over the drivers and has got to this one.
+    /// The number of tasks that walk over the drivers and have got to this one.
     walkers: Cell<usize>,
     /// Devices that are bound to it, in that order.
     devices: RefCell<Vec<*mut device>>,
@@ -61,7 +61,7 @@ impl Bus {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn bus_register(kind: *const bus_type) -> c_int {
     let bus = bus();
     sched::require(!bus.registered.get(), "bus_register(): for the second time");
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn bus_register(kind: *const bus_type) -> c_int {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn bus_unregister(_: *const bus_type) {
     if sched::inert() {
         return;
@@ -142,7 +142,7 @@ pub(crate) unsafe fn uevent(dev: *mut device, bus: *const bus_type) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn add_uevent_var(
     _env: *mut kobj_uevent_env,
     _format: *const c_char,
@@ -298,7 +298,7 @@ fn unregistering() -> Vec<Rc<Driver>> {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn driver_register(raw: *mut device_driver) -> c_int {
     let bus = bus();
     if !bus.registered.get() {
@@ -331,7 +331,7 @@ pub unsafe extern "C" fn driver_register(raw: *mut device_driver) -> c_int {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn driver_unregister(raw: *mut device_driver) {
     if sched::inert() {
         return;
@@ -375,7 +375,7 @@ pub unsafe extern "C" fn driver_unregister(raw: *mut device_driver) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn driver_attach(raw: *const device_driver) -> c_int {
     let bus = bus();
     let found = {
@@ -486,7 +486,7 @@ pub fn driver_of(name: &str) -> Option<String> {
 ///
 /// # Errors
 ///
-/// What the writer gets.
+/// The errno that the writer gets.
 pub fn bind(driver: &str, device: &str) -> Result {
     sched::point(|| format!("write {device:?} to {driver}/bind"));
     let driver = driver_named(driver)?;
@@ -513,7 +513,7 @@ pub fn bind(driver: &str, device: &str) -> Result {
 ///
 /// # Errors
 ///
-/// What the writer gets.
+/// The errno that the writer gets.
 pub fn unbind(driver: &str, device: &str) -> Result {
     sched::point(|| format!("write {device:?} to {driver}/unbind"));
     let driver = driver_named(driver)?;
@@ -533,7 +533,7 @@ pub fn unbind(driver: &str, device: &str) -> Result {
 ///
 /// # Errors
 ///
-/// What the writer gets.
+/// The errno that the writer gets.
 pub fn write_driver_attribute(driver: &str, name: &str, text: &str) -> Result {
     sched::point(|| format!("write {text:?} to {driver}/{name}"));
     let driver = driver_named(driver)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver's glue.c makes callable, as far as it is nowhere else here.
+//! The functions of the driver's glue.c that are in no other file here.
 
 use super::*;
 use std::ffi::CStr;
@@ -14,7 +14,7 @@ use crate::sched;
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn dax_glue_pgoff_to_phys_overridden() -> bool {
     false
 }
@@ -23,7 +23,7 @@ pub unsafe extern "C" fn dax_glue_pgoff_to_phys_overridden() -> bool {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_pgoff_to_phys(
     _dev_dax: *mut dev_dax,
     _pgoff: c_ulong,
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn dax_pgoff_to_phys(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_align_valid(align: c_ulong) -> bool {
     [1 << PAGE_SHIFT, 1 << PMD_SHIFT, 1 << PUD_SHIFT].contains(&align)
 }
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn dax_glue_align_valid(align: c_ulong) -> bool {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_compat_align() -> c_ulong {
     1 << PMD_SHIFT
 }
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn dax_glue_compat_align() -> c_ulong {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_memmap_on_memory() -> bool {
     true
 }
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn dax_glue_memmap_on_memory() -> bool {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_page_table_bytes() -> usize {
     1 << PMD_SHIFT
 }
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn dax_glue_page_table_bytes() -> usize {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_pfn_poisoned(_pfn: c_ulong) -> bool {
     false
 }
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn dax_glue_pfn_poisoned(_pfn: c_ulong) -> bool {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_vma_has_uffd(_vma: *mut vm_area_struct) -> bool {
     false
 }
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn dax_glue_vma_has_uffd(_vma: *mut vm_area_struct) -> boo
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_desc_shared(_desc: *const vm_area_desc) -> bool {
     true
 }
@@ -99,21 +99,21 @@ pub unsafe extern "C" fn dax_glue_desc_shared(_desc: *const vm_area_desc) -> boo
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_desc_set_huge(_desc: *mut vm_area_desc) {}
 
 /// `vma_desc_set_flags()` with `VMA_DONTEXPAND`.
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_desc_set_dontexpand(_desc: *mut vm_area_desc) {}
 
 /// `file_is_dax()`.
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_file_is_dax(_file: *const file) -> bool {
     true
 }
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn dax_glue_file_is_dax(_file: *const file) -> bool {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn noop_dirty_folio(_: *mut address_space, _: *mut c_void) -> bool {
     false
 }
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn noop_dirty_folio(_: *mut address_space, _: *mut c_void)
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_dbg(dev: *const device, _text: *const c_char) {
     core(dev, "dev_dbg()").used("dev_dbg()");
 }
@@ -163,7 +163,7 @@ pub unsafe extern "C" fn dax_glue_refused_range(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_dbg_range(
     dev: *const device,
     what: c_uint,
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn dax_glue_dbg_range(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_dbg_fault(
     dev: *const device,
     _order: c_uint,
@@ -200,7 +200,7 @@ pub unsafe extern "C" fn dax_glue_dbg_fault(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_reject_vma(
     dev: *const device,
     _order: c_int,
@@ -213,7 +213,7 @@ pub unsafe extern "C" fn dax_glue_reject_vma(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_reject_unaligned(
     dev: *const device,
     _order: c_int,
@@ -228,7 +228,7 @@ pub unsafe extern "C" fn dax_glue_reject_unaligned(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_expedite(on: bool) {
     if sched::inert() {
         return;
@@ -252,14 +252,14 @@ pub fn expedited() -> i64 {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_cond_resched() {}
 
 /// `synchronize_rcu_tasks()`: every task has left the code that it was in.
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_synchronize_tasks() {
     sched::wait_until(|| "synchronize_rcu_tasks()".to_owned(), &|| {
         crate::workqueue::running() == 0
@@ -273,7 +273,7 @@ pub(crate) const RESTART: c_int = -513;
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_restart_syscall() -> c_int {
     RESTART
 }
@@ -286,7 +286,7 @@ const BRIEF_MS: c_uint = 100;
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_sleep(ms: c_uint) {
     if crate::lockdep::holds(DAX_LOCK).is_some() {
         let total = sched::slept(ms);
@@ -302,7 +302,7 @@ pub unsafe extern "C" fn dax_glue_sleep(ms: c_uint) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_must_give_up(task: *mut task_struct) -> bool {
     // SAFETY: The caller owns a reference.
     let task = unsafe { (*task)._opaque[0] } as sched::TaskId;
@@ -335,7 +335,7 @@ pub fn kill(prefix: &str) {
     changed();
 }
 
-/// What the text of a number begins with, and the digits.
+/// Splits the text of a number into its base and its digits.
 fn digits(text: &str, base: c_uint) -> (u32, &str) {
     match (base, text.strip_prefix("0x").or(text.strip_prefix("0X"))) {
         (0 | 16, Some(digits)) => (16, digits),
@@ -359,7 +359,7 @@ fn number(text: &str, base: c_uint) -> Result<u64> {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn kstrtoull(s: *const c_char, base: c_uint, res: *mut u64) -> c_int {
     // SAFETY: By the contract.
     let text = unsafe { CStr::from_ptr(s.cast()) }.to_str().unwrap_or("?");
@@ -377,7 +377,7 @@ pub unsafe extern "C" fn kstrtoull(s: *const c_char, base: c_uint, res: *mut u64
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn kstrtoint(s: *const c_char, base: c_uint, res: *mut c_int) -> c_int {
     // SAFETY: By the contract.
     let text = unsafe { CStr::from_ptr(s.cast()) }.to_str().unwrap_or("?");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! kernel/resource.c: who has which memory.
+//! kernel/resource.c: which memory is reserved for whom.
 
 use std::ffi::CStr;
 
@@ -52,7 +52,7 @@ fn conflict(claims: &[Claim], start: u64, last: u64) -> bool {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn request_resource(_root: *mut resource, new: *mut resource) -> c_int {
     // SAFETY: By the contract.
     let (start, last, name) = unsafe { ((*new).start, (*new).end, (*new).name) };
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn request_resource(_root: *mut resource, new: *mut resour
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn release_resource(old: *mut resource) -> c_int {
     if sched::inert() {
         return 0;
@@ -137,7 +137,7 @@ pub(crate) fn is_claimed(start: u64, last: u64) -> bool {
     })
 }
 
-/// What is in /proc/iomem.
+/// The reservations in /proc/iomem.
 pub fn iomem() -> Vec<(u64, u64)> {
     sched::part(|iomem: &mut Iomem| iomem.0.iter().map(|c| (c.start, c.last)).collect())
 }
@@ -146,7 +146,7 @@ pub fn iomem() -> Vec<(u64, u64)> {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn __devm_request_region(
     dev: *mut device,
     _parent: *mut resource,
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn __devm_request_region(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_resource_conflict(dev: *const device, _res: *const resource) {
     core(dev, "dev_err()").used("dev_err()");
 }
@@ -193,7 +193,7 @@ pub fn system_ram() -> Vec<(u64, u64)> {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_has_system_ram(
     start: resource_size_t,
     size: resource_size_t,
@@ -222,7 +222,7 @@ impl Idas {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn xa_init_flags(xa: *mut xarray, _flags: u32) {
     sched::part(|idas: &mut Idas| idas.ids(xa.cast()).clear());
 }
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn xa_init_flags(xa: *mut xarray, _flags: u32) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn ida_alloc_range(ida: *mut ida, _min: u32, _max: u32, _: u32) -> c_int {
     crate::memory::check(ida, "ida_alloc_range()");
     if sched::fails("ida_alloc_range()") {
@@ -252,7 +252,7 @@ pub unsafe extern "C" fn ida_alloc_range(ida: *mut ida, _min: u32, _max: u32, _:
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn ida_free(ida: *mut ida, id: u32) {
     if sched::inert() {
         return;
@@ -274,7 +274,7 @@ pub unsafe extern "C" fn ida_free(ida: *mut ida, id: u32) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn ida_destroy(ida: *mut ida) {
     if sched::inert() {
         return;

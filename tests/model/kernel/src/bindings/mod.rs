@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver calls in C, by C's names: a model of the driver core, sysfs,
+//! The C functions that the driver calls, by their C names: a model of the driver core, sysfs,
 //! character devices, super.c, the memory manager and a few small things.
 //!
-//! docs/model.md has a table of what is assumed of each function.
+//! docs/model-kernel.md has a table of what is assumed of each function.
 
 mod base;
 mod char_dev;

@@ -17,7 +17,7 @@ struct Module {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn __module_get(_: *mut module) {
     sched::part(|module: &mut Module| module.references += 1);
 }
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn __module_get(_: *mut module) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn module_put(_: *mut module) {
     put_module();
 }

@@ -57,7 +57,7 @@ fn bytes(pfn: c_ulong, order: c_uint) -> (u64, u64) {
 }
 
 impl Mm {
-    /// What refers to a page of the range, if anything does.
+    /// Says "pinned" or "mapped" if a page of the range is.
     fn user(&self, range: (u64, u64)) -> Option<&'static str> {
         if self
             .pins
@@ -96,7 +96,7 @@ pub(crate) fn require_unused(start: u64, last: u64, what: &str) {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn dax_glue_memremap_pages(
     dev: *mut device,
     pgmap: *mut dev_pagemap,
@@ -167,7 +167,7 @@ pub fn page_maps() -> usize {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_pfn_is_of(pfn: c_ulong, pgmap: *const dev_pagemap) -> bool {
     let range = bytes(pfn, 0);
     mm(|mm| {
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn dax_glue_pfn_is_of(pfn: c_ulong, pgmap: *const dev_page
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_first_held(pfn: c_ulong, end: c_ulong, order: c_uint) -> c_ulong {
     sched::point(|| "look at pages".to_owned());
     let me = sched::current();
@@ -226,7 +226,7 @@ pub(crate) fn changes_seen() -> u64 {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_glue_insert_pfn(
     vmf: *mut vm_fault,
     pfn: c_ulong,
@@ -286,7 +286,7 @@ pub unsafe extern "C" fn dax_glue_insert_pfn(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn unmap_mapping_range(
     mapping: *mut address_space,
     _start: i64,
@@ -323,7 +323,7 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// What the caller gets.
+    /// The errno that the caller gets.
     pub fn mmap(&self, pgoff: usize, len: usize) -> Result<Area> {
         sched::point(|| "mmap".to_owned());
         // SAFETY: The file is open; operations are static.
@@ -520,7 +520,7 @@ pub fn pins() -> usize {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn mm_get_unmapped_area(
     _file: *mut file,
     addr: c_ulong,

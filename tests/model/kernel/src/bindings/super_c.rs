@@ -12,7 +12,7 @@ use crate::ffi::{c_int, c_void};
 use crate::memory;
 use crate::sched;
 
-/// What is behind a `struct dax_device`.
+/// The model's data of a `struct dax_device`.
 struct Known {
     raw: *mut dax_device,
     inode: *mut inode,
@@ -44,7 +44,7 @@ fn known(raw: *mut dax_device, what: &str) -> Rc<Known> {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn alloc_dax(_private: *mut c_void, _ops: *const c_void) -> *mut dax_device {
     let Ok(memory) = Memory::new() else {
         return ENOMEM.to_ptr();
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn alloc_dax(_private: *mut c_void, _ops: *const c_void) -
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn put_dax(raw: *mut dax_device) {
     if sched::inert() {
         return;
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn put_dax(raw: *mut dax_device) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_inode(raw: *mut dax_device) -> *mut inode {
     known(raw, "dax_inode()").inode
 }
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn dax_inode(raw: *mut dax_device) -> *mut inode {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn run_dax(raw: *mut dax_device) {
     let this = known(raw, "run_dax()");
     sched::require(
@@ -146,7 +146,7 @@ pub unsafe fn is_alive(dev: *mut device) -> bool {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn kill_dax(raw: *mut dax_device) {
     if sched::inert() {
         return;
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn kill_dax(raw: *mut dax_device) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_read_lock() -> c_int {
     sched::part(|readers: &mut Readers| {
         readers.last += 1;
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn dax_read_lock() -> c_int {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn dax_read_unlock(id: c_int) {
     if !sched::inert() {
         sched::part(|readers: &mut Readers| readers.open.retain(|reader| *reader != id));
@@ -191,21 +191,21 @@ pub unsafe extern "C" fn dax_read_unlock(id: c_int) {
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn set_dax_synchronous(_: *mut dax_device) {}
 
 /// `set_dax_nocache()`.
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn set_dax_nocache(_: *mut dax_device) {}
 
 /// `set_dax_nomc()`.
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn set_dax_nomc(_: *mut dax_device) {}
 
 /// How many dax devices there are.

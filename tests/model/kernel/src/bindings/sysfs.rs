@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! fs/sysfs and fs/kernfs: files of a device or a driver. Who reads or writes one has
-//! an active reference, which removal waits for.
+//! fs/sysfs and fs/kernfs: files of a device or a driver. A task that reads or writes a file has an
+//! active reference, and removal of the file waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
@@ -245,7 +245,7 @@ impl Drop for Active {
 ///
 /// # Errors
 ///
-/// What the writer gets.
+/// The errno that the writer gets.
 pub fn write_attribute(dev: *mut device, name: &str, text: &str) -> Result {
     let core = core(dev, "write(2)");
     loop {
@@ -257,7 +257,7 @@ pub fn write_attribute(dev: *mut device, name: &str, text: &str) -> Result {
     }
 }
 
-/// What the store handler answers.
+/// The result of the store handler.
 fn write_once(core: &Core, name: &str, text: &str) -> Result<c_int> {
     let active = core.files.open(name)?;
     active.may(0o222)?;
@@ -284,7 +284,7 @@ fn finish(core: &Core, name: &str, result: c_int) -> Result {
 ///
 /// # Errors
 ///
-/// What the reader gets.
+/// The errno that the reader gets.
 pub fn read_attribute(dev: *mut device, name: &str) -> Result<String> {
     let core = core(dev, "read(2)");
     sched::point(|| format!("read {}/{name}", core.name()));
@@ -311,7 +311,7 @@ pub fn read_attribute(dev: *mut device, name: &str) -> Result<String> {
 ///
 /// # Safety
 ///
-/// As in C; so for all functions here.
+/// The contract is that of the C function. This holds for all functions here.
 pub unsafe extern "C" fn sysfs_create_groups(
     kobj: *mut kobject,
     groups: *mut *const attribute_group,
@@ -329,7 +329,7 @@ pub unsafe extern "C" fn sysfs_create_groups(
 ///
 /// # Safety
 ///
-/// As in C.
+/// The contract is that of the C function.
 pub unsafe extern "C" fn sysfs_remove_groups(
     kobj: *mut kobject,
     groups: *mut *const attribute_group,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structs, as far as the driver looks into them. What the model knows of an
-//! object beyond that is in tables of its own, by address.
+//! The structs, with the fields that the driver uses. The model keeps everything else about an
+//! object in tables of its own, by address.
 
 #![allow(non_camel_case_types, missing_docs, reason = "the names are C's")]
 

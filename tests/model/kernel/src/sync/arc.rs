@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A value that is shared by counting.
+//! Shared values with a count of references.
 
 use std::alloc::Layout;
 use std::cell::Cell;
@@ -66,7 +66,7 @@ impl<T> Arc<T> {
         this.0 == other.0
     }
 
-    /// Where the value is.
+    /// The address of the value.
     pub fn as_ptr(this: &Self) -> *const T {
         // SAFETY: In bounds.
         unsafe { &raw const (*this.0.as_ptr()).value }

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 ///
 /// A value lives as long as its count is not zero.
 pub unsafe trait AlwaysRefCounted {
-    /// One more.
+    /// Adds one reference.
     fn inc_ref(&self);
     /// One less.
     ///

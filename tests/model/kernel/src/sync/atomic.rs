@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Atomics. Every access is a place where another task may go on; the order of
-//! accesses is the order in which they are made, whatever they ask for.
+//! Atomics. Another task may go on before every access. The order of accesses is the order in which
+//! they are made, whatever memory order they ask for.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,11 +12,11 @@ use crate::sched;
 pub mod ordering {
     /// None.
     pub struct Relaxed;
-    /// Of a load.
+    /// The memory order of a load.
     pub struct Acquire;
-    /// Of a store.
+    /// The memory order of a store.
     pub struct Release;
-    /// Of all.
+    /// The memory order of a full barrier.
     pub struct Full;
 }
 
@@ -74,7 +74,7 @@ impl<T: Copy + 'static> Atomic<T> {
         old
     }
 
-    /// Where it is, to be read at once; not a static one.
+    /// The address of the value, to be read at once. The value is not a static one.
     pub fn as_ptr(&self) -> *mut T {
         self.before("volatile read");
         self.0.as_ptr()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Waiting for an event, with a lock given back meanwhile.
+//! Waits for an event, and gives a lock back meanwhile.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ use crate::sched;
 /// `kernel::sync::CondVar`.
 pub struct CondVar {
     name: &'static str,
-    /// Who waits has one of these numbers; those up to `woken` may go on.
+    /// Each waiter has one of these numbers. Waiters up to `woken` may go on.
     last: Cell<u64>,
     woken: Cell<u64>,
 }

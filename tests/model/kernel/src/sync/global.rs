@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Static locks: what they guard begins anew in each execution.
+//! Static locks. Their contents begin anew in each execution.
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! CXL memory as ordinary memory, and its regions, memories and modules going and coming.
+//! CXL memory as ordinary memory. Its regions, memories and modules go and come back.
 
 use super::{devdax, empty, first, load, nothing_loaded, MEMORIES, NODE, SIZE, WINDOW};
 use crate::cxl::{self, CxlRegion};
@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
     test!(unload_leaves_iomem_as_before, cxl::tear_down),
 ];
 
-/// What makes the window: the root of what the firmware says about CXL.
+/// The device that makes the window: the root of the firmware's description of CXL.
 const ROOT: &str = "/sys/bus/acpi/devices/ACPI0017:00";
 /// The folder of PCI devices.
 const PCI: &str = "/sys/bus/pci/devices";
@@ -115,7 +115,7 @@ fn disable_region_ends_mappings() -> Outcome {
     check("node", device.node().exists(), false)?;
     check("reserved", iomem::named(device.name())?, vec![])?;
     region.enable()?;
-    // It is what it was at first: how it had been divided is not kept. The data is.
+    // The region is one device again, as at first: its division is not kept. The data is kept.
     let dax = region.dax_region()?;
     check("devices", dax.devices()?, vec![dax.first_device()?])?;
     dax.first_device()?.release()?;
@@ -213,7 +213,7 @@ fn dax_cxl_comes_back_with_all_of_the_region() -> Outcome {
     check("ranges", dax.first_device()?.spans()?, vec![region.span()?])
 }
 
-/// Loads what the aliases of all that is on the CXL bus ask for.
+/// Loads the modules of all aliases on the CXL bus.
 fn load_by_modalias() -> sysfs::Result<()> {
     for name in cxl::names("")? {
         // Not all have an alias, and not every alias is claimed by a module; what matters is

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is open of a device outlives its region, the region's memory and all modules (L1).
+//! An open file of a device outlives its region, the region's memory and all modules (L1).
 
 use super::{devdax, empty};
 use crate::cxl;

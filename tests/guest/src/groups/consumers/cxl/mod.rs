@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! dax_cxl: regions of CXL memory. A region is dynamic and meant for kmem; at first one device
+//! dax_cxl: regions of CXL memory. A region is dynamic and meant for kmem. At first one device
 //! takes all of it, page structures included.
 //!
-//! The emulator serves each access to this memory by itself, slowly, so little of it is touched.
+//! The emulator serves each access to this memory by itself, slowly, so the tests touch little of
+//! it.
 
 mod lifecycle;
 mod lifetimes;
@@ -22,8 +23,8 @@ pub const FILES: &[&[Test]] = &[region::TESTS, lifecycle::TESTS, lifetimes::TEST
 
 /// 4 GiB of ordinary memory.
 pub const MEM: &str = "4G";
-/// Page structures may be in hotplugged memory. What is freed is poisoned, so that who uses it is
-/// found out.
+/// Page structures may be in hotplugged memory. The kernel poisons freed objects, so that a use of
+/// one is found.
 pub const APPEND: &str = "memory_hotplug.memmap_on_memory=1 slub_debug=FZP";
 /// Two memories of 256 MiB below one host bridge, and a window of 1 GiB for regions of them, which
 /// is a NUMA node of its own.
@@ -44,10 +45,10 @@ const SIZE: u64 = 256 * MIB;
 const MEMORIES: usize = 2;
 /// The node of the window.
 const NODE: u64 = 1;
-/// What the window is called.
+/// The name of the window in /proc/iomem.
 const WINDOW: &str = "CXL Window 0";
 
-/// Loads what is needed; the memories that are ready.
+/// Loads the modules, and returns the memories that are ready.
 fn load() -> sysfs::Result<Vec<String>> {
     modprobe(&["-a", "cxl_acpi", "cxl_pci", "cxl_mem", "cxl_port"])?;
     modprobe(&["-a", "device_dax", "kmem", "fsdev_dax", "dax_cxl"])?;

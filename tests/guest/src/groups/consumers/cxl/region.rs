@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a region of CXL memory is as a dax region, and its devices.
+//! A region of CXL memory as a dax region, and its devices.
 
 use super::{devdax, empty, first, load, MEMORIES, NODE, SIZE, WINDOW};
 use crate::cxl::{self, CxlRegion};
@@ -143,7 +143,7 @@ fn region_can_be_divided_anew() -> Outcome {
         dax.try_write("delete", device.name()),
         Err(Errno::EBUSY),
     )?;
-    // By type it is kmem's; less than a memory block is nothing to kmem.
+    // kmem matches it by type, but refuses less than a memory block.
     let bound = Driver::Kmem.try_write("bind", other.name());
     check("kmem", bound, Err(Errno::EINVAL))?;
     let bound = Driver::DeviceDax.try_write("bind", other.name());

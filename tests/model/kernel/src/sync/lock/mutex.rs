@@ -70,7 +70,7 @@ impl Raw {
     }
 }
 
-/// What makes a lock a mutex.
+/// The type that makes a lock a mutex.
 pub struct MutexBackend;
 
 /// `kernel::sync::Mutex`.
