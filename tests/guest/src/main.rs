@@ -46,6 +46,7 @@ mod pin;
 mod pipe;
 mod power;
 mod race;
+mod random;
 mod region;
 mod scenario;
 mod snapshot;

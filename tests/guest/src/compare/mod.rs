@@ -6,18 +6,18 @@ mod generate;
 pub mod log;
 mod observe;
 mod operation;
-pub mod random;
 pub mod transcribe;
 mod view;
 
 use crate::child::{Child, End};
 use crate::kernel::{self, Health};
+use crate::random;
 use crate::region::Region;
 use crate::sysfs::{self, Error, Result};
 use crate::trap;
+use fastrand::Rng;
 use observe::{Observer, State};
 use operation::Operation;
-use random::Random;
 use serde_json::{json, Value};
 use std::path::Path;
 use std::time::Duration;
@@ -33,7 +33,7 @@ const LIST: [&str; 3] = ["list", "-DRMi", "-u"];
 /// The operations of a sequence.
 enum Source {
     /// Chosen one after the other.
-    Chosen(Random),
+    Chosen(Rng),
     /// Known beforehand.
     Given(Vec<Operation>),
 }
@@ -41,7 +41,7 @@ enum Source {
 /// Generates and runs the sequences `first..first + count` of a seed.
 pub fn sequences(seed: u64, first: u64, count: u64) -> Result<bool> {
     run_all((first..first + count).map(|number| {
-        let random = Random::new(seed, number);
+        let random = random::of_sequence(seed, number);
         (number, Source::Chosen(random))
     }))
 }
@@ -134,11 +134,11 @@ fn one(number: u64, source: Source, base: &State) -> Result<()> {
     );
     let (mut random, given) = match source {
         Source::Chosen(random) => (random, None),
-        Source::Given(list) => (Random::new(0, number), Some(list)),
+        Source::Given(list) => (random::of_sequence(0, number), Some(list)),
     };
     let steps = match &given {
         Some(list) => list.len() as u64,
-        None => random.between(LENGTH.0, LENGTH.1),
+        None => random.u64(LENGTH.0..=LENGTH.1),
     };
     let mut end = "complete".to_owned();
     for step in 0..steps {
