@@ -3,24 +3,10 @@
 
 use std::fmt;
 
+pub use dax_protocol::Impl;
+
 /// The series this project knows; the first is the default.
 pub const SERIES: [&str; 2] = ["7.3", "7.2"];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Impl {
-    C,
-    Rust,
-}
-
-impl Impl {
-    /// The name in IMPL=.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::C => "c",
-            Self::Rust => "rust",
-        }
-    }
-}
 
 /// What compiles a kernel. rustc and bindgen come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

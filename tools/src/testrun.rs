@@ -413,7 +413,7 @@ impl Tests<'_> {
     pub fn one(&self, group: &Group, test: &str, program: &Path) -> Result<Ran> {
         let (quoted, test) = (shlex::try_quote(&group.group)?, shlex::try_quote(test)?);
         let command = format!("DAX_GUEST_FORCE=1 /dax-guest test {quoted} {test}");
-        let mut machine = group.machine()?;
+        let mut machine = groups::machine(group)?;
         machine.timeout = machine.timeout.min(ONE_TEST);
         self.run(&format!("{test}"), machine, command, program)
     }
@@ -449,7 +449,7 @@ impl Tests<'_> {
             outcome,
             output,
             mut points,
-        } = self.run(name, group.machine()?, command, program)?;
+        } = self.run(name, groups::machine(group)?, command, program)?;
         if points.is_empty() {
             points.push(Point::failed(
                 name,

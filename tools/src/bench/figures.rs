@@ -2,8 +2,8 @@
 //! What guests measured.
 
 use anyhow::{bail, Context, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use dax_protocol::bench::{Line, Measurement};
+use serde::Serialize;
 
 use super::operations::{named, Operation};
 
@@ -26,18 +26,6 @@ impl Driver {
             Self::RustAround => "Rust, fault_around_bytes=65536",
         }
     }
-}
-
-/// One line of a guest.
-#[derive(Debug, Deserialize)]
-struct Line {
-    operation: String,
-    ranges: u64,
-    unit: String,
-    value: f64,
-    count: u64,
-    least: f64,
-    most: f64,
 }
 
 /// What an operation on so many ranges costs a driver.
@@ -84,15 +72,16 @@ impl Figures {
         let mut lines = 0;
         let mut done = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let value: Value = serde_json::from_str(line)
+            let line = serde_json::from_str(line)
                 .with_context(|| format!("dax-guest bench printed what is no figure: {line}"))?;
-            if value["operation"].is_string() {
-                lines += 1;
-                self.figure(driver, serde_json::from_value(value)?)?;
-            } else if let Some(kernel) = value["kernel"].as_str() {
-                release = kernel.to_owned();
-            } else if value["done"].is_u64() {
-                done = value["done"].as_u64();
+            match line {
+                Line::Figure(measurement) => {
+                    lines += 1;
+                    self.figure(driver, measurement)?;
+                }
+                Line::Run { kernel, .. } => release = kernel,
+                Line::Caches(_) => {}
+                Line::Done(figures) => done = Some(figures),
             }
         }
         if done != Some(lines) || lines == 0 {
@@ -101,7 +90,7 @@ impl Figures {
         Ok(release)
     }
 
-    fn figure(&mut self, driver: Driver, line: Line) -> Result<()> {
+    fn figure(&mut self, driver: Driver, line: Measurement) -> Result<()> {
         let Some(operation) = named(&line.operation) else {
             bail!("{}: tools/src/bench has no such operation", line.operation);
         };
@@ -161,10 +150,16 @@ pub mod tests {
     use super::*;
 
     pub fn text(operation: &str, ranges: u64, value: f64) -> String {
-        format!(
-            "{{\"operation\":\"{operation}\",\"ranges\":{ranges},\"unit\":\"instructions\",\
-             \"value\":{value},\"count\":3,\"least\":{value},\"most\":{value}}}\n"
-        )
+        let figure = Line::Figure(Measurement {
+            operation: operation.to_owned(),
+            ranges,
+            unit: "instructions".to_owned(),
+            value,
+            count: 3,
+            least: value,
+            most: value,
+        });
+        format!("{figure}\n")
     }
 
     #[test]

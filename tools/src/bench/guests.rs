@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, Result};
+pub use dax_protocol::bench::Mode;
 
 use super::figures::Driver;
 use crate::cargo::Cargo;
@@ -31,34 +32,13 @@ const SECOND: u64 = GIB;
 /// The longest that a guest may take.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// How it is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Count,
-    Turns,
-    Wall,
-    Smoke,
-}
-
-impl Mode {
-    /// On the command line of `dax-guest bench`.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Count => "count",
-            Self::Turns => "turns",
-            Self::Wall => "wall",
-            Self::Smoke => "smoke",
-        }
-    }
-
-    /// What it measures, for people.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::Count => "instructions",
-            Self::Turns => "the emulator's time",
-            Self::Wall => "real time",
-            Self::Smoke => "a little of everything",
-        }
+/// What is measured, for people.
+pub fn unit(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Count => "instructions",
+        Mode::Turns => "the emulator's time",
+        Mode::Wall => "real time",
+        Mode::Smoke => "a little of everything",
     }
 }
 

@@ -29,7 +29,7 @@ use crate::spec::Spec;
 use crate::table;
 use figures::{Driver, Figures};
 use goals::Verdict;
-use guests::{Guests, Mode, Task};
+use guests::{unit, Guests, Mode, Task};
 use operations::{Kind, OPERATIONS};
 
 pub use smoke::points as smoke;
@@ -146,7 +146,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             tasks.len(),
             human(start.elapsed()),
             task.driver.name(),
-            task.mode.unit()
+            unit(task.mode)
         );
         origin.kernel = figures.add(task.driver, &guests.run(task, &label)?)?;
     }

@@ -26,7 +26,7 @@ use crate::settings;
 use crate::spec::Spec;
 use guests::{machine, Pair};
 use judge::{judge, Difference, Outcome};
-use transcript::Transcript;
+use transcript::{Operation, Transcript};
 
 /// Sequences for one guest of each kind.
 const BATCH: u64 = 250;
@@ -276,12 +276,12 @@ impl Tally {
 }
 
 /// What was done and how it was answered, without names and figures.
-fn answer(op: &Value, result: &str) -> String {
-    let what = match (op["write"].as_str(), op["run"].as_array()) {
-        (Some(path), _) => path.rsplit('/').next().unwrap_or_default(),
-        (_, Some(words)) => words.get(1).and_then(Value::as_str).unwrap_or_default(),
-        _ if op["touch"].is_string() => "(touch)",
-        _ => "(touch, unbind, bind, touch)",
+fn answer(op: &Operation, result: &str) -> String {
+    let what = match op {
+        Operation::Write { path, .. } => path.rsplit('/').next().unwrap_or_default(),
+        Operation::Run { words } => words.get(1).map_or("", String::as_str),
+        Operation::Touch { .. } => "(touch)",
+        Operation::TouchAcrossUnbind { .. } => "(touch, unbind, bind, touch)",
     };
     let first = result.split(['\n', ',', ';']).next().unwrap_or_default();
     let first = if first.starts_with("wrote ") {
@@ -332,7 +332,7 @@ fn report(tally: &Tally, spec: &Spec, seed: u64, took: Duration) {
 /// Runs one file of operations again and says what differs.
 fn replay(pair: &Pair<'_>, file: &Path) -> Result<ExitCode> {
     let text = cache::read_text(file)?;
-    let lists: Vec<Vec<Value>> = serde_json::from_str(&text)
+    let lists: Vec<Vec<Operation>> = serde_json::from_str(&text)
         .with_context(|| format!("{}: no array of arrays of operations", file.display()))?;
     let mut differing = 0;
     let ran = shrink::replay(pair, "replay", &lists)?;

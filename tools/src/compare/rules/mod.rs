@@ -6,9 +6,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::transcript::{apply, State, Step};
+use super::transcript::{apply, Operation, State, Step};
 use text::{hexadecimal, number, parse, ranges};
 
 /// The smallest piece of a device.
@@ -161,8 +159,11 @@ pub fn explain(state: &State, c: &Step, rust: &Step) -> Option<&'static Rule> {
     RULES.iter().find(|rule| (rule.explains)(&case))
 }
 
-fn write_of<'a>(state: &State, op: &'a Value) -> Option<Write<'a>> {
-    let (dir, attribute) = op["write"].as_str()?.rsplit_once('/')?;
+fn write_of<'a>(state: &State, op: &'a Operation) -> Option<Write<'a>> {
+    let Operation::Write { path, text } = op else {
+        return None;
+    };
+    let (dir, attribute) = path.rsplit_once('/')?;
     // The links in /sys/bus/dax/devices go up to /sys and down again.
     let link = state
         .get(dir)
@@ -171,7 +172,7 @@ fn write_of<'a>(state: &State, op: &'a Value) -> Option<Write<'a>> {
     Some(Write {
         dir,
         attribute,
-        text: op["text"].as_str()?,
+        text,
     })
 }
 
@@ -345,8 +346,7 @@ fn align_malformed(case: &Case<'_>) -> bool {
 }
 
 fn misaligned_offset(case: &Case<'_>) -> bool {
-    let (Some(device), Some(offset)) = (case.c.op["touch"].as_str(), case.c.op["offset"].as_u64())
-    else {
+    let Operation::Touch { device, offset, .. } = &case.c.op else {
         return false;
     };
     let suffix = format!("/{device}/align");
@@ -361,7 +361,7 @@ fn teardown_order(case: &Case<'_>) -> bool {
         step.uevents.sort_unstable();
         step
     };
-    case.c.op["write"] == "/sys/bus/platform/drivers/hmem/unbind"
+    matches!(&case.c.op, Operation::Write { path, .. } if path == "/sys/bus/platform/drivers/hmem/unbind")
         && sorted(case.c) == sorted(case.rust)
 }
 

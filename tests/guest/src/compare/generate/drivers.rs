@@ -2,10 +2,10 @@
 //! Drivers, what they make of a device, and the region itself.
 
 use super::{has_memory, is_device_dax, is_kmem, is_unbound, of_device, of_driver, some, HMEM};
-use crate::compare::operation::Operation;
 use crate::compare::view::{Device, View};
 use crate::region::Region;
 use crate::units::{PAGE, UNIT};
+use dax_protocol::compare::Operation;
 use fastrand::Rng;
 
 /// The parameter of dax_hmem.
@@ -195,8 +195,5 @@ pub fn daxctl(random: &mut Rng, view: &View, _: &Region) -> Option<Operation> {
         5 => &["enable-device", name],
         _ => &["reconfigure-device", "-N", "-m", "system-ram", name],
     };
-    let words = [&["daxctl"], words].concat();
-    Some(Operation::Run {
-        words: words.into_iter().map(str::to_owned).collect(),
-    })
+    Some(Operation::run(&[&["daxctl"], words].concat()))
 }

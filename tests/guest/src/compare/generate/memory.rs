@@ -2,10 +2,10 @@
 //! What a device has: size, ranges, alignment.
 
 use super::{is_unbound, of_device, some};
-use crate::compare::operation::Operation;
 use crate::compare::view::{Device, View};
 use crate::region::Region;
 use crate::units::{Span, GIB, PAGE, UNIT};
+use dax_protocol::compare::Operation;
 use fastrand::Rng;
 
 /// The alignments of this architecture.

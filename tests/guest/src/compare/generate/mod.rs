@@ -7,10 +7,10 @@
 mod drivers;
 mod memory;
 
-use super::operation::Operation;
 use super::view::{Device, View};
 use crate::random::weighted;
 use crate::region::Region;
+use dax_protocol::compare::Operation;
 use fastrand::Rng;
 
 /// Where the hmem driver takes devices and lets them go.
