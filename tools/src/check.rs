@@ -14,7 +14,7 @@ use crate::clippy;
 use crate::floors;
 use crate::libtest;
 use crate::progress::human;
-use crate::report::{Point, Report};
+use crate::report::{Report, TestResult};
 use crate::rules;
 use crate::settings;
 
@@ -37,7 +37,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let files = rules::sources(repo)?;
-    let mut points = vec![
+    let mut results = vec![
         format(cargo, &files)?,
         rule("licence on the first line", rules::licence(repo, &files)?),
     ];
@@ -50,14 +50,14 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
         "--",
         "-Dwarnings",
     ];
-    points.push(point(
+    results.push(result(
         "clippy on the host crates",
         &cargo.run("cargo", &args, &[])?,
     ));
-    points.push(clippy::module(repo)?);
-    points.push(floors::point(repo)?);
-    points.push(checkpatch::point(repo)?);
-    report.add("rules", &human(start.elapsed()), points);
+    results.push(clippy::module(repo)?);
+    results.push(floors::result(repo)?);
+    results.push(checkpatch::result(repo)?);
+    report.add("rules", &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -91,7 +91,7 @@ pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()
     Ok(())
 }
 
-fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<Point> {
+fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<TestResult> {
     let names: Vec<String> = rules::rust(files)
         .map(|f| f.display().to_string())
         .collect();
@@ -99,7 +99,7 @@ fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<Point> {
     args.extend(names.iter().map(String::as_str));
     let out = cargo.run("rustfmt", &args, &[])?;
     if out.success {
-        return Ok(Point::passed("rustfmt"));
+        return Ok(TestResult::passed("rustfmt"));
     }
     // A file counts again for each file that has it as a module.
     let wrong: BTreeSet<&str> = out.text.lines().collect();
@@ -108,21 +108,21 @@ fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<Point> {
         "not as rustfmt --edition=2021 has it:\n{}",
         wrong.join("\n")
     );
-    Ok(Point::failed("rustfmt", &text))
+    Ok(TestResult::failed("rustfmt", &text))
 }
 
-fn point(name: &str, output: &Output) -> Point {
+fn result(name: &str, output: &Output) -> TestResult {
     if output.success {
-        Point::passed(name)
+        TestResult::passed(name)
     } else {
-        Point::failed(name, &output.text)
+        TestResult::failed(name, &output.text)
     }
 }
 
-fn rule(name: &str, wrong: Vec<String>) -> Point {
+fn rule(name: &str, wrong: Vec<String>) -> TestResult {
     if wrong.is_empty() {
-        Point::passed(name)
+        TestResult::passed(name)
     } else {
-        Point::failed(name, &wrong.join("\n"))
+        TestResult::failed(name, &wrong.join("\n"))
     }
 }

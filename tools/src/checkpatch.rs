@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::cache;
 use crate::cargo::REPO;
 use crate::kernel::in_tree;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::root::Root;
 
 const NAME: &str = "checkpatch";
@@ -51,11 +51,11 @@ for file; do
 done
 "#;
 
-pub fn point(repo: &Path) -> Result<Point> {
+pub fn result(repo: &Path) -> Result<TestResult> {
     let root = Root::locate(repo)?;
     let tree = tree(&cache::dir().join("kernel")).filter(|_| root.path.exists());
     let Some(tree) = tree else {
-        return Ok(Point::skipped(
+        return Ok(TestResult::skipped(
             NAME,
             "no kernel is in the cache, whose tree has it (make kernel)",
         ));
@@ -83,11 +83,11 @@ fn tree(kernels: &Path) -> Option<PathBuf> {
         .max()
 }
 
-fn judge(success: bool, output: &[u8]) -> Point {
+fn judge(success: bool, output: &[u8]) -> TestResult {
     if success && output.is_empty() {
-        Point::passed(NAME)
+        TestResult::passed(NAME)
     } else {
-        Point::failed(NAME, &String::from_utf8_lossy(output))
+        TestResult::failed(NAME, &String::from_utf8_lossy(output))
     }
 }
 

@@ -8,31 +8,31 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use crate::cache;
+use crate::in_tree::FOLDER;
 use crate::kernel::{in_tree, Kernel, TREE};
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::spec::{Impl, Spec, SERIES};
-use crate::sync::IN_TREE;
 
 const NAME: &str = "clippy on the module";
 
-pub fn module(repo: &Path) -> Result<Point> {
+pub fn module(repo: &Path) -> Result<TestResult> {
     let spec = Spec::new(SERIES[0], Impl::Rust);
     let Some((root, dir)) = Kernel::existing(repo, &spec)? else {
-        return Ok(Point::skipped(
+        return Ok(TestResult::skipped(
             NAME,
             "the Rust kernel is not built (make kernel)",
         ));
     };
     let tree = dir.join("linux");
     let Some(recorded) = recorded(&tree)? else {
-        return Ok(Point::skipped(
+        return Ok(TestResult::skipped(
             NAME,
             "the Rust kernel's build did not get as far as the module",
         ));
     };
     // The sources of this checkout, in the place of those built last.
     let mut command = in_tree(&root, &tree, &recorded)
-        .bind(&repo.join("src"), Path::new(TREE).join(IN_TREE).join("src"))
+        .bind(&repo.join("src"), Path::new(TREE).join(FOLDER).join("src"))
         .env("CLIPPY_CONF_DIR", TREE)
         .env("RUSTC_BOOTSTRAP", "1")
         .build()?;
@@ -41,9 +41,9 @@ pub fn module(repo: &Path) -> Result<Point> {
         .output()
         .context("cannot run clippy-driver")?;
     if out.status.success() {
-        return Ok(Point::passed(NAME));
+        return Ok(TestResult::passed(NAME));
     }
-    Ok(Point::failed(
+    Ok(TestResult::failed(
         NAME,
         &String::from_utf8_lossy(&[out.stdout, out.stderr].concat()),
     ))
@@ -51,7 +51,7 @@ pub fn module(repo: &Path) -> Result<Point> {
 
 /// The recorded rustc command as a script that runs clippy.
 fn recorded(tree: &Path) -> Result<Option<String>> {
-    let path: PathBuf = tree.join(IN_TREE).join("src/.dax.o.cmd");
+    let path: PathBuf = tree.join(FOLDER).join("src/.dax.o.cmd");
     if !path.exists() {
         return Ok(None);
     }

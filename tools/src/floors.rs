@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
 use crate::cache;
-use crate::code;
-use crate::report::Point;
+use crate::report::TestResult;
+use crate::rust_code;
 
 /// From the top, as in the head of src/dax.rs. Each uses itself and what is below.
 const FLOORS: [&str; 6] = ["dax", "exports", "driver", "sys", "ranges", "prelude"];
@@ -30,15 +30,15 @@ const CIRCLE: [&str; 2] = ["driver/device.rs", "driver/region.rs"];
 struct Floors(BTreeMap<String, BTreeSet<String>>);
 
 /// The rule.
-pub fn point(repo: &Path) -> Result<Point> {
+pub fn result(repo: &Path) -> Result<TestResult> {
     let name = "the module's floors";
     let floors = Floors::read(repo)?;
     let wrong = floors.wrong();
     if wrong.is_empty() {
-        return Ok(Point::passed(name));
+        return Ok(TestResult::passed(name));
     }
     let text = format!("{}\n\n{}", wrong.join("\n"), floors.drawing());
-    Ok(Point::failed(name, &text))
+    Ok(TestResult::failed(name, &text))
 }
 
 /// The drawing, for `make floors`.
@@ -66,7 +66,9 @@ impl Floors {
         let uses = texts.iter().map(|(name, text)| {
             let module = module(name);
             let mut used = BTreeSet::new();
-            for path in paths(&code::without_test_modules(&code::only_code(text))) {
+            for path in paths(&rust_code::without_test_modules(&rust_code::only_code(
+                text,
+            ))) {
                 used.extend(resolve(&module, &path).and_then(|path| file(&names, &path)));
             }
             used.remove(name);

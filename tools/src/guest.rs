@@ -14,7 +14,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use crate::cache;
 use crate::cpio::Archive;
-use crate::endmark::EndMark;
+use crate::exit_marker::ExitMarker;
 use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::root::Root;
@@ -53,7 +53,7 @@ pub struct Guest {
     dir: PathBuf,
     command: Command,
     timeout: Duration,
-    mark: Option<EndMark>,
+    mark: Option<ExitMarker>,
 }
 
 /// What is put into a guest besides the base image.
@@ -95,7 +95,7 @@ impl Guest {
             dir,
             command,
             timeout,
-            mark: Some(EndMark::new(&end)),
+            mark: Some(ExitMarker::new(&end)),
         })
     }
 

@@ -10,13 +10,13 @@ use anyhow::{bail, Context, Result};
 
 use crate::cache::{self, Key, Lock};
 use crate::exec;
+use crate::in_tree;
 use crate::kconfig;
 use crate::modules;
 use crate::progress::Step;
 use crate::root::{InRoot, Root};
 use crate::source::Source;
 use crate::spec::{Impl, Spec, Toolchain};
-use crate::sync;
 
 /// The tree's place inside the build root, whichever tree it is.
 pub const TREE: &str = "/usr/src/linux";
@@ -176,7 +176,7 @@ impl<'a> Builder<'a> {
     /// One mutable tree for each C kernel and patch; it follows the sources.
     fn rust(&self) -> Result<Kernel> {
         let patch = patch(self.repo, &self.spec.series)?;
-        let sources = sync::key(self.repo)?;
+        let sources = in_tree::key(self.repo)?;
         let c_spec = Spec {
             imp: Impl::C,
             ..self.spec.clone()
@@ -209,7 +209,7 @@ impl<'a> Builder<'a> {
             return Ok(kernel);
         }
         cache::remove(&stamp)?;
-        let changed = sync::sync(self.repo, &kernel.tree())?;
+        let changed = in_tree::update(self.repo, &kernel.tree())?;
         let config = kernel.tree().join(".config");
         let wanted = kconfig::read(&[&fragment])?;
         let new_options = changed.iter().any(|f| f.ends_with("Kconfig"));

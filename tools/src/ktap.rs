@@ -4,7 +4,7 @@
 
 use regex::Regex;
 
-use crate::report::{Point, Verdict};
+use crate::report::{TestResult, Verdict};
 
 /// One nesting level that is open.
 #[derive(Default)]
@@ -15,8 +15,8 @@ struct Level {
     failed: bool,
 }
 
-/// All test points of `text`; names are `prefix: suite: test`.
-pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
+/// All test results of `text`; names are `prefix: suite: test`.
+pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
     // The pattern is a constant; a test below compiles it.
     let (Ok(result), Ok(plan)) = (
         Regex::new(r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$"),
@@ -27,7 +27,7 @@ pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
     let mut reader = Reader {
         prefix,
         levels: Vec::new(),
-        points: Vec::new(),
+        results: Vec::new(),
         notes: Vec::new(),
     };
     for line in text.lines().map(without_stamp) {
@@ -55,13 +55,13 @@ pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
         }
     }
     reader.close(0);
-    reader.points
+    reader.results
 }
 
 struct Reader<'a> {
     prefix: &'a str,
     levels: Vec<Level>,
-    points: Vec<Point>,
+    results: Vec<TestResult>,
     notes: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ impl Reader<'_> {
         if !had_subtests || unexplained {
             let name = self.name(depth, name);
             let output = std::mem::take(&mut self.notes);
-            self.points.push(Point {
+            self.results.push(TestResult {
                 name,
                 verdict,
                 output,
@@ -109,7 +109,7 @@ impl Reader<'_> {
                 output.push(format!(
                     "{planned} tests were planned, {seen} reported a result"
                 ));
-                self.points.push(Point {
+                self.results.push(TestResult {
                     name,
                     verdict: Verdict::Failed,
                     output,
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn kunit_log() {
-        let points = parse("kunit", KUNIT);
-        let names: Vec<&str> = points.iter().map(|p| p.name.as_str()).collect();
+        let results = parse("kunit", KUNIT);
+        let names: Vec<&str> = results.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(
             names,
             [
@@ -180,43 +180,43 @@ mod tests {
                 "kunit: dax_parse: sizes"
             ]
         );
-        assert!(matches!(points[1].verdict, Verdict::Failed));
-        assert!(points[1]
+        assert!(matches!(results[1].verdict, Verdict::Failed));
+        assert!(results[1]
             .output
             .iter()
             .any(|l| l.contains("EXPECTATION FAILED")));
-        assert!(matches!(&points[2].verdict, Verdict::Skipped(why) if why == "no time"));
+        assert!(matches!(&results[2].verdict, Verdict::Skipped(why) if why == "no time"));
         assert_eq!(suites(KUNIT), ["dax_range", "dax_parse"]);
     }
 
     #[test]
     fn one_document_after_the_other() {
         let early = "[    1.000000] KTAP version 1\n[    1.0] 1..1\n[    1.0] ok 1 early\n";
-        let points = parse("kunit", &format!("{early}{KUNIT}"));
-        assert_eq!(points.len(), 4);
-        assert!(points.iter().all(|p| !p.name.ends_with("plan")));
+        let results = parse("kunit", &format!("{early}{KUNIT}"));
+        assert_eq!(results.len(), 4);
+        assert!(results.iter().all(|p| !p.name.ends_with("plan")));
     }
 
     #[test]
     fn flat() {
-        let points = parse(
+        let results = parse(
             "g",
             "KTAP version 1\n1..3\nok 1 a\nok 2 - b # SKIP why\n# oh\nnot ok 3 c\n",
         );
-        let verdicts: Vec<_> = points.iter().map(|p| p.verdict.clone()).collect();
+        let verdicts: Vec<_> = results.iter().map(|p| p.verdict.clone()).collect();
         let skipped = Verdict::Skipped("why".to_owned());
         assert_eq!(verdicts, [Verdict::Passed, skipped, Verdict::Failed]);
         assert_eq!(
-            (points[1].name.as_str(), points[2].output.as_slice()),
+            (results[1].name.as_str(), results[2].output.as_slice()),
             ("g: b", &["# oh".to_owned()][..])
         );
     }
 
     #[test]
     fn a_plan_not_kept_fails() {
-        let points = parse("g", "1..3\nok 1 a\n");
-        assert_eq!(points.len(), 2);
-        assert!(matches!(points[1].verdict, Verdict::Failed));
+        let results = parse("g", "1..3\nok 1 a\n");
+        assert_eq!(results.len(), 2);
+        assert!(matches!(results[1].verdict, Verdict::Failed));
         let cut = KUNIT.split_once("    # overlap").unwrap().0;
         assert!(
             parse("k", cut)
@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn a_suite_that_fails_as_a_whole_counts() {
         let text = "    # Subtest: s\n    1..1\n    ok 1 a\nnot ok 1 s\n";
-        let points = parse("k", text);
+        let results = parse("k", text);
         assert_eq!(
-            points
+            results
                 .iter()
                 .filter(|p| matches!(p.verdict, Verdict::Failed))
                 .count(),

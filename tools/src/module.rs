@@ -9,10 +9,10 @@ use anyhow::{bail, Context, Result};
 
 use crate::cache;
 use crate::exec;
+use crate::in_tree;
 use crate::kconfig;
 use crate::kernel;
 use crate::settings;
-use crate::sync;
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let Some(tree) = settings::var("KDIR")? else {
@@ -21,8 +21,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let tree = PathBuf::from(tree);
     let series = series(&tree)?;
     apply(&kernel::patch(repo, &series)?, &tree)?;
-    for file in sync::sync(repo, &tree)? {
-        eprintln!("updated {}/{}", sync::IN_TREE, file.display());
+    for file in in_tree::update(repo, &tree)? {
+        eprintln!("updated {}/{}", in_tree::FOLDER, file.display());
     }
 
     let options = kconfig::parse(

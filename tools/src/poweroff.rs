@@ -12,7 +12,7 @@ use crate::cache;
 use crate::guest::{End, Load, Outcome};
 use crate::interactive::tail;
 use crate::progress::human;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::settings::Machine;
 use crate::spec::Impl;
 use crate::testrun::Tests;
@@ -34,21 +34,21 @@ const STATES: [&str; 4] = ["bound", "unbound", "waiting", "killed"];
 /// From QEMU's start to its end. A machine that does not go down never does.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// One point for each way in each state.
-pub fn points(tests: &Tests<'_>, name: &str, program: &Path) -> Result<Vec<Point>> {
-    let mut points = Vec::new();
+/// One result for each way in each state.
+pub fn results(tests: &Tests<'_>, name: &str, program: &Path) -> Result<Vec<TestResult>> {
+    let mut results = Vec::new();
     for (way, said) in WAYS {
         for state in STATES {
             let label = format!("{name}: {way}, {state}");
             // The others need a page that outlives its struct page.
-            points.push(if tests.spec.imp == Impl::C && state != "bound" {
-                Point::skipped(label, "C driver: frees the page under its holder")
+            results.push(if tests.spec.imp == Impl::C && state != "bound" {
+                TestResult::skipped(label, "C driver: frees the page under its holder")
             } else {
                 one(tests, label, way, state, said, program)?
             });
         }
     }
-    Ok(points)
+    Ok(results)
 }
 
 fn one(
@@ -58,7 +58,7 @@ fn one(
     state: &str,
     said: &[&str],
     program: &Path,
-) -> Result<Point> {
+) -> Result<TestResult> {
     let mut files = vec![PathBuf::from(program)];
     if way == "kexec" {
         let (_, kernel) = tests.kernel()?;
@@ -76,8 +76,8 @@ fn one(
     let (outcome, output) = tests.boot(&label, &machine, &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
     Ok(match wrong(&outcome, &output, &log, said) {
-        None => Point::passed(label),
-        Some(why) => Point::failed(
+        None => TestResult::passed(label),
+        Some(why) => TestResult::failed(
             label,
             &format!(
                 "{why}\n{output}\n{}\nthe whole kernel log: {}",

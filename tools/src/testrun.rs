@@ -20,7 +20,7 @@ use crate::ktap;
 use crate::kunit;
 use crate::poweroff;
 use crate::progress::{human, Step};
-use crate::report::{Point, Report};
+use crate::report::{Report, TestResult};
 use crate::root::Root;
 use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec, SERIES};
@@ -73,7 +73,7 @@ const DEBUG_SLOWDOWN: u32 = 4;
 /// What the kernel says when it starts the first process.
 const USER_SPACE: &str = "as init process";
 
-/// The point that is the guest's own.
+/// The result that is the guest's own.
 pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 
 /// How long a guest for one test may take, on a kernel that is not slow: a test
@@ -84,7 +84,7 @@ const ONE_TEST: Duration = Duration::from_secs(150);
 pub struct Ran {
     pub outcome: Outcome,
     pub output: String,
-    pub points: Vec<Point>,
+    pub results: Vec<TestResult>,
 }
 
 /// What tests are run with.
@@ -174,7 +174,7 @@ fn not_run(name: &str, error: &anyhow::Error, report: &mut Report) {
     report.add(
         name,
         "not run",
-        vec![Point::failed(name, &format!("{error:#}"))],
+        vec![TestResult::failed(name, &format!("{error:#}"))],
     );
 }
 
@@ -197,8 +197,8 @@ fn host(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let root = Root::ensure(tests.repo)?;
-    let points = vanilla::points(tests.repo, &root, &tests.spec)?;
-    report.add("vanilla", &human(start.elapsed()), points);
+    let results = vanilla::results(tests.repo, &root, &tests.spec)?;
+    report.add("vanilla", &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -215,9 +215,9 @@ fn kunit_suites(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let (outcome, output) = tests.boot(&tests.name("kunit"), &Machine::default(), &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
     let name = tests.name("kunit");
-    let mut points = kunit::points(&name, &log);
-    points.push(ended(&name, &outcome, &output));
-    report.add(&name, &human(start.elapsed()), points);
+    let mut results = kunit::results(&name, &log);
+    results.push(ended(&name, &outcome, &output));
+    report.add(&name, &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -227,8 +227,8 @@ fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let points = compare::share(tests.repo, tests.cargo, &tests.spec)?;
-    report.add("compare", &human(start.elapsed()), points);
+    let results = compare::share(tests.repo, tests.cargo, &tests.spec)?;
+    report.add("compare", &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -239,8 +239,8 @@ fn bench_smoke(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let points = bench::smoke(tests.repo, tests.cargo, &tests.spec)?;
-    report.add("bench", &human(start.elapsed()), points);
+    let results = bench::smoke(tests.repo, tests.cargo, &tests.spec)?;
+    report.add("bench", &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -250,8 +250,8 @@ fn going_down(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let program = tests.cargo.build_static("dax-guest")?;
     let name = tests.name("poweroff");
-    let points = poweroff::points(tests, &name, &program)?;
-    report.add(&name, &human(start.elapsed()), points);
+    let results = poweroff::results(tests, &name, &program)?;
+    report.add(&name, &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -398,13 +398,19 @@ impl Tests<'_> {
             let checked = CHECKED.contains(&group.group.as_str());
             let tests = if checked { self.debug() } else { self.clone() };
             if let Some(why) = tests.hindrance(checked)? {
-                report.add(&name, "not run", vec![Point::skipped(name.as_str(), why)]);
+                report.add(
+                    &name,
+                    "not run",
+                    vec![TestResult::skipped(name.as_str(), why)],
+                );
                 continue;
             }
-            let points = tests
+            let results = tests
                 .guest(&group, &name, &program)
-                .unwrap_or_else(|error| vec![Point::failed(name.as_str(), &format!("{error:#}"))]);
-            report.add(&name, &human(start.elapsed()), points);
+                .unwrap_or_else(|error| {
+                    vec![TestResult::failed(name.as_str(), &format!("{error:#}"))]
+                });
+            report.add(&name, &human(start.elapsed()), results);
         }
         Ok(ran)
     }
@@ -433,30 +439,30 @@ impl Tests<'_> {
         };
         machine.timeout = self.slow(machine.timeout);
         let (outcome, output) = self.boot(name, &machine, &load)?;
-        let points = ktap::parse(name, &output);
+        let results = ktap::parse(name, &output);
         Ok(Ran {
             outcome,
             output,
-            points,
+            results,
         })
     }
 
-    /// Runs a group of guest tests, under that name in the report. The last point is the guest's own.
-    pub fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<Point>> {
+    /// Runs a group of guest tests, under that name in the report. The last result is the guest's own.
+    pub fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<TestResult>> {
         let quoted = shlex::try_quote(&group.group)?;
         let command = format!("/dax-guest test {quoted}");
         let Ran {
             outcome,
             output,
-            mut points,
+            mut results,
         } = self.run(name, groups::machine(group)?, command, program)?;
-        if points.is_empty() {
-            points.push(Point::failed(
+        if results.is_empty() {
+            results.push(TestResult::failed(
                 name,
                 &format!("no test reported a result; it printed:\n{output}"),
             ));
         }
-        let failed = points
+        let failed = results
             .iter()
             .any(|p| p.verdict == crate::report::Verdict::Failed);
         // A failed test makes the program fail; that is no news.
@@ -467,17 +473,17 @@ impl Tests<'_> {
             },
             _ => outcome,
         };
-        points.push(ended(name, &outcome, &output));
-        Ok(points)
+        results.push(ended(name, &outcome, &output));
+        Ok(results)
     }
 }
 
-/// One point for the guest itself: it ended well, and its kernel was quiet.
-fn ended(name: &str, outcome: &Outcome, output: &str) -> Point {
+/// One result for the guest itself: it ended well, and its kernel was quiet.
+fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
     let label = format!("{name}: {QUIET}");
     let why = match (&outcome.splat, outcome.end) {
         (Some(splat), _) => format!("the kernel complained:\n{splat}"),
-        (None, End::Exit(0)) => return Point::passed(label),
+        (None, End::Exit(0)) => return TestResult::passed(label),
         (None, End::Exit(status)) => format!("exit status {status}; it printed:\n{output}"),
         (None, End::Timeout) => format!(
             "timeout after {}\n{}",
@@ -486,7 +492,7 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> Point {
         ),
         (None, End::Died) => format!("the guest died\n{}\n{}", outcome.qemu, tail(&outcome.log)),
     };
-    Point::failed(
+    TestResult::failed(
         label,
         &format!("{why}\nthe whole kernel log: {}", outcome.log.display()),
     )

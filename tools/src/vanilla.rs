@@ -10,12 +10,12 @@ use walkdir::WalkDir;
 
 use crate::cache::{self, Key};
 use crate::exec;
+use crate::in_tree;
 use crate::kernel::{self, Builder};
 use crate::progress::Step;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::root::Root;
 use crate::spec::{Impl, Spec};
-use crate::sync;
 
 /// What the hook could change: the family itself, and the bindings of all Rust code.
 const FOLDERS: [&str; 2] = ["drivers/dax", "rust"];
@@ -25,7 +25,7 @@ type Objects = BTreeMap<PathBuf, String>;
 
 /// Builds the patched tree with the switch off, unless that was done before
 /// with the same kernel, patch and Kconfig.
-pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
+pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>> {
     let spec = Spec {
         imp: Impl::C,
         ..spec.clone()
@@ -44,7 +44,7 @@ pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
         spec.series
     );
     if let Ok(known) = std::fs::read_to_string(&proof) {
-        return Ok(vec![Point::passed(format!("{name} ({known})"))]);
+        return Ok(vec![TestResult::passed(format!("{name} ({known})"))]);
     }
 
     let before = objects(&vanilla.tree())?;
@@ -55,7 +55,7 @@ pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
     let after = rebuild(repo, &builder, &patch, &part)?;
     let differing = differences(&before, &after);
     if !differing.is_empty() {
-        return Ok(vec![Point::failed(
+        return Ok(vec![TestResult::failed(
             name,
             &format!(
                 "these differ:\n{}\nthe patched tree is left in {}",
@@ -67,7 +67,7 @@ pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
     cache::remove(&part)?;
     let known = format!("{} objects", before.len());
     cache::write_whole(&proof, known.as_bytes())?;
-    Ok(vec![Point::passed(format!("{name} ({known})"))])
+    Ok(vec![TestResult::passed(format!("{name} ({known})"))])
 }
 
 /// Patches the tree in `part`, builds what the hook could change from nothing,
@@ -75,7 +75,7 @@ pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
 fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Result<Objects> {
     let tree = part.join("linux");
     builder.patch(patch, part)?;
-    sync::sync(repo, &tree)?;
+    in_tree::update(repo, &tree)?;
     for object in objects(&tree)?.keys() {
         cache::remove(&tree.join(object))?;
     }

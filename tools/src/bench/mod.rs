@@ -32,7 +32,7 @@ use goals::Verdict;
 use guests::{unit, Guests, Mode, Task};
 use operations::{Kind, OPERATIONS};
 
-pub use smoke::points as smoke;
+pub use smoke::results as smoke;
 
 const DOCUMENT: &str = "docs/performance.md";
 const JSON: &str = "docs/performance.json";

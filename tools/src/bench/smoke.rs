@@ -10,7 +10,7 @@ use super::figures::{Driver, Figures};
 use super::guests::{Guests, Mode, Task};
 use super::operations::{Kind, OPERATIONS};
 use crate::cargo::Cargo;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::spec::Spec;
 
 /// Few ranges, and as many as some goals compare with.
@@ -18,14 +18,14 @@ const RANGES: [u64; 2] = [1, 16];
 /// What there is not with one range: there is no hole then.
 const NOT_WITH_ONE: &str = "resize-fill";
 
-/// A point for each driver.
-pub fn points(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
+/// A result for each driver.
+pub fn results(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>> {
     let guests = Guests::new(repo, cargo, &spec.series)?;
     let drivers = [Driver::C, Driver::Rust];
-    Ok(drivers.map(|driver| point(&guests, driver)).into())
+    Ok(drivers.map(|driver| result(&guests, driver)).into())
 }
 
-fn point(guests: &Guests<'_>, driver: Driver) -> Point {
+fn result(guests: &Guests<'_>, driver: Driver) -> TestResult {
     let name = format!("bench: every operation gives a figure, {}", driver.name());
     let task = Task {
         driver,
@@ -37,10 +37,10 @@ fn point(guests: &Guests<'_>, driver: Driver) -> Point {
     let ran = guests.run(&task, &format!("guest: bench, {}", driver.name()));
     match ran.and_then(|text| figures.add(driver, &text)) {
         Ok(_) => match missing(&figures, driver) {
-            missing if missing.is_empty() => Point::passed(name),
-            missing => Point::failed(name, &missing.join("\n")),
+            missing if missing.is_empty() => TestResult::passed(name),
+            missing => TestResult::failed(name, &missing.join("\n")),
         },
-        Err(error) => Point::failed(name, &format!("{error:#}")),
+        Err(error) => TestResult::failed(name, &format!("{error:#}")),
     }
 }
 

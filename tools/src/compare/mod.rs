@@ -21,7 +21,7 @@ use serde_json::{json, Value};
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::progress::{human, Step};
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::settings;
 use crate::spec::Spec;
 use guests::{machine, Pair};
@@ -116,8 +116,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     })
 }
 
-/// What `make test` runs of it: one point for each thing that can go wrong.
-pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
+/// What `make test` runs of it: one result for each thing that can go wrong.
+pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>> {
     let pair = Pair::new(repo, cargo, spec)?;
     let count = if spec.debug { SHARE / 4 } else { SHARE };
     let tally = sequences(&pair, 1, 0, count)?;
@@ -127,30 +127,30 @@ pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
     let all = tally.sequences == count;
     let most = tally.agreed * 10 >= count * 9;
     let transcripts = format!("transcripts: {}", pair.dir.display());
-    let point = |name: &str, good: bool, why: String| {
+    let result = |name: &str, good: bool, why: String| {
         if good {
-            Point::passed(name)
+            TestResult::passed(name)
         } else {
-            Point::failed(name, &format!("{why}\n{transcripts}"))
+            TestResult::failed(name, &format!("{why}\n{transcripts}"))
         }
     };
     Ok(vec![
-        point(
+        result(
             "compare: nothing differs without an explanation",
             tally.unexplained == 0,
             texts.collect::<Vec<_>>().join("\n"),
         ),
-        point(
+        result(
             "compare: both guests end well and their kernels are quiet",
             tally.trouble.is_empty(),
             tally.trouble.join("\n"),
         ),
-        point(
+        result(
             "compare: every sequence was run",
             all,
             format!("{} of {count}", tally.sequences),
         ),
-        point(
+        result(
             "compare: nine in ten sequences run to their end",
             most,
             format!("{} of {count}, {cut} cut short", tally.agreed),

@@ -15,7 +15,7 @@ use crate::cargo::Cargo;
 use crate::groups::{self, Group};
 use crate::guest::End;
 use crate::progress::human;
-use crate::report::{Point, Report, Verdict};
+use crate::report::{Report, TestResult, Verdict};
 use crate::settings;
 use crate::spec::Impl;
 use crate::table::{self, Table};
@@ -150,12 +150,15 @@ impl Run<'_> {
         let began = Instant::now();
         let ran = tests.one(group, test, &self.program)?;
         let judged = imp == Impl::Rust || matches!(show, Show::Knows(_));
-        let point = match trouble(&ran) {
-            _ if !judged => Point::skipped(&*name, format!("only shown: {}", of_c(show, &ran))),
-            Some(why) => Point::failed(&*name, &format!("{why}\n{}", ran.output)),
-            None => Point::passed(&*name),
+        let result = match trouble(&ran) {
+            _ if !judged => {
+                TestResult::skipped(&*name, format!("only shown: {}", of_c(show, &ran)))
+            }
+            Some(why) => TestResult::failed(&*name, &format!("{why}\n{}", ran.output)),
+            None => TestResult::passed(&*name),
         };
-        self.report.add(&name, &human(began.elapsed()), vec![point]);
+        self.report
+            .add(&name, &human(began.elapsed()), vec![result]);
         Ok(ran)
     }
 }
@@ -172,7 +175,7 @@ fn of_c(show: Show, ran: &Ran) -> String {
 /// What went wrong in a guest, in a line, if something did.
 fn trouble(ran: &Ran) -> Option<String> {
     if let Some(splat) = &ran.outcome.splat {
-        let failed = ran.points.first().filter(|p| p.verdict == Verdict::Failed);
+        let failed = ran.results.first().filter(|p| p.verdict == Verdict::Failed);
         let more = failed.map_or(String::new(), |p| notes(&p.output));
         let and = if more.is_empty() { "" } else { ", and " };
         return Some(first_words(splat) + and + &more);
@@ -183,13 +186,13 @@ fn trouble(ran: &Ran) -> Option<String> {
     if ran.outcome.end == End::Died {
         return Some("the guest dies".to_owned());
     }
-    let Some(point) = ran.points.first() else {
+    let Some(result) = ran.results.first() else {
         return Some("no test reported a result".to_owned());
     };
-    match &point.verdict {
+    match &result.verdict {
         Verdict::Passed => None,
         Verdict::Skipped(why) => Some(format!("skipped: {why}")),
-        Verdict::Failed => Some(notes(&point.output)),
+        Verdict::Failed => Some(notes(&result.output)),
     }
 }
 

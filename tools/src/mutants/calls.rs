@@ -14,8 +14,8 @@ use super::tool::{BUILD_TIMEOUT, SEED, TEST_TIMEOUT};
 use super::TREE;
 use crate::cache;
 use crate::cargo::Cargo;
-use crate::code::{only_code, without_test_modules};
 use crate::progress::Step;
+use crate::rust_code::{only_code, without_test_modules};
 
 /// The end of a call's name, and what takes its place.
 const SWAPS: [(&str, &str); 6] = [

@@ -49,9 +49,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         .with_context(|| format!("in {}", document.display()))?;
     let mut report = Report::default();
     for file in files(&mutants) {
-        let points = judge::points(&file, &mutants, &rows);
+        let results = judge::results(&file, &mutants, &rows);
         let score = Score::of(&mutants, Some(&file)).to_string();
-        report.add(&file, &score, points);
+        report.add(&file, &score, results);
     }
     if only.is_none() {
         report.add("the table", DOCUMENT, judge::of_no_file(&mutants, &rows));

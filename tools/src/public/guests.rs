@@ -152,9 +152,9 @@ fn counted(output: &str) -> Outcome {
     if !output.lines().any(speaks) {
         return Outcome::passed("");
     }
-    let points = ktap::parse("", output);
-    let of = |f: fn(&Verdict) -> bool| points.iter().filter(|p| f(&p.verdict)).count();
-    let (passed, all) = (of(|v| *v == Verdict::Passed), points.len());
+    let results = ktap::parse("", output);
+    let of = |f: fn(&Verdict) -> bool| results.iter().filter(|p| f(&p.verdict)).count();
+    let (passed, all) = (of(|v| *v == Verdict::Passed), results.len());
     if all == 0 || of(|v| *v == Verdict::Failed) > 0 {
         Outcome::failed(format!("{passed} of {all} pass, but its exit status is 0"))
     } else if passed == 0 {

@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::cache::{self, Key, Lock};
 use crate::exec;
 use crate::guest::{hardware_virtualisation, KVM};
+use crate::in_tree;
 use crate::kernel::{self, Builder};
 use crate::kunit;
 use crate::progress::Step;
@@ -16,7 +17,6 @@ use crate::report::Verdict;
 use crate::root::Root;
 use crate::source::Source;
 use crate::spec::Spec;
-use crate::sync;
 
 use super::verdict::Outcome;
 
@@ -52,7 +52,7 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
         cache::rename(&part, &dir)?;
         cache::prune(&all, &spec.series)?;
     }
-    sync::sync(repo, &dir.join("linux"))?;
+    in_tree::update(repo, &dir.join("linux"))?;
 
     let build = dir.join("build");
     let (console, log) = (build.join(CONSOLE), dir.join("kunit.log"));
@@ -63,7 +63,7 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let script = format!(
         "tools/testing/kunit/kunit.py run --kunitconfig={} --arch=x86_64 --make_options {} \
          --build_dir={BUILD} --jobs={jobs} --timeout={TIMEOUT}",
-        sync::IN_TREE,
+        in_tree::FOLDER,
         spec.toolchain.make_variables(),
     );
     let mut command = builder.in_tree(&dir, &script).bind(&build, BUILD);
@@ -80,13 +80,13 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
 
 /// kunit.py was content, and the kernel's own words must say so too.
 fn read(console: &str, log: &Path) -> Outcome {
-    let points = kunit::points("kunit", console);
-    let bad: Vec<&str> = points
+    let results = kunit::results("kunit", console);
+    let bad: Vec<&str> = results
         .iter()
         .filter(|p| p.verdict != Verdict::Passed)
         .map(|p| p.name.as_str())
         .collect();
-    let all = points.len();
+    let all = results.len();
     let outcome = if bad.is_empty() {
         Outcome::passed(format!("{all} of {all}"))
     } else {

@@ -89,15 +89,15 @@ fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &
         let outcome = guests
             .run(test, &spec)
             .unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
-        let mut points = vec![judge(&name, &outcome)];
+        let mut results = vec![judge(&name, &outcome)];
         if outcome.end == End::NotRun && !row.notes.contains(&outcome.detail) {
             row.notes.push(outcome.detail.clone());
         }
         row.outcomes[imp as usize] = Some(outcome);
         if let [Some(c), Some(rust)] = &row.outcomes {
-            points.extend(judge_pair(&name, c, rust));
+            results.extend(judge_pair(&name, c, rust));
         }
-        report.add(&name, &human(start.elapsed()), points);
+        report.add(&name, &human(start.elapsed()), results);
     }
     row
 }

@@ -2,12 +2,12 @@
 //! Finds the end of a command's output in the guest's byte stream: a NUL, a
 //! line nobody can guess, the exit status. All before it goes through as it is.
 
-pub struct EndMark {
+pub struct ExitMarker {
     mark: Vec<u8>,
     held: Vec<u8>,
 }
 
-impl EndMark {
+impl ExitMarker {
     pub fn new(line: &str) -> Self {
         let mark = [b"\0", line.as_bytes(), b" "].concat();
         Self {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn all(chunks: &[&[u8]]) -> (Vec<u8>, Option<i32>) {
-        let mut mark = EndMark::new("end 42");
+        let mut mark = ExitMarker::new("end 42");
         let mut output = Vec::new();
         for chunk in chunks {
             let (bytes, status) = mark.feed(chunk);

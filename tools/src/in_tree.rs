@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 use crate::cache::{self, Key};
 
 /// Where the module lives in a kernel tree.
-pub const IN_TREE: &str = "drivers/dax/rust";
+pub const FOLDER: &str = "drivers/dax/rust";
 
 /// What the kernel's kunit.py configures its kernel from.
 pub const KUNIT_CONFIG: &str = ".kunitconfig";
@@ -54,8 +54,8 @@ pub fn key(repo: &Path) -> Result<String> {
 }
 
 /// Makes `tree`/drivers/dax/rust the same as the repository; gives what changed.
-pub fn sync(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
-    let target = tree.join(IN_TREE);
+pub fn update(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
+    let target = tree.join(FOLDER);
     cache::mkdir(&target)?;
     let wanted: BTreeSet<PathBuf> = files(repo)?.into_iter().collect();
     let mut changed = Vec::new();
@@ -136,8 +136,8 @@ mod tests {
             put(&repo.join(name), text);
         }
         put(&repo.join("tools/x.rs"), "not the module");
-        assert_eq!(sync(&repo, &tree).unwrap().len(), 5);
-        let there = tree.join(IN_TREE);
+        assert_eq!(update(&repo, &tree).unwrap().len(), 5);
+        let there = tree.join(FOLDER);
         assert!(!there.join("tools").exists());
 
         let past = SystemTime::now() - Duration::from_secs(99);
@@ -154,7 +154,7 @@ mod tests {
         fs::remove_file(repo.join("src/old.rs")).unwrap();
         assert_ne!(before, key(&repo).unwrap());
 
-        let changed = sync(&repo, &tree).unwrap();
+        let changed = update(&repo, &tree).unwrap();
         assert_eq!(
             changed,
             [PathBuf::from("src/dax.rs"), PathBuf::from("src/old.rs")]
@@ -169,6 +169,6 @@ mod tests {
                 .unwrap(),
             past
         );
-        assert!(sync(&repo, &tree).unwrap().is_empty());
+        assert!(update(&repo, &tree).unwrap().is_empty());
     }
 }
