@@ -36,7 +36,12 @@ errnos! {
 impl Errno {
     /// The error number of the last failed system call of this thread.
     pub fn last() -> Errno {
-        Errno::from(io::Error::last_os_error())
+        nix::errno::Errno::last().into()
+    }
+
+    /// The answer of a system call that returns 0 or -1.
+    pub fn result(rc: i32) -> Result<(), Errno> {
+        Ok(nix::errno::Errno::result(rc).map(drop)?)
     }
 }
 
@@ -44,6 +49,12 @@ impl From<io::Error> for Errno {
     /// An error that did not come from the kernel has no number: it becomes `EIO`.
     fn from(error: io::Error) -> Errno {
         error.raw_os_error().map_or(Errno::EIO, Errno)
+    }
+}
+
+impl From<nix::errno::Errno> for Errno {
+    fn from(error: nix::errno::Errno) -> Errno {
+        Errno(error as i32)
     }
 }
 

@@ -182,12 +182,7 @@ impl Map {
     pub fn unmap(&self, offset: u64, len: u64) -> Result<(), Errno> {
         // SAFETY: The part is within the mapping, into which no Rust reference exists; later
         // accesses go through `trap` and end in a signal that is reported.
-        let rc = unsafe { libc::munmap(self.address(offset) as *mut _, len as usize) };
-        if rc == 0 {
-            Ok(())
-        } else {
-            Err(Errno::last())
-        }
+        Errno::result(unsafe { libc::munmap(self.address(offset) as *mut _, len as usize) })
     }
 
     /// Puts nothing into the place of a part: unmapped as with [`Map::unmap`], yet no other
@@ -247,12 +242,7 @@ impl Map {
     /// `mprotect(2)` on a part.
     pub fn protect(&self, offset: u64, len: u64, prot: i32) -> Result<(), Errno> {
         // SAFETY: As for `unmap`.
-        let rc = unsafe { libc::mprotect(self.address(offset) as *mut _, len as usize, prot) };
-        if rc == 0 {
-            Ok(())
-        } else {
-            Err(Errno::last())
-        }
+        Errno::result(unsafe { libc::mprotect(self.address(offset) as *mut _, len as usize, prot) })
     }
 
     /// `madvise(2)` on all of it.
@@ -264,12 +254,7 @@ impl Map {
     pub fn advise_part(&self, offset: u64, len: u64, advice: i32) -> Result<(), Errno> {
         let part = self.pointer(offset, len as usize);
         // SAFETY: As for `unmap`.
-        let rc = unsafe { libc::madvise(part, len as usize, advice) };
-        if rc == 0 {
-            Ok(())
-        } else {
-            Err(Errno::last())
-        }
+        Errno::result(unsafe { libc::madvise(part, len as usize, advice) })
     }
 
     /// One value in kB from this mapping's entry in `/proc/self/smaps`.

@@ -54,7 +54,7 @@ impl Board {
     /// From here on this process notes here what it is told, and lives on.
     pub fn listen(&self) -> Result<(), Errno> {
         NOTES.store(self.0.addr(), Ordering::SeqCst);
-        trap::handle(libc::SIGBUS, on_bus)
+        trap::handle(nix::sys::signal::SIGBUS, on_bus)
     }
 
     /// What was noted.

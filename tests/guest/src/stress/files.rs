@@ -16,6 +16,9 @@ use crate::sysfs;
 use crate::trap::Signal;
 use crate::units::{Range, PAGE, UNIT};
 use fastrand::Rng;
+use nix::sys::signal::{kill, SIGKILL};
+use nix::sys::wait::{waitpid, WaitStatus};
+use nix::unistd::{fork, ForkResult};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
@@ -178,8 +181,7 @@ impl<'a> Files<'a> {
     pub fn fork(&mut self, random: &mut Rng) -> Result<(), Trouble> {
         // SAFETY: Other threads may hold locks, so the child allocates nothing: it reads through
         // `trap` and leaves through `_exit`.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
+        let ForkResult::Parent { child } = unsafe { fork() }.map_err(Errno::from)? else {
             let good = self.kept.iter().all(|kept| {
                 let (at, address) = kept.place(random);
                 match (kept.map.load(at), address) {
@@ -190,27 +192,22 @@ impl<'a> Files<'a> {
             });
             // SAFETY: Ends the child at once.
             unsafe { libc::_exit(if good { 0 } else { 1 }) };
-        }
-        if pid < 0 {
-            return Err(Errno::last().into());
-        }
+        };
         if random.u64(..3) == 0 {
-            // SAFETY: The child was not waited for, so the number is still its own.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // The child was not waited for: the number names no other process.
+            let _ = kill(child, SIGKILL);
         }
-        let mut status = 0;
-        // SAFETY: `status` is a valid place.
-        while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 {
-            if Errno::last() != Errno::EINTR {
-                return Err(Errno::last().into());
+        loop {
+            match waitpid(child, None).map_err(Errno::from) {
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+                Ok(WaitStatus::Exited(_, 0) | WaitStatus::Signaled(..)) => return Ok(()),
+                Ok(_) => {
+                    let what = "a child read a word that does not belong".into();
+                    return Err(Trouble::Violation(what));
+                }
             }
         }
-        if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != 0 {
-            return Err(Trouble::Violation(
-                "a child read a word that does not belong".into(),
-            ));
-        }
-        Ok(())
     }
 
     /// Lets a pipe hold a page for a moment; the device must not be unbound meanwhile.

@@ -13,6 +13,8 @@ use crate::region::Region;
 use crate::sysfs;
 use crate::units::{GIB, MIB, PAGE, UNIT};
 use fastrand::Rng;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use std::thread;
 use std::time::Duration;
 
@@ -32,8 +34,7 @@ pub fn process(
     seed: u64,
 ) -> i32 {
     // A worker must not outlive who would stop it.
-    // SAFETY: Sets a flag of this process; there are no pointers in it.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let _ = set_pdeathsig(Signal::SIGKILL);
     thread::scope(|scope| {
         for id in first..first + count {
             scope.spawn(move || {
