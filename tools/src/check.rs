@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab check`: what needs no guest and takes seconds.
+//! `lab check`: the checks that need no guest and take seconds.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -61,12 +61,21 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// The tests of the pure modules, of this tool and of the driver on the model.
+/// The packages whose tests run on the host.
+const PACKAGES: [&str; 5] = [
+    "dax-host-tests",
+    "dax-protocol",
+    "lab",
+    "dax-model",
+    "dax-model-faults",
+];
+
+/// The tests of the pure modules, of this tool, and of the driver on the model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
-    for package in ["dax-host-tests", "lab", "dax-model", "dax-model-faults"] {
+    for package in PACKAGES {
         let start = Instant::now();
-        // Pages in the regions whose states are all visited; the tests alone take 6. The
-        // model only looks whether it is there.
+        // The tests visit all states of regions with so many pages, or with 6 if it is not set.
+        // The model only looks whether it is set.
         let deep = [("DAX_DEPTH", "7")];
         let envs: &[(&str, &str)] = match depth {
             Depth::Full if settings::var("DAX_DEPTH")?.is_none() => &deep,
@@ -101,7 +110,7 @@ fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<TestResult> {
     if out.success {
         return Ok(TestResult::passed("rustfmt"));
     }
-    // A file counts again for each file that has it as a module.
+    // rustfmt names a file once for each file that has it as a module.
     let wrong: BTreeSet<&str> = out.text.lines().collect();
     let wrong: Vec<&str> = wrong.into_iter().collect();
     let text = format!(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's clippy rules on our module, without a kernel build: Kbuild
-//! recorded how it called rustc, and clippy-driver takes the same words.
+//! Applies the kernel's clippy rules to our module without building a kernel: Kbuild recorded the
+//! rustc command, and clippy-driver takes the same arguments.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -30,7 +30,7 @@ pub fn module(repo: &Path) -> Result<TestResult> {
             "the Rust kernel's build did not get as far as the module",
         ));
     };
-    // The sources of this checkout, in the place of those built last.
+    // Put the sources of this checkout where those of the last build are.
     let mut command = in_tree(&root, &tree, &recorded)
         .bind(&repo.join("src"), Path::new(TREE).join(FOLDER).join("src"))
         .env("CLIPPY_CONF_DIR", TREE)
@@ -61,7 +61,7 @@ fn recorded(tree: &Path) -> Result<Option<String>> {
 fn script(text: &str) -> Option<String> {
     let line = text.lines().find(|l| l.starts_with("savedcmd_"))?;
     let command = line.split_once(" := ")?.1;
-    // What follows is objtool, on an object that clippy does not make.
+    // After rustc the command runs objtool, on an object that clippy does not make.
     let command = command.split(" ; ").next()?;
     let words: Vec<&str> = command.split(' ').collect();
     let rustc = words
@@ -69,7 +69,7 @@ fn script(text: &str) -> Option<String> {
         .position(|w| w.rsplit('/').next() == Some("rustc"))?;
     let words = words.iter().enumerate().map(|(at, word)| match *word {
         _ if at == rustc => "clippy-driver".to_owned(),
-        // Not /dev/null: rustc puts its output in place by renaming.
+        // Not /dev/null: rustc renames its output, and would replace the device node.
         w if w.starts_with("--emit=") => "--emit=metadata=/tmp/device_dax.rmeta".to_owned(),
         w => w.to_owned(),
     });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The groups of guest tests, as the test program itself lists them: each has a
-//! guest of its own with the settings it asks for.
+//! The groups of guest tests, as `dax-guest list` prints them. Each group has a guest of its own,
+//! with the settings that it asks for.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,7 +31,7 @@ fn parse(text: &str) -> Result<Vec<Group>> {
         .collect()
 }
 
-/// The guest of a group.
+/// The settings of a group's guest.
 pub fn machine(group: &Group) -> Result<Machine> {
     Ok(Machine {
         mem: group.mem.clone(),

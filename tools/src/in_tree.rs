@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Puts this repository's Kbuild, Kconfig, .kunitconfig and src/ into a kernel
-//! tree. Only files that differ are written, so that make rebuilds only what
-//! changed.
+//! Copies this repository's Kbuild, Kconfig, .kunitconfig and src/ into a kernel tree. Files that
+//! are equal are not written, so make rebuilds only what changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +14,7 @@ use crate::cache::{self, Key};
 /// Where the module lives in a kernel tree.
 pub const FOLDER: &str = "drivers/dax/rust";
 
-/// What the kernel's kunit.py configures its kernel from.
+/// The configuration that the kernel's kunit.py reads.
 pub const KUNIT_CONFIG: &str = ".kunitconfig";
 
 /// The module's files, relative to the repository, sorted.
@@ -53,7 +52,8 @@ pub fn key(repo: &Path) -> Result<String> {
     Ok(key.finish())
 }
 
-/// Makes `tree`/drivers/dax/rust the same as the repository; gives what changed.
+/// Makes `tree`/drivers/dax/rust the same as the repository. Returns the files that it wrote or
+/// removed.
 pub fn update(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
     let target = tree.join(FOLDER);
     cache::mkdir(&target)?;
@@ -95,7 +95,7 @@ fn hidden(path: &Path) -> bool {
         .is_some_and(|n| n != KUNIT_CONFIG && n.to_string_lossy().starts_with('.'))
 }
 
-/// Might this file of the tree have come from the repository?
+/// Whether this file of the tree may have come from the repository.
 fn source(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reads KTAP, the kernel's test protocol, from a program's output or from a
-//! kernel log, and gives its leaves. A plan that was not kept is a failure.
+//! Reads KTAP, the kernel's test protocol, from a program's output or from a kernel log, and
+//! returns the results of single tests. If fewer or more tests ran than planned, that is a failure.
 
 use regex::Regex;
 
@@ -17,7 +17,7 @@ struct Level {
 
 /// All test results of `text`; names are `prefix: suite: test`.
 pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
-    // The pattern is a constant; a test below compiles it.
+    // The patterns are constants, and a test below compiles them.
     let (Ok(result), Ok(plan)) = (
         Regex::new(r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$"),
         Regex::new(r"^1\.\.(\d+)"),
@@ -48,7 +48,7 @@ pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
             };
             reader.result(depth, found[3].trim(), verdict);
         } else if body.starts_with("KTAP version") || body.starts_with("TAP version") {
-            // A new document, or a suite's: what was open at its place has ended.
+            // A document or a suite begins, so what was open on this level has ended.
             reader.close(depth);
         } else if !body.is_empty() {
             reader.notes.push(body.to_owned());
@@ -76,12 +76,12 @@ impl Reader<'_> {
 
     fn result(&mut self, depth: usize, name: &str, verdict: Verdict) {
         let had_subtests = self.levels.len() > depth + 1 && self.levels[depth + 1].seen > 0;
-        // A suite's own line may name it when no "Subtest" line did.
+        // A suite's result line may name the suite if no "Subtest" line did.
         let child_failed = self.close(depth + 1);
         self.level(depth).seen += 1;
         let failed = matches!(verdict, Verdict::Failed) || child_failed;
         self.level(depth).failed |= failed;
-        // The line that sums up a suite counts only if it knows more than its tests.
+        // A suite's result counts only if it failed and none of its tests did.
         let unexplained = matches!(verdict, Verdict::Failed) && !child_failed;
         if !had_subtests || unexplained {
             let name = self.name(depth, name);
@@ -94,7 +94,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Closes all levels from `depth` down; was there a failure in them?
+    /// Closes all levels from `depth` down. Returns whether there was a failure in them.
     fn close(&mut self, depth: usize) -> bool {
         let mut failed = false;
         while self.levels.len() > depth {
@@ -127,7 +127,7 @@ impl Reader<'_> {
     }
 }
 
-/// A kernel log line without its time stamp, indentation kept.
+/// A line of a kernel log without its time stamp. The indentation stays.
 fn without_stamp(line: &str) -> &str {
     let stamp = line
         .strip_prefix('[')

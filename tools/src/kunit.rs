@@ -4,7 +4,7 @@
 use crate::ktap;
 use crate::report::TestResult;
 
-/// Suites that the module must bring; one that is missing has failed.
+/// The module's suites. A suite that did not run has failed.
 const SUITES: [&str; 5] = [
     "dax_range",
     "dax_layout",
@@ -13,7 +13,7 @@ const SUITES: [&str; 5] = [
     "dax_neighbours",
 ];
 
-/// What a log says of the suites; the results' names begin with `name`.
+/// The results of the suites in a log. Their names begin with `name`.
 pub fn results(name: &str, log: &str) -> Vec<TestResult> {
     let mut results = ktap::parse(name, log);
     let there = ktap::suites(log);

@@ -4,7 +4,7 @@
 use crate::cargo::Output;
 use crate::report::TestResult;
 
-/// A result for each test. A run that failed without a failed test is one more.
+/// A result for each test, and one more if the run failed although no test did.
 pub fn parse(package: &str, output: &Output) -> Vec<TestResult> {
     let mut results = Vec::new();
     let mut failed = false;

@@ -28,7 +28,7 @@ const COLUMNS: [(Impl, bool); 4] = [
     (Impl::Rust, true),
 ];
 
-/// What became of a group on a kernel.
+/// A group's results on a kernel.
 struct Cell {
     series: &'static str,
     column: (Impl, bool),
@@ -36,12 +36,12 @@ struct Cell {
     results: Vec<TestResult>,
 }
 
-/// What the variables ask for.
+/// The kernels and groups that the variables ask for.
 struct Wanted {
     series: Vec<&'static str>,
     columns: Vec<(Impl, bool)>,
     groups: Vec<Group>,
-    /// Nothing was left out but, perhaps, a series.
+    /// Whether the variables leave out nothing but, perhaps, a series.
     complete: bool,
 }
 
@@ -120,7 +120,7 @@ fn wanted(groups: Vec<Group>) -> Result<Wanted> {
     })
 }
 
-/// A run, as far as it is.
+/// A run that is under way.
 struct Run {
     program: PathBuf,
     /// How many guests there will be.
@@ -139,7 +139,7 @@ impl Run {
         column: (Impl, bool),
         groups: &[Group],
     ) {
-        // One that cannot be built is not tried again with each group.
+        // Build once: a kernel that cannot be built is not tried again with each group.
         let built = tests.kernel().map(drop).map_err(|e| format!("{e:#}"));
         for group in groups.iter().filter(|g| g.is_for(column.0)) {
             let name = format!("{} on {}", group.group, tests.spec);
@@ -163,7 +163,7 @@ impl Run {
     }
 }
 
-/// Runs a group. Without a single test that ran it has not shown anything.
+/// Runs a group. If no test of it ran, that is a failure.
 fn results(tests: &Tests<'_>, group: &Group, program: &Path, name: &str) -> Vec<TestResult> {
     let mut results = match tests.guest(group, &group.group, program) {
         Ok(results) => results,
@@ -182,7 +182,7 @@ fn results(tests: &Tests<'_>, group: &Group, program: &Path, name: &str) -> Vec<
     results
 }
 
-/// Was the test run, whatever came of it?
+/// Whether the test was run, passed or not.
 fn ran(result: &TestResult) -> bool {
     !matches!(result.verdict, Verdict::Skipped(_))
 }
@@ -231,7 +231,7 @@ fn results_table(groups: &[Group], cells: &[&Cell]) -> Table {
     }
 }
 
-/// `12 passed`; failures are not to be overlooked.
+/// The text of a cell: `12 passed`, with failures in bold.
 fn outcome(results: &[TestResult]) -> String {
     let counts = count(results);
     let green = counts.replace(", 0 failed", "");
@@ -242,7 +242,7 @@ fn outcome(results: &[TestResult]) -> String {
     }
 }
 
-/// Every test that was skipped, where, and why; a line for each reason that it had.
+/// Each test that was skipped, on which kernels, and why: a line for each reason.
 fn skips(cells: &[&Cell]) -> Table {
     let mut rows: Vec<[String; 3]> = Vec::new();
     for cell in cells {

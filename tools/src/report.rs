@@ -52,12 +52,12 @@ impl TestResult {
 #[derive(Default)]
 pub struct Report {
     results: Vec<TestResult>,
-    /// What is said before the last line.
+    /// The line before the last.
     note: Option<String>,
 }
 
 impl Report {
-    /// Adds the results of a group and says in one line how it went.
+    /// Adds the results of a group and prints a line with their numbers.
     pub fn add(&mut self, group: &str, took: &str, results: Vec<TestResult>) {
         println!("{group}: {} ({took})", count(&results));
         for result in &results {
@@ -71,15 +71,15 @@ impl Report {
         self.results.extend(results);
     }
 
-    /// Counts groups that nobody asked for as skipped, and names them at the end.
+    /// Counts groups that were not asked for as skipped, and names them at the end.
     pub fn left_out(&mut self, why: &str, names: Vec<String>) {
         self.note = Some(format!("{why} leaves out: {}", names.join(", ")));
         let results = names.into_iter().map(|name| TestResult::skipped(name, why));
         self.results.extend(results);
     }
 
-    /// Shows what failed, with its output, and the last line. Nothing run is a
-    /// failure too.
+    /// Prints the failed tests with their output, and the last line. A run in which no test passed
+    /// is a failure too.
     pub fn finish(self) -> ExitCode {
         let failed: Vec<&TestResult> = self
             .results

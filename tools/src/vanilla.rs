@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The promise that the hook costs nothing: with the switch off, a patched tree
-//! builds the objects that a vanilla tree builds, byte for byte.
+//! Proves that the hook costs nothing: with the switch off, a patched tree builds the same objects
+//! as a vanilla tree, byte for byte.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,15 @@ use crate::report::TestResult;
 use crate::root::Root;
 use crate::spec::{Impl, Spec};
 
-/// What the hook could change: the family itself, and the bindings of all Rust code.
+/// The folders whose objects the hook could change: the dax family, and the bindings of all Rust
+/// code.
 const FOLDERS: [&str; 2] = ["drivers/dax", "rust"];
 
-/// Object to hash, by its path in the tree.
+/// The hash of each object, by its path in the tree.
 type Objects = BTreeMap<PathBuf, String>;
 
-/// Builds the patched tree with the switch off, unless that was done before
-/// with the same kernel, patch and Kconfig.
+/// Builds the patched tree with the switch off, unless it was built before with the same kernel,
+/// patch and Kconfig.
 pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>> {
     let spec = Spec {
         imp: Impl::C,
@@ -70,8 +71,8 @@ pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>>
     Ok(vec![TestResult::passed(format!("{name} ({known})"))])
 }
 
-/// Patches the tree in `part`, builds what the hook could change from nothing,
-/// and gives the objects.
+/// Patches the tree in `part`, builds the folders that the hook could change from nothing, and
+/// returns their objects.
 fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Result<Objects> {
     let tree = part.join("linux");
     builder.patch(patch, part)?;
@@ -81,7 +82,7 @@ fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Res
     }
     let make = builder.spec.make();
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    // All but one of the Rust objects are what every build prepares first.
+    // `make prepare` builds all Rust objects but one.
     let script = format!("{make} olddefconfig && {make} -j{jobs} drivers/dax/ rust/exports.o");
     let step = Step::start(format!("building {} with the switch off", builder.spec), 0);
     let mut command = builder.in_tree(part, &script).build()?;
@@ -94,7 +95,7 @@ fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Res
     objects(&tree)
 }
 
-/// The compiled objects; not those that only the linking of modules makes.
+/// The compiled objects, without those that linking the modules makes.
 fn objects(tree: &Path) -> Result<Objects> {
     let mut found = Objects::new();
     for entry in FOLDERS.iter().flat_map(|f| WalkDir::new(tree.join(f))) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What guests measured.
+//! The figures that guests measured.
 
 use anyhow::{bail, Context, Result};
 use dax_protocol::bench::{Line, Measurement};
@@ -12,7 +12,7 @@ use super::operations::{named, Operation};
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     C,
-    /// As it is unless somebody asks for more.
+    /// With its default settings.
     Rust,
     /// With fault-around.
     RustAround,
@@ -38,25 +38,25 @@ pub struct Figure {
     pub driver: Driver,
     pub ranges: u64,
     pub unit: String,
-    /// The median of what the guests said.
+    /// The median of the guests' values.
     pub value: f64,
-    /// Of one guest: single things that were measured.
+    /// How many repetitions one guest measured.
     pub count: u64,
     pub least: f64,
     pub most: f64,
-    /// What each guest said.
+    /// The value of each guest.
     pub guests: Vec<f64>,
 }
 
-/// All of a run.
+/// All figures of a run.
 #[derive(Debug, Default, Serialize)]
 pub struct Figures {
     pub all: Vec<Figure>,
 }
 
 impl Figure {
-    /// The second least of what the guests said. Of eleven guests each of two drivers that are
-    /// the same, the median of one is below this of the other in 3 runs of 100.
+    /// The second least of the guests' values. If two drivers are equal and each has eleven guests,
+    /// the median of one is below this value of the other in 3 runs of 100.
     pub fn low(&self) -> f64 {
         let mut sorted = self.guests.clone();
         sorted.sort_by(f64::total_cmp);
@@ -66,7 +66,8 @@ impl Figure {
 }
 
 impl Figures {
-    /// Adds what a guest printed, and returns its kernel. It must have come to its end.
+    /// Adds what a guest printed, and returns its kernel's release. Output without the last line is
+    /// an error.
     pub fn add(&mut self, driver: Driver, text: &str) -> Result<String> {
         let mut release = String::new();
         let mut lines = 0;
@@ -119,7 +120,7 @@ impl Figures {
         Ok(())
     }
 
-    /// A driver's figure; of an operation that is not measured by ranges, the only one.
+    /// A driver's figure. An operation that is not measured by ranges has only one.
     pub fn get(&self, operation: &str, driver: Driver, ranges: u64) -> Option<&Figure> {
         self.all.iter().find(|f| {
             let any = !f.operation.by_ranges;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The benchmark in `make test`: every operation once on both drivers, to see that it works.
-//! What it costs is not looked at.
+//! The benchmark in `make test`: runs every operation once on both drivers, to see that it works.
+//! The costs do not matter.
 
 use std::path::Path;
 
@@ -13,9 +13,9 @@ use crate::cargo::Cargo;
 use crate::report::TestResult;
 use crate::spec::Spec;
 
-/// Few ranges, and as many as some goals compare with.
+/// The numbers of ranges: 1, and the number that some goals compare with.
 const RANGES: [u64; 2] = [1, 16];
-/// What there is not with one range: there is no hole then.
+/// The operation that is not measured with one range, since there is no hole then.
 const NOT_WITH_ONE: &str = "resize-fill";
 
 /// A result for each driver.
@@ -44,10 +44,11 @@ fn result(guests: &Guests<'_>, driver: Driver) -> TestResult {
     }
 }
 
-/// Figures that are not there, or are none.
+/// The figures that are missing or are not numbers.
 fn missing(figures: &Figures, driver: Driver) -> Vec<String> {
     let mut missing = Vec::new();
-    // In turns only the emulator's own clock makes sense; it is the code of `unbind`.
+    // Operations in turns make sense only with the emulator's clock. Their code is that of
+    // `unbind`.
     for operation in OPERATIONS.iter().filter(|o| o.kind != Kind::Turns) {
         let ranges: &[u64] = if operation.by_ranges { &RANGES } else { &[0] };
         for &ranges in ranges {

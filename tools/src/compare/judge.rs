@@ -31,7 +31,7 @@ pub struct Judgement {
 pub struct Difference {
     /// The operations up to there.
     pub operations: Vec<Operation>,
-    /// For people: what differs, line by line.
+    /// The difference for people, line by line.
     pub text: String,
 }
 
@@ -107,7 +107,7 @@ fn compare(base: &State, c: &Sequence, rust: &Sequence, judgement: &mut Judgemen
     if text.is_empty() {
         Outcome::Agreed
     } else {
-        // What was begun belongs to what it takes.
+        // The operation that did not return is needed to see the difference again.
         let mut outcome = unexplained(length, text);
         let begun = c.begun.as_ref().or(rust.begun.as_ref());
         if let (Outcome::Unexplained(difference), Some(op)) = (&mut outcome, begun) {
@@ -119,7 +119,7 @@ fn compare(base: &State, c: &Sequence, rust: &Sequence, judgement: &mut Judgemen
     }
 }
 
-/// What differs between two outcomes of an operation.
+/// The difference between two outcomes of an operation, for people.
 pub fn describe(c: &Step, rust: &Step) -> String {
     let mut text = format!("operation {}\n", c.op);
     let mut add = |what: &str, c: &str, rust: &str| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Makes a sequence that differs as short as it gets: each round tries all ways to leave out a
-//! part, in one guest of each kind, and goes on with the shortest that still differs.
+//! Shortens a sequence that differs. Each round tries all ways to leave out a part, in one guest of
+//! each kind, and the next round takes the shortest that still differs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::transcript::{Operation, Sequence, Transcript};
 use super::BATCH_TIMEOUT;
 use crate::progress::Step;
 
-/// Rounds at most; each takes a guest of each kind.
+/// The most rounds; each takes a guest of each kind.
 const ROUNDS: usize = 12;
 
 /// The shortest list of operations that was found to differ, and how.
@@ -51,7 +51,7 @@ fn differing(pair: &Pair<'_>, name: &str, lists: &[Vec<Operation>]) -> Result<Op
     Ok(shortest)
 }
 
-/// Both transcripts of each list that both guests came to.
+/// Both transcripts of each list that both guests ran.
 pub fn replay(
     pair: &Pair<'_>,
     name: &str,
@@ -84,7 +84,7 @@ pub fn replay(
 }
 
 /// The list without each of its halves, quarters and so on, down to single operations. The last
-/// operation is the one that differed.
+/// operation stays, since it is the one that differed.
 fn candidates<T: Clone + PartialEq>(operations: &[T]) -> Vec<Vec<T>> {
     let Some(kept) = operations.len().checked_sub(1) else {
         return Vec::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest wrote down: sequences of operations with what came of each.
+//! A guest's transcript: sequences of operations, each operation with its outcome.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Transcript {
     pub sequences: BTreeMap<u64, Sequence>,
     /// Whether the guest did all that it was told.
     pub whole: bool,
-    /// Lines that are none of a transcript.
+    /// Lines that do not belong to the transcript.
     pub other: Vec<String>,
 }
 

@@ -56,7 +56,7 @@ fn row(line: &str) -> Result<Row> {
     }
 }
 
-/// A result for each mutant of `file` that compiles, and for each row that is wrong about it.
+/// A result for each mutant of `file` that compiles, and for each row about the file that is wrong.
 pub fn results(file: &str, mutants: &[Mutant], rows: &[Row]) -> Vec<TestResult> {
     let tried = |m: &&Mutant| m.file == file && m.fate != Fate::Unviable;
     let own = mutants.iter().filter(tried);

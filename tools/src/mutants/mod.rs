@@ -24,9 +24,9 @@ use crate::table;
 use found::{Mutant, Score};
 
 const DOCUMENT: &str = "docs/mutants.md";
-/// Where the modules are, as the host tests' `#[path]` has it.
+/// The modules' folder, as in the host tests' `#[path]`.
 const PURE: &str = "tests/host/src/../../../src/ranges";
-/// What all is done in; below the checkout, so that it is there in the build root too.
+/// The folder for all of this. It is in the checkout, so that the build root has it too.
 const WORK: &str = "target/mutants";
 /// The tree that the mistakes are put into.
 const TREE: &str = "target/mutants/tree";

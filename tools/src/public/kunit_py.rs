@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's kunit.py on our folder: it configures a small kernel from our
-//! .kunitconfig, builds it, boots it in QEMU and reads what the suites say.
+//! Runs the kernel's kunit.py on our folder. kunit.py configures a small kernel from our
+//! .kunitconfig, builds it, boots it in QEMU and reads the suites' results.
 
 use std::path::Path;
 
@@ -22,14 +22,14 @@ use super::verdict::Outcome;
 
 /// The folder that kunit.py builds in, inside the build root.
 const BUILD: &str = "/usr/src/kunit";
-/// Where kunit.py leaves what the kernel printed.
+/// The file in which kunit.py leaves the kernel's output.
 const CONSOLE: &str = "test.log";
 
 /// Seconds from the start of QEMU to its end; booting takes a few.
 const TIMEOUT: u32 = 600;
 
-/// kunit.py wants a source tree in which nothing was built, so it has its own.
-/// Tree and objects are kept: a second run builds what changed.
+/// kunit.py needs a source tree in which nothing was built, so it has its own. Tree and objects are
+/// kept: a second run builds only what changed.
 pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let builder = Builder::new(repo, base, spec)?;
     let source = Source::ensure(base, &spec.series)?;
@@ -67,7 +67,7 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
         spec.toolchain.make_variables(),
     );
     let mut command = builder.in_tree(&dir, &script).bind(&build, BUILD);
-    // kunit.py's QEMU takes KVM where its device opens, even if a guest hangs then.
+    // kunit.py's QEMU uses KVM if the device opens, even where a guest then hangs.
     if Path::new(KVM).exists() && !hardware_virtualisation() {
         command = command.bind(Path::new("/dev/null"), KVM);
     }
@@ -78,7 +78,7 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     Ok(read(&cache::read_text(&console)?, &log))
 }
 
-/// kunit.py was content, and the kernel's own words must say so too.
+/// The result: kunit.py must succeed, and the kernel's own output must have all suites.
 fn read(console: &str, log: &Path) -> Outcome {
     let results = kunit::results("kunit", console);
     let bad: Vec<&str> = results

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab public`: the tests that others wrote, on the C and on the Rust kernel.
+//! `lab public`: runs the tests that others wrote, on the C and on the Rust kernel.
 
 mod guests;
 mod kunit_py;
@@ -32,7 +32,7 @@ struct Row {
     name: &'static str,
     on: &'static str,
     from: &'static str,
-    /// C and Rust; no outcome where the test was not asked for.
+    /// The outcomes on C and Rust, each if it was asked for.
     outcomes: [Option<Outcome>; 2],
     notes: Vec<String>,
 }
