@@ -38,7 +38,7 @@ pub fn yield_to_all_on(cpu: usize) -> Result<(), Errno> {
 fn schedule(policy: i32, sched_priority: i32) -> Result<(), Errno> {
     let param = libc::sched_param { sched_priority };
     // SAFETY: `param` is valid for the call.
-    Errno::result(unsafe { libc::sched_setscheduler(CALLER.as_raw(), policy, &param) })
+    Errno::result(unsafe { libc::sched_setscheduler(CALLER.as_raw(), policy, &param) }).map(drop)
 }
 
 /// A process that takes a CPU away from all ordinary tasks until it is dropped.

@@ -140,10 +140,7 @@ fn load_next_kernel() -> Result<(), Errno> {
         )
     };
     fs::remove_file(path)?;
-    match rc {
-        0 => Ok(()),
-        _ => Err(Errno::last()),
-    }
+    Errno::result(rc).map(drop)
 }
 
 /// A cpio archive, in the one form that kernels read, with a program that is started first.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Error numbers that print by name.
 
+use nix::errno::ErrnoSentinel;
 use std::fmt;
 use std::io;
 
@@ -34,14 +35,9 @@ errnos! {
 }
 
 impl Errno {
-    /// The error number of the last failed system call of this thread.
-    pub fn last() -> Errno {
-        nix::errno::Errno::last().into()
-    }
-
-    /// The answer of a system call that returns 0 or -1.
-    pub fn result(rc: i32) -> Result<(), Errno> {
-        Ok(nix::errno::Errno::result(rc).map(drop)?)
+    /// What a system call returned. If that is -1, the call failed.
+    pub fn result<T: ErrnoSentinel + PartialEq>(returned: T) -> Result<T, Errno> {
+        Ok(nix::errno::Errno::result(returned)?)
     }
 }
 

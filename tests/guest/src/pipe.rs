@@ -15,7 +15,7 @@ pub struct Pipe {
 
 /// The count or the error of a system call.
 fn count(rc: isize) -> Result<usize, Errno> {
-    usize::try_from(rc).map_err(|_| Errno::last())
+    Ok(Errno::result(rc)? as usize)
 }
 
 impl Pipe {

@@ -214,9 +214,7 @@ fn says_dax(device: &Device) -> Result<bool, Failure> {
             &mut found,
         )
     };
-    if rc != 0 {
-        return Err(failed("statx")(Errno::last()));
-    }
+    Errno::result(rc).map_err(failed("statx"))?;
     Ok(found.stx_attributes & libc::STATX_ATTR_DAX as u64 != 0)
 }
 
