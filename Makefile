@@ -7,10 +7,10 @@ MAKEFLAGS += --no-print-directory
 .SILENT:
 .DEFAULT_GOAL := help
 
-# A variable given to make reaches lab through the environment; one that comes
-# from the environment does so verbatim. Never use them in a recipe. `export`
-# would set those that nobody gave. LAB_GIVEN has the names of those on the
-# command line, for lab to find the misspelt ones.
+# Variables on make's command line, and those of the environment, reach lab through the
+# environment, the latter verbatim. Never use them in a recipe, and never `export` one: that would
+# set it when nobody gave it. LAB_GIVEN has the names of those on the command line, so that lab
+# finds misspelt ones.
 export LAB_GIVEN := $(strip $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
 
 COMMANDS := run test compare matrix defects public stress model mutants check bench guest shell kernel module floors clean

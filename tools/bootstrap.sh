@@ -61,7 +61,7 @@ fi
 if [ ${#packages[@]} -gt 0 ]; then install "${packages[@]}"; fi
 
 if [ -n "${host_cargo:-}" ]; then
-	# In the checkout: cargo takes what another checkout built for its own.
+	# Build in the checkout: with one folder for two checkouts, cargo would mix up their programs.
 	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$repo/target}
 	cargo build --quiet --locked --package lab >&2
 	echo "$CARGO_TARGET_DIR/debug/lab"
@@ -76,22 +76,22 @@ if [ ! -e "$root" ]; then
 	[ -e "$root" ] || tools/mkroot.sh "$root" >&2
 	exec 9>&-
 fi
-# The certificates this machine trusts; a proxy comes with the environment.
+# The certificates that this machine trusts. The environment may name a proxy.
 certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 settings="export PATH=/usr/sbin:/usr/bin:/sbin:/bin CARGO_HOME=/usr/src/cache/cargo"
 if [ -e "$certificates" ]; then
 	cp -L "$certificates" "$cache/certificates.crt"
 	settings+=" CARGO_HTTP_CAINFO=/usr/src/cache/certificates.crt"
 fi
-# All crates at once: what lab runs in the root later needs no network.
+# Fetch all crates at once: the commands that lab runs in the root need no network.
 fetched=$cache/cargo/fetched-$(sha256sum Cargo.lock | cut -c1-16)
 if [ ! -e "$fetched" ]; then
 	echo "fetching crates" >&2
 	in_root "$settings; cargo fetch --quiet --locked" >&2
 	touch "$fetched"
 fi
-# Static, for this machine's C library is not the root's. With --target, build
-# scripts and macros stay dynamic, as they must.
+# Link statically, since the root's C library is not this machine's. With --target, build scripts
+# and macros stay dynamic, as they must.
 target=x86_64-unknown-linux-gnu
 in_root "$settings CARGO_TARGET_DIR=/usr/src/device-dax/target/build-root
 	export RUSTFLAGS=-Ctarget-feature=+crt-static

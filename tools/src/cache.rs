@@ -56,7 +56,7 @@ impl Key {
     }
 }
 
-/// The plain hash of some files' contents, as `cat FILES | sha256sum` has it.
+/// The hash that `cat FILES | sha256sum` prints.
 pub fn plain_key(files: &[PathBuf]) -> Result<String> {
     let mut hash = Sha256::new();
     for file in files {
@@ -109,14 +109,14 @@ pub fn write_whole(path: &Path, data: &[u8]) -> Result<()> {
     rename(&part, path)
 }
 
-/// The name something has while it is being made.
+/// The name of a file while it is being made.
 pub fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     name.into()
 }
 
-/// Held while one artefact is made; the kernel drops it if we die.
+/// A lock on one artefact. The kernel releases it if this process dies.
 pub struct Lock {
     _file: Flock<File>,
 }
@@ -131,7 +131,7 @@ impl Lock {
         )
     }
 
-    /// The same for one that is only used: many can do that at once.
+    /// Waits in the same way for an artefact that is only used: many processes may use one at once.
     pub fn share(name: &str) -> Result<Self> {
         Self::wait(name, FlockArg::LockSharedNonblock, FlockArg::LockShared)
     }
@@ -166,11 +166,11 @@ impl Lock {
     }
 }
 
-/// Artefacts of a kind that are kept: this checkout's, and another's perhaps.
+/// How many artefacts of a kind are kept: one for this checkout, and one for another.
 const KEPT: usize = 2;
 
-/// Removes the older artefacts in `folder` whose names begin with `prefix`, but
-/// for those that are in use.
+/// Removes the older artefacts in `folder` whose names begin with `prefix`. An artefact in use
+/// stays.
 pub fn prune(folder: &Path, prefix: &str) -> Result<()> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
@@ -191,7 +191,8 @@ pub fn prune(folder: &Path, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-/// `PREFIX-KEY` or `PREFIX-KEY.cpio`: no log of it, and nothing that is being made.
+/// Whether the name is `PREFIX-KEY` or `PREFIX-KEY.cpio`: not a log, and not a file that is being
+/// made.
 fn is_artefact(name: &str, prefix: &str) -> bool {
     let rest = name.strip_prefix(prefix).and_then(|r| r.strip_prefix('-'));
     rest.map(|r| r.strip_suffix(".cpio").unwrap_or(r))

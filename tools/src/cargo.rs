@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! cargo and rustfmt: the host's if they are new enough, as tools/bootstrap.sh
-//! found, else the build root's.
+//! cargo and rustfmt. The host's are used if they are new enough (tools/bootstrap.sh decides that),
+//! else the build root's.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,7 +44,7 @@ impl Cargo {
         })
     }
 
-    /// Whose toolchain it is, for the name of what it builds and runs.
+    /// `host` or `root`, whichever has the toolchain; a part of the names of what it builds.
     pub fn place(&self) -> &'static str {
         match self.root {
             Some(_) => "root",
@@ -52,7 +52,7 @@ impl Cargo {
         }
     }
 
-    /// Where its programs see the cache.
+    /// The cache's path, as programs of the toolchain see it.
     pub fn cache(&self) -> PathBuf {
         match self.root {
             Some(_) => CACHE.into(),
@@ -60,7 +60,7 @@ impl Cargo {
         }
     }
 
-    /// A program of the toolchain, or of the cache, to be run in the checkout.
+    /// A command that runs a program of the toolchain, or of the cache, in the checkout.
     pub fn command(&self, program: &str, args: &[&str], envs: &[(&str, &str)]) -> Result<Command> {
         if let Some(root) = &self.root {
             let mut command = root
@@ -84,7 +84,7 @@ impl Cargo {
         Ok(command)
     }
 
-    /// Runs a program of the toolchain; failing is not an error here.
+    /// Runs a program of the toolchain. If the program fails, the output says so; that is no error.
     pub fn run(&self, program: &str, args: &[&str], envs: &[(&str, &str)]) -> Result<Output> {
         let mut command = self.command(program, args, envs)?;
         let what = exec::describe(&command);
@@ -99,8 +99,8 @@ impl Cargo {
         })
     }
 
-    /// Builds a package's program of the same name, statically linked, so that
-    /// it runs here and in a guest alike. Gives its path.
+    /// Builds a package's program of the same name and returns its path. The program is linked
+    /// statically, so it runs on the host and in a guest.
     pub fn build_static(&self, package: &str) -> Result<PathBuf> {
         let args = [
             "build",
@@ -122,8 +122,8 @@ impl Cargo {
         Ok(self.target_dir().join(TARGET).join("debug").join(package))
     }
 
-    /// Where cargo builds, as in the bootstrap script: in the checkout. Two that
-    /// share a folder take what the other one built for their own.
+    /// Where cargo builds: in the checkout, as in the bootstrap script. Two checkouts with one
+    /// folder would take each other's programs for their own.
     fn target_dir(&self) -> PathBuf {
         let given = std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty());
         match given {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab check`: what needs no guest and takes seconds.
+//! `lab check`: the checks that need no guest and take seconds.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::clippy;
 use crate::floors;
 use crate::libtest;
 use crate::progress::human;
-use crate::report::{Point, Report};
+use crate::report::{Report, TestResult};
 use crate::rules;
 use crate::settings;
 
@@ -37,7 +37,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let files = rules::sources(repo)?;
-    let mut points = vec![
+    let mut results = vec![
         format(cargo, &files)?,
         rule("licence on the first line", rules::licence(repo, &files)?),
     ];
@@ -50,23 +50,32 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
         "--",
         "-Dwarnings",
     ];
-    points.push(point(
+    results.push(result(
         "clippy on the host crates",
         &cargo.run("cargo", &args, &[])?,
     ));
-    points.push(clippy::module(repo)?);
-    points.push(floors::point(repo)?);
-    points.push(checkpatch::point(repo)?);
-    report.add("rules", &human(start.elapsed()), points);
+    results.push(clippy::module(repo)?);
+    results.push(floors::result(repo)?);
+    results.push(checkpatch::result(repo)?);
+    report.add("rules", &human(start.elapsed()), results);
     Ok(())
 }
 
-/// The tests of the pure modules, of this tool and of the driver on the model.
+/// The packages whose tests run on the host.
+const PACKAGES: [&str; 5] = [
+    "dax-host-tests",
+    "dax-protocol",
+    "lab",
+    "dax-model",
+    "dax-model-faults",
+];
+
+/// The tests of the pure modules, of this tool, and of the driver on the model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
-    for package in ["dax-host-tests", "lab", "dax-model", "dax-model-faults"] {
+    for package in PACKAGES {
         let start = Instant::now();
-        // Pages in the regions whose states are all visited; the tests alone take 6. The
-        // model only looks whether it is there.
+        // The tests visit all states of regions with so many pages, or with 6 if it is not set.
+        // The model only looks whether it is set.
         let deep = [("DAX_DEPTH", "7")];
         let envs: &[(&str, &str)] = match depth {
             Depth::Full if settings::var("DAX_DEPTH")?.is_none() => &deep,
@@ -91,7 +100,7 @@ pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()
     Ok(())
 }
 
-fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<Point> {
+fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<TestResult> {
     let names: Vec<String> = rules::rust(files)
         .map(|f| f.display().to_string())
         .collect();
@@ -99,30 +108,30 @@ fn format(cargo: &Cargo, files: &[PathBuf]) -> Result<Point> {
     args.extend(names.iter().map(String::as_str));
     let out = cargo.run("rustfmt", &args, &[])?;
     if out.success {
-        return Ok(Point::passed("rustfmt"));
+        return Ok(TestResult::passed("rustfmt"));
     }
-    // A file counts again for each file that has it as a module.
+    // rustfmt names a file once for each file that has it as a module.
     let wrong: BTreeSet<&str> = out.text.lines().collect();
     let wrong: Vec<&str> = wrong.into_iter().collect();
     let text = format!(
         "not as rustfmt --edition=2021 has it:\n{}",
         wrong.join("\n")
     );
-    Ok(Point::failed("rustfmt", &text))
+    Ok(TestResult::failed("rustfmt", &text))
 }
 
-fn point(name: &str, output: &Output) -> Point {
+fn result(name: &str, output: &Output) -> TestResult {
     if output.success {
-        Point::passed(name)
+        TestResult::passed(name)
     } else {
-        Point::failed(name, &output.text)
+        TestResult::failed(name, &output.text)
     }
 }
 
-fn rule(name: &str, wrong: Vec<String>) -> Point {
+fn rule(name: &str, wrong: Vec<String>) -> TestResult {
     if wrong.is_empty() {
-        Point::passed(name)
+        TestResult::passed(name)
     } else {
-        Point::failed(name, &wrong.join("\n"))
+        TestResult::failed(name, &wrong.join("\n"))
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the kernel's own checkpatch.pl says of our C and Kconfig files and of our patches.
+//! Runs the kernel's checkpatch.pl on our C and Kconfig files and on our patches.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 use crate::cache;
 use crate::cargo::REPO;
 use crate::kernel::in_tree;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::root::Root;
 
 const NAME: &str = "checkpatch";
 
-/// What it may not complain about here, and why.
+/// Complaints of checkpatch that do not apply here, and why.
 const IGNORED: [(&str, &str); 4] = [
     (
         "AVOID_EXTERNS",
@@ -34,8 +34,9 @@ const IGNORED: [(&str, &str); 4] = [
     ),
 ];
 
-/// Each file by itself; nothing is printed of one that is right. A patch is read from stdin: one
-/// that git has is taken for a source file. Nobody signed it off: it becomes a commit in somebody's tree, and is signed off there.
+/// Checks each file by itself; checkpatch prints nothing about a correct file. A patch is read from
+/// stdin, because checkpatch takes a file that git tracks for a source file. Patches here are not
+/// signed off: whoever commits a patch to a kernel tree signs it off.
 const SCRIPT: &str = r#"
 check() {
 	perl scripts/checkpatch.pl --terse --show-types --no-summary --color=never \
@@ -51,11 +52,11 @@ for file; do
 done
 "#;
 
-pub fn point(repo: &Path) -> Result<Point> {
+pub fn result(repo: &Path) -> Result<TestResult> {
     let root = Root::locate(repo)?;
     let tree = tree(&cache::dir().join("kernel")).filter(|_| root.path.exists());
     let Some(tree) = tree else {
-        return Ok(Point::skipped(
+        return Ok(TestResult::skipped(
             NAME,
             "no kernel is in the cache, whose tree has it (make kernel)",
         ));
@@ -74,7 +75,7 @@ pub fn point(repo: &Path) -> Result<Point> {
     ))
 }
 
-/// The newest kernel's tree; any will do.
+/// The tree of the newest kernel; any tree would do.
 fn tree(kernels: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(kernels).ok()?;
     let trees = entries.flatten().map(|entry| entry.path().join("linux"));
@@ -83,11 +84,11 @@ fn tree(kernels: &Path) -> Option<PathBuf> {
         .max()
 }
 
-fn judge(success: bool, output: &[u8]) -> Point {
+fn judge(success: bool, output: &[u8]) -> TestResult {
     if success && output.is_empty() {
-        Point::passed(NAME)
+        TestResult::passed(NAME)
     } else {
-        Point::failed(NAME, &String::from_utf8_lossy(output))
+        TestResult::failed(NAME, &String::from_utf8_lossy(output))
     }
 }
 
@@ -112,7 +113,7 @@ fn files(repo: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Kbuild makes such a file.
+/// Whether Kbuild makes files of that name.
 fn is_generated(name: &Path) -> bool {
     name.to_string_lossy().ends_with(".mod.c")
 }

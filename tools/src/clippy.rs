@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's clippy rules on our module, without a kernel build: Kbuild
-//! recorded how it called rustc, and clippy-driver takes the same words.
+//! Applies the kernel's clippy rules to our module without building a kernel: Kbuild recorded the
+//! rustc command, and clippy-driver takes the same arguments.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,31 +8,31 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use crate::cache;
+use crate::in_tree::FOLDER;
 use crate::kernel::{in_tree, Kernel, TREE};
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::spec::{Impl, Spec, SERIES};
-use crate::sync::IN_TREE;
 
 const NAME: &str = "clippy on the module";
 
-pub fn module(repo: &Path) -> Result<Point> {
+pub fn module(repo: &Path) -> Result<TestResult> {
     let spec = Spec::new(SERIES[0], Impl::Rust);
     let Some((root, dir)) = Kernel::existing(repo, &spec)? else {
-        return Ok(Point::skipped(
+        return Ok(TestResult::skipped(
             NAME,
             "the Rust kernel is not built (make kernel)",
         ));
     };
     let tree = dir.join("linux");
     let Some(recorded) = recorded(&tree)? else {
-        return Ok(Point::skipped(
+        return Ok(TestResult::skipped(
             NAME,
             "the Rust kernel's build did not get as far as the module",
         ));
     };
-    // The sources of this checkout, in the place of those built last.
+    // Put the sources of this checkout where those of the last build are.
     let mut command = in_tree(&root, &tree, &recorded)
-        .bind(&repo.join("src"), Path::new(TREE).join(IN_TREE).join("src"))
+        .bind(&repo.join("src"), Path::new(TREE).join(FOLDER).join("src"))
         .env("CLIPPY_CONF_DIR", TREE)
         .env("RUSTC_BOOTSTRAP", "1")
         .build()?;
@@ -41,9 +41,9 @@ pub fn module(repo: &Path) -> Result<Point> {
         .output()
         .context("cannot run clippy-driver")?;
     if out.status.success() {
-        return Ok(Point::passed(NAME));
+        return Ok(TestResult::passed(NAME));
     }
-    Ok(Point::failed(
+    Ok(TestResult::failed(
         NAME,
         &String::from_utf8_lossy(&[out.stdout, out.stderr].concat()),
     ))
@@ -51,7 +51,7 @@ pub fn module(repo: &Path) -> Result<Point> {
 
 /// The recorded rustc command as a script that runs clippy.
 fn recorded(tree: &Path) -> Result<Option<String>> {
-    let path: PathBuf = tree.join(IN_TREE).join("src/.dax.o.cmd");
+    let path: PathBuf = tree.join(FOLDER).join("src/.dax.o.cmd");
     if !path.exists() {
         return Ok(None);
     }
@@ -61,7 +61,7 @@ fn recorded(tree: &Path) -> Result<Option<String>> {
 fn script(text: &str) -> Option<String> {
     let line = text.lines().find(|l| l.starts_with("savedcmd_"))?;
     let command = line.split_once(" := ")?.1;
-    // What follows is objtool, on an object that clippy does not make.
+    // After rustc the command runs objtool, on an object that clippy does not make.
     let command = command.split(" ; ").next()?;
     let words: Vec<&str> = command.split(' ').collect();
     let rustc = words
@@ -69,7 +69,7 @@ fn script(text: &str) -> Option<String> {
         .position(|w| w.rsplit('/').next() == Some("rustc"))?;
     let words = words.iter().enumerate().map(|(at, word)| match *word {
         _ if at == rustc => "clippy-driver".to_owned(),
-        // Not /dev/null: rustc puts its output in place by renaming.
+        // Not /dev/null: rustc renames its output, and would replace the device node.
         w if w.starts_with("--emit=") => "--emit=metadata=/tmp/device_dax.rmeta".to_owned(),
         w => w.to_owned(),
     });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Running other programs: with their output in a log, counted line by line.
+//! Runs other programs, writes their output to a log, and counts its lines.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::progress::Step;
 /// Lines shown of a failed command's log.
 const SHOWN: usize = 40;
 
-/// The words of a command; of one in the build root, those that run there.
+/// The words of a command. For a command in the build root, the words that run there.
 pub fn describe(command: &Command) -> String {
     let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     if let Some(at) = args
@@ -43,7 +43,7 @@ pub fn logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// What went wrong, by the log and the status.
+/// The error about a command that failed, from its log and status.
 pub fn failure(command: &Command, status: ExitStatus, log: &Path) -> Result<String> {
     Ok(format!(
         "{}\n{}: {status}\nthe whole log: {}",
@@ -53,7 +53,7 @@ pub fn failure(command: &Command, status: ExitStatus, log: &Path) -> Result<Stri
     ))
 }
 
-/// The same for a command whose status says more than success or failure.
+/// Does the same for a command whose status says more than success or failure.
 pub fn logged_to_end(command: &mut Command, log: &Path, step: &Step) -> Result<ExitStatus> {
     let what = describe(command);
     let (read, write) = nix::unistd::pipe().context("cannot make a pipe")?;
@@ -65,7 +65,7 @@ pub fn logged_to_end(command: &mut Command, log: &Path, step: &Step) -> Result<E
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start: {what}"))?;
-    // The writing ends live in `command`; close them, or the pipe never ends.
+    // `command` holds the writing ends. Close them, or the reader never sees the end of the pipe.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
     let mut file = File::options()
@@ -89,7 +89,7 @@ pub fn logged_to_end(command: &mut Command, log: &Path, step: &Step) -> Result<E
     child.wait().with_context(|| format!("waiting for: {what}"))
 }
 
-/// Runs `command` to its end and gives its stdout; stderr is in the error.
+/// Runs `command` and returns its stdout. If it fails, the error holds its stderr.
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     let what = describe(command);
     let out = command
@@ -106,7 +106,8 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(out.stdout)
 }
 
-/// The part of a log that a reader needs: from its first error on, or its end.
+/// The part of a log that explains a failure: from the first error on, or the end if no line is an
+/// error.
 fn relevant(log: &Path) -> Result<String> {
     let data = cache::read(log)?;
     let lines: Vec<&[u8]> = data.split(|&b| b == b'\n').collect();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The module's floors: which file of src/ uses which. Arrows go down only, and in no circle.
+//! The module's floors: which file of src/ uses which. A file may use its own floor and those
+//! below, and no files may use each other in a circle.
 //!
-//! What a file uses is what it names by `crate::`, `super::` or `self::`, in a `use` or elsewhere.
-//! Its tests do not count: they may look at anything.
+//! A file uses another if it names it by `crate::`, `super::` or `self::`, in a `use` or elsewhere.
+//! Test modules are ignored: they may use anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,34 +12,35 @@ use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
 use crate::cache;
-use crate::code;
-use crate::report::Point;
+use crate::report::TestResult;
+use crate::rust_code;
 
-/// From the top, as in the head of src/dax.rs. Each uses itself and what is below.
+/// The floors from the top, as in the head of src/dax.rs. Each may use itself and those below.
 const FLOORS: [&str; 6] = ["dax", "exports", "driver", "sys", "ranges", "prelude"];
 
 /// The crate's root.
 const ROOT: &str = "dax.rs";
 
-/// An arrow that goes up all the same: `module!` puts the module's parameters into the root.
+/// The one allowed arrow upwards: `module!` puts the module's parameters into the crate's root.
 const UP: (&str, &str) = ("driver/fault.rs", ROOT);
 
-/// The circle that there is: a region makes its devices, and a device gives back to its region.
+/// The one allowed circle: a region makes its devices, and a device gives memory back to its
+/// region.
 const CIRCLE: [&str; 2] = ["driver/device.rs", "driver/region.rs"];
 
 /// Each file, as `driver/region.rs`, and the files that it uses.
 struct Floors(BTreeMap<String, BTreeSet<String>>);
 
-/// The rule.
-pub fn point(repo: &Path) -> Result<Point> {
+/// Checks the rule.
+pub fn result(repo: &Path) -> Result<TestResult> {
     let name = "the module's floors";
     let floors = Floors::read(repo)?;
     let wrong = floors.wrong();
     if wrong.is_empty() {
-        return Ok(Point::passed(name));
+        return Ok(TestResult::passed(name));
     }
     let text = format!("{}\n\n{}", wrong.join("\n"), floors.drawing());
-    Ok(Point::failed(name, &text))
+    Ok(TestResult::failed(name, &text))
 }
 
 /// The drawing, for `make floors`.
@@ -66,7 +68,9 @@ impl Floors {
         let uses = texts.iter().map(|(name, text)| {
             let module = module(name);
             let mut used = BTreeSet::new();
-            for path in paths(&code::without_test_modules(&code::only_code(text))) {
+            for path in paths(&rust_code::without_test_modules(&rust_code::only_code(
+                text,
+            ))) {
                 used.extend(resolve(&module, &path).and_then(|path| file(&names, &path)));
             }
             used.remove(name);
@@ -75,7 +79,7 @@ impl Floors {
         Self(uses.collect())
     }
 
-    /// What is not as it should be, a line each.
+    /// What breaks the rule, a line each.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (name, used) in &self.0 {
@@ -121,7 +125,7 @@ impl Floors {
         circles.filter(|circle| !circle.is_empty()).collect()
     }
 
-    /// All that a file uses, directly or by way of others: in a circle, itself.
+    /// All files that a file uses, directly or by way of others. A file in a circle uses itself.
     fn below(&self, name: &str) -> BTreeSet<&str> {
         let mut below = BTreeSet::new();
         let mut next = vec![name];
@@ -135,7 +139,7 @@ impl Floors {
         below
     }
 
-    /// A floor after the other; on each, users before what they use.
+    /// The files floor by floor; on each floor a file comes before those that it uses.
     fn drawing(&self) -> String {
         let mut text = String::new();
         let known = FLOORS.map(str::to_owned);
@@ -172,7 +176,7 @@ impl Floors {
         text
     }
 
-    /// What a file uses of a floor, in a word or more.
+    /// What a file uses of a floor, as text.
     fn arrows(&self, name: &str, own: &str, to: &str) -> Option<String> {
         let used = self.0.get(name).into_iter().flatten();
         let used: Vec<&str> = used.filter(|n| floor(n) == to).map(|n| short(n)).collect();
@@ -196,7 +200,7 @@ fn floor(name: &str) -> &str {
     first.trim_end_matches(".rs")
 }
 
-/// Counted from the top.
+/// The number of a file's floor, counted from the top.
 fn height(name: &str) -> Option<usize> {
     FLOORS.iter().position(|known| *known == floor(name))
 }
@@ -217,7 +221,7 @@ fn module(name: &str) -> Vec<String> {
     }
 }
 
-/// A path as seen from the root, if it stays in the crate.
+/// The path from the crate's root, if it stays in the crate.
 fn resolve(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let mut found = module.to_vec();
     for (at, part) in path.iter().enumerate() {
@@ -231,7 +235,7 @@ fn resolve(module: &[String], path: &[String]) -> Option<Vec<String>> {
     Some(found)
 }
 
-/// The file with the thing at `path`: that of the innermost module which has one.
+/// The file that defines `path`: the file of the innermost module that has one.
 fn file(names: &BTreeSet<&str>, path: &[String]) -> Option<String> {
     let mut path = path.to_vec();
     while !path.is_empty() {
@@ -245,7 +249,7 @@ fn file(names: &BTreeSet<&str>, path: &[String]) -> Option<String> {
     names.contains(ROOT).then(|| ROOT.to_owned())
 }
 
-/// All paths that begin with `crate`, `super` or `self`; those in braces one by one.
+/// All paths that begin with `crate`, `super` or `self`. Braces are expanded to one path each.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let tokens = tokens(code);
     let mut found = Vec::new();
@@ -261,7 +265,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path, or what a `use` has of it; gives where it ends.
+/// Reads one path, or one tree of a `use`, and returns where it ends.
 fn tree(tokens: &[&str], mut at: usize, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
     let mut path = before.to_vec();
     loop {
@@ -292,7 +296,7 @@ fn tree(tokens: &[&str], mut at: usize, before: &[String], found: &mut Vec<Vec<S
     at
 }
 
-/// Words, `::`, and other characters one by one.
+/// Splits code into words, `::`, and other single characters.
 fn tokens(code: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = code.trim_start();

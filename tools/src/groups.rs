@@ -1,32 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The groups of guest tests, as the test program itself lists them: each has a
-//! guest of its own with the settings it asks for.
+//! The groups of guest tests, as `dax-guest list` prints them. Each group has a guest of its own,
+//! with the settings that it asks for.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use serde::Deserialize;
+pub use dax_protocol::Group;
 
 use crate::exec;
 use crate::settings::{words, Machine};
-use crate::spec::Impl;
-
-/// One line of `dax-guest list`. What it leaves out has the usual value.
-#[derive(Debug, Deserialize)]
-pub struct Group {
-    pub group: String,
-    append: Option<String>,
-    mem: Option<String>,
-    cpus: Option<u32>,
-    qemu: Option<String>,
-    #[serde(rename = "impl")]
-    impls: Option<Vec<String>>,
-    timeout: Option<u64>,
-    /// What is exercised, if the group is about a consumer of the driver.
-    pub consumer: Option<String>,
-}
 
 pub fn list(program: &Path) -> Result<Vec<Group>> {
     let text = exec::output(Command::new(program).arg("list"))?;
@@ -47,49 +31,40 @@ fn parse(text: &str) -> Result<Vec<Group>> {
         .collect()
 }
 
-impl Group {
-    pub fn is_for(&self, imp: Impl) -> bool {
-        self.impls
-            .as_ref()
-            .is_none_or(|impls| impls.iter().any(|i| i == imp.name()))
-    }
-
-    pub fn machine(&self) -> Result<Machine> {
-        let usual = Machine::default();
-        let text = |own: &Option<String>, usual: String| {
-            own.clone().filter(|t| !t.is_empty()).unwrap_or(usual)
-        };
-        Ok(Machine {
-            mem: text(&self.mem, usual.mem),
-            cpus: self.cpus.filter(|&n| n > 0).unwrap_or(usual.cpus),
-            append: self.append.clone().unwrap_or(usual.append),
-            qemu: words(self.qemu.as_deref().unwrap_or_default())?,
-            timeout: self
-                .timeout
-                .filter(|&n| n > 0)
-                .map_or(usual.timeout, Duration::from_secs),
-            counted: usual.counted,
-        })
-    }
+/// The settings of a group's guest.
+pub fn machine(group: &Group) -> Result<Machine> {
+    Ok(Machine {
+        mem: group.mem.clone(),
+        cpus: group.cpus,
+        append: group.append.clone(),
+        qemu: words(&group.qemu)?,
+        timeout: Duration::from_secs(group.timeout),
+        ..Machine::default()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dax_protocol::Impl;
 
     #[test]
     fn settings_of_a_group() {
-        let groups = parse(
-            "{\"group\":\"sysfs\"}\n\n{\"group\":\"numa\",\"append\":\"\",\"mem\":\"8G\",\"cpus\":4,\
-             \"qemu\":\"-numa 'node,nodeid=0'\",\"impl\":[\"rust\"],\"timeout\":9}\n",
-        )
-        .unwrap();
-        assert!(
-            groups[0].is_for(Impl::C) && !groups[1].is_for(Impl::C) && groups[1].is_for(Impl::Rust)
-        );
-        assert_eq!(groups[0].machine().unwrap().mem, "6G");
-        let machine = groups[1].machine().unwrap();
-        assert_eq!((machine.append.as_str(), machine.cpus), ("", 4));
+        let group = Group {
+            group: "numa".to_owned(),
+            append: String::new(),
+            mem: "8G".to_owned(),
+            cpus: 4,
+            qemu: "-numa 'node,nodeid=0'".to_owned(),
+            implementations: vec![Impl::Rust],
+            timeout: 9,
+            consumer: None,
+        };
+        let groups = parse(&format!("{group}\n\n")).unwrap();
+        assert_eq!(groups.len(), 1);
+        let machine = machine(&groups[0]).unwrap();
+        assert_eq!((machine.mem.as_str(), machine.cpus), ("8G", 4));
+        assert_eq!(machine.append, "");
         assert_eq!(machine.qemu, ["-numa", "node,nodeid=0"]);
         assert_eq!(machine.timeout, Duration::from_secs(9));
         assert!(parse("nonsense").is_err());

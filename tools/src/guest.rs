@@ -14,19 +14,20 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use crate::cache;
 use crate::cpio::Archive;
-use crate::endmark::EndMark;
+use crate::exit_marker::ExitMarker;
 use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::root::Root;
 use crate::settings::Machine;
 use crate::splat;
 
-/// From the command's end to QEMU's: the guest has only to power off.
+/// How long QEMU may run after the command ended: the guest only has to power off.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Logs of so many guests are kept.
+/// How many guests' logs are kept.
 const KEPT_RUNS: usize = 60;
-/// A guest that runs longer may lose its log to others.
+/// How long the folder of a guest that has not ended is kept. A guest that runs longer may lose its
+/// log.
 const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +42,11 @@ pub enum End {
 pub struct Outcome {
     pub end: End,
     pub log: PathBuf,
-    /// The first lines of what the kernel complained about.
+    /// The first lines of the kernel's complaint, if it complained.
     pub splat: Option<String>,
-    /// What QEMU itself said.
+    /// QEMU's own messages.
     pub qemu: String,
-    /// From QEMU's start to its end.
+    /// How long QEMU ran.
     pub took: Duration,
 }
 
@@ -53,10 +54,10 @@ pub struct Guest {
     dir: PathBuf,
     command: Command,
     timeout: Duration,
-    mark: Option<EndMark>,
+    mark: Option<ExitMarker>,
 }
 
-/// What is put into a guest besides the base image.
+/// The command of a guest, and the files that it has besides the base image.
 #[derive(Default)]
 pub struct Load {
     pub command: String,
@@ -68,7 +69,7 @@ pub struct Load {
 }
 
 impl Guest {
-    /// Prepares a guest that runs one command; `kernel` may go once this is done.
+    /// Prepares a guest that runs one command. It does not need `kernel` afterwards.
     pub fn new(root: &Root, kernel: &Kernel, machine: &Machine, load: &Load) -> Result<Self> {
         let uuid = cache::read_text(Path::new("/proc/sys/kernel/random/uuid"))?;
         let end = format!("lab-end {}", uuid.trim());
@@ -95,7 +96,7 @@ impl Guest {
             dir,
             command,
             timeout,
-            mark: Some(EndMark::new(&end)),
+            mark: Some(ExitMarker::new(&end)),
         })
     }
 
@@ -215,7 +216,7 @@ impl Guest {
                 if let Some(status) = status {
                     end = Some(End::Exit(status));
                     deadline = Instant::now() + GRACE;
-                    // If it is gone already, there is nobody to tell.
+                    // The guest may be gone; then nobody reads this.
                     let _ = input.write_all(b"\n");
                 }
             }
@@ -225,7 +226,7 @@ impl Guest {
     fn outcome(&self, end: End, took: Duration, qemu: String) -> Result<Outcome> {
         let log = self.log();
         let text = match fs::read(&log) {
-            // QEMU did not get as far as to make it.
+            // QEMU ended before it made the log.
             Err(_) if end == End::Died => Vec::new(),
             other => other.with_context(|| format!("cannot read {}", log.display()))?,
         };
@@ -239,7 +240,7 @@ impl Guest {
         })
     }
 
-    /// The images are large, and made anew each time; the logs stay.
+    /// Removes the images, which are large and made for one guest. The logs stay.
     fn clean(&self) {
         for name in ["bzImage", "initrd"] {
             let _ = fs::remove_file(self.dir.join(name));
@@ -247,7 +248,7 @@ impl Guest {
     }
 }
 
-/// QEMU dies with this value.
+/// A running QEMU. Dropping the value kills it.
 struct Running(Child);
 
 impl Drop for Running {
@@ -257,13 +258,15 @@ impl Drop for Running {
     }
 }
 
-/// A port of that name, if the machine has one, is for what carries the command's output.
+/// The name of the port for the device that carries the command's output, if the machine has a
+/// port.
 const PORT: &str = "lab.port";
 
-/// Where what carries the command's output is. The machine may have other buses, where it cannot be.
+/// The QEMU options that place the device which carries the command's output. The machine may have
+/// more buses, on which the device would not work, so the bus is always named.
 ///
-/// A guest that is suspended resets it, unless it is behind a port and says that this is not needed;
-/// and having reset it Linux 7.3 does not hear any more that the host listens.
+/// A guest that is suspended resets the device, unless the device is behind a port and says that it
+/// needs no reset. After a reset Linux 7.3 does not notice that the host listens.
 fn serial_bus(machine: &Machine) -> String {
     let port = format!("id={PORT},");
     if machine.qemu.iter().any(|option| option.contains(&port)) {
@@ -301,17 +304,16 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     ]);
     command.args(["-machine", "q35"]);
     if machine.counted {
-        // Random numbers of the CPU decide about hash functions and addresses; they must be the
-        // same each time for counts to be.
+        // The kernel seeds hash functions and addresses with the CPU's random numbers. Counts are
+        // the same in each run only if these numbers are.
         command.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off"]);
         command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
         command.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
     } else if hardware_virtualisation() {
         command.args(["-accel", "kvm", "-cpu", "host"]);
     } else {
-        // With five page table levels KASAN looks for its shadow in the wrong
-        // place while identify_cpu() has the CPU's features cleared, and an
-        // interrupt that comes then is reported.
+        // Turn off five page table levels: while identify_cpu() has the CPU's features cleared,
+        // KASAN looks for its shadow in the wrong place, and reports an interrupt that comes then.
         command.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"]);
     }
     command.args(["-m", &machine.mem, "-smp", &machine.cpus.to_string()]);
@@ -325,15 +327,15 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     } else {
         "kunit.enable=0 "
     };
-    // A busy machine starves an emulated timer for long enough that the kernel
-    // takes it for broken and panics. Under KVM it does not check either.
+    // On a busy machine an emulated timer is late. The kernel would take it for broken and panic.
+    // Under KVM the kernel does not check the timer either.
     let append = &machine.append;
-    // A CPU that the host did not run for a minute is no stall of the guest.
+    // The host may not run a CPU for a minute. That is no stall of the guest.
     let stall = "rcupdate.rcu_cpu_stall_timeout=300";
     command.arg("-append").arg(format!(
         "console=ttyS0 ignore_loglevel nokaslr panic=-1 no_timer_check {stall} {kunit}{append}"
     ));
-    // A comma in a path has to be doubled for QEMU.
+    // QEMU wants a comma in a path doubled.
     let log = dir
         .join("kernel.log")
         .display()
@@ -347,10 +349,11 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     command
 }
 
-/// Where the kernel offers it.
+/// The device by which the kernel offers hardware virtualisation.
 pub const KVM: &str = "/dev/kvm";
 
-/// [`KVM`] alone says little: it opens on machines whose CPU cannot do it.
+/// Whether KVM works. The device also opens on CPUs without virtualisation, so the CPU's flags are
+/// checked too.
 pub fn hardware_virtualisation() -> bool {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = cpu
@@ -361,7 +364,7 @@ pub fn hardware_virtualisation() -> bool {
     able && File::options().read(true).write(true).open(KVM).is_ok()
 }
 
-/// A new folder for one run; old ones go.
+/// Makes a folder for one run, and removes old ones.
 fn run_dir() -> Result<PathBuf> {
     let runs = cache::dir().join("runs");
     cache::mkdir(&runs)?;
@@ -388,15 +391,16 @@ fn run_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Whether a guest may be running there: its kernel goes when it ends, unless that was sudden.
+/// Whether a guest may be running in the folder: a guest that ends removes its kernel, unless it
+/// was killed.
 fn in_use(dir: &Path) -> bool {
     let began = fs::metadata(dir).and_then(|m| m.modified());
     let age = began.map(|began| began.elapsed().unwrap_or_default());
     dir.join("bzImage").exists() && age.is_ok_and(|age| age < LONGEST_RUN)
 }
 
-/// The kernel and the initrd: base image, the kernel's modules, what else there
-/// is, and our own.
+/// Writes the initrd: the base image, the kernel's modules, further archives, and the files of this
+/// run.
 fn write_image(
     root: &Root,
     kernel: &Kernel,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Kernel configuration fragments: what they ask for, and whether a .config
-//! has it. kconfig drops what its dependencies forbid without a word.
+//! Kernel configuration fragments: the options that they ask for, and whether a .config has them.
+//! kconfig silently drops an option whose dependencies are not met.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Options {
     options
 }
 
-/// What `config` has otherwise than `wanted`, one line each.
+/// The options of `wanted` that `config` does not have like that, one line each.
 pub fn differences(wanted: &Options, config: &Options) -> Vec<String> {
     let value = |name: &str| config.get(name).map_or("n", String::as_str);
     wanted

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Kernels: the C baseline of a series, and the same tree with our module in
-//! the place of drivers/dax/{bus,device}.c. Both are built on /usr/src/linux
-//! inside the build root, so that a copy of the one is a head start for the other.
+//! Kernels: the C kernel of a series, and the same tree with our module in place of
+//! drivers/dax/{bus,device}.c. Both are built at /usr/src/linux inside the build root, so the Rust
+//! kernel's build can begin with a copy of the C kernel's tree.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,22 +10,22 @@ use anyhow::{bail, Context, Result};
 
 use crate::cache::{self, Key, Lock};
 use crate::exec;
+use crate::in_tree;
 use crate::kconfig;
 use crate::modules;
 use crate::progress::Step;
 use crate::root::{InRoot, Root};
 use crate::source::Source;
 use crate::spec::{Impl, Spec, Toolchain};
-use crate::sync;
 
-/// The tree's place inside the build root, whichever tree it is.
+/// The path of every kernel tree inside the build root.
 pub const TREE: &str = "/usr/src/linux";
 const FRAGMENTS: &str = "/usr/src/kernel-config";
 
-/// Lines of a full build's output when none was counted yet.
+/// How many lines a full build prints, until one was counted.
 const FULL_BUILD_LINES: u64 = 2400;
 
-/// A built kernel. Its files may be replaced once this value is gone.
+/// A built kernel. Its files are not replaced while the value lives.
 pub struct Kernel {
     /// The folder of this kernel in the cache.
     pub dir: PathBuf,
@@ -46,8 +46,8 @@ impl Kernel {
         self.dir.join("image/modules.cpio")
     }
 
-    /// The build root and the folder of the Rust kernel of `spec`, if it was
-    /// built before, with whatever sources. Makes and fetches nothing.
+    /// The build root and the folder of the Rust kernel of `spec`, if one was built, from any
+    /// sources. Makes and fetches nothing.
     pub fn existing(repo: &Path, spec: &Spec) -> Result<Option<(Root, PathBuf)>> {
         let root = Root::locate(repo)?;
         let Some(source) = Source::cached(&spec.series)?.filter(|_| root.path.exists()) else {
@@ -102,7 +102,7 @@ impl<'a> Builder<'a> {
         let source = Source::ensure(self.base, &self.spec.series)?;
         let fragments = self.fragments();
         let key = self.c_key(&source)?;
-        // The tree of one that is there never changes; how it is packed may.
+        // A C kernel's tree never changes. How it is packed may change.
         let kernel = self.share(self.dir("c", &key))?;
         if modules::is_packed(&self.root, &kernel.dir) {
             return Ok((kernel, key));
@@ -114,7 +114,7 @@ impl<'a> Builder<'a> {
             return Ok((kernel, key));
         }
 
-        // An interrupted build goes on where it was: make can do that.
+        // make continues an interrupted build where it stopped.
         let part = cache::part_of(&kernel.dir);
         let tree = part.join("linux");
         let origin = self.origin(&source)?;
@@ -142,15 +142,15 @@ impl<'a> Builder<'a> {
         Ok((kernel, key))
     }
 
-    /// What two C kernels must share for one's tree to be a head start for the
-    /// other: make then rebuilds what their options make different.
+    /// The key that two C kernels share if a copy of one's tree can be made into the other: make
+    /// then rebuilds only what their options make different.
     fn origin(&self, source: &Source) -> Result<String> {
         let toolchain = self.root.toolchain()?;
         let how = self.spec.toolchain.make_variables();
         Ok(format!("{} {how} {toolchain}", source.version))
     }
 
-    /// The C kernel of that origin that has most in common with this one.
+    /// The C kernel of that origin whose configuration is nearest to this one's.
     fn sibling(&self, origin: &str) -> Result<Option<Kernel>> {
         let all = cache::dir().join("kernel");
         cache::mkdir(&all)?;
@@ -166,17 +166,18 @@ impl<'a> Builder<'a> {
             })
             .max_by_key(|e| {
                 let name = e.file_name().to_string_lossy().into_owned();
-                // Of a debug kernel next to nothing can be used for another.
+                // Almost no object of a debug kernel fits another kernel.
                 let debug = name.contains("-debug") == self.spec.debug;
                 (debug, name.starts_with(&own))
             });
         best.map(|e| self.share(e.path())).transpose()
     }
 
-    /// One mutable tree for each C kernel and patch; it follows the sources.
+    /// The Rust kernel. There is one tree for each C kernel and patch; it is updated from the
+    /// sources.
     fn rust(&self) -> Result<Kernel> {
         let patch = patch(self.repo, &self.spec.series)?;
-        let sources = sync::key(self.repo)?;
+        let sources = in_tree::key(self.repo)?;
         let c_spec = Spec {
             imp: Impl::C,
             ..self.spec.clone()
@@ -209,7 +210,7 @@ impl<'a> Builder<'a> {
             return Ok(kernel);
         }
         cache::remove(&stamp)?;
-        let changed = sync::sync(self.repo, &kernel.tree())?;
+        let changed = in_tree::update(self.repo, &kernel.tree())?;
         let config = kernel.tree().join(".config");
         let wanted = kconfig::read(&[&fragment])?;
         let new_options = changed.iter().any(|f| f.ends_with("Kconfig"));
@@ -228,7 +229,7 @@ impl<'a> Builder<'a> {
         Ok(kernel)
     }
 
-    /// Packs what was built before, unless that was done as it would be done now.
+    /// Packs a built kernel, unless it was packed in the same way before.
     fn pack(&self, dir: &Path) -> Result<()> {
         if modules::is_packed(&self.root, dir) {
             return Ok(());
@@ -274,7 +275,7 @@ impl<'a> Builder<'a> {
 
     fn fragments(&self) -> Vec<String> {
         let mut names = vec!["base.config".to_owned()];
-        // What a series has under another name, or not at all.
+        // Options that a series names differently, or does not have.
         let own = format!("{}.config", self.spec.series);
         if self.host(&own).exists() {
             names.push(own);
@@ -386,7 +387,7 @@ fn name(dir: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A command in a kernel tree, with the tree where it is always built.
+/// A command in a kernel tree, which is bound to the path where trees are built.
 pub fn in_tree(root: &Root, tree: &Path, script: &str) -> InRoot {
     root.shell(script).bind(tree, TREE).cwd(TREE)
 }
@@ -402,7 +403,7 @@ pub fn patch(repo: &Path, series: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A fragment without comments and blank lines: they are no reason to rebuild.
+/// A fragment without comments and blank lines, so that a change of these rebuilds nothing.
 fn kconfig_text(fragment: &Path) -> Result<String> {
     let options = kconfig::parse(&cache::read_text(fragment)?);
     let lines: Vec<String> = options

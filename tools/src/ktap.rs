@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reads KTAP, the kernel's test protocol, from a program's output or from a
-//! kernel log, and gives its leaves. A plan that was not kept is a failure.
+//! Reads KTAP, the kernel's test protocol, from a program's output or from a kernel log, and
+//! returns the results of single tests. If fewer or more tests ran than planned, that is a failure.
 
 use regex::Regex;
 
-use crate::report::{Point, Verdict};
+use crate::report::{TestResult, Verdict};
 
 /// One nesting level that is open.
 #[derive(Default)]
@@ -15,9 +15,9 @@ struct Level {
     failed: bool,
 }
 
-/// All test points of `text`; names are `prefix: suite: test`.
-pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
-    // The pattern is a constant; a test below compiles it.
+/// All test results of `text`; names are `prefix: suite: test`.
+pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
+    // The patterns are constants, and a test below compiles them.
     let (Ok(result), Ok(plan)) = (
         Regex::new(r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$"),
         Regex::new(r"^1\.\.(\d+)"),
@@ -27,7 +27,7 @@ pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
     let mut reader = Reader {
         prefix,
         levels: Vec::new(),
-        points: Vec::new(),
+        results: Vec::new(),
         notes: Vec::new(),
     };
     for line in text.lines().map(without_stamp) {
@@ -48,20 +48,20 @@ pub fn parse(prefix: &str, text: &str) -> Vec<Point> {
             };
             reader.result(depth, found[3].trim(), verdict);
         } else if body.starts_with("KTAP version") || body.starts_with("TAP version") {
-            // A new document, or a suite's: what was open at its place has ended.
+            // A document or a suite begins, so what was open on this level has ended.
             reader.close(depth);
         } else if !body.is_empty() {
             reader.notes.push(body.to_owned());
         }
     }
     reader.close(0);
-    reader.points
+    reader.results
 }
 
 struct Reader<'a> {
     prefix: &'a str,
     levels: Vec<Level>,
-    points: Vec<Point>,
+    results: Vec<TestResult>,
     notes: Vec<String>,
 }
 
@@ -76,17 +76,17 @@ impl Reader<'_> {
 
     fn result(&mut self, depth: usize, name: &str, verdict: Verdict) {
         let had_subtests = self.levels.len() > depth + 1 && self.levels[depth + 1].seen > 0;
-        // A suite's own line may name it when no "Subtest" line did.
+        // A suite's result line may name the suite if no "Subtest" line did.
         let child_failed = self.close(depth + 1);
         self.level(depth).seen += 1;
         let failed = matches!(verdict, Verdict::Failed) || child_failed;
         self.level(depth).failed |= failed;
-        // The line that sums up a suite counts only if it knows more than its tests.
+        // A suite's result counts only if it failed and none of its tests did.
         let unexplained = matches!(verdict, Verdict::Failed) && !child_failed;
         if !had_subtests || unexplained {
             let name = self.name(depth, name);
             let output = std::mem::take(&mut self.notes);
-            self.points.push(Point {
+            self.results.push(TestResult {
                 name,
                 verdict,
                 output,
@@ -94,7 +94,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Closes all levels from `depth` down; was there a failure in them?
+    /// Closes all levels from `depth` down. Returns whether there was a failure in them.
     fn close(&mut self, depth: usize) -> bool {
         let mut failed = false;
         while self.levels.len() > depth {
@@ -109,7 +109,7 @@ impl Reader<'_> {
                 output.push(format!(
                     "{planned} tests were planned, {seen} reported a result"
                 ));
-                self.points.push(Point {
+                self.results.push(TestResult {
                     name,
                     verdict: Verdict::Failed,
                     output,
@@ -127,7 +127,7 @@ impl Reader<'_> {
     }
 }
 
-/// A kernel log line without its time stamp, indentation kept.
+/// A line of a kernel log without its time stamp. The indentation stays.
 fn without_stamp(line: &str) -> &str {
     let stamp = line
         .strip_prefix('[')
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn kunit_log() {
-        let points = parse("kunit", KUNIT);
-        let names: Vec<&str> = points.iter().map(|p| p.name.as_str()).collect();
+        let results = parse("kunit", KUNIT);
+        let names: Vec<&str> = results.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(
             names,
             [
@@ -180,43 +180,43 @@ mod tests {
                 "kunit: dax_parse: sizes"
             ]
         );
-        assert!(matches!(points[1].verdict, Verdict::Failed));
-        assert!(points[1]
+        assert!(matches!(results[1].verdict, Verdict::Failed));
+        assert!(results[1]
             .output
             .iter()
             .any(|l| l.contains("EXPECTATION FAILED")));
-        assert!(matches!(&points[2].verdict, Verdict::Skipped(why) if why == "no time"));
+        assert!(matches!(&results[2].verdict, Verdict::Skipped(why) if why == "no time"));
         assert_eq!(suites(KUNIT), ["dax_range", "dax_parse"]);
     }
 
     #[test]
     fn one_document_after_the_other() {
         let early = "[    1.000000] KTAP version 1\n[    1.0] 1..1\n[    1.0] ok 1 early\n";
-        let points = parse("kunit", &format!("{early}{KUNIT}"));
-        assert_eq!(points.len(), 4);
-        assert!(points.iter().all(|p| !p.name.ends_with("plan")));
+        let results = parse("kunit", &format!("{early}{KUNIT}"));
+        assert_eq!(results.len(), 4);
+        assert!(results.iter().all(|p| !p.name.ends_with("plan")));
     }
 
     #[test]
     fn flat() {
-        let points = parse(
+        let results = parse(
             "g",
             "KTAP version 1\n1..3\nok 1 a\nok 2 - b # SKIP why\n# oh\nnot ok 3 c\n",
         );
-        let verdicts: Vec<_> = points.iter().map(|p| p.verdict.clone()).collect();
+        let verdicts: Vec<_> = results.iter().map(|p| p.verdict.clone()).collect();
         let skipped = Verdict::Skipped("why".to_owned());
         assert_eq!(verdicts, [Verdict::Passed, skipped, Verdict::Failed]);
         assert_eq!(
-            (points[1].name.as_str(), points[2].output.as_slice()),
+            (results[1].name.as_str(), results[2].output.as_slice()),
             ("g: b", &["# oh".to_owned()][..])
         );
     }
 
     #[test]
     fn a_plan_not_kept_fails() {
-        let points = parse("g", "1..3\nok 1 a\n");
-        assert_eq!(points.len(), 2);
-        assert!(matches!(points[1].verdict, Verdict::Failed));
+        let results = parse("g", "1..3\nok 1 a\n");
+        assert_eq!(results.len(), 2);
+        assert!(matches!(results[1].verdict, Verdict::Failed));
         let cut = KUNIT.split_once("    # overlap").unwrap().0;
         assert!(
             parse("k", cut)
@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn a_suite_that_fails_as_a_whole_counts() {
         let text = "    # Subtest: s\n    1..1\n    ok 1 a\nnot ok 1 s\n";
-        let points = parse("k", text);
+        let results = parse("k", text);
         assert_eq!(
-            points
+            results
                 .iter()
                 .filter(|p| matches!(p.verdict, Verdict::Failed))
                 .count(),

@@ -2,9 +2,9 @@
 //! The module's KUnit suites in a kernel log.
 
 use crate::ktap;
-use crate::report::Point;
+use crate::report::TestResult;
 
-/// Suites that the module must bring; one that is missing has failed.
+/// The module's suites. A suite that did not run has failed.
 const SUITES: [&str; 5] = [
     "dax_range",
     "dax_layout",
@@ -13,17 +13,17 @@ const SUITES: [&str; 5] = [
     "dax_neighbours",
 ];
 
-/// What a log says of the suites; the points' names begin with `name`.
-pub fn points(name: &str, log: &str) -> Vec<Point> {
-    let mut points = ktap::parse(name, log);
+/// The results of the suites in a log. Their names begin with `name`.
+pub fn results(name: &str, log: &str) -> Vec<TestResult> {
+    let mut results = ktap::parse(name, log);
     let there = ktap::suites(log);
     for suite in SUITES {
         if !there.iter().any(|there| there == suite) {
             let why = "the suite did not report; is CONFIG_DEV_DAX_RUST_KUNIT_TEST on, and did the module load?";
-            points.push(Point::failed(format!("{name}: {suite}"), why));
+            results.push(TestResult::failed(format!("{name}: {suite}"), why));
         }
     }
-    points
+    results
 }
 
 #[cfg(test)]
@@ -32,8 +32,8 @@ mod tests {
     use crate::report::Verdict;
 
     fn failed(log: &str) -> Vec<String> {
-        let points = points("kunit", log).into_iter();
-        points
+        let results = results("kunit", log).into_iter();
+        results
             .filter(|p| p.verdict == Verdict::Failed)
             .map(|p| p.name)
             .collect()

@@ -2,11 +2,11 @@
 //! Reads the output of `cargo test`.
 
 use crate::cargo::Output;
-use crate::report::Point;
+use crate::report::TestResult;
 
-/// A point for each test. A run that failed without a failed test is one more.
-pub fn parse(package: &str, output: &Output) -> Vec<Point> {
-    let mut points = Vec::new();
+/// A result for each test, and one more if the run failed although no test did.
+pub fn parse(package: &str, output: &Output) -> Vec<TestResult> {
+    let mut results = Vec::new();
     let mut failed = false;
     for line in output.text.lines() {
         let Some((name, result)) = line
@@ -17,26 +17,29 @@ pub fn parse(package: &str, output: &Output) -> Vec<Point> {
         };
         let full = format!("{package}: {name}");
         if let Some(why) = result.strip_prefix("ignored") {
-            points.push(Point::skipped(full, why.trim_start_matches([',', ' '])));
+            results.push(TestResult::skipped(
+                full,
+                why.trim_start_matches([',', ' ']),
+            ));
         } else if result.starts_with("FAILED") {
             failed = true;
-            points.push(Point::failed(full, &stdout_of(name, &output.text)));
+            results.push(TestResult::failed(full, &stdout_of(name, &output.text)));
         } else if result.starts_with("ok") {
-            points.push(Point::passed(full));
+            results.push(TestResult::passed(full));
         }
     }
     if !output.success && !failed {
-        points.push(Point::failed(
+        results.push(TestResult::failed(
             format!("{package}: cargo test"),
             &output.text,
         ));
-    } else if points.is_empty() {
-        points.push(Point::failed(
+    } else if results.is_empty() {
+        results.push(TestResult::failed(
             format!("{package}: cargo test"),
             "no test ran",
         ));
     }
-    points
+    results
 }
 
 /// What libtest captured of one failed test.
@@ -69,42 +72,42 @@ left != right
 failures:
     a::two
 ";
-        let points = parse(
+        let results = parse(
             "p",
             &Output {
                 success: false,
                 text: text.to_owned(),
             },
         );
-        assert_eq!(points.len(), 3);
-        assert_eq!(points[0].verdict, Verdict::Passed);
+        assert_eq!(results.len(), 3);
+        assert_eq!(results[0].verdict, Verdict::Passed);
         assert_eq!(
-            points[1].output,
+            results[1].output,
             ["thread 'a::two' panicked at x.rs:1:", "left != right"]
         );
         assert_eq!(
-            points[2].verdict,
+            results[2].verdict,
             Verdict::Skipped("takes an hour".to_owned())
         );
     }
 
     #[test]
     fn not_compiling_is_a_failure() {
-        let points = parse(
+        let results = parse(
             "p",
             &Output {
                 success: false,
                 text: "error: no".to_owned(),
             },
         );
-        assert_eq!(points[0].verdict, Verdict::Failed);
-        let points = parse(
+        assert_eq!(results[0].verdict, Verdict::Failed);
+        let results = parse(
             "p",
             &Output {
                 success: true,
                 text: String::new(),
             },
         );
-        assert_eq!(points[0].verdict, Verdict::Failed);
+        assert_eq!(results[0].verdict, Verdict::Failed);
     }
 }

@@ -7,15 +7,15 @@ mod cargo;
 mod check;
 mod checkpatch;
 mod clippy;
-mod code;
 mod compare;
 mod cpio;
 mod defects;
-mod endmark;
 mod exec;
+mod exit_marker;
 mod floors;
 mod groups;
 mod guest;
+mod in_tree;
 mod initramfs;
 mod interactive;
 mod kconfig;
@@ -35,12 +35,12 @@ mod report;
 mod root;
 mod rules;
 mod run;
+mod rust_code;
 mod settings;
 mod source;
 mod spec;
 mod splat;
 mod stress;
-mod sync;
 mod table;
 mod testrun;
 mod vanilla;
@@ -64,37 +64,38 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build one kernel (IMPL, KERNEL, DEBUG)
+    /// Build one kernel (IMPL, KERNEL, DEBUG, BUILTIN, TOOLCHAIN)
     Kernel,
-    /// Run CMD in a guest (IMPL, KERNEL, DEBUG, MEM, CPUS, APPEND, QEMU, FILES, TIMEOUT, ALLOW_SPLAT)
+    /// Run CMD in a guest (IMPL, KERNEL, DEBUG, MEM, CPUS, APPEND, QEMU, FILES, TIMEOUT,
+    /// ALLOW_SPLAT)
     Guest,
-    /// A guest with a shell on this terminal, same variables
+    /// Run a shell on this terminal in a guest (the same variables)
     Shell,
-    /// Format, lints, rules and host tests, in seconds
+    /// Run format, lints, rules and host tests, in seconds
     Check,
-    /// All tests (ONLY)
+    /// Run all tests (ONLY, QUICK)
     Test,
-    /// C and Rust side by side (KERNEL, DEBUG, SEED, SEQUENCES, REPLAY, ONLY)
+    /// Compare C and Rust side by side (KERNEL, DEBUG, SEED, SEQUENCES, REPLAY, ONLY)
     Compare,
-    /// The tests of all consumers on all kernels (KERNEL, IMPL, BUILTIN, ONLY)
+    /// Run the tests of all consumers on all kernels (KERNEL, IMPL, BUILTIN, ONLY)
     Matrix,
-    /// What the C driver does in the tests of its defects (ONLY, KERNEL, DEBUG)
+    /// Run the tests of the C driver's defects on C and Rust (ONLY, KERNEL, DEBUG)
     Defects,
-    /// The tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
+    /// Run the tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
     Public,
-    /// The driver on a model of the kernel, in random orders (SECONDS, SEED)
+    /// Run the driver on a model of the kernel, in random orders (SECONDS, SEED)
     Model,
-    /// Mistakes in the pure modules, which the host tests must see (ONLY)
+    /// Put mistakes into the pure modules, which the host tests must see (ONLY)
     Mutants,
-    /// Everything at once in a guest, checked (SECONDS, SEED, IMPL, KERNEL, DEBUG)
+    /// Do everything at once in a guest, checked (SECONDS, SEED, IMPL, KERNEL, DEBUG)
     Stress,
     /// Build everything and show the Rust module at work in a guest
     Run,
-    /// The C and the Rust driver measured (ONLY, RANGES, KERNEL)
+    /// Measure the C and the Rust driver (ONLY, RANGES, KERNEL)
     Bench,
     /// Build the module in the kernel tree KDIR
     Module,
-    /// Which file of the module uses which
+    /// Draw which file of the module uses which
     Floors,
     /// Delete the cache
     Clean,
@@ -114,7 +115,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Args::parse().command;
-    // What runs in the build root has no variables.
+    // `enter` runs without make's variables.
     let checked = match command {
         Command::Enter { .. } => Ok(()),
         _ => settings::check(),
@@ -162,7 +163,7 @@ fn execute(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The checkout this was called in.
+/// The checkout in which the tool was called.
 fn repo() -> Result<PathBuf> {
     let start = std::env::current_dir().context("no current folder")?;
     let found = start
@@ -177,8 +178,8 @@ fn repo() -> Result<PathBuf> {
     }
 }
 
-/// Deletes the cache, and with it all kernels, build roots and downloads. What cargo built, this
-/// program's own file too, is in the checkout and stays.
+/// Deletes the cache, and with it all kernels, build roots and downloads. The programs that cargo
+/// built, this one too, are in the checkout and stay.
 fn clean() -> Result<()> {
     let dir = cache::dir();
     if !dir.exists() {

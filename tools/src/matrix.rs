@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::cargo::Cargo;
 use crate::groups::{self, Group};
 use crate::progress::human;
-use crate::report::{count, Point, Report, Verdict};
+use crate::report::{count, Report, TestResult, Verdict};
 use crate::settings;
 use crate::spec::{Impl, SERIES};
 use crate::table::{self, Table};
@@ -28,20 +28,20 @@ const COLUMNS: [(Impl, bool); 4] = [
     (Impl::Rust, true),
 ];
 
-/// What became of a group on a kernel.
+/// A group's results on a kernel.
 struct Cell {
     series: &'static str,
     column: (Impl, bool),
     group: String,
-    points: Vec<Point>,
+    results: Vec<TestResult>,
 }
 
-/// What the variables ask for.
+/// The kernels and groups that the variables ask for.
 struct Wanted {
     series: Vec<&'static str>,
     columns: Vec<(Impl, bool)>,
     groups: Vec<Group>,
-    /// Nothing was left out but, perhaps, a series.
+    /// Whether the variables leave out nothing but, perhaps, a series.
     complete: bool,
 }
 
@@ -120,7 +120,7 @@ fn wanted(groups: Vec<Group>) -> Result<Wanted> {
     })
 }
 
-/// A run, as far as it is.
+/// A run that is under way.
 struct Run {
     program: PathBuf,
     /// How many guests there will be.
@@ -139,7 +139,7 @@ impl Run {
         column: (Impl, bool),
         groups: &[Group],
     ) {
-        // One that cannot be built is not tried again with each group.
+        // Build once: a kernel that cannot be built is not tried again with each group.
         let built = tests.kernel().map(drop).map_err(|e| format!("{e:#}"));
         for group in groups.iter().filter(|g| g.is_for(column.0)) {
             let name = format!("{} on {}", group.group, tests.spec);
@@ -147,50 +147,50 @@ impl Run {
             let so_far = human(self.start.elapsed());
             eprintln!("{number} of {}, after {so_far}: {name}", self.total);
             let began = Instant::now();
-            let points = match &built {
-                Ok(()) => points(tests, group, &self.program, &name),
-                Err(why) => vec![Point::failed(&*name, why)],
+            let results = match &built {
+                Ok(()) => results(tests, group, &self.program, &name),
+                Err(why) => vec![TestResult::failed(&*name, why)],
             };
             self.report
-                .add(&name, &human(began.elapsed()), points.clone());
+                .add(&name, &human(began.elapsed()), results.clone());
             self.cells.push(Cell {
                 series,
                 column,
                 group: group.group.clone(),
-                points,
+                results,
             });
         }
     }
 }
 
-/// Runs a group. Without a single test that ran it has not shown anything.
-fn points(tests: &Tests<'_>, group: &Group, program: &Path, name: &str) -> Vec<Point> {
-    let mut points = match tests.guest(group, &group.group, program) {
-        Ok(points) => points,
-        Err(error) => vec![Point::failed("guest", &format!("{error:#}"))],
+/// Runs a group. If no test of it ran, that is a failure.
+fn results(tests: &Tests<'_>, group: &Group, program: &Path, name: &str) -> Vec<TestResult> {
+    let mut results = match tests.guest(group, &group.group, program) {
+        Ok(results) => results,
+        Err(error) => vec![TestResult::failed("guest", &format!("{error:#}"))],
     };
-    let quiet = |p: &Point| p.name.ends_with(QUIET) && p.verdict == Verdict::Passed;
-    points.retain(|p| !quiet(p));
-    if !points.iter().any(ran) {
-        points.push(Point::failed("tests", "not one of them was run"));
+    let quiet = |p: &TestResult| p.name.ends_with(QUIET) && p.verdict == Verdict::Passed;
+    results.retain(|p| !quiet(p));
+    if !results.iter().any(ran) {
+        results.push(TestResult::failed("tests", "not one of them was run"));
     }
     let prefix = format!("{}: ", group.group);
-    for point in &mut points {
-        let own = point.name.strip_prefix(&prefix).unwrap_or(&point.name);
-        point.name = format!("{name}: {own}");
+    for result in &mut results {
+        let own = result.name.strip_prefix(&prefix).unwrap_or(&result.name);
+        result.name = format!("{name}: {own}");
     }
-    points
+    results
 }
 
-/// Was the test run, whatever came of it?
-fn ran(point: &Point) -> bool {
-    !matches!(point.verdict, Verdict::Skipped(_))
+/// Whether the test was run, passed or not.
+fn ran(result: &TestResult) -> bool {
+    !matches!(result.verdict, Verdict::Skipped(_))
 }
 
 /// A series' table, and what was skipped.
 fn section(series: &str, groups: &[Group], cells: &[Cell]) -> String {
     let cells: Vec<&Cell> = cells.iter().filter(|c| c.series == series).collect();
-    let mut text = results(groups, &cells).markdown();
+    let mut text = results_table(groups, &cells).markdown();
     let skips = skips(&cells);
     if !skips.rows.is_empty() {
         text += "\nSkipped:\n\n";
@@ -209,13 +209,13 @@ fn heading((imp, built_in): (Impl, bool)) -> String {
     format!("{imp}, {kind}")
 }
 
-fn results(groups: &[Group], cells: &[&Cell]) -> Table {
+fn results_table(groups: &[Group], cells: &[&Cell]) -> Table {
     let head = ["group", "what is exercised"].map(str::to_owned);
     let cell = |group: &str, column| {
         let found = cells
             .iter()
             .find(|c| c.group == group && c.column == column);
-        found.map_or("-".to_owned(), |c| outcome(&c.points))
+        found.map_or("-".to_owned(), |c| outcome(&c.results))
     };
     let row = |group: &Group| {
         let about = group.consumer.clone().unwrap_or_default();
@@ -231,9 +231,9 @@ fn results(groups: &[Group], cells: &[&Cell]) -> Table {
     }
 }
 
-/// `12 passed`; failures are not to be overlooked.
-fn outcome(points: &[Point]) -> String {
-    let counts = count(points);
+/// The text of a cell: `12 passed`, with failures in bold.
+fn outcome(results: &[TestResult]) -> String {
+    let counts = count(results);
     let green = counts.replace(", 0 failed", "");
     if green == counts {
         format!("**{counts}**")
@@ -242,15 +242,15 @@ fn outcome(points: &[Point]) -> String {
     }
 }
 
-/// Every test that was skipped, where, and why; a line for each reason that it had.
+/// Each test that was skipped, on which kernels, and why: a line for each reason.
 fn skips(cells: &[&Cell]) -> Table {
     let mut rows: Vec<[String; 3]> = Vec::new();
     for cell in cells {
-        for point in &cell.points {
-            let Verdict::Skipped(why) = &point.verdict else {
+        for result in &cell.results {
+            let Verdict::Skipped(why) = &result.verdict else {
                 continue;
             };
-            let test = point.name.rsplit(": ").next().unwrap_or_default();
+            let test = result.name.rsplit(": ").next().unwrap_or_default();
             let test = format!("{}/{test}", cell.group);
             let place = heading(cell.column);
             match rows.iter_mut().find(|r| r[0] == test && r[2] == *why) {
@@ -269,32 +269,32 @@ fn skips(cells: &[&Cell]) -> Table {
 mod tests {
     use super::*;
 
-    fn cell(column: (Impl, bool), points: Vec<Point>) -> Cell {
+    fn cell(column: (Impl, bool), results: Vec<TestResult>) -> Cell {
         Cell {
             series: "7.3",
             column,
             group: "cxl".to_owned(),
-            points,
+            results,
         }
     }
 
     #[test]
     fn a_failure_stands_out() {
-        let good = [Point::passed("a"), Point::skipped("b", "no")];
+        let good = [TestResult::passed("a"), TestResult::skipped("b", "no")];
         assert_eq!(outcome(&good), "1 passed, 1 skipped");
-        let bad = [Point::passed("a"), Point::failed("b", "x")];
+        let bad = [TestResult::passed("a"), TestResult::failed("b", "x")];
         assert_eq!(outcome(&bad), "**1 passed, 1 failed**");
-        let many: Vec<Point> = (0..10).map(|_| Point::failed("b", "x")).collect();
+        let many: Vec<TestResult> = (0..10).map(|_| TestResult::failed("b", "x")).collect();
         assert!(outcome(&many).starts_with("**"));
     }
 
     #[test]
     fn a_skip_is_listed_once_with_all_its_places() {
-        let skipped = || vec![Point::skipped("cxl on Linux: unload", "built in")];
+        let skipped = || vec![TestResult::skipped("cxl on Linux: unload", "built in")];
         let cells = [
             cell((Impl::C, true), skipped()),
             cell((Impl::Rust, true), skipped()),
-            cell((Impl::C, false), vec![Point::passed("unload")]),
+            cell((Impl::C, false), vec![TestResult::passed("unload")]),
         ];
         let cells: Vec<&Cell> = cells.iter().collect();
         let expected = ["cxl/unload", "C, built in; Rust, built in", "built in"];

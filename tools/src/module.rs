@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab module`: the module in a kernel tree of the user's own, built with the
-//! user's own toolchain.
+//! `lab module`: builds the module in the user's kernel tree with the user's toolchain.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -9,10 +8,10 @@ use anyhow::{bail, Context, Result};
 
 use crate::cache;
 use crate::exec;
+use crate::in_tree;
 use crate::kconfig;
 use crate::kernel;
 use crate::settings;
-use crate::sync;
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let Some(tree) = settings::var("KDIR")? else {
@@ -21,8 +20,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let tree = PathBuf::from(tree);
     let series = series(&tree)?;
     apply(&kernel::patch(repo, &series)?, &tree)?;
-    for file in sync::sync(repo, &tree)? {
-        eprintln!("updated {}/{}", sync::IN_TREE, file.display());
+    for file in in_tree::update(repo, &tree)? {
+        eprintln!("updated {}/{}", in_tree::FOLDER, file.display());
     }
 
     let options = kconfig::parse(
@@ -33,7 +32,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             {0}/scripts/config --file {0}/.config -e RUST -m DEV_DAX -e DEV_DAX_RUST && make -C {0} LLVM=1 olddefconfig\n\
             and call this again", tree.display());
     }
-    // LLVM= , set but empty, asks for GCC: only an unset one means clang.
+    // `LLVM=`, set but empty, asks for GCC. If LLVM is not set, clang is used.
     let llvm = std::env::var("LLVM").unwrap_or_else(|_| "1".to_owned());
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut make = Command::new("make");
@@ -42,7 +41,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         make.arg(format!("LLVM={llvm}"));
     }
     make.arg("drivers/dax/");
-    // This make's own flags are not for the kernel's.
+    // The flags of the make that called us are not for the kernel's make.
     for name in [
         "MAKEFLAGS",
         "MFLAGS",
@@ -69,7 +68,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `7.3` of a kernel tree's Makefile.
+/// The series of a kernel tree, like `7.3`, from its Makefile.
 fn series(tree: &Path) -> Result<String> {
     let makefile = cache::read_text(&tree.join("Makefile")).context("KDIR is no kernel tree")?;
     let number = |name: &str| {

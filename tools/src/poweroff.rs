@@ -12,12 +12,13 @@ use crate::cache;
 use crate::guest::{End, Load, Outcome};
 use crate::interactive::tail;
 use crate::progress::human;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::settings::Machine;
 use crate::spec::Impl;
 use crate::testrun::Tests;
 
-/// Ways to go down, as `dax-guest` knows them, and what the kernel's log must have in the end.
+/// Ways to go down, as `dax-guest` names them, and the lines that the kernel's log must then end
+/// with.
 const WAYS: [(&str, &[&str]); 3] = [
     ("poweroff", &["reboot: Power down"]),
     ("reboot", &["reboot: Restarting system"]),
@@ -27,28 +28,29 @@ const WAYS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// What the device is in when that happens: bound; unbound, so that it drains; its region being
-/// unbound, which waits; and that with the waiting process killed.
+/// The state of the device when the machine goes down. `bound`: to device_dax. `unbound`: the
+/// device drains. `waiting`: the unbind of its region waits for the page. `killed`: the process
+/// that waited was killed.
 const STATES: [&str; 4] = ["bound", "unbound", "waiting", "killed"];
 
-/// From QEMU's start to its end. A machine that does not go down never does.
+/// How long QEMU may run. A machine that is still up then never goes down.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// One point for each way in each state.
-pub fn points(tests: &Tests<'_>, name: &str, program: &Path) -> Result<Vec<Point>> {
-    let mut points = Vec::new();
+/// One result for each way in each state.
+pub fn results(tests: &Tests<'_>, name: &str, program: &Path) -> Result<Vec<TestResult>> {
+    let mut results = Vec::new();
     for (way, said) in WAYS {
         for state in STATES {
             let label = format!("{name}: {way}, {state}");
-            // The others need a page that outlives its struct page.
-            points.push(if tests.spec.imp == Impl::C && state != "bound" {
-                Point::skipped(label, "C driver: frees the page under its holder")
+            // In the other states the C driver frees the struct page of a page in use.
+            results.push(if tests.spec.imp == Impl::C && state != "bound" {
+                TestResult::skipped(label, "C driver: frees the page under its holder")
             } else {
                 one(tests, label, way, state, said, program)?
             });
         }
     }
-    Ok(points)
+    Ok(results)
 }
 
 fn one(
@@ -58,7 +60,7 @@ fn one(
     state: &str,
     said: &[&str],
     program: &Path,
-) -> Result<Point> {
+) -> Result<TestResult> {
     let mut files = vec![PathBuf::from(program)];
     if way == "kexec" {
         let (_, kernel) = tests.kernel()?;
@@ -76,8 +78,8 @@ fn one(
     let (outcome, output) = tests.boot(&label, &machine, &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
     Ok(match wrong(&outcome, &output, &log, said) {
-        None => Point::passed(label),
-        Some(why) => Point::failed(
+        None => TestResult::passed(label),
+        Some(why) => TestResult::failed(
             label,
             &format!(
                 "{why}\n{output}\n{}\nthe whole kernel log: {}",
@@ -88,7 +90,7 @@ fn one(
     })
 }
 
-/// What is wrong with how a guest went down.
+/// What is wrong with the way in which a guest went down.
 fn wrong(outcome: &Outcome, output: &str, log: &str, said: &[&str]) -> Option<String> {
     if let Some(splat) = &outcome.splat {
         return Some(format!("the kernel complained:\n{splat}"));

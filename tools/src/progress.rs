@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is being done, how far it is, how long it has taken: a bar on a
-//! terminal, plain lines elsewhere. All of it goes to stderr.
+//! Shows what is being done, how much of it is done, and how long it has taken: as a bar on a
+//! terminal, else as plain lines. All goes to stderr.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Without a terminal, a line at most this often.
+/// The least time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
-/// One piece of long work. Dropped without `done`, it counts as failed.
+/// A long piece of work. If the value is dropped without `done`, the work has failed.
 pub struct Step {
     label: String,
     start: Instant,
@@ -23,7 +23,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// `total` is in whatever unit `advance` counts; 0 means unknown.
+    /// Begins. `total` is in the unit that `advance` counts; 0 means unknown.
     pub fn start(label: impl Into<String>, total: u64) -> Self {
         let label = label.into();
         let bar = if std::io::stderr().is_terminal() {
@@ -48,14 +48,14 @@ impl Step {
         let at = self.at.get() + by;
         self.at.set(at);
         match &self.bar {
-            // An estimated total may be short; never show more than all of it.
+            // The total may be an estimate that is too small: never show more than 100%.
             Some(bar) if self.total > 0 => bar.set_position(at.min(self.total)),
             Some(bar) => bar.tick(),
             None => self.line(),
         }
     }
 
-    /// The unit's present name, shown on terminals only.
+    /// Names what is being done now. Only a terminal shows it.
     pub fn message(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.chars().take(40).collect::<String>());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Test points and how they add up.
+//! Test results and how they add up.
 
 use std::process::ExitCode;
 
@@ -15,14 +15,14 @@ pub enum Verdict {
 }
 
 #[derive(Clone, Debug)]
-pub struct Point {
+pub struct TestResult {
     pub name: String,
     pub verdict: Verdict,
     /// What is shown if it failed.
     pub output: Vec<String>,
 }
 
-impl Point {
+impl TestResult {
     pub fn passed(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -51,47 +51,47 @@ impl Point {
 
 #[derive(Default)]
 pub struct Report {
-    points: Vec<Point>,
-    /// What is said before the last line.
+    results: Vec<TestResult>,
+    /// The line before the last.
     note: Option<String>,
 }
 
 impl Report {
-    /// Adds the points of a group and says in one line how it went.
-    pub fn add(&mut self, group: &str, took: &str, points: Vec<Point>) {
-        println!("{group}: {} ({took})", count(&points));
-        for point in &points {
-            match &point.verdict {
-                Verdict::Skipped(why) if why.is_empty() => println!("  skipped: {}", point.name),
-                Verdict::Skipped(why) => println!("  skipped: {}: {why}", point.name),
-                Verdict::Failed => println!("  FAILED: {}", point.name),
+    /// Adds the results of a group and prints a line with their numbers.
+    pub fn add(&mut self, group: &str, took: &str, results: Vec<TestResult>) {
+        println!("{group}: {} ({took})", count(&results));
+        for result in &results {
+            match &result.verdict {
+                Verdict::Skipped(why) if why.is_empty() => println!("  skipped: {}", result.name),
+                Verdict::Skipped(why) => println!("  skipped: {}: {why}", result.name),
+                Verdict::Failed => println!("  FAILED: {}", result.name),
                 Verdict::Passed => {}
             }
         }
-        self.points.extend(points);
+        self.results.extend(results);
     }
 
-    /// Counts groups that nobody asked for as skipped, and names them at the end.
+    /// Counts groups that were not asked for as skipped, and names them at the end.
     pub fn left_out(&mut self, why: &str, names: Vec<String>) {
         self.note = Some(format!("{why} leaves out: {}", names.join(", ")));
-        let points = names.into_iter().map(|name| Point::skipped(name, why));
-        self.points.extend(points);
+        let results = names.into_iter().map(|name| TestResult::skipped(name, why));
+        self.results.extend(results);
     }
 
-    /// Shows what failed, with its output, and the last line. Nothing run is a
-    /// failure too.
+    /// Prints the failed tests with their output, and the last line. A run in which no test passed
+    /// is a failure too.
     pub fn finish(self) -> ExitCode {
-        let failed: Vec<&Point> = self
-            .points
+        let failed: Vec<&TestResult> = self
+            .results
             .iter()
             .filter(|p| p.verdict == Verdict::Failed)
             .collect();
-        for point in &failed {
-            println!("\n--- {} FAILED", point.name);
-            for line in point.output.iter().take(SHOWN) {
+        for result in &failed {
+            println!("\n--- {} FAILED", result.name);
+            for line in result.output.iter().take(SHOWN) {
                 println!("    {line}");
             }
-            if let Some(more) = point.output.len().checked_sub(SHOWN).filter(|&n| n > 0) {
+            if let Some(more) = result.output.len().checked_sub(SHOWN).filter(|&n| n > 0) {
                 println!("    ... and {more} more lines");
             }
         }
@@ -101,8 +101,8 @@ impl Report {
         if let Some(note) = &self.note {
             println!("{note}");
         }
-        println!("{}", count(&self.points));
-        let ran = self.points.iter().any(|p| p.verdict == Verdict::Passed);
+        println!("{}", count(&self.results));
+        let ran = self.results.iter().any(|p| p.verdict == Verdict::Passed);
         if failed.is_empty() && ran {
             ExitCode::SUCCESS
         } else {
@@ -112,8 +112,8 @@ impl Report {
 }
 
 /// `3 passed, 0 failed`, and `, 1 skipped` if any was.
-pub fn count(points: &[Point]) -> String {
-    let of = |f: fn(&Verdict) -> bool| points.iter().filter(|p| f(&p.verdict)).count();
+pub fn count(results: &[TestResult]) -> String {
+    let of = |f: fn(&Verdict) -> bool| results.iter().filter(|p| f(&p.verdict)).count();
     let passed = of(|v| *v == Verdict::Passed);
     let failed = of(|v| *v == Verdict::Failed);
     match of(|v| matches!(v, Verdict::Skipped(_))) {
@@ -128,20 +128,20 @@ mod tests {
 
     #[test]
     fn counts() {
-        let points = [
-            Point::passed("a"),
-            Point::failed("b", "x\ny"),
-            Point::skipped("c", "no"),
+        let results = [
+            TestResult::passed("a"),
+            TestResult::failed("b", "x\ny"),
+            TestResult::skipped("c", "no"),
         ];
-        assert_eq!(count(&points), "1 passed, 1 failed, 1 skipped");
-        assert_eq!(count(&points[..1]), "1 passed, 0 failed");
+        assert_eq!(count(&results), "1 passed, 1 failed, 1 skipped");
+        assert_eq!(count(&results[..1]), "1 passed, 0 failed");
     }
 
     #[test]
     fn what_is_left_out_is_skipped_and_named() {
         let mut report = Report::default();
         report.left_out("QUICK=1", vec!["bench".to_owned(), "stress".to_owned()]);
-        assert_eq!(count(&report.points), "0 passed, 0 failed, 2 skipped");
+        assert_eq!(count(&report.results), "0 passed, 0 failed, 2 skipped");
         assert_eq!(
             report.note.as_deref(),
             Some("QUICK=1 leaves out: bench, stress")

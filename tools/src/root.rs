@@ -17,7 +17,7 @@ use crate::progress::Step;
 /// Lines mmdebstrap prints when all goes well; only the progress depends on it.
 const MKROOT_LINES: u64 = 10;
 
-/// What a root is made of.
+/// How a root is made.
 struct Recipe {
     name: &'static str,
     suite: &'static str,
@@ -48,7 +48,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// Where the build root is, or will be; tools/bootstrap.sh says the same.
+    /// The build root's path, whether it exists or not; as in tools/bootstrap.sh.
     pub fn locate(repo: &Path) -> Result<Self> {
         Self::place(repo, &USUAL)
     }
@@ -58,7 +58,7 @@ impl Root {
         Self::make(repo, &USUAL)
     }
 
-    /// The same for the root that has only compilers, the newest of Debian.
+    /// Finds or makes the root that has only compilers, the newest of Debian.
     pub fn ensure_newest(repo: &Path) -> Result<Self> {
         Self::make(repo, &NEWEST)
     }
@@ -105,8 +105,8 @@ impl Root {
         Ok(root)
     }
 
-    /// The versions of what compiles kernels: another one makes another kernel,
-    /// which a new program for the guest does not.
+    /// The versions of the compilers. They are part of a kernel's key; the root's other packages
+    /// are not, so a new program for the guest rebuilds no kernel.
     pub fn toolchain(&self) -> Result<String> {
         let status = cache::read_text(&self.path.join("var/lib/dpkg/status"))?;
         let mut found: Vec<String> = status.split("\n\n").filter_map(compiler).collect();
@@ -114,7 +114,7 @@ impl Root {
         Ok(found.join(" "))
     }
 
-    /// A command in the root. Nothing of the caller's environment reaches it.
+    /// A command in the root. It does not get the caller's environment.
     pub fn command(&self, program: impl AsRef<OsStr>) -> InRoot {
         InRoot {
             root: self.path.clone(),
@@ -182,10 +182,10 @@ impl InRoot {
         self
     }
 
-    /// The command in mount and process namespaces of its own: when we die, all
-    /// of it dies, and no mount stays behind.
+    /// The command in mount and process namespaces of its own. When this process dies, all of the
+    /// command's processes die, and no mount stays.
     pub fn build(self) -> Result<Command> {
-        // By way of /proc, for cargo may have replaced the file since we started.
+        // Use /proc: cargo may have replaced our file since we started.
         let lab = format!("/proc/{}/exe", std::process::id());
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);

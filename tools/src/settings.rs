@@ -15,20 +15,20 @@ pub const DEFAULT_CPUS: u32 = 2;
 pub const DEFAULT_APPEND: &str = "memmap=2G%4G+0xefffffff";
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What a variable may be.
+/// The values that a variable may have.
 #[derive(Clone, Copy)]
 enum Values {
-    /// Its reader says.
+    /// Any text. The function that reads the variable checks it.
     Any,
     Flag,
-    /// The noun for one of them, and all of them.
+    /// One of some words. Errors call one of them by the noun.
     Of(&'static str, &'static [&'static str]),
 }
 
 const IMPLS: [&str; 3] = ["rust", "c", ALL];
 const KERNELS: [&str; 3] = [SERIES[0], SERIES[1], ALL];
 const TOOLCHAINS: [&str; 3] = ["llvm", "gcc", "newest"];
-/// What IMPL and KERNEL may be where a command does both.
+/// The value of IMPL and KERNEL for both, where a command can do both.
 const ALL: &str = "all";
 
 /// The variables of all commands.
@@ -62,7 +62,7 @@ const VARIABLES: [(&str, Values); 27] = [
     ("TRANSCRIPTS", Values::Any),
 ];
 
-/// What the programs that we start know besides.
+/// Variables that the programs that we start know.
 const OTHERS: [&str; 14] = [
     "CARGO_HOME",
     "CARGO_TARGET_DIR",
@@ -83,8 +83,9 @@ const OTHERS: [&str; 14] = [
 /// The names of the variables on make's command line; the Makefile sets it.
 const GIVEN: &str = "LAB_GIVEN";
 
-/// Judges what is on make's command line before anything is done: a variable that nobody
-/// reads would silently do nothing. The environment has variables that are not meant for us.
+/// Checks the variables on make's command line before anything is done: one that no command knows
+/// would silently do nothing. Other variables of the environment are not checked, since they are
+/// not meant for us.
 pub fn check() -> Result<()> {
     for name in var(GIVEN)?.unwrap_or_default().split_whitespace() {
         if !OTHERS.contains(&name) {
@@ -116,7 +117,8 @@ fn check_value(name: &str, values: Values, value: Option<&str>) -> Result<()> {
     }
 }
 
-/// The error about a value that a variable may not have. It names the one that was meant.
+/// The error about a value that a variable may not have. It names the value that was probably
+/// meant.
 pub fn unknown(name: &str, value: &str, what: &str, known: &[&str]) -> Error {
     anyhow!(
         "{name}={value}: no such {what}{} There are {}",
@@ -130,7 +132,7 @@ fn meant(word: &str, known: &[&str]) -> String {
     nearest(word, known).map_or(".".to_owned(), |near| format!(". Did you mean {near}?"))
 }
 
-/// The known word that most likely was meant, if less than half of it is wrong.
+/// The nearest known word, if less than half of it is wrong.
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let near = known.iter().map(|known| {
@@ -142,7 +144,7 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, known)| known)
 }
 
-/// A variable that is set and not empty.
+/// The value of a variable, if it is set and not empty.
 pub fn var(name: &str) -> Result<Option<String>> {
     match env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),
@@ -169,7 +171,7 @@ pub fn spec() -> Result<Spec> {
     spec_for(&spec.series, spec.imp)
 }
 
-/// The kernel of a series that the other variables ask for.
+/// The kernel of a series and an implementation, with all else as the variables say.
 pub fn spec_for(series: &str, imp: Impl) -> Result<Spec> {
     Ok(Spec {
         debug: flag("DEBUG")?,
@@ -198,7 +200,7 @@ fn parse_toolchain(name: Option<&str>) -> Result<Toolchain> {
     found.ok_or_else(|| unknown("TOOLCHAIN", name, "toolchain", &TOOLCHAINS))
 }
 
-/// The kernel of those names, with all else as usual.
+/// The usual kernel of a series and an implementation, both by name.
 fn parse_spec(kernel: Option<&str>, imp: Option<&str>) -> Result<Spec> {
     let series = kernel.unwrap_or(SERIES[0]);
     if !SERIES.contains(&series) {
@@ -227,7 +229,7 @@ pub fn all_impls() -> Result<Vec<Impl>> {
     }
 }
 
-/// What a guest is given, but for its kernel and its command.
+/// The settings of a guest, except its kernel and its command.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub mem: String,
@@ -235,7 +237,7 @@ pub struct Machine {
     pub append: String,
     pub qemu: Vec<String>,
     pub timeout: Duration,
-    /// The guest's clock counts instructions: 1 ns each, whatever else this machine does.
+    /// Whether the guest's clock counts instructions: 1 ns each, however busy the host is.
     pub counted: bool,
 }
 
@@ -290,7 +292,7 @@ pub fn count(name: &str) -> Result<Option<u64>> {
     }
 }
 
-/// SEED and SECONDS of a command that goes on for so long.
+/// SEED and SECONDS of a command that runs for a given time.
 pub fn seed_and_seconds() -> Result<(u64, u64)> {
     let seconds = count("SECONDS")?.unwrap_or(60);
     if seconds == 0 {
@@ -381,7 +383,7 @@ mod tests {
     fn the_tables_are_whole() {
         assert_eq!(TOOLCHAINS, Toolchain::ALL.map(Toolchain::name));
         assert!(VARIABLES.is_sorted_by_key(|(name, _)| *name));
-        // Lines of the help that are not about variables of `make help` have them elsewhere.
+        // `make help` does not have these: DAX_DEPTH is in docs/model.md, KUNIT is for our own use.
         let hidden = ["DAX_DEPTH", "KUNIT"];
         let help = include_str!("../help.txt");
         for (name, _) in VARIABLES {

@@ -19,7 +19,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The source that was fetched before, if any.
+    /// The source, if it was fetched before.
     pub fn cached(series: &str) -> Result<Option<Self>> {
         let (package, dir) = place(series);
         if !dir.exists() {
@@ -138,8 +138,8 @@ fn fetch_upstream(root: &Root, package: &str, dir: &Path, step: &Step) -> Result
     get.args(["source", "--download-only", package])
         .current_dir(&part);
     let got = exec::logged(&mut get, &log, step);
-    // Some mirrors lack Debian's own part of the package. What upstream made is
-    // all that we need, and apt keeps no file whose checksum is wrong.
+    // Some mirrors lack Debian's part of the package. Upstream's tarball is all that is needed, and
+    // apt keeps no file with a wrong checksum.
     if tarball(&part)?.is_none() {
         got?;
         bail!("apt-get source {package} brought no upstream tarball");

@@ -1,28 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which kernel is meant: series, implementation, and what is not as usual.
+//! Which kernel is meant: its series, its implementation, and how it differs from the usual one.
 
 use std::fmt;
+
+pub use dax_protocol::Impl;
 
 /// The series this project knows; the first is the default.
 pub const SERIES: [&str; 2] = ["7.3", "7.2"];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Impl {
-    C,
-    Rust,
-}
-
-impl Impl {
-    /// The name in IMPL=.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::C => "c",
-            Self::Rust => "rust",
-        }
-    }
-}
-
-/// What compiles a kernel. rustc and bindgen come with it.
+/// The compilers for a kernel, with rustc and bindgen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Toolchain {
     /// Debian 13's clang and rustc.
@@ -36,7 +22,7 @@ pub enum Toolchain {
 impl Toolchain {
     pub const ALL: [Self; 3] = [Self::Llvm, Self::Gcc, Self::Newest];
 
-    /// What `make` of a kernel is told.
+    /// The variables for the kernel's `make`.
     pub fn make_variables(self) -> &'static str {
         match self {
             Self::Llvm | Self::Newest => "LLVM=1",
@@ -77,17 +63,17 @@ impl Spec {
         }
     }
 
-    /// Whether nothing else is asked for than what every kernel of a series may have.
+    /// Whether it is not a debug kernel and has the usual toolchain.
     pub fn is_usual_but_for_builtin(&self) -> bool {
         !self.debug && self.toolchain == Toolchain::Llvm
     }
 
-    /// Whether it is the kernel that one gets who asks for nothing.
+    /// Whether it is the kernel that is used if no variable asks for another.
     pub fn is_usual(&self) -> bool {
         self.is_usual_but_for_builtin() && !self.builtin
     }
 
-    /// What is not as usual, in words.
+    /// How the kernel differs from the usual one, in words.
     fn traits(&self) -> Vec<&'static str> {
         let usual = self.toolchain == Toolchain::Llvm;
         let all = [
@@ -106,7 +92,7 @@ impl Spec {
             .join("-")
     }
 
-    /// A shell's `make` with this kernel's variables.
+    /// A `make` command for a shell, with this kernel's variables.
     pub fn make(&self) -> String {
         format!("make {}", self.toolchain.make_variables())
     }

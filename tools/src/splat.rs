@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Finds in a kernel log what a healthy kernel does not say.
+//! Finds complaints in a kernel log: what a healthy kernel does not say.
 
 use anyhow::{Context, Result};
 use regex::Regex;
@@ -7,8 +7,8 @@ use regex::Regex;
 /// Lines shown of a complaint.
 const SHOWN: usize = 25;
 
-/// Matched against a line without its time stamp. They are anchored where the
-/// kernel itself begins its line with them: a module may well be called "panic".
+/// The patterns of complaints, for a line without its time stamp. A pattern has `^` if the kernel
+/// begins its line with these words: other lines may have them too (a module called "panic").
 const COMPLAINTS: [&str; 24] = [
     r"^BUG: ",
     r"^BUG \S+ \(",
@@ -36,14 +36,14 @@ const COMPLAINTS: [&str; 24] = [
     r"^kmemleak: [1-9]\d* new suspected memory leaks",
 ];
 
-/// What memory management itself complains about, whichever driver has the memory, after dax-guest
-/// did what it cannot take: the line that dax-guest writes to the log before, and the complaint.
+/// Complaints that are defects of memory management, with either driver. Each is excused only after
+/// the line that dax-guest writes to the log before it provokes the complaint.
 const EXCUSED: [(&str, &str); 2] = [
     (
         "dax-guest: allocations are made to fail from here on",
         r"^WARNING: arch/x86/mm/init_64\.c:\d+ at arch_add_memory",
     ),
-    // Its page tables lose them, and the process's own count is then wrong.
+    // Memory management loses these pages, and then the process's count of them is wrong.
     (
         "dax-guest: pages of 1 GiB are moved from here on",
         r"^BUG: Bad rss-counter state ",
@@ -64,7 +64,7 @@ fn find_any(complaints: &[&str], excused: &[(&str, &str)], log: &str) -> Result<
         excuses.push((from.unwrap_or(lines.len()), compile(excused)?));
     }
     let first = (0..lines.len()).find(|&at| {
-        // A warning begins with a line that does not say what it is about.
+        // The first line of a warning does not say what the warning is about; the next one does.
         let about = &lines[at..lines.len().min(at + 2)];
         let known = excuses.iter().any(|(from, excused)| {
             *from < at && about.iter().any(|line| excused.is_match(message(line)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab stress`: everything at once in a guest, for SECONDS, as SEED says.
+//! `lab stress`: does everything at once in a guest, for SECONDS; SEED fixes what each thread does.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::kernel::Kernel;
 use crate::root::Root;
 use crate::settings;
 
-/// For boot, for checks before and after, and for a hang to be reported.
+/// Time for the boot, for checks before and after, and for the report of a hang.
 const SLACK: Duration = Duration::from_secs(600);
 
 pub fn main(repo: &Path) -> Result<ExitCode> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tables of what was run where, kept in a document between two markers:
+//! Tables that commands write into a document, between two markers:
 //! `<!-- NAME: by COMMAND -->` and `<!-- end of NAME -->`.
 
 use std::path::Path;
@@ -28,7 +28,7 @@ impl Table {
     }
 }
 
-/// Puts `content` in the place of what is between the markers of `name`.
+/// Replaces the text between the markers of `name` by `content`.
 pub fn replace(document: &Path, name: &str, content: &str) -> Result<()> {
     let text = cache::read_text(document)?;
     let new = replaced(&text, name, content).with_context(|| {

@@ -20,13 +20,13 @@ use crate::ktap;
 use crate::kunit;
 use crate::poweroff;
 use crate::progress::{human, Step};
-use crate::report::{Point, Report};
+use crate::report::{Report, TestResult};
 use crate::root::Root;
 use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec, SERIES};
 use crate::vanilla;
 
-/// The groups before the guest tests, which bring a list of their own.
+/// The groups that run before the guest tests. dax-guest lists those.
 const GROUPS: [(&str, Run); 7] = [
     ("rules", rules),
     ("host", host),
@@ -37,20 +37,20 @@ const GROUPS: [(&str, Run); 7] = [
     ("poweroff", going_down),
 ];
 
-/// The guest tests that `make test` runs on the other series too, after KUnit;
-/// with KERNEL= all of them run there.
+/// The guest tests that `make test` also runs on the other series, after KUnit. `KERNEL=` with that
+/// series runs all of them there.
 const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
 
-/// The groups that are about what only a debug kernel can do or see. They are
-/// run on one whatever kernel is tested, if it is one of the primary series.
+/// The groups that need a debug kernel. They run on one whichever kernel of the primary series is
+/// tested.
 const CHECKED: [&str; 2] = ["inject", "stress"];
 
-/// From here on a run does not begin to build a debug kernel, which takes 25 minutes with the
-/// groups that need it: a first run, which builds all the others, has to end within the time that
-/// CI has, 90 minutes.
+/// A run that has taken so long does not begin to build a debug kernel, which takes 25 minutes with
+/// the groups that need it. A first run builds all other kernels, and has to end within the
+/// 90 minutes of CI.
 const LATE: Duration = Duration::from_secs(18 * 60);
 
-/// What QUICK=1 runs: what judges a change in about three minutes, if kernels are in the cache.
+/// The groups of QUICK=1, which judge a change in about three minutes if kernels are in the cache.
 const QUICK: [&str; 8] = [
     "rules",
     "host",
@@ -67,33 +67,33 @@ const GUEST: &str = "guest";
 
 type Run = fn(&Tests<'_>, &mut Report) -> Result<()>;
 
-/// How much longer a group may take on a debug kernel, as dax-guest has it too.
+/// By which factor a group may take longer on a debug kernel; dax-guest has the same number.
 const DEBUG_SLOWDOWN: u32 = 4;
 
-/// What the kernel says when it starts the first process.
+/// A part of the kernel's message when it starts the first process.
 const USER_SPACE: &str = "as init process";
 
-/// The point that is the guest's own.
+/// The name of the result for the guest itself.
 pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 
-/// How long a guest for one test may take, on a kernel that is not slow: a test
-/// that hangs is given up after a minute, and so is cleaning up after it.
+/// How long a guest for one test may take on a usual kernel: dax-guest gives up a test that hangs
+/// after a minute, and the clean-up after another.
 const ONE_TEST: Duration = Duration::from_secs(150);
 
-/// What came of a guest with tests.
+/// How a guest with tests ended.
 pub struct Ran {
     pub outcome: Outcome,
     pub output: String,
-    pub points: Vec<Point>,
+    pub results: Vec<TestResult>,
 }
 
-/// What tests are run with.
+/// What all groups have in common.
 #[derive(Clone)]
 pub struct Tests<'a> {
     pub repo: &'a Path,
     pub spec: Spec,
     pub cargo: &'a Cargo,
-    /// When it all began.
+    /// When the run began.
     pub began: Instant,
 }
 
@@ -174,12 +174,12 @@ fn not_run(name: &str, error: &anyhow::Error, report: &mut Report) {
     report.add(
         name,
         "not run",
-        vec![Point::failed(name, &format!("{error:#}"))],
+        vec![TestResult::failed(name, &format!("{error:#}"))],
     );
 }
 
 fn rules(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
-    // Lints of the module need a kernel tree, so there is one from here on.
+    // The lints of the module need a kernel tree, so build one first.
     if tests.spec.imp == Impl::Rust {
         drop(tests.kernel()?);
     }
@@ -197,8 +197,8 @@ fn host(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let root = Root::ensure(tests.repo)?;
-    let points = vanilla::points(tests.repo, &root, &tests.spec)?;
-    report.add("vanilla", &human(start.elapsed()), points);
+    let results = vanilla::results(tests.repo, &root, &tests.spec)?;
+    report.add("vanilla", &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -215,56 +215,57 @@ fn kunit_suites(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let (outcome, output) = tests.boot(&tests.name("kunit"), &Machine::default(), &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
     let name = tests.name("kunit");
-    let mut points = kunit::points(&name, &log);
-    points.push(ended(&name, &outcome, &output));
-    report.add(&name, &human(start.elapsed()), points);
+    let mut results = kunit::results(&name, &log);
+    results.push(ended(&name, &outcome, &output));
+    report.add(&name, &human(start.elapsed()), results);
     Ok(())
 }
 
-/// A small share of `make compare`. It boots both kernels, so it belongs to one of them.
+/// Runs a small part of `make compare`. It boots both kernels, so it runs only when the Rust kernel
+/// is tested.
 fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     if tests.spec.imp == Impl::C {
         return Ok(());
     }
     let start = Instant::now();
-    let points = compare::share(tests.repo, tests.cargo, &tests.spec)?;
-    report.add("compare", &human(start.elapsed()), points);
+    let results = compare::share(tests.repo, tests.cargo, &tests.spec)?;
+    report.add("compare", &human(start.elapsed()), results);
     Ok(())
 }
 
-/// The benchmark, to see that it works. It boots both kernels, so it belongs to one of them; and
-/// what it is about is the usual ones.
+/// Runs the benchmark briefly, to see that it works. It boots both usual kernels, so it runs only
+/// when the usual Rust kernel is tested.
 fn bench_smoke(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     if tests.spec != Spec::new(&tests.spec.series, Impl::Rust) {
         return Ok(());
     }
     let start = Instant::now();
-    let points = bench::smoke(tests.repo, tests.cargo, &tests.spec)?;
-    report.add("bench", &human(start.elapsed()), points);
+    let results = bench::smoke(tests.repo, tests.cargo, &tests.spec)?;
+    report.add("bench", &human(start.elapsed()), results);
     Ok(())
 }
 
-/// Machines that go down. How they do is not a matter of one guest, so it is no group of
-/// `dax-guest`'s.
+/// Runs machines that go down. Each way down needs a guest of its own, so this is no group of
+/// `dax-guest`.
 fn going_down(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let program = tests.cargo.build_static("dax-guest")?;
     let name = tests.name("poweroff");
-    let points = poweroff::points(tests, &name, &program)?;
-    report.add(&name, &human(start.elapsed()), points);
+    let results = poweroff::results(tests, &name, &program)?;
+    report.add(&name, &human(start.elapsed()), results);
     Ok(())
 }
 
 impl Tests<'_> {
-    /// The build root and the kernel, made if need be.
+    /// The build root and the kernel. Makes them if need be.
     pub fn kernel(&self) -> Result<(Root, Kernel)> {
         let root = Root::ensure(self.repo)?;
         let kernel = Kernel::ensure(self.repo, &root, &self.spec)?;
         Ok((root, kernel))
     }
 
-    /// The same with a debug kernel, if the kernel is a usual one of the primary
-    /// series: of others, one is made only if it is asked for.
+    /// The same tests with a debug kernel, if the kernel is a usual one of the primary series. For
+    /// other kernels, a debug kernel is made only if DEBUG=1 asks for it.
     fn debug(&self) -> Self {
         let usual = self.spec == Spec::new(SERIES[0], self.spec.imp);
         let mut tests = self.clone();
@@ -272,7 +273,7 @@ impl Tests<'_> {
         tests
     }
 
-    /// Why a group that needs a debug kernel has to be left out, if it does.
+    /// Why a group has to be left out that needs a debug kernel, if there is a reason.
     fn hindrance(&self, checked: bool) -> Result<Option<String>> {
         if !checked {
             return Ok(None);
@@ -297,7 +298,7 @@ impl Tests<'_> {
         }))
     }
 
-    /// How long something may take on this kernel that takes so long on a usual one.
+    /// A time limit for this kernel, from the limit for a usual one.
     pub fn slow(&self, usual: Duration) -> Duration {
         match self.spec.debug {
             true => usual * DEBUG_SLOWDOWN,
@@ -305,11 +306,11 @@ impl Tests<'_> {
         }
     }
 
-    /// Boots a guest and gives how it ended and all of its command's output.
+    /// Boots a guest. Returns how it ended, and all output of its command.
     ///
-    /// An emulated CPU that a busy host does not run may miss the kernel's first
-    /// timer interrupts, and the kernel then waits for ever, before it has started
-    /// anything of what is tested: such a guest is booted once more.
+    /// If a busy host does not run an emulated CPU, the kernel may miss its first timer interrupts
+    /// and wait for ever. A guest that hangs like that, before its first process, is booted once
+    /// more.
     pub fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
         let (outcome, output) = self.boot_once(label, machine, load)?;
         let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
@@ -340,7 +341,7 @@ impl Tests<'_> {
         Ok((outcome, String::from_utf8_lossy(&output).into_owned()))
     }
 
-    /// The same for the series besides the primary one, if that is what is tested.
+    /// The same tests for the other series, if the primary one is tested.
     fn other_series(&self) -> Vec<Self> {
         if self.spec != Spec::new(SERIES[0], Impl::Rust) {
             return Vec::new();
@@ -368,7 +369,7 @@ impl Tests<'_> {
         Ok(all.filter(|name| !QUICK.contains(&name.as_str())).collect())
     }
 
-    /// The part of the tests that shows that a series is not left behind.
+    /// Runs the part of the tests that the other series must pass too.
     fn share(&self, report: &mut Report) -> Result<()> {
         kunit_suites(self, report)?;
         self.guests(|name| SHARE.contains(&name), report)?;
@@ -384,7 +385,7 @@ impl Tests<'_> {
         }
     }
 
-    /// Runs the wanted groups of guest tests; was there any?
+    /// Runs the wanted groups of guest tests. Returns whether there was any.
     fn guests(&self, wanted: impl Fn(&str) -> bool, report: &mut Report) -> Result<bool> {
         let program = self.cargo.build_static("dax-guest")?;
         let mut ran = false;
@@ -398,22 +399,28 @@ impl Tests<'_> {
             let checked = CHECKED.contains(&group.group.as_str());
             let tests = if checked { self.debug() } else { self.clone() };
             if let Some(why) = tests.hindrance(checked)? {
-                report.add(&name, "not run", vec![Point::skipped(name.as_str(), why)]);
+                report.add(
+                    &name,
+                    "not run",
+                    vec![TestResult::skipped(name.as_str(), why)],
+                );
                 continue;
             }
-            let points = tests
+            let results = tests
                 .guest(&group, &name, &program)
-                .unwrap_or_else(|error| vec![Point::failed(name.as_str(), &format!("{error:#}"))]);
-            report.add(&name, &human(start.elapsed()), points);
+                .unwrap_or_else(|error| {
+                    vec![TestResult::failed(name.as_str(), &format!("{error:#}"))]
+                });
+            report.add(&name, &human(start.elapsed()), results);
         }
         Ok(ran)
     }
 
-    /// Runs one test of a group, whatever the driver is known to do in it.
+    /// Runs one test of a group, even if it is left out on the C driver.
     pub fn one(&self, group: &Group, test: &str, program: &Path) -> Result<Ran> {
         let (quoted, test) = (shlex::try_quote(&group.group)?, shlex::try_quote(test)?);
         let command = format!("DAX_GUEST_FORCE=1 /dax-guest test {quoted} {test}");
-        let mut machine = group.machine()?;
+        let mut machine = groups::machine(group)?;
         machine.timeout = machine.timeout.min(ONE_TEST);
         self.run(&format!("{test}"), machine, command, program)
     }
@@ -433,33 +440,34 @@ impl Tests<'_> {
         };
         machine.timeout = self.slow(machine.timeout);
         let (outcome, output) = self.boot(name, &machine, &load)?;
-        let points = ktap::parse(name, &output);
+        let results = ktap::parse(name, &output);
         Ok(Ran {
             outcome,
             output,
-            points,
+            results,
         })
     }
 
-    /// Runs a group of guest tests, under that name in the report. The last point is the guest's own.
-    pub fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<Point>> {
+    /// Runs a group of guest tests, under that name in the report. The last result is for the guest
+    /// itself.
+    pub fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<TestResult>> {
         let quoted = shlex::try_quote(&group.group)?;
         let command = format!("/dax-guest test {quoted}");
         let Ran {
             outcome,
             output,
-            mut points,
-        } = self.run(name, group.machine()?, command, program)?;
-        if points.is_empty() {
-            points.push(Point::failed(
+            mut results,
+        } = self.run(name, groups::machine(group)?, command, program)?;
+        if results.is_empty() {
+            results.push(TestResult::failed(
                 name,
                 &format!("no test reported a result; it printed:\n{output}"),
             ));
         }
-        let failed = points
+        let failed = results
             .iter()
             .any(|p| p.verdict == crate::report::Verdict::Failed);
-        // A failed test makes the program fail; that is no news.
+        // The program exits with 1 if a test failed, and the results say so already.
         let outcome = match outcome.end {
             End::Exit(_) if failed => Outcome {
                 end: End::Exit(0),
@@ -467,17 +475,17 @@ impl Tests<'_> {
             },
             _ => outcome,
         };
-        points.push(ended(name, &outcome, &output));
-        Ok(points)
+        results.push(ended(name, &outcome, &output));
+        Ok(results)
     }
 }
 
-/// One point for the guest itself: it ended well, and its kernel was quiet.
-fn ended(name: &str, outcome: &Outcome, output: &str) -> Point {
+/// The result for the guest itself: whether it ended well, and its kernel did not complain.
+fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
     let label = format!("{name}: {QUIET}");
     let why = match (&outcome.splat, outcome.end) {
         (Some(splat), _) => format!("the kernel complained:\n{splat}"),
-        (None, End::Exit(0)) => return Point::passed(label),
+        (None, End::Exit(0)) => return TestResult::passed(label),
         (None, End::Exit(status)) => format!("exit status {status}; it printed:\n{output}"),
         (None, End::Timeout) => format!(
             "timeout after {}\n{}",
@@ -486,7 +494,7 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> Point {
         ),
         (None, End::Died) => format!("the guest died\n{}\n{}", outcome.qemu, tail(&outcome.log)),
     };
-    Point::failed(
+    TestResult::failed(
         label,
         &format!("{why}\nthe whole kernel log: {}", outcome.log.display()),
     )

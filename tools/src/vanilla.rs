@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The promise that the hook costs nothing: with the switch off, a patched tree
-//! builds the objects that a vanilla tree builds, byte for byte.
+//! Proves that the hook costs nothing: with the switch off, a patched tree builds the same objects
+//! as a vanilla tree, byte for byte.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,23 @@ use walkdir::WalkDir;
 
 use crate::cache::{self, Key};
 use crate::exec;
+use crate::in_tree;
 use crate::kernel::{self, Builder};
 use crate::progress::Step;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::root::Root;
 use crate::spec::{Impl, Spec};
-use crate::sync;
 
-/// What the hook could change: the family itself, and the bindings of all Rust code.
+/// The folders whose objects the hook could change: the dax family, and the bindings of all Rust
+/// code.
 const FOLDERS: [&str; 2] = ["drivers/dax", "rust"];
 
-/// Object to hash, by its path in the tree.
+/// The hash of each object, by its path in the tree.
 type Objects = BTreeMap<PathBuf, String>;
 
-/// Builds the patched tree with the switch off, unless that was done before
-/// with the same kernel, patch and Kconfig.
-pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
+/// Builds the patched tree with the switch off, unless it was built before with the same kernel,
+/// patch and Kconfig.
+pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>> {
     let spec = Spec {
         imp: Impl::C,
         ..spec.clone()
@@ -44,7 +45,7 @@ pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
         spec.series
     );
     if let Ok(known) = std::fs::read_to_string(&proof) {
-        return Ok(vec![Point::passed(format!("{name} ({known})"))]);
+        return Ok(vec![TestResult::passed(format!("{name} ({known})"))]);
     }
 
     let before = objects(&vanilla.tree())?;
@@ -55,7 +56,7 @@ pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
     let after = rebuild(repo, &builder, &patch, &part)?;
     let differing = differences(&before, &after);
     if !differing.is_empty() {
-        return Ok(vec![Point::failed(
+        return Ok(vec![TestResult::failed(
             name,
             &format!(
                 "these differ:\n{}\nthe patched tree is left in {}",
@@ -67,21 +68,21 @@ pub fn points(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<Point>> {
     cache::remove(&part)?;
     let known = format!("{} objects", before.len());
     cache::write_whole(&proof, known.as_bytes())?;
-    Ok(vec![Point::passed(format!("{name} ({known})"))])
+    Ok(vec![TestResult::passed(format!("{name} ({known})"))])
 }
 
-/// Patches the tree in `part`, builds what the hook could change from nothing,
-/// and gives the objects.
+/// Patches the tree in `part`, builds the folders that the hook could change from nothing, and
+/// returns their objects.
 fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Result<Objects> {
     let tree = part.join("linux");
     builder.patch(patch, part)?;
-    sync::sync(repo, &tree)?;
+    in_tree::update(repo, &tree)?;
     for object in objects(&tree)?.keys() {
         cache::remove(&tree.join(object))?;
     }
     let make = builder.spec.make();
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    // All but one of the Rust objects are what every build prepares first.
+    // `make prepare` builds all Rust objects but one.
     let script = format!("{make} olddefconfig && {make} -j{jobs} drivers/dax/ rust/exports.o");
     let step = Step::start(format!("building {} with the switch off", builder.spec), 0);
     let mut command = builder.in_tree(part, &script).build()?;
@@ -94,7 +95,7 @@ fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Res
     objects(&tree)
 }
 
-/// The compiled objects; not those that only the linking of modules makes.
+/// The compiled objects, without those that linking the modules makes.
 fn objects(tree: &Path) -> Result<Objects> {
     let mut found = Objects::new();
     for entry in FOLDERS.iter().flat_map(|f| WalkDir::new(tree.join(f))) {

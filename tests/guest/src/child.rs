@@ -2,6 +2,9 @@
 //! Child processes, whose crash or hang does not take the test program along.
 
 use crate::errno::Errno;
+use nix::sys::signal::{kill, Signal};
+use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
+use nix::unistd::{fork, ForkResult, Pid};
 use std::fs;
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -28,7 +31,7 @@ const KILL_GRACE: Duration = Duration::from_secs(5);
 /// A running child; killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Child {
-    pid: libc::pid_t,
+    pid: Pid,
     ended: Option<End>,
 }
 
@@ -39,31 +42,28 @@ impl Child {
         let _ = io::stdout().flush();
         // SAFETY: The callers are single-threaded, so the child may use everything that its
         // parent could; it leaves through `_exit` and returns to no frame of the parent.
-        match unsafe { libc::fork() } {
-            -1 => Err(Errno::last()),
-            0 => {
+        match unsafe { fork() }? {
+            ForkResult::Child => {
                 let status = panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(PANICKED);
                 let _ = io::stdout().flush();
                 // SAFETY: Ends the child at once, without the parent's exit handlers.
                 unsafe { libc::_exit(status) }
             }
-            pid => Ok(Child { pid, ended: None }),
+            ForkResult::Parent { child } => Ok(Child {
+                pid: child,
+                ended: None,
+            }),
         }
     }
 
     /// How the child ended, if it has.
     pub fn poll(&mut self) -> Option<End> {
         if self.ended.is_none() {
-            let mut status = 0;
-            // SAFETY: `pid` is an unreaped child of this process, `status` a valid place.
-            let rc = unsafe { libc::waitpid(self.pid, &mut status, libc::WNOHANG) };
-            if rc == self.pid {
-                self.ended = Some(if libc::WIFSIGNALED(status) {
-                    End::Signal(libc::WTERMSIG(status))
-                } else {
-                    End::Exit(libc::WEXITSTATUS(status))
-                });
-            }
+            self.ended = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, status)) => Some(End::Exit(status)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Signal(signal as i32)),
+                _ => None,
+            };
         }
         self.ended
     }
@@ -100,13 +100,13 @@ impl Child {
 
     /// Sends SIGKILL.
     pub fn kill(&self) {
-        self.signal(libc::SIGKILL);
+        self.signal(Signal::SIGKILL);
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: i32) {
-        // SAFETY: `pid` is an unreaped child of this process, so it names no other.
-        unsafe { libc::kill(self.pid, signal) };
+    pub fn signal(&self, signal: Signal) {
+        // An unreaped child: the number names no other process.
+        let _ = kill(self.pid, signal);
     }
 
     /// The letter in which `ps` has its state: `D` for a wait that only SIGKILL can end, if that.

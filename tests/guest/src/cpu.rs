@@ -11,22 +11,21 @@ use crate::ktap::Failure;
 use crate::mmap::Map;
 use crate::sysfs;
 use crate::units::PAGE;
-use std::mem::MaybeUninit;
+use nix::sched::{sched_setaffinity, CpuSet};
+use nix::time::ClockId;
+use nix::unistd::Pid;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The calling thread, for the scheduler.
+const CALLER: Pid = Pid::from_raw(0);
+
 /// Keeps the calling thread on a CPU.
 pub fn stay_on(cpu: usize) -> Result<(), Errno> {
-    // SAFETY: All zeroes is an empty set.
-    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(Errno::EINVAL);
-    }
-    // SAFETY: There is room for that many, as was just checked.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: `set` is a set of that size; 0 is the calling thread.
-    result(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    Ok(sched_setaffinity(CALLER, &set)?)
 }
 
 /// Lets the calling thread run only when no other wants to, and only on a CPU.
@@ -38,15 +37,8 @@ pub fn yield_to_all_on(cpu: usize) -> Result<(), Errno> {
 /// Sets the policy of the calling thread.
 fn schedule(policy: i32, sched_priority: i32) -> Result<(), Errno> {
     let param = libc::sched_param { sched_priority };
-    // SAFETY: `param` is valid for the call; 0 is the calling thread.
-    result(unsafe { libc::sched_setscheduler(0, policy, &param) })
-}
-
-fn result(rc: i32) -> Result<(), Errno> {
-    match rc {
-        0 => Ok(()),
-        _ => Err(Errno::last()),
-    }
+    // SAFETY: `param` is valid for the call.
+    Errno::result(unsafe { libc::sched_setscheduler(CALLER.as_raw(), policy, &param) }).map(drop)
 }
 
 /// A process that takes a CPU away from all ordinary tasks until it is dropped.
@@ -151,14 +143,9 @@ impl Switch {
 }
 
 /// Nanoseconds of the clock that all processes share.
-fn now() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid place.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+pub fn now() -> u64 {
+    let time = ClockId::CLOCK_MONOTONIC.now().map(Duration::from);
+    time.unwrap_or_default().as_nanos() as u64
 }
 
 /// A CPU on which the scheduler gives starving tasks no time of their own.

@@ -2,7 +2,7 @@
 //! Shows people the main job of the driver.
 
 use crate::ascii_map::Style;
-use crate::kernel::{Health, Impl};
+use crate::kernel::{self, Health, Impl};
 use crate::ktap::Failure;
 use crate::region::{self, Region};
 use crate::scenario::{self, Narrator, Totals};
@@ -44,7 +44,7 @@ pub fn run() -> bool {
 fn play(out: &Narrator) -> Result<Totals, Failure> {
     let fail = |why: String| Failure::Fail(why);
     trap::install().map_err(|errno| fail(format!("sigaction: {errno}")))?;
-    let implementation = Impl::detect()?;
+    let implementation = kernel::detect()?;
     out.line(&format!(
         "device-dax in {}, on Linux {}",
         match implementation {

@@ -13,6 +13,7 @@ use crate::pin::{failed, hold, start, WHILE};
 use crate::pipe::Pipe;
 use crate::region::Region;
 use crate::units::{PAGE, UNIT};
+use nix::sys::reboot::{reboot, RebootMode};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -25,8 +26,6 @@ const KERNEL: &str = "/bzImage";
 /// Every word that is not the kernel's own would be an argument of the program too.
 const COMMAND_LINE: &str =
     "console=ttyS0 ignore_loglevel panic=-1 no_timer_check kunit.enable=0 -- next";
-/// `RB_KEXEC`.
-const KEXEC: i32 = 0x4558_4543;
 
 /// Ways for a machine to go down.
 #[derive(Clone, Copy)]
@@ -56,14 +55,15 @@ impl Way {
 
     /// Takes the machine down, as the commands of that name with `-f` do: at once.
     fn go(self) -> Errno {
-        let command = match self {
-            Way::PowerOff => libc::RB_POWER_OFF,
-            Way::Reboot => libc::RB_AUTOBOOT,
-            Way::Kexec => KEXEC,
+        let mode = match self {
+            Way::PowerOff => RebootMode::RB_POWER_OFF,
+            Way::Reboot => RebootMode::RB_AUTOBOOT,
+            Way::Kexec => RebootMode::RB_KEXEC,
         };
-        // SAFETY: Nothing of this process is needed by anybody.
-        unsafe { libc::reboot(command) };
-        Errno::last()
+        match reboot(mode) {
+            Ok(never) => match never {},
+            Err(errno) => errno.into(),
+        }
     }
 }
 
@@ -140,10 +140,7 @@ fn load_next_kernel() -> Result<(), Errno> {
         )
     };
     fs::remove_file(path)?;
-    match rc {
-        0 => Ok(()),
-        _ => Err(Errno::last()),
-    }
+    Errno::result(rc).map(drop)
 }
 
 /// A cpio archive, in the one form that kernels read, with a program that is started first.

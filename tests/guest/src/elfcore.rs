@@ -5,6 +5,7 @@ use crate::child::{Child, End};
 use crate::errno::Errno;
 use crate::ktap::{check, note, Failure, Outcome};
 use crate::sysfs::{self, Error, Result};
+use nix::sys::resource::{setrlimit, Resource, RLIM_INFINITY};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -112,12 +113,7 @@ impl Drop for Core {
 /// How a child ends that prepares itself and then dies with a core dump.
 fn die(filter: u32, prepare: impl FnOnce() -> Outcome) -> std::result::Result<End, Errno> {
     let child = Child::spawn(|| {
-        let all = libc::rlimit {
-            rlim_cur: libc::RLIM_INFINITY,
-            rlim_max: libc::RLIM_INFINITY,
-        };
-        // SAFETY: `all` is valid for the call.
-        let limited = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &all) } == 0;
+        let limited = setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY).is_ok();
         let filtered = sysfs::write(Path::new(FILTER), &format!("{filter:#x}"));
         match prepare() {
             Ok(()) if limited && filtered.is_ok() => std::process::abort(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Error numbers that print as names.
 
+use nix::errno::ErrnoSentinel;
 use std::fmt;
 use std::io;
 
@@ -34,9 +35,9 @@ errnos! {
 }
 
 impl Errno {
-    /// The error number of the last failed system call of this thread.
-    pub fn last() -> Errno {
-        Errno::from(io::Error::last_os_error())
+    /// What a system call returned. If that is -1, the call failed.
+    pub fn result<T: ErrnoSentinel + PartialEq>(returned: T) -> Result<T, Errno> {
+        Ok(nix::errno::Errno::result(returned)?)
     }
 }
 
@@ -44,6 +45,12 @@ impl From<io::Error> for Errno {
     /// An error that did not come from the kernel has no number: it becomes `EIO`.
     fn from(error: io::Error) -> Errno {
         error.raw_os_error().map_or(Errno::EIO, Errno)
+    }
+}
+
+impl From<nix::errno::Errno> for Errno {
+    fn from(error: nix::errno::Errno) -> Errno {
+        Errno(error as i32)
     }
 }
 

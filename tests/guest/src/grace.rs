@@ -47,10 +47,8 @@ pub fn check_ordinary(when: &str) -> Outcome {
     let before = sleeps(&worker)?;
     for _ in 0..ROUNDS {
         // SAFETY: Numbers only.
-        let rc = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
-        if rc != 0 {
-            return Err(Failure::Fail(format!("membarrier: {}", Errno::last())));
-        }
+        Errno::result(unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) })
+            .map_err(|errno| Failure::Fail(format!("membarrier: {errno}")))?;
     }
     let expedited = sleeps(&worker)? - before;
     let what = format!("{when}: of {ROUNDS} grace periods {expedited} were expedited; all");

@@ -4,9 +4,9 @@
 use crate::compare::transcribe::around;
 use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};
+use dax_protocol::compare::Operation;
+pub use dax_protocol::Impl;
 use flate2::read::GzDecoder;
-use serde_json::json;
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,53 +14,28 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Which device-dax the kernel was built with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Impl {
-    /// The one under test.
-    Rust,
-    /// The one that it replaces, for comparison.
-    C,
+/// The driver of the running kernel, found out by [`detect`].
+pub fn driver() -> Impl {
+    *DRIVER.get().expect("main detects the driver first")
 }
 
-impl Impl {
-    /// The name in the output of `dax-guest list` and in `DAX_IMPL`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Impl::Rust => "rust",
-            Impl::C => "c",
-        }
-    }
-
-    /// The driver of the running kernel, found out by [`Impl::detect`].
-    pub fn running() -> Impl {
-        *RUNNING.get().expect("main detects the driver first")
-    }
-
-    /// Asks `DAX_IMPL` (the kernel hands unknown boot parameters to init as environment),
-    /// then the kernel's configuration.
-    pub fn detect() -> Result<Impl> {
-        let found = match std::env::var("DAX_IMPL").as_deref() {
-            Ok("rust") => Impl::Rust,
-            Ok("c") => Impl::C,
-            Ok(other) => return Err(Error::state(format!("DAX_IMPL={other}: not rust or c"))),
-            Err(_) if config()?.lines().any(|line| RUST_CONFIG.contains(&line)) => Impl::Rust,
-            Err(_) => Impl::C,
-        };
-        Ok(*RUNNING.get_or_init(|| found))
-    }
+/// Asks `DAX_IMPL` (the kernel hands unknown boot parameters to init as environment),
+/// then the kernel's configuration.
+pub fn detect() -> Result<Impl> {
+    let found = match std::env::var("DAX_IMPL").as_deref() {
+        Ok("rust") => Impl::Rust,
+        Ok("c") => Impl::C,
+        Ok(other) => return Err(Error::state(format!("DAX_IMPL={other}: not rust or c"))),
+        Err(_) if config()?.lines().any(|line| RUST_CONFIG.contains(&line)) => Impl::Rust,
+        Err(_) => Impl::C,
+    };
+    Ok(*DRIVER.get_or_init(|| found))
 }
 
 /// The driver of the running kernel.
-static RUNNING: OnceLock<Impl> = OnceLock::new();
+static DRIVER: OnceLock<Impl> = OnceLock::new();
 /// The lines of the kernel's configuration that the Rust driver has one of.
 const RUST_CONFIG: [&str; 2] = ["CONFIG_DEV_DAX_RUST=y", "CONFIG_DEV_DAX_RUST=m"];
-
-impl fmt::Display for Impl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The kernel's configuration, from `/proc/config.gz`.
 fn config() -> Result<String> {
@@ -119,7 +94,7 @@ pub fn run(program: &str, args: &[&str]) -> Result<String> {
 /// Runs a program; its output, whether it succeeded or not.
 pub fn try_run(program: &str, args: &[&str]) -> Result<Output> {
     let run = || Command::new(program).args(args).output();
-    let op = || json!({ "run": ([&[program], args].concat()) });
+    let op = || Operation::run(&[&[program], args].concat());
     let output = around(op, run, |ran| match ran {
         Ok(output) => said(output),
         Err(error) => format!("cannot start: {error}"),

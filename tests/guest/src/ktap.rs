@@ -48,7 +48,7 @@ pub fn check<T: PartialEq + Debug>(what: impl Display, actual: T, expected: T) -
 
 /// The result to expect where the Rust driver is meant to differ from the C driver.
 pub fn deviates<T>(rust: T, c: T) -> T {
-    match Impl::running() {
+    match kernel::driver() {
         Impl::Rust => rust,
         Impl::C => c,
     }
@@ -242,7 +242,7 @@ pub fn is_forced() -> bool {
 
 /// Runs one test and cleans up after it.
 fn one(test: &Test) -> Verdict {
-    if let (Impl::C, Some(reason), false) = (Impl::running(), test.not_on_c, is_forced()) {
+    if let (Impl::C, Some(reason), false) = (kernel::driver(), test.not_on_c, is_forced()) {
         return Verdict::Skip(format!("C driver: {reason}"));
     }
     kernel::log(&format!("begin {}", test.name));

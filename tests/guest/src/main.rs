@@ -46,6 +46,7 @@ mod pin;
 mod pipe;
 mod power;
 mod race;
+mod random;
 mod region;
 mod scenario;
 mod snapshot;
@@ -58,8 +59,8 @@ mod uffd;
 mod units;
 mod uring;
 
+use dax_protocol::bench::Mode;
 use groups::Group;
-use kernel::Impl;
 use ktap::{Failure, Outcome};
 use region::Region;
 use std::process::ExitCode;
@@ -109,7 +110,7 @@ fn test(group: &str, filter: &str) -> ExitCode {
     if tests.is_empty() {
         return usage("no test of the group has that in its name");
     }
-    match Impl::detect() {
+    match kernel::detect() {
         Ok(implementation) => {
             ktap::note(format!("group {}, {implementation} driver", group.name));
             if ktap::run(&tests) {
@@ -125,7 +126,7 @@ fn test(group: &str, filter: &str) -> ExitCode {
 /// Prepares the process as for a test of a group, and does `work`.
 fn prepared(work: impl FnOnce() -> Outcome) -> ExitCode {
     let run = || -> Outcome {
-        Impl::detect()?;
+        kernel::detect()?;
         trap::install().map_err(|errno| Failure::Fail(format!("sigaction: {errno}")))?;
         work()
     };
@@ -154,7 +155,7 @@ fn transcript(outcome: sysfs::Result<bool>) -> ExitCode {
 
 /// Runs the benchmark.
 fn measure(mode: &str, ranges: &str, only: Option<&str>) -> ExitCode {
-    match bench::Mode::named(mode) {
+    match Mode::ALL.into_iter().find(|known| known.name() == mode) {
         Some(mode) => transcript(bench::run(mode, ranges, only)),
         None => usage(USAGE),
     }

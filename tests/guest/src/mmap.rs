@@ -120,11 +120,8 @@ impl Map {
                 offset as i64,
             )
         };
-        if addr == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
         Ok(Map {
-            addr: addr as usize,
+            addr: Errno::result(addr)? as usize,
             len,
         })
     }
@@ -182,12 +179,8 @@ impl Map {
     pub fn unmap(&self, offset: u64, len: u64) -> Result<(), Errno> {
         // SAFETY: The part is within the mapping, into which no Rust reference exists; later
         // accesses go through `trap` and end in a signal that is reported.
-        let rc = unsafe { libc::munmap(self.address(offset) as *mut _, len as usize) };
-        if rc == 0 {
-            Ok(())
-        } else {
-            Err(Errno::last())
-        }
+        Errno::result(unsafe { libc::munmap(self.address(offset) as *mut _, len as usize) })
+            .map(drop)
     }
 
     /// Puts nothing into the place of a part: unmapped as with [`Map::unmap`], yet no other
@@ -197,11 +190,7 @@ impl Map {
         let part = self.pointer(offset, len as usize);
         // SAFETY: The part is within the mapping, into which no Rust reference exists.
         let addr = unsafe { libc::mmap(part, len as usize, libc::PROT_NONE, flags, -1, 0) };
-        if addr == libc::MAP_FAILED {
-            Err(Errno::last())
-        } else {
-            Ok(())
-        }
+        Errno::result(addr).map(drop)
     }
 
     /// `mremap(2)` to another length, where it is or where the kernel likes.
@@ -236,10 +225,7 @@ impl Map {
         // SAFETY: Of this mapping, into which no Rust reference exists, to address space that is
         // free or was given up for it.
         let addr = unsafe { libc::mremap(self.addr as *mut _, self.len, len as usize, flags, to) };
-        if addr == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        self.addr = addr as usize;
+        self.addr = Errno::result(addr)? as usize;
         self.len = len as usize;
         Ok(())
     }
@@ -247,12 +233,8 @@ impl Map {
     /// `mprotect(2)` on a part.
     pub fn protect(&self, offset: u64, len: u64, prot: i32) -> Result<(), Errno> {
         // SAFETY: As for `unmap`.
-        let rc = unsafe { libc::mprotect(self.address(offset) as *mut _, len as usize, prot) };
-        if rc == 0 {
-            Ok(())
-        } else {
-            Err(Errno::last())
-        }
+        Errno::result(unsafe { libc::mprotect(self.address(offset) as *mut _, len as usize, prot) })
+            .map(drop)
     }
 
     /// `madvise(2)` on all of it.
@@ -264,12 +246,7 @@ impl Map {
     pub fn advise_part(&self, offset: u64, len: u64, advice: i32) -> Result<(), Errno> {
         let part = self.pointer(offset, len as usize);
         // SAFETY: As for `unmap`.
-        let rc = unsafe { libc::madvise(part, len as usize, advice) };
-        if rc == 0 {
-            Ok(())
-        } else {
-            Err(Errno::last())
-        }
+        Errno::result(unsafe { libc::madvise(part, len as usize, advice) }).map(drop)
     }
 
     /// One value in kB from this mapping's entry in `/proc/self/smaps`.

@@ -2,9 +2,8 @@
 //! Nodes of devices outside of /dev.
 
 use crate::device::Device;
-use crate::errno::Errno;
 use crate::sysfs::{Error, Result};
-use std::ffi::CString;
+use nix::sys::stat::{makedev, mknod, Mode, SFlag};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,15 +16,10 @@ impl Node {
         let path = std::env::temp_dir().join(format!("dax-guest-{}", device.name()));
         let dev = device.dev()?;
         let (major, minor) = dev.split_once(':').unwrap_or_default();
-        let number = libc::makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
+        let number = makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
         let _ = fs::remove_file(&path);
-        let name = CString::new(path.to_string_lossy().as_bytes()).expect("no NUL in a path");
-        // SAFETY: `name` is a NUL-terminated string that lives across the call.
-        let rc = unsafe { libc::mknod(name.as_ptr(), libc::S_IFCHR | 0o600, number) };
-        if rc != 0 {
-            let what = format!("mknod {}", path.display());
-            return Err(Error::new(what, Errno::last()));
-        }
+        mknod(&path, SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, number)
+            .map_err(|e| Error::new(format!("mknod {}", path.display()), e.into()))?;
         Ok(Node(path))
     }
 

@@ -38,8 +38,12 @@ impl Figures {
 
 /// The word at a byte offset of a device. Any two offsets and any two seeds give different ones.
 fn word(seed: u64, offset: u64) -> u64 {
-    // The finalizer of splitmix64, which is a bijection.
-    let mut z = offset ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    scramble(offset ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Another number for each number: a bijection that changes about half of the bits, namely the
+/// finalizer of splitmix64. A generator of random numbers would give some numbers twice.
+pub fn scramble(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -3,7 +3,9 @@
 
 use crate::errno::Errno;
 use crate::mmap::Map;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, read, write};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// A pipe. Reading and writing never blocks.
 pub struct Pipe {
@@ -13,20 +15,13 @@ pub struct Pipe {
 
 /// The count or the error of a system call.
 fn count(rc: isize) -> Result<usize, Errno> {
-    usize::try_from(rc).map_err(|_| Errno::last())
+    Ok(Errno::result(rc)? as usize)
 }
 
 impl Pipe {
     /// Makes one.
     pub fn new() -> Result<Pipe, Errno> {
-        let mut fds = [0; 2];
-        // SAFETY: `fds` has room for the two descriptors.
-        if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: Both were just opened and nobody else owns them.
-        let (reader, writer) =
-            unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) };
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         Ok(Pipe { reader, writer })
     }
 
@@ -57,21 +52,15 @@ impl Pipe {
 
     /// Writes eight bytes.
     pub fn write_word(&self, word: u64) -> Result<usize, Errno> {
-        let bytes = word.to_ne_bytes();
-        // SAFETY: `bytes` is valid for reads of its length.
-        count(unsafe { libc::write(self.writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
+        Ok(write(&self.writer, &word.to_ne_bytes())?)
     }
 
     /// Reads eight bytes.
     pub fn read_word(&self) -> Result<u64, Errno> {
         let mut bytes = [0u8; 8];
-        let fd = self.reader.as_raw_fd();
-        // SAFETY: `bytes` is valid for writes of its length.
-        let len = count(unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) })?;
-        if len == bytes.len() {
-            Ok(u64::from_ne_bytes(bytes))
-        } else {
-            Err(Errno::EIO)
+        match read(self.reader.as_raw_fd(), &mut bytes)? {
+            8 => Ok(u64::from_ne_bytes(bytes)),
+            _ => Err(Errno::EIO),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! here has a time limit.
 
 use crate::errno::Errno;
-use crate::kernel::Impl;
+use crate::kernel::{self, Impl};
 use crate::ktap::{self, note, Failure, Outcome};
 use crate::sysfs;
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ pub fn run(racers: Vec<Racer>) -> Outcome {
             .into_iter()
             .map(|racer| scope.spawn(|| racer.run(&stop)))
             .collect();
-        let shown = Impl::running() == Impl::C && ktap::is_forced();
+        let shown = kernel::driver() == Impl::C && ktap::is_forced();
         let end = Instant::now() + if shown { TO_SHOW } else { DURATION };
         while Instant::now() < end {
             thread::sleep(Duration::from_millis(50));

@@ -3,7 +3,7 @@
 
 use crate::compare::transcribe::around;
 use crate::errno::Errno;
-use serde_json::json;
+use dax_protocol::compare::Operation;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -49,7 +49,7 @@ pub fn try_write(path: &Path, bytes: &[u8]) -> std::result::Result<usize, Errno>
         let mut file = OpenOptions::new().write(true).open(path)?;
         Ok(file.write(bytes)?)
     };
-    let op = || json!({"write": path, "text": String::from_utf8_lossy(bytes)});
+    let op = || Operation::write(path.display().to_string(), String::from_utf8_lossy(bytes));
     around(op, write, |written| match written {
         Ok(count) => format!("wrote {count}"),
         Err(errno) => errno.to_string(),

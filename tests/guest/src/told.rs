@@ -55,7 +55,7 @@ impl Board {
     /// Makes this process note what it is told on this board, and live on.
     pub fn listen(&self) -> Result<(), Errno> {
         NOTES.store(self.0.addr(), Ordering::SeqCst);
-        trap::handle(libc::SIGBUS, on_bus)
+        trap::handle(nix::sys::signal::SIGBUS, on_bus)
     }
 
     /// The notes.

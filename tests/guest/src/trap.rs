@@ -7,10 +7,11 @@
 //! every thread at once.
 
 use crate::errno::Errno;
+use nix::sys::signal::{
+    sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal as Number, SIGBUS, SIGSEGV,
+};
 use std::arch::global_asm;
 use std::fmt;
-use std::mem::MaybeUninit;
-use std::ptr;
 
 /// The signal with which the kernel answered an access.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub unsafe fn resume(signal: i32, context: *mut libc::c_void) -> bool {
 
 /// Installs the handler; once per process, inherited by `fork`.
 pub fn install() -> Result<(), Errno> {
-    [libc::SIGBUS, libc::SIGSEGV]
+    [SIGBUS, SIGSEGV]
         .into_iter()
         .try_for_each(|signal| handle(signal, on_fault))
 }
@@ -110,17 +111,12 @@ pub fn install() -> Result<(), Errno> {
 pub type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
 /// Lets a signal call `handler`.
-pub fn handle(signal: i32, handler: Handler) -> Result<(), Errno> {
-    // SAFETY: All zeroes is a valid sigaction (no flags, empty mask, SIG_DFL).
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = handler as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO;
-    // SAFETY: `action` is initialised, its handler has the SA_SIGINFO signature, and the old
-    // action is not asked for.
-    match unsafe { libc::sigaction(signal, &action, ptr::null_mut()) } {
-        0 => Ok(()),
-        _ => Err(Errno::last()),
-    }
+pub fn handle(signal: Number, handler: Handler) -> Result<(), Errno> {
+    let handler = SigHandler::SigAction(handler);
+    let action = SigAction::new(handler, SaFlags::SA_SIGINFO, SigSet::empty());
+    // SAFETY: The handlers of this program do nothing that a handler may not do.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
 }
 
 /// Reads eight bytes at `addr`, wherever that is.

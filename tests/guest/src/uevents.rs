@@ -3,8 +3,10 @@
 
 use crate::errno::Errno;
 use crate::sysfs::{Error, Result};
-use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use nix::sys::socket::{
+    bind, recv, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
+};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long an event may take to arrive.
@@ -18,25 +20,17 @@ pub struct Listener {
 impl Listener {
     /// Joins the kernel's broadcast group.
     pub fn open() -> Result<Listener> {
-        let failed = |what: &str| Error::new(format!("uevent socket: {what}"), Errno::last());
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: Plain system call without pointers.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_KOBJECT_UEVENT) };
-        if fd < 0 {
-            return Err(failed("socket"));
-        }
-        // SAFETY: `fd` was just opened and nobody else owns it.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: All zeroes is a valid sockaddr_nl.
-        let mut addr: libc::sockaddr_nl = unsafe { MaybeUninit::zeroed().assume_init() };
-        addr.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-        addr.nl_groups = 1;
-        let len = mem::size_of_val(&addr) as libc::socklen_t;
-        // SAFETY: `addr` is a socket address of `len` bytes.
-        if unsafe { libc::bind(fd, (&raw const addr).cast(), len) } != 0 {
-            return Err(failed("bind"));
-        }
-        Ok(Listener { socket })
+        let open = || {
+            let socket = socket(
+                AddressFamily::Netlink,
+                SockType::Raw,
+                SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+                SockProtocol::NetlinkKObjectUEvent,
+            )?;
+            bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 1))?;
+            Ok(Listener { socket })
+        };
+        open().map_err(|errno: Errno| Error::new("uevent socket", errno))
     }
 
     /// Waits for an event of a device; its lines.
@@ -57,10 +51,8 @@ impl Listener {
     /// The next event, if one has arrived.
     pub fn receive(&mut self) -> Option<Vec<String>> {
         let mut buffer = [0u8; 8192];
-        let fd = self.socket.as_raw_fd();
-        // SAFETY: `buffer` is valid for writes of its length.
-        let len = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        let bytes = &buffer[..usize::try_from(len).ok()?];
+        let len = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).ok()?;
+        let bytes = &buffer[..len];
         let lines = bytes
             .split(|&byte| byte == 0)
             .filter(|line| !line.is_empty())

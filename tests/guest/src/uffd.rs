@@ -35,10 +35,7 @@ const fn ioctl(direction: u64, kind: u64, number: u64, size: usize) -> u64 {
 fn call<T>(fd: &impl AsRawFd, request: u64, argument: &mut T) -> Result<i32, Errno> {
     // SAFETY: The requests of this file read and write an argument of the size that is in them,
     // and memory of this process only as that says.
-    match unsafe { libc::ioctl(fd.as_raw_fd(), request, argument) } {
-        -1 => Err(Errno::last()),
-        count => Ok(count),
-    }
+    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), request, argument) })
 }
 
 /// Watches mappings of this process until it is dropped.
@@ -49,10 +46,7 @@ impl Uffd {
     pub fn new(features: u64) -> Result<Uffd, Errno> {
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: Numbers only.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
-        if fd < 0 {
-            return Err(Errno::last());
-        }
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) })?;
         // SAFETY: The kernel just opened it, and nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         call(&fd, IOCTL_API, &mut [API, features, 0])?;

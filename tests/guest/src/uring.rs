@@ -21,9 +21,7 @@ impl Uring {
         let mut params = [0u64; PARAMS / 8];
         // SAFETY: One entry, and zeroed parameters of the size that the kernel writes.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
-        if fd < 0 {
-            return Err(Errno::last());
-        }
+        let fd = Errno::result(fd)?;
         // SAFETY: The kernel just opened it, and nobody else owns it.
         let ring = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let buffer = libc::iovec {
@@ -41,9 +39,7 @@ impl Uring {
                 1,
             )
         };
-        if rc < 0 {
-            return Err(Errno::last());
-        }
+        Errno::result(rc)?;
         Ok(Uring { _ring: ring })
     }
 }

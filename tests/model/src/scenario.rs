@@ -5,8 +5,9 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use fastrand::Rng;
 use kernel::bindings;
-use kernel::explore::{explore, mix, Strategy, Tried};
+use kernel::explore::{explore, Strategy, Tried};
 use kernel::sched::{self, Failure};
 use kernel::workqueue;
 
@@ -291,8 +292,8 @@ impl Scenario {
         };
         explore(strategy, move |nth, trace| {
             // Each execution of each seed has steps of its own that fail.
-            let mut state = first;
-            this.run(mix(&mut state).wrapping_add(nth), trace);
+            let seed = Rng::with_seed(first).u64(..);
+            this.run(seed.wrapping_add(nth), trace);
         })
     }
 }

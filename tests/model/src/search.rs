@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kernel::explore::{mix, Strategy, Wrong};
+use fastrand::Rng;
+use kernel::explore::{Strategy, Wrong};
 use kernel::sched::Failure;
 
 use crate::operations::OPERATIONS;
@@ -131,8 +132,8 @@ const OF_EACH: u64 = 8;
 
 /// The scenario that belongs to a seed.
 pub fn random_scenario(seed: u64) -> Scenario {
-    let mut state = seed;
-    let mut below = |bound: usize| (mix(&mut state) % bound as u64) as usize;
+    let mut random = Rng::with_seed(seed);
+    let mut below = |bound| random.usize(..bound);
     let begin = STATES[below(STATES.len())];
     let count = 2 + below(4);
     let names: Vec<&str> = (0..count)

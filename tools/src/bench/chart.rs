@@ -8,11 +8,11 @@ use plotters::prelude::*;
 
 use super::figures::{Driver, Figures};
 
-/// A chart, and what it shows.
+/// A chart.
 struct Chart {
     file: &'static str,
     title: &'static str,
-    /// What the figures are divided by for the vertical axis, and that axis' name.
+    /// The divisor of the figures for the vertical axis, and the axis' name.
     scale: f64,
     axis: &'static str,
     lines: &'static [Line],
@@ -145,7 +145,7 @@ fn draw(path: &Path, chart: &Chart, figures: &Figures) -> Result<()> {
     let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(1.0, f64::max);
     let least = all().map(|point| point.1).fold(f64::INFINITY, f64::min);
     let (right, top) = (most(|point| point.0), most(|point| point.1));
-    // Whole decades, so that charts of one operation can be compared.
+    // The axis has whole decades, so that charts of one operation can be compared.
     let bottom = 10_f64.powf(least.max(1e-3).log10().floor());
     let top = 10_f64.powf(top.log10().ceil().max(bottom.log10() + 1.0));
 

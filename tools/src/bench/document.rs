@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The figures for people: tables in Markdown.
+//! Writes the figures as tables in Markdown.
 
 use super::figures::{Driver, Figure, Figures};
 use super::goals::{Row, Verdict};
@@ -7,7 +7,7 @@ use super::operations::{Operation, OPERATIONS};
 use super::Origin;
 use crate::table::Table;
 
-/// Between the markers in the document.
+/// The text between the markers in the document.
 pub fn section(origin: &Origin, rows: &[Row], figures: &Figures) -> String {
     format!(
         "{}\n\n{}\n{}\n{}",
@@ -18,7 +18,7 @@ pub fn section(origin: &Origin, rows: &[Row], figures: &Figures) -> String {
     )
 }
 
-/// What was to be reached, and what was.
+/// The table of the goals and of what was reached.
 pub fn goals(rows: &[Row]) -> Table {
     let row = |row: &Row| {
         let text = |value: Option<f64>| value.map_or("-".to_owned(), number);
@@ -44,7 +44,7 @@ pub fn goals(rows: &[Row]) -> Table {
     }
 }
 
-/// Operations by number of ranges.
+/// The table of the operations that are measured by number of ranges.
 fn by_ranges(figures: &Figures) -> Table {
     let ranges = figures.ranges();
     let mut rows = Vec::new();
@@ -63,7 +63,7 @@ fn by_ranges(figures: &Figures) -> Table {
     }
 }
 
-/// The other operations.
+/// The table of the other operations.
 fn others(figures: &Figures) -> Table {
     let mut rows = Vec::new();
     for (operation, driver) in measured(figures, false) {
@@ -82,7 +82,7 @@ fn others(figures: &Figures) -> Table {
     }
 }
 
-/// What there are figures of.
+/// The operations that have figures.
 fn measured(figures: &Figures, by_ranges: bool) -> Vec<(&'static Operation, Driver)> {
     let drivers = [Driver::C, Driver::Rust, Driver::RustAround];
     let operations = OPERATIONS.iter().filter(|o| o.by_ranges == by_ranges);
@@ -100,7 +100,7 @@ fn head(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Instructions are not named: they are what most figures are.
+/// A figure and its unit. Most figures are instructions, for which no unit is written.
 fn with_unit(figure: &Figure) -> String {
     match figure.unit.as_str() {
         "ns" if figure.value >= 1e9 => format!("{:.1} s", figure.value / 1e9),
@@ -137,7 +137,7 @@ fn number(value: f64) -> String {
     text
 }
 
-/// Rounded so that what is on one side of a limit stays there, mostly.
+/// A ratio, rounded so that it mostly stays on its side of a limit.
 fn ratio(value: f64) -> String {
     if value >= 10.0 {
         number(value)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What guests measured.
+//! The figures that guests measured.
 
 use anyhow::{bail, Context, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use dax_protocol::bench::{Line, Measurement};
+use serde::Serialize;
 
 use super::operations::{named, Operation};
 
@@ -12,7 +12,7 @@ use super::operations::{named, Operation};
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     C,
-    /// As it is unless somebody asks for more.
+    /// With its default settings.
     Rust,
     /// With fault-around.
     RustAround,
@@ -28,18 +28,6 @@ impl Driver {
     }
 }
 
-/// One line of a guest.
-#[derive(Debug, Deserialize)]
-struct Line {
-    operation: String,
-    ranges: u64,
-    unit: String,
-    value: f64,
-    count: u64,
-    least: f64,
-    most: f64,
-}
-
 /// What an operation on so many ranges costs a driver.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
@@ -50,25 +38,25 @@ pub struct Figure {
     pub driver: Driver,
     pub ranges: u64,
     pub unit: String,
-    /// The median of what the guests said.
+    /// The median of the guests' values.
     pub value: f64,
-    /// Of one guest: single things that were measured.
+    /// How many repetitions one guest measured.
     pub count: u64,
     pub least: f64,
     pub most: f64,
-    /// What each guest said.
+    /// The value of each guest.
     pub guests: Vec<f64>,
 }
 
-/// All of a run.
+/// All figures of a run.
 #[derive(Debug, Default, Serialize)]
 pub struct Figures {
     pub all: Vec<Figure>,
 }
 
 impl Figure {
-    /// The second least of what the guests said. Of eleven guests each of two drivers that are
-    /// the same, the median of one is below this of the other in 3 runs of 100.
+    /// The second least of the guests' values. If two drivers are equal and each has eleven guests,
+    /// the median of one is below this value of the other in 3 runs of 100.
     pub fn low(&self) -> f64 {
         let mut sorted = self.guests.clone();
         sorted.sort_by(f64::total_cmp);
@@ -78,21 +66,23 @@ impl Figure {
 }
 
 impl Figures {
-    /// Adds what a guest printed, and returns its kernel. It must have come to its end.
+    /// Adds what a guest printed, and returns its kernel's release. Output without the last line is
+    /// an error.
     pub fn add(&mut self, driver: Driver, text: &str) -> Result<String> {
         let mut release = String::new();
         let mut lines = 0;
         let mut done = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let value: Value = serde_json::from_str(line)
+            let line = serde_json::from_str(line)
                 .with_context(|| format!("dax-guest bench printed what is no figure: {line}"))?;
-            if value["operation"].is_string() {
-                lines += 1;
-                self.figure(driver, serde_json::from_value(value)?)?;
-            } else if let Some(kernel) = value["kernel"].as_str() {
-                release = kernel.to_owned();
-            } else if value["done"].is_u64() {
-                done = value["done"].as_u64();
+            match line {
+                Line::Figure(measurement) => {
+                    lines += 1;
+                    self.figure(driver, measurement)?;
+                }
+                Line::Run { kernel, .. } => release = kernel,
+                Line::Caches(_) => {}
+                Line::Done(figures) => done = Some(figures),
             }
         }
         if done != Some(lines) || lines == 0 {
@@ -101,7 +91,7 @@ impl Figures {
         Ok(release)
     }
 
-    fn figure(&mut self, driver: Driver, line: Line) -> Result<()> {
+    fn figure(&mut self, driver: Driver, line: Measurement) -> Result<()> {
         let Some(operation) = named(&line.operation) else {
             bail!("{}: tools/src/bench has no such operation", line.operation);
         };
@@ -130,7 +120,7 @@ impl Figures {
         Ok(())
     }
 
-    /// A driver's figure; of an operation that is not measured by ranges, the only one.
+    /// A driver's figure. An operation that is not measured by ranges has only one.
     pub fn get(&self, operation: &str, driver: Driver, ranges: u64) -> Option<&Figure> {
         self.all.iter().find(|f| {
             let any = !f.operation.by_ranges;
@@ -161,10 +151,16 @@ pub mod tests {
     use super::*;
 
     pub fn text(operation: &str, ranges: u64, value: f64) -> String {
-        format!(
-            "{{\"operation\":\"{operation}\",\"ranges\":{ranges},\"unit\":\"instructions\",\
-             \"value\":{value},\"count\":3,\"least\":{value},\"most\":{value}}}\n"
-        )
+        let figure = Line::Figure(Measurement {
+            operation: operation.to_owned(),
+            ranges,
+            unit: "instructions".to_owned(),
+            value,
+            count: 3,
+            least: value,
+            most: value,
+        });
+        format!("{figure}\n")
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guests in which is measured.
+//! The guests that measure.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, RecvTimeoutError};
@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, Result};
+pub use dax_protocol::bench::Mode;
 
 use super::figures::Driver;
 use crate::cargo::Cargo;
@@ -19,50 +20,30 @@ use crate::settings::Machine;
 use crate::spec::{Impl, Spec};
 
 const GIB: u64 = 1 << 30;
-/// A range, and the hole behind it.
+/// The bytes of a range and of the hole behind it.
 const PIECE: u64 = 4 << 20;
-/// Where the machine has its upper memory, and where of it the first region begins.
+/// The addresses at which the upper memory and the first region begin.
 const UPPER: u64 = 4 * GIB;
 const REGION: u64 = 6 * GIB;
-/// The lower memory of a machine of that size.
+/// The bytes of the lower memory.
 const LOWER: u64 = 2 * GIB;
-/// The second region, for what is done in two at once, and what lies between the two.
+/// The bytes of the second region, and of the gap before it. Operations that are done in two
+/// regions at once need it.
 const SECOND: u64 = GIB;
 /// The longest that a guest may take.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// How it is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Count,
-    Turns,
-    Wall,
-    Smoke,
-}
-
-impl Mode {
-    /// On the command line of `dax-guest bench`.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Count => "count",
-            Self::Turns => "turns",
-            Self::Wall => "wall",
-            Self::Smoke => "smoke",
-        }
-    }
-
-    /// What it measures, for people.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::Count => "instructions",
-            Self::Turns => "the emulator's time",
-            Self::Wall => "real time",
-            Self::Smoke => "a little of everything",
-        }
+/// What a mode measures, for people.
+pub fn unit(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Count => "instructions",
+        Mode::Turns => "the emulator's time",
+        Mode::Wall => "real time",
+        Mode::Smoke => "a little of everything",
     }
 }
 
-/// What a guest is to do.
+/// The work of a guest.
 pub struct Task<'a> {
     pub driver: Driver,
     pub mode: Mode,
@@ -89,7 +70,7 @@ impl<'a> Guests<'a> {
         })
     }
 
-    /// Builds what is not built, so that guests follow each other without a pause.
+    /// Builds the kernels first, so that guests follow each other without a pause.
     pub fn build(&self) -> Result<()> {
         for imp in [Impl::C, Impl::Rust] {
             Kernel::ensure(self.repo, &self.root, &Spec::new(self.series, imp))?;
@@ -97,7 +78,7 @@ impl<'a> Guests<'a> {
         Ok(())
     }
 
-    /// Runs a guest to its end: what it printed.
+    /// Runs a guest to its end, and returns what it printed.
     pub fn run(&self, task: &Task<'_>, label: &str) -> Result<String> {
         let imp = match task.driver {
             Driver::C => Impl::C,
@@ -120,13 +101,13 @@ impl<'a> Guests<'a> {
                     text.extend_from_slice(bytes);
                     Ok(())
                 });
-                // The receiver waits for this and for nothing else.
+                // The receiver waits for this message only.
                 let _ = sender.send(outcome.map(|outcome| (outcome, text)));
             });
             loop {
                 match ended.recv_timeout(Duration::from_secs(1)) {
                     Ok(result) => return result,
-                    // A guest that counts is silent to its end.
+                    // A guest that counts prints nothing before its end.
                     Err(RecvTimeoutError::Timeout) => step.advance(0),
                     Err(RecvTimeoutError::Disconnected) => bail!("the guest's thread panicked"),
                 }
@@ -156,10 +137,10 @@ fn command(task: &Task<'_>) -> String {
     format!("/dax-guest bench {mode} {} {only}", ranges.join(","))
 }
 
-/// A machine with a region that is large enough, and behind it a small one.
+/// A machine with a region that has room for the ranges, and a small second region.
 fn machine(task: &Task<'_>) -> Machine {
     let most = task.ranges.iter().copied().max().unwrap_or(1);
-    // One page of 1 GiB must fit.
+    // The region must have room for a page of 1 GiB.
     let len = (most * PIECE).next_multiple_of(GIB).max(2 * GIB);
     let second = REGION + len + SECOND;
     let mem = LOWER + (second + SECOND - UPPER);
@@ -174,7 +155,7 @@ fn machine(task: &Task<'_>) -> Machine {
         append += " device_dax.fault_around_bytes=65536";
     }
     let mem = format!("{}G", mem / GIB);
-    // Most of it is never touched, and this machine need not have it.
+    // Most of the memory is never touched, and the host need not have it.
     let backend = format!("memory-backend-ram,id=ram,size={mem},reserve=off");
     let qemu = ["-object", &backend, "-machine", "memory-backend=ram"];
     Machine {

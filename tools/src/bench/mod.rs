@@ -29,10 +29,10 @@ use crate::spec::Spec;
 use crate::table;
 use figures::{Driver, Figures};
 use goals::Verdict;
-use guests::{Guests, Mode, Task};
+use guests::{unit, Guests, Mode, Task};
 use operations::{Kind, OPERATIONS};
 
-pub use smoke::points as smoke;
+pub use smoke::results as smoke;
 
 pub const DOCUMENT: &str = "docs/results/performance.md";
 const JSON: &str = "docs/results/performance.json";
@@ -40,12 +40,13 @@ const CHARTS: &str = "docs/results/charts";
 
 /// The numbers of ranges, when RANGES= does not say otherwise.
 const RANGES: [u64; 5] = [1, 16, 256, 1024, 4096];
-/// How often C and Rust follow each other where real time is measured.
+/// How many guests each driver has, in turns, where real time is measured.
 const ALTERNATIONS: usize = 3;
-/// The same for what two CPUs do at once, where guests differ more than the drivers do.
+/// As above, for what two CPUs do at once: there, guests of one driver differ more than the
+/// drivers.
 const PAIRS: usize = 11;
 
-/// Where figures come from.
+/// Where the figures come from.
 #[derive(Debug, Serialize)]
 pub struct Origin {
     machine: String,
@@ -70,7 +71,7 @@ impl Origin {
     }
 }
 
-/// What is asked for.
+/// The ranges and operations that are asked for.
 struct Wanted {
     ranges: Vec<u64>,
     /// Names of operations; all if there are none.
@@ -106,7 +107,7 @@ impl Wanted {
     }
 }
 
-/// What has commas or spaces between.
+/// Words with commas or spaces between them.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|word| !word.is_empty())
 }
@@ -146,7 +147,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             tasks.len(),
             human(start.elapsed()),
             task.driver.name(),
-            task.mode.unit()
+            unit(task.mode)
         );
         origin.kernel = figures.add(task.driver, &guests.run(task, &label)?)?;
     }
@@ -191,7 +192,7 @@ fn tasks(wanted: &Wanted) -> Vec<Task<'_>> {
     tasks
 }
 
-/// Writes and prints it all. A goal that is missed is a failure, but only then.
+/// Writes and prints the figures. If a goal is missed, the command fails at the end.
 fn report(repo: &Path, wanted: &Wanted, origin: &Origin, figures: &Figures) -> Result<ExitCode> {
     let rows = goals::judge(figures);
     let section = document::section(origin, &rows, figures);
@@ -229,7 +230,7 @@ fn report(repo: &Path, wanted: &Wanted, origin: &Origin, figures: &Figures) -> R
     })
 }
 
-/// The checkout's commit, and whether something else than documents differs from it.
+/// The checkout's commit, and `with changes` if files other than documents differ from it.
 fn commit(repo: &Path) -> Result<String> {
     let git = |args: &[&str]| -> Result<String> {
         let out = exec::output(Command::new("git").arg("-C").arg(repo).args(args))?;

@@ -6,25 +6,25 @@
 pub enum Kind {
     /// One CPU whose clock counts instructions.
     Count,
-    /// The same, and once more with fault-around: pages of 4 KiB.
+    /// As `Count`, and once more with fault-around: for faults on pages of 4 KiB.
     Around,
-    /// Two CPUs that the emulator runs in turns, and its time.
+    /// Two CPUs that the emulator runs in turns, and the emulator's time.
     Turns,
     /// Two CPUs and real time.
     Wall,
-    /// The same, for what two do at once: short, and done in many guests.
+    /// As `Wall`, for what two threads do at once. Runs are short, and there are many guests.
     Pair,
-    /// The same, and once more with fault-around.
+    /// As `Pair`, and once more with fault-around.
     PairAround,
 }
 
 #[derive(Debug)]
 pub struct Operation {
     pub name: &'static str,
-    /// In the tables.
+    /// The name in the tables.
     pub title: &'static str,
     pub kind: Kind,
-    /// Measured for each number of ranges.
+    /// Whether it is measured for each number of ranges.
     pub by_ranges: bool,
 }
 

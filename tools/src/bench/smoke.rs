@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The benchmark in `make test`: every operation once on both drivers, to see that it works.
-//! What it costs is not looked at.
+//! The benchmark in `make test`: runs every operation once on both drivers, to see that it works.
+//! The costs do not matter.
 
 use std::path::Path;
 
@@ -10,22 +10,22 @@ use super::figures::{Driver, Figures};
 use super::guests::{Guests, Mode, Task};
 use super::operations::{Kind, OPERATIONS};
 use crate::cargo::Cargo;
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::spec::Spec;
 
-/// Few ranges, and as many as some goals compare with.
+/// The numbers of ranges: 1, and the number that some goals compare with.
 const RANGES: [u64; 2] = [1, 16];
-/// What there is not with one range: there is no hole then.
+/// The operation that is not measured with one range, since there is no hole then.
 const NOT_WITH_ONE: &str = "resize-fill";
 
-/// A point for each driver.
-pub fn points(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
+/// A result for each driver.
+pub fn results(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>> {
     let guests = Guests::new(repo, cargo, &spec.series)?;
     let drivers = [Driver::C, Driver::Rust];
-    Ok(drivers.map(|driver| point(&guests, driver)).into())
+    Ok(drivers.map(|driver| result(&guests, driver)).into())
 }
 
-fn point(guests: &Guests<'_>, driver: Driver) -> Point {
+fn result(guests: &Guests<'_>, driver: Driver) -> TestResult {
     let name = format!("bench: every operation gives a figure, {}", driver.name());
     let task = Task {
         driver,
@@ -37,17 +37,18 @@ fn point(guests: &Guests<'_>, driver: Driver) -> Point {
     let ran = guests.run(&task, &format!("guest: bench, {}", driver.name()));
     match ran.and_then(|text| figures.add(driver, &text)) {
         Ok(_) => match missing(&figures, driver) {
-            missing if missing.is_empty() => Point::passed(name),
-            missing => Point::failed(name, &missing.join("\n")),
+            missing if missing.is_empty() => TestResult::passed(name),
+            missing => TestResult::failed(name, &missing.join("\n")),
         },
-        Err(error) => Point::failed(name, &format!("{error:#}")),
+        Err(error) => TestResult::failed(name, &format!("{error:#}")),
     }
 }
 
-/// Figures that are not there, or are none.
+/// The figures that are missing or are not numbers.
 fn missing(figures: &Figures, driver: Driver) -> Vec<String> {
     let mut missing = Vec::new();
-    // In turns only the emulator's own clock makes sense; it is the code of `unbind`.
+    // Operations in turns make sense only with the emulator's clock. Their code is that of
+    // `unbind`.
     for operation in OPERATIONS.iter().filter(|o| o.kind != Kind::Turns) {
         let ranges: &[u64] = if operation.by_ranges { &RANGES } else { &[0] };
         for &ranges in ranges {

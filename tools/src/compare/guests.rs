@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two guests at once, one with each driver, that do the same.
+//! Runs two guests at once, one with each driver, that do the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use crate::root::Root;
 use crate::settings::{words, Machine};
 use crate::spec::{Impl, Spec};
 
-/// 2 GiB that are a NUMA node of their own, so that kmem takes them too.
+/// 2 GiB in a NUMA node of their own, since kmem needs one.
 const APPEND: &str = "memmap=2G%6G+0xefffffff memory_hotplug.memmap_on_memory=1";
 const QEMU: &str = "-object memory-backend-ram,id=ram0,size=4G \
                     -object memory-backend-ram,id=ram1,size=2G \
                     -numa node,nodeid=0,memdev=ram0,cpus=0 -numa node,nodeid=1,memdev=ram1";
 
-/// One CPU: what happens is then a matter of the operations alone.
+/// A machine with one CPU, so that the operations alone decide what happens.
 pub fn machine(timeout: Duration) -> Result<Machine> {
     Ok(Machine {
         cpus: 1,
@@ -42,7 +42,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// What to say of a guest that did not end by itself.
+    /// The error about a guest that did not end by itself.
     pub fn trouble(&self) -> Option<String> {
         let log = self.outcome.log.display();
         match (self.outcome.end, &self.outcome.splat) {
@@ -71,7 +71,7 @@ impl<'a> Pair<'a> {
             .unwrap_or_default();
         let dir = cache::dir().join(format!("compare/{}", now.as_millis()));
         cache::mkdir(&dir)?;
-        // A build meanwhile must not change what the next guest runs.
+        // Copy the program: a build meanwhile must not change what the next guest runs.
         let program = dir.join("dax-guest");
         fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
         Ok(Self {
@@ -153,7 +153,7 @@ fn follow(guest: Guest, lines: &Sender<u64>) -> Result<Ran> {
     let mut output = Vec::new();
     let outcome = guest.run(&mut |bytes| {
         let count = bytes.iter().filter(|&&b| b == b'\n').count();
-        // Nobody counting is no reason to stop.
+        // Go on if nobody counts.
         let _ = lines.send(count as u64);
         output.extend_from_slice(bytes);
         Ok(())

@@ -3,10 +3,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
 use super::rules::{self, Rule};
-use super::transcript::{apply, Sequence, State, Step};
+use super::transcript::{apply, Operation, Sequence, State, Step};
 
 /// What the two drivers made of one sequence.
 #[derive(Debug)]
@@ -32,8 +30,8 @@ pub struct Judgement {
 #[derive(Debug)]
 pub struct Difference {
     /// The operations up to there.
-    pub operations: Vec<Value>,
-    /// For people: what differs, line by line.
+    pub operations: Vec<Operation>,
+    /// The difference for people, line by line.
     pub text: String,
 }
 
@@ -98,7 +96,7 @@ fn compare(base: &State, c: &Sequence, rust: &Sequence, judgement: &mut Judgemen
             let during = sequence
                 .begun
                 .as_ref()
-                .map(Value::to_string)
+                .map(Operation::to_string)
                 .unwrap_or_default();
             let _ = writeln!(text, "{who}: did not end; during {during}");
         }
@@ -109,7 +107,7 @@ fn compare(base: &State, c: &Sequence, rust: &Sequence, judgement: &mut Judgemen
     if text.is_empty() {
         Outcome::Agreed
     } else {
-        // What was begun belongs to what it takes.
+        // The operation that did not return is needed to see the difference again.
         let mut outcome = unexplained(length, text);
         let begun = c.begun.as_ref().or(rust.begun.as_ref());
         if let (Outcome::Unexplained(difference), Some(op)) = (&mut outcome, begun) {
@@ -121,7 +119,7 @@ fn compare(base: &State, c: &Sequence, rust: &Sequence, judgement: &mut Judgemen
     }
 }
 
-/// What differs between two outcomes of an operation.
+/// The difference between two outcomes of an operation, for people.
 pub fn describe(c: &Step, rust: &Step) -> String {
     let mut text = format!("operation {}\n", c.op);
     let mut add = |what: &str, c: &str, rust: &str| {
@@ -161,15 +159,13 @@ pub fn describe(c: &Step, rust: &Step) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::transcript::tests;
     use super::*;
-    use serde_json::json;
 
     fn step(path: &str, text: &str, result: &str, hash: &str) -> Step {
         Step {
-            op: json!({"write": path, "text": text}),
-            result: result.to_owned(),
             hash: hash.to_owned(),
-            ..Step::default()
+            ..tests::step(Operation::write(path, text), result)
         }
     }
 
@@ -211,7 +207,7 @@ mod tests {
             }),
             ("event", |s| s.steps[1].uevents.push("add@x".into())),
             ("log", |s| s.steps[1].log.push("hello".into())),
-            ("operation", |s| s.steps[1].op = json!({"touch": "dax0.0"})),
+            ("operation", |s| s.steps[1].op = Operation::run(&["true"])),
             ("start", |s| s.start_hash = "z".into()),
             ("end", |s| s.end = Some(("complete".into(), "other".into()))),
             ("death", |s| s.end = None),
@@ -236,13 +232,13 @@ mod tests {
     fn a_death_names_the_operation() {
         let c = sequence(&[step("a", "1", "wrote 1", "a")]);
         let mut rust = c.clone();
-        rust.begun = Some(json!({"touch": "dax0.0"}));
+        rust.begun = Some(Operation::run(&["daxctl"]));
         rust.end = None;
         let Outcome::Unexplained(difference) = outcome(&c, &rust) else {
             panic!("not seen");
         };
         assert_eq!(difference.operations.len(), 2);
-        assert!(difference.text.contains("touch"), "{}", difference.text);
+        assert!(difference.text.contains("daxctl"), "{}", difference.text);
     }
 
     #[test]

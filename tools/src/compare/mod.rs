@@ -21,12 +21,12 @@ use serde_json::{json, Value};
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::progress::{human, Step};
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::settings;
 use crate::spec::Spec;
 use guests::{machine, Pair};
 use judge::{judge, Difference, Outcome};
-use transcript::Transcript;
+use transcript::{Operation, Transcript};
 
 /// Sequences for one guest of each kind.
 const BATCH: u64 = 250;
@@ -116,8 +116,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     })
 }
 
-/// What `make test` runs of it: one point for each thing that can go wrong.
-pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
+/// What `make test` runs of it: one result for each thing that can go wrong.
+pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>> {
     let pair = Pair::new(repo, cargo, spec)?;
     let count = if spec.debug { SHARE / 4 } else { SHARE };
     let tally = sequences(&pair, 1, 0, count)?;
@@ -127,30 +127,30 @@ pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<Point>> {
     let all = tally.sequences == count;
     let most = tally.agreed * 10 >= count * 9;
     let transcripts = format!("transcripts: {}", pair.dir.display());
-    let point = |name: &str, good: bool, why: String| {
+    let result = |name: &str, good: bool, why: String| {
         if good {
-            Point::passed(name)
+            TestResult::passed(name)
         } else {
-            Point::failed(name, &format!("{why}\n{transcripts}"))
+            TestResult::failed(name, &format!("{why}\n{transcripts}"))
         }
     };
     Ok(vec![
-        point(
+        result(
             "compare: nothing differs without an explanation",
             tally.unexplained == 0,
             texts.collect::<Vec<_>>().join("\n"),
         ),
-        point(
+        result(
             "compare: both guests end well and their kernels are quiet",
             tally.trouble.is_empty(),
             tally.trouble.join("\n"),
         ),
-        point(
+        result(
             "compare: every sequence was run",
             all,
             format!("{} of {count}", tally.sequences),
         ),
-        point(
+        result(
             "compare: nine in ten sequences run to their end",
             most,
             format!("{} of {count}, {cut} cut short", tally.agreed),
@@ -276,12 +276,12 @@ impl Tally {
 }
 
 /// What was done and how it was answered, without names and figures.
-fn answer(op: &Value, result: &str) -> String {
-    let what = match (op["write"].as_str(), op["run"].as_array()) {
-        (Some(path), _) => path.rsplit('/').next().unwrap_or_default(),
-        (_, Some(words)) => words.get(1).and_then(Value::as_str).unwrap_or_default(),
-        _ if op["touch"].is_string() => "(touch)",
-        _ => "(touch, unbind, bind, touch)",
+fn answer(op: &Operation, result: &str) -> String {
+    let what = match op {
+        Operation::Write { path, .. } => path.rsplit('/').next().unwrap_or_default(),
+        Operation::Run { words } => words.get(1).map_or("", String::as_str),
+        Operation::Touch { .. } => "(touch)",
+        Operation::TouchAcrossUnbind { .. } => "(touch, unbind, bind, touch)",
     };
     let first = result.split(['\n', ',', ';']).next().unwrap_or_default();
     let first = if first.starts_with("wrote ") {
@@ -332,7 +332,7 @@ fn report(tally: &Tally, spec: &Spec, seed: u64, took: Duration) {
 /// Runs one file of operations again and says what differs.
 fn replay(pair: &Pair<'_>, file: &Path) -> Result<ExitCode> {
     let text = cache::read_text(file)?;
-    let lists: Vec<Vec<Value>> = serde_json::from_str(&text)
+    let lists: Vec<Vec<Operation>> = serde_json::from_str(&text)
         .with_context(|| format!("{}: no array of arrays of operations", file.display()))?;
     let mut differing = 0;
     let ran = shrink::replay(pair, "replay", &lists)?;

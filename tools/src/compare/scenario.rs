@@ -6,19 +6,17 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{bail, Context, Result};
-use serde::Deserialize;
-use serde_json::Value;
+use dax_protocol::compare::{Observed, OBSERVED};
 
 use super::guests::Pair;
 use super::judge::describe;
 use super::rules;
-use super::transcript::{apply, Changes, State, Step};
+use super::transcript::{apply, State, Step};
 use crate::groups;
 use crate::progress;
 use crate::settings;
 use crate::spec::Impl;
 
-const MARK: &str = "#observe ";
 const LOAD: &str = "modprobe device_dax; modprobe kmem; modprobe dax_hmem region_idle=1";
 
 /// One process of a test: the state at its first action, and its actions.
@@ -34,22 +32,6 @@ struct Part {
 struct Test {
     verdict: String,
     parts: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    base: Option<State>,
-    op: Option<Value>,
-    result: Option<String>,
-    #[serde(default)]
-    changed: Changes,
-    #[serde(default)]
-    uevents: Vec<String>,
-    #[serde(default)]
-    log: Vec<String>,
-    #[serde(default)]
-    hash: String,
-    error: Option<String>,
 }
 
 /// What the comparison of a group comes to.
@@ -73,7 +55,7 @@ pub fn main(pair: &Pair<'_>, name: &str) -> Result<ExitCode> {
     if !group.is_for(Impl::C) || !group.is_for(Impl::Rust) {
         bail!("ONLY={name}: the group is for one of the drivers only");
     }
-    let mut machine = group.machine()?;
+    let mut machine = groups::machine(group)?;
     machine.timeout *= 4;
     let step = progress::Step::start(format!("group {name}, C and Rust"), 0);
     let quoted = shlex::try_quote(name)?;
@@ -112,10 +94,10 @@ fn parse(text: &str) -> Result<BTreeMap<String, Test>> {
     let mut tests = BTreeMap::new();
     let mut test = Test::default();
     for line in text.lines() {
-        if let Some(json) = line.strip_prefix(MARK) {
-            let line: Line = serde_json::from_str(json)
+        if let Some(json) = line.strip_prefix(OBSERVED) {
+            let observed = serde_json::from_str(json)
                 .with_context(|| format!("not a line of a transcript: {line}"))?;
-            test.add(line);
+            test.add(observed);
         } else if let Some((verdict, name)) = verdict(line) {
             test.verdict = verdict;
             tests.insert(name, std::mem::take(&mut test));
@@ -141,29 +123,21 @@ fn verdict(line: &str) -> Option<(String, String)> {
 }
 
 impl Test {
-    fn add(&mut self, line: Line) {
-        if let Some(base) = line.base {
+    fn add(&mut self, observed: Observed) {
+        if let Observed::Base(base) = observed {
             self.parts.push(Part {
                 base,
                 ..Part::default()
             });
+            return;
         }
         if self.parts.is_empty() {
             self.parts.push(Part::default());
         }
-        let Some(part) = self.parts.last_mut() else {
-            return;
-        };
-        part.errors.extend(line.error);
-        if let (Some(op), Some(result)) = (line.op, line.result) {
-            part.steps.push(Step {
-                op,
-                result,
-                changed: line.changed,
-                uevents: line.uevents,
-                log: line.log,
-                hash: line.hash,
-            });
+        match (observed, self.parts.last_mut()) {
+            (Observed::Step(step), Some(part)) => part.steps.push(step),
+            (Observed::Error(error), Some(part)) => part.errors.push(error),
+            _ => {}
         }
     }
 
@@ -286,7 +260,7 @@ mod tests {
 
     const TEXT: &str = r##"KTAP version 1
 #observe {"base":{"a":"1"}}
-#observe {"op":{"write":"p","text":"t"},"result":"wrote 1","changed":{"a":"2"},"hash":"h"}
+#observe {"step":{"op":{"write":"p","text":"t"},"result":"wrote 1","changed":{"a":"2"},"uevents":[],"log":[],"hash":"h"}}
 ok 1 first
 ok 2 second # SKIP no
 "##;

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Makes a sequence that differs as short as it gets: each round tries all ways to leave out a
-//! part, in one guest of each kind, and goes on with the shortest that still differs.
+//! Shortens a sequence that differs. Each round tries all ways to leave out a part, in one guest of
+//! each kind, and the next round takes the shortest that still differs.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 
 use super::guests::{machine, Pair};
 use super::judge::{judge, Difference, Outcome};
-use super::transcript::{Sequence, Transcript};
+use super::transcript::{Operation, Sequence, Transcript};
 use super::BATCH_TIMEOUT;
 use crate::progress::Step;
 
-/// Rounds at most; each takes a guest of each kind.
+/// The most rounds; each takes a guest of each kind.
 const ROUNDS: usize = 12;
 
 /// The shortest list of operations that was found to differ, and how.
@@ -39,7 +38,7 @@ pub fn shrink(pair: &Pair<'_>, label: &str, found: &Difference) -> Result<Differ
 }
 
 /// Runs lists of operations and gives the shortest that differs without an explanation.
-fn differing(pair: &Pair<'_>, name: &str, lists: &[Vec<Value>]) -> Result<Option<Difference>> {
+fn differing(pair: &Pair<'_>, name: &str, lists: &[Vec<Operation>]) -> Result<Option<Difference>> {
     let mut shortest: Option<Difference> = None;
     for (c, rust, transcript) in replay(pair, name, lists)? {
         if let Outcome::Unexplained(difference) = judge(&transcript.base, &c, &rust).outcome {
@@ -52,11 +51,11 @@ fn differing(pair: &Pair<'_>, name: &str, lists: &[Vec<Value>]) -> Result<Option
     Ok(shortest)
 }
 
-/// Both transcripts of each list that both guests came to.
+/// Both transcripts of each list that both guests ran.
 pub fn replay(
     pair: &Pair<'_>,
     name: &str,
-    lists: &[Vec<Value>],
+    lists: &[Vec<Operation>],
 ) -> Result<Vec<(Sequence, Sequence, Transcript)>> {
     let file: PathBuf = pair.dir.join(format!("{name}.json"));
     let text = serde_json::to_string(lists).context("cannot write JSON")?;
@@ -85,8 +84,8 @@ pub fn replay(
 }
 
 /// The list without each of its halves, quarters and so on, down to single operations. The last
-/// operation is the one that differed.
-fn candidates(operations: &[Value]) -> Vec<Vec<Value>> {
+/// operation stays, since it is the one that differed.
+fn candidates<T: Clone + PartialEq>(operations: &[T]) -> Vec<Vec<T>> {
     let Some(kept) = operations.len().checked_sub(1) else {
         return Vec::new();
     };
@@ -111,27 +110,25 @@ mod tests {
 
     #[test]
     fn each_part_is_left_out_once() {
-        let list: Vec<Value> = (0..5).map(Value::from).collect();
+        let list: Vec<u64> = (0..5).collect();
         let tried = candidates(&list);
-        assert_eq!(tried[0], [Value::from(4)], "all but the last at once");
+        assert_eq!(tried[0], [4], "all but the last at once");
         for left_out in 0..4 {
-            let without: Vec<Value> = (0..5).filter(|&n| n != left_out).map(Value::from).collect();
+            let without: Vec<u64> = (0..5).filter(|&n| n != left_out).collect();
             assert!(tried.contains(&without), "{left_out}");
         }
-        assert!(tried
-            .iter()
-            .all(|t| t.last() == Some(&Value::from(4)) && t.len() < 5));
+        assert!(tried.iter().all(|t| t.last() == Some(&4) && t.len() < 5));
         assert!(candidates(&list[..1]).is_empty());
     }
 
     #[test]
     fn rounds_end_at_what_matters() {
         // Differs if 3 comes before 7.
-        let differs = |list: &[Value]| {
-            let at = |n: u64| list.iter().position(|v| *v == n);
+        let differs = |list: &[u64]| {
+            let at = |n: u64| list.iter().position(|&v| v == n);
             matches!((at(3), at(7)), (Some(a), Some(b)) if a < b)
         };
-        let mut best: Vec<Value> = (0..8).map(Value::from).collect();
+        let mut best: Vec<u64> = (0..8).collect();
         for _ in 0..ROUNDS {
             let shorter = candidates(&best).into_iter().filter(|c| differs(c));
             match shorter.min_by_key(Vec::len) {
@@ -139,6 +136,6 @@ mod tests {
                 None => break,
             }
         }
-        assert_eq!(best, [Value::from(3), Value::from(7)]);
+        assert_eq!(best, [3, 7]);
     }
 }

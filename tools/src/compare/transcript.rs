@@ -1,27 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest wrote down: sequences of operations with what came of each.
+//! A guest's transcript: sequences of operations, each operation with its outcome.
 
 use std::collections::BTreeMap;
 
-use anyhow::{bail, Context, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-/// What is where.
-pub type State = BTreeMap<String, String>;
-/// Keys with their new values; `None` where there is none any more.
-pub type Changes = BTreeMap<String, Option<String>>;
-
-/// An operation and what came of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Step {
-    pub op: Value,
-    pub result: String,
-    pub changed: Changes,
-    pub uevents: Vec<String>,
-    pub log: Vec<String>,
-    pub hash: String,
-}
+use anyhow::{Context, Result};
+pub use dax_protocol::compare::{Changes, Operation, State, Step};
+use dax_protocol::compare::{Line, Modules};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sequence {
@@ -29,7 +13,7 @@ pub struct Sequence {
     pub start_hash: String,
     pub steps: Vec<Step>,
     /// An operation that was begun and did not return.
-    pub begun: Option<Value>,
+    pub begun: Option<Operation>,
     /// How it ended, and daxctl's words at the end. None if it did not end.
     pub end: Option<(String, String)>,
     /// What went wrong in the guest.
@@ -39,33 +23,12 @@ pub struct Sequence {
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     pub base: State,
-    pub modules: BTreeMap<String, Vec<String>>,
+    pub modules: Modules,
     pub sequences: BTreeMap<u64, Sequence>,
     /// Whether the guest did all that it was told.
     pub whole: bool,
-    /// Lines that are none of a transcript.
+    /// Lines that do not belong to the transcript.
     pub other: Vec<String>,
-}
-
-/// Any line; which it is shows in what it has.
-#[derive(Deserialize)]
-struct Line {
-    base: Option<State>,
-    modules: Option<BTreeMap<String, Vec<String>>>,
-    sequence: Option<u64>,
-    start: Option<Changes>,
-    op: Option<Value>,
-    result: Option<String>,
-    changed: Option<Changes>,
-    uevents: Option<Vec<String>>,
-    log: Option<Vec<String>>,
-    hash: Option<String>,
-    end: Option<String>,
-    daxctl: Option<String>,
-    health: Option<String>,
-    died: Option<String>,
-    error: Option<String>,
-    all: Option<bool>,
 }
 
 impl Transcript {
@@ -78,7 +41,7 @@ impl Transcript {
             }
             // A guest that died may leave half a line, but only as its last.
             match serde_json::from_str(line) {
-                Ok(parsed) => transcript.add(parsed)?,
+                Ok(parsed) => transcript.add(parsed),
                 Err(_) if text.ends_with(line) => transcript.other.push(line.to_owned()),
                 Err(e) => return Err(e).context(format!("not a line of a transcript: {line}")),
             }
@@ -86,50 +49,36 @@ impl Transcript {
         Ok(transcript)
     }
 
-    fn add(&mut self, line: Line) -> Result<()> {
-        if let Some(base) = line.base {
-            self.base = base;
-            self.modules = line.modules.unwrap_or_default();
-            return Ok(());
-        }
-        if line.all == Some(true) {
-            self.whole = true;
-            return Ok(());
-        }
-        let Some(number) = line.sequence else {
-            bail!("a line of a transcript belongs to no sequence");
-        };
-        let sequence = self.sequences.entry(number).or_default();
-        let hash = line.hash.unwrap_or_default();
-        if let Some(start) = line.start {
-            sequence.start = start;
-            sequence.start_hash = hash;
-        } else if let (Some(op), Some(result)) = (&line.op, line.result) {
-            sequence.begun = None;
-            sequence.steps.push(Step {
-                op: op.clone(),
-                result,
-                changed: line.changed.unwrap_or_default(),
-                uevents: line.uevents.unwrap_or_default(),
-                log: line.log.unwrap_or_default(),
+    fn add(&mut self, line: Line) {
+        match line {
+            Line::Base { state, modules } => (self.base, self.modules) = (state, modules),
+            Line::Start {
+                sequence,
+                changed,
                 hash,
-            });
-        } else if let Some(op) = line.op {
-            sequence.begun = Some(op);
-        } else if let Some(end) = line.end {
-            sequence.end = Some((end, line.daxctl.unwrap_or_default()));
+            } => {
+                let sequence = self.of(sequence);
+                (sequence.start, sequence.start_hash) = (changed, hash);
+            }
+            Line::Begin { sequence, op } => self.of(sequence).begun = Some(op),
+            Line::Step { sequence, step } => {
+                let sequence = self.of(sequence);
+                sequence.begun = None;
+                sequence.steps.push(step);
+            }
+            Line::End {
+                sequence,
+                reason,
+                daxctl,
+            } => self.of(sequence).end = Some((reason, daxctl)),
+            Line::Trouble { sequence, what } => self.of(sequence).trouble.push(what),
+            Line::Done {} => self.whole = true,
         }
-        let trouble = [
-            ("health", line.health),
-            ("died", line.died),
-            ("error", line.error),
-        ];
-        for (what, text) in trouble {
-            sequence
-                .trouble
-                .extend(text.map(|text| format!("{what}: {text}")));
-        }
-        Ok(())
+    }
+
+    /// The sequence of that number.
+    fn of(&mut self, number: u64) -> &mut Sequence {
+        self.sequences.entry(number).or_default()
     }
 }
 
@@ -144,30 +93,47 @@ pub fn apply(state: &mut State, changes: &Changes) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// A step that changed nothing.
+    pub fn step(op: Operation, result: &str) -> Step {
+        Step {
+            op,
+            result: result.to_owned(),
+            changed: Changes::new(),
+            uevents: Vec::new(),
+            log: Vec::new(),
+            hash: String::new(),
+        }
+    }
 
     #[test]
     fn lines_make_sequences() {
-        let text = r#"{"base":{"a":"1"},"modules":{"kmem":[]}}
+        let text = r#"{"base":{"state":{"a":"1"},"modules":{"kmem":[]}}}
 noise
-{"sequence":4,"start":{"a":"2"},"hash":"h"}
-{"sequence":4,"op":{"write":"p","text":"t"}}
-{"sequence":4,"op":{"write":"p","text":"t"},"result":"EINVAL","changed":{"a":null},"hash":"i"}
-{"sequence":4,"op":{"touch":"dax0.0"}}
-{"sequence":4,"died":"Stuck"}
-{"sequence":4,"op":{"tou"#;
+{"start":{"sequence":4,"changed":{"a":"2"},"hash":"h"}}
+{"begin":{"sequence":4,"op":{"write":"p","text":"t"}}}
+{"step":{"sequence":4,"step":{"op":{"write":"p","text":"t"},"result":"EINVAL","changed":{"a":null},"uevents":[],"log":[],"hash":"i"}}}
+{"begin":{"sequence":4,"op":{"run":["daxctl"]}}}
+{"trouble":{"sequence":4,"what":"died: Stuck"}}
+{"begin":{"sequence":4,"op":{"tou"#;
         let transcript = Transcript::parse(text).unwrap();
         let sequence = &transcript.sequences[&4];
         assert_eq!(sequence.steps.len(), 1);
-        assert_eq!(sequence.begun, Some(serde_json::json!({"touch": "dax0.0"})));
+        assert_eq!(sequence.begun, Some(Operation::run(&["daxctl"])));
         assert_eq!(sequence.trouble, ["died: Stuck"]);
+        assert_eq!(
+            transcript.other,
+            ["noise", r#"{"begin":{"sequence":4,"op":{"tou"#]
+        );
         assert!(!transcript.whole && sequence.end.is_none());
         let mut state = transcript.base;
         apply(&mut state, &sequence.start);
         assert_eq!(state["a"], "2");
         apply(&mut state, &sequence.steps[0].changed);
         assert!(state.is_empty());
-        assert!(Transcript::parse("{\"sequence\":1,\"op\":\n{\"all\":true}\n").is_err());
+        assert!(Transcript::parse("{\"begin\":{\n{\"done\":{}}\n").is_err());
+        assert!(Transcript::parse("{\"done\":{}}\n").unwrap().whole);
     }
 }

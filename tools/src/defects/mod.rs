@@ -15,7 +15,7 @@ use crate::cargo::Cargo;
 use crate::groups::{self, Group};
 use crate::guest::End;
 use crate::progress::human;
-use crate::report::{Point, Report, Verdict};
+use crate::report::{Report, TestResult, Verdict};
 use crate::settings;
 use crate::spec::Impl;
 use crate::table::{self, Table};
@@ -24,15 +24,15 @@ use list::{Defect, DEFECTS};
 
 pub const DOCUMENT: &str = "docs/results/defects.md";
 
-/// Characters of a test's notes that the table has room for.
+/// How many characters of a test's notes the table shows.
 const LONGEST: usize = 200;
 
 /// A test of a defect, as `group/test`.
 #[derive(Clone, Copy)]
 pub enum Show {
-    /// It knows what the C driver does, and passes on it if it does just that.
+    /// The test knows what the C driver does, and passes if the C driver does exactly that.
     Knows(&'static str),
-    /// It is the same for both; the C driver is kept out of it otherwise.
+    /// The test expects the same of both drivers. Other commands do not run it on the C driver.
     Breaks(&'static str),
 }
 
@@ -111,7 +111,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// A test on both drivers: a line of the table.
+    /// Runs a test on both drivers; returns a line of the table.
     fn row(&mut self, defect: &Defect, show: Show) -> Result<Vec<String>> {
         let c = self.guest(defect, show, Impl::C)?;
         let rust = self.guest(defect, show, Impl::Rust)?;
@@ -127,8 +127,8 @@ impl Run<'_> {
         ])
     }
 
-    /// A test in a guest. That the Rust driver does not pass it is a failure; what the C driver
-    /// does is only reported, unless the test knows that.
+    /// Runs a test in a guest. If the Rust driver does not pass, that is a failure. What the C
+    /// driver does is only reported, unless the test knows it.
     fn guest(&mut self, defect: &Defect, show: Show, imp: Impl) -> Result<Ran> {
         let (group, test) = show.split()?;
         let mut spec = settings::spec()?;
@@ -150,17 +150,20 @@ impl Run<'_> {
         let began = Instant::now();
         let ran = tests.one(group, test, &self.program)?;
         let judged = imp == Impl::Rust || matches!(show, Show::Knows(_));
-        let point = match trouble(&ran) {
-            _ if !judged => Point::skipped(&*name, format!("only shown: {}", of_c(show, &ran))),
-            Some(why) => Point::failed(&*name, &format!("{why}\n{}", ran.output)),
-            None => Point::passed(&*name),
+        let result = match trouble(&ran) {
+            _ if !judged => {
+                TestResult::skipped(&*name, format!("only shown: {}", of_c(show, &ran)))
+            }
+            Some(why) => TestResult::failed(&*name, &format!("{why}\n{}", ran.output)),
+            None => TestResult::passed(&*name),
         };
-        self.report.add(&name, &human(began.elapsed()), vec![point]);
+        self.report
+            .add(&name, &human(began.elapsed()), vec![result]);
         Ok(ran)
     }
 }
 
-/// What is said of the C driver.
+/// The C driver's cell of the table.
 fn of_c(show: Show, ran: &Ran) -> String {
     match (show, trouble(ran)) {
         (Show::Knows(_), None) => "does as deviations.md says".to_owned(),
@@ -169,10 +172,10 @@ fn of_c(show: Show, ran: &Ran) -> String {
     }
 }
 
-/// What went wrong in a guest, in a line, if something did.
+/// What went wrong in a guest, in one line, if something did.
 fn trouble(ran: &Ran) -> Option<String> {
     if let Some(splat) = &ran.outcome.splat {
-        let failed = ran.points.first().filter(|p| p.verdict == Verdict::Failed);
+        let failed = ran.results.first().filter(|p| p.verdict == Verdict::Failed);
         let more = failed.map_or(String::new(), |p| notes(&p.output));
         let and = if more.is_empty() { "" } else { ", and " };
         return Some(first_words(splat) + and + &more);
@@ -183,18 +186,18 @@ fn trouble(ran: &Ran) -> Option<String> {
     if ran.outcome.end == End::Died {
         return Some("the guest dies".to_owned());
     }
-    let Some(point) = ran.points.first() else {
+    let Some(result) = ran.results.first() else {
         return Some("no test reported a result".to_owned());
     };
-    match &point.verdict {
+    match &result.verdict {
         Verdict::Passed => None,
         Verdict::Skipped(why) => Some(format!("skipped: {why}")),
-        Verdict::Failed => Some(notes(&point.output)),
+        Verdict::Failed => Some(notes(&result.output)),
     }
 }
 
-/// What a test says of its failure, shortened. Its first line names group and driver; that the
-/// kernel complained, it says too.
+/// A test's notes about its failure, shortened. Its first line (group and driver) and its lines
+/// about the kernel's health are left out.
 fn notes(output: &[String]) -> String {
     let lines = output
         .iter()
@@ -209,7 +212,7 @@ fn notes(output: &[String]) -> String {
     }
 }
 
-/// What a complaint is about: its first line that says so, without time and addresses.
+/// The subject of a kernel's complaint: the first line that names it, without time and addresses.
 fn first_words(splat: &str) -> String {
     let stamp = |line: &str| match line.split_once("] ") {
         Some((stamp, rest)) if stamp.trim_start().starts_with('[') => rest.trim().to_owned(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mutants that cargo-mutants does not make. It changes operators; most arithmetic of the pure
-//! modules is in calls like `checked_add()`, for no sum of theirs may wrap unnoticed.
+//! Mutants that cargo-mutants does not make. It changes operators, but the pure modules do most
+//! arithmetic by calls like `checked_add()`, because no sum may wrap unnoticed.
 
 use std::fmt;
 use std::fs;
@@ -14,10 +14,10 @@ use super::tool::{BUILD_TIMEOUT, SEED, TEST_TIMEOUT};
 use super::TREE;
 use crate::cache;
 use crate::cargo::Cargo;
-use crate::code::{only_code, without_test_modules};
 use crate::progress::Step;
+use crate::rust_code::{only_code, without_test_modules};
 
-/// The end of a call's name, and what takes its place.
+/// Ends of calls' names, and what replaces them.
 const SWAPS: [(&str, &str); 6] = [
     ("add", "sub"),
     ("sub", "add"),
@@ -27,7 +27,7 @@ const SWAPS: [(&str, &str); 6] = [
     ("max", "min"),
 ];
 const CALL: &str = r"(?:\b(checked_|saturating_|wrapping_)|\.)(add|sub|mul|div|min|max)\(";
-/// What `timeout` says when it ended a program.
+/// The exit status of `timeout` after it ended a program.
 const ENDED: i32 = 124;
 
 /// A file with a mistake.
@@ -78,7 +78,7 @@ pub fn run(repo: &Path, cargo: &Cargo, files: &[String]) -> Result<Vec<Mutant>> 
     Ok(numbered(placed))
 }
 
-/// What the tests say of the tree as it is.
+/// Runs the tests on the tree without a mistake.
 fn fate(cargo: &Cargo) -> Result<Fate> {
     if test(cargo, BUILD_TIMEOUT, &["--no-run"])? != Some(0) {
         return Ok(Fate::Unviable);
@@ -90,7 +90,7 @@ fn fate(cargo: &Cargo) -> Result<Fate> {
     })
 }
 
-/// Builds or runs the tests, and gives the status.
+/// Builds or runs the tests, and returns the exit status.
 fn test(cargo: &Cargo, seconds: &str, more: &[&str]) -> Result<Option<i32>> {
     let manifest = format!("{TREE}/tests/host/Cargo.toml");
     let target = format!("{TREE}/target");
@@ -102,7 +102,7 @@ fn test(cargo: &Cargo, seconds: &str, more: &[&str]) -> Result<Option<i32>> {
     Ok(output.status.code())
 }
 
-/// Every change of a file, but for its tests.
+/// All changes of a file, except those of its tests.
 fn changed(text: &str) -> Result<Vec<Change>> {
     let call = Regex::new(CALL)?;
     let code = without_test_modules(&only_code(text));

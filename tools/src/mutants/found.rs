@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mutants and what became of them.
+//! Mutants and their fates.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::PURE;
 use crate::cache;
 
-/// What became of a mutant.
+/// What happened to a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// A test failed.
@@ -36,8 +36,8 @@ const LISTS: [(&str, Fate); 4] = [
 pub struct Mutant {
     /// As `src/ranges/range.rs`.
     pub file: String,
-    /// What is wrong, and in which function. Where one function has the same mistake in several
-    /// places, ` #2` and so on follow: unlike a line's number, they stay when other code changes.
+    /// The mistake and its function. If a function has the same mistake in several places, ` #2`
+    /// and so on follow. These numbers stay when other code changes, and line numbers do not.
     pub what: String,
     pub fate: Fate,
 }
@@ -78,7 +78,7 @@ fn parse(line: &str, fate: Fate) -> Option<Placed> {
     })
 }
 
-/// In the order of the source, each with a name of its own.
+/// Sorts mutants by their place in the source, and makes their names unique.
 pub fn numbered(mut placed: Vec<Placed>) -> Vec<Mutant> {
     placed.sort_by(|a, b| (&a.mutant.file, a.at).cmp(&(&b.mutant.file, b.at)));
     let mut seen: BTreeMap<(String, String), u32> = BTreeMap::new();
@@ -95,7 +95,7 @@ pub fn numbered(mut placed: Vec<Placed>) -> Vec<Mutant> {
     mutants
 }
 
-/// How many there are of each fate.
+/// How many mutants had each fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Score {
     pub failed: usize,
@@ -118,17 +118,17 @@ impl Score {
         }
     }
 
-    /// Those that the tests see.
+    /// How many the tests see.
     pub fn seen(self) -> usize {
         self.failed + self.timed_out
     }
 
-    /// Those that compile.
+    /// How many compile.
     pub fn all(self) -> usize {
         self.seen() + self.survived
     }
 
-    /// How many of a hundred are seen.
+    /// Which percentage of those that compile the tests see.
     pub fn share(self) -> f64 {
         self.seen() as f64 * 100.0 / self.all().max(1) as f64
     }

@@ -6,7 +6,7 @@ use anyhow::{bail, Result};
 
 use super::files;
 use super::found::{Fate, Mutant, Score};
-use crate::report::Point;
+use crate::report::TestResult;
 use crate::table::Table;
 
 /// The heading of the table.
@@ -56,39 +56,39 @@ fn row(line: &str) -> Result<Row> {
     }
 }
 
-/// A point for each mutant of `file` that compiles, and for each row that is wrong about it.
-pub fn points(file: &str, mutants: &[Mutant], rows: &[Row]) -> Vec<Point> {
+/// A result for each mutant of `file` that compiles, and for each row about the file that is wrong.
+pub fn results(file: &str, mutants: &[Mutant], rows: &[Row]) -> Vec<TestResult> {
     let tried = |m: &&Mutant| m.file == file && m.fate != Fate::Unviable;
     let own = mutants.iter().filter(tried);
-    let mut points: Vec<Point> = own.clone().map(|mutant| point(mutant, rows)).collect();
+    let mut results: Vec<TestResult> = own.clone().map(|mutant| result(mutant, rows)).collect();
     let stale = rows.iter().filter(|row| row.file == file);
     let stale = stale.filter(|row| !own.clone().any(|mutant| row.is_of(mutant)));
-    points.extend(stale.map(no_such_mutant));
-    points
+    results.extend(stale.map(no_such_mutant));
+    results
 }
 
-/// A failed point for each row about a file without mutants.
-pub fn of_no_file(mutants: &[Mutant], rows: &[Row]) -> Vec<Point> {
+/// A failed result for each row about a file without mutants.
+pub fn of_no_file(mutants: &[Mutant], rows: &[Row]) -> Vec<TestResult> {
     let files = files(mutants);
     let rows = rows.iter().filter(|row| !files.contains(&row.file));
     rows.map(no_such_mutant).collect()
 }
 
-fn no_such_mutant(row: &Row) -> Point {
-    Point::failed(
+fn no_such_mutant(row: &Row) -> TestResult {
+    TestResult::failed(
         format!("{}: {}", row.file, row.what),
         "it is in the table, but there is no such mutant that compiles",
     )
 }
 
-fn point(mutant: &Mutant, rows: &[Row]) -> Point {
+fn result(mutant: &Mutant, rows: &[Row]) -> TestResult {
     let name = format!("{}: {}", mutant.file, mutant.what);
     let row = rows.iter().find(|row| row.is_of(mutant));
     match (mutant.fate, row) {
-        (Fate::Survived, Some(row)) => Point::skipped(name, &row.why),
-        (Fate::Survived, None) => Point::failed(name, "it survives, and is not in the table"),
-        (_, Some(_)) => Point::failed(name, "it is in the table, but a test sees it"),
-        (_, None) => Point::passed(name),
+        (Fate::Survived, Some(row)) => TestResult::skipped(name, &row.why),
+        (Fate::Survived, None) => TestResult::failed(name, "it survives, and is not in the table"),
+        (_, Some(_)) => TestResult::failed(name, "it is in the table, but a test sees it"),
+        (_, None) => TestResult::passed(name),
     }
 }
 
@@ -162,8 +162,8 @@ mod tests {
         let rows = rows(TEXT).unwrap();
         let explained = "replace || with && in f";
         let verdicts = |mutants: &[Mutant]| -> Vec<Verdict> {
-            let points = points("src/a.rs", mutants, &rows);
-            points.into_iter().map(|p| p.verdict).collect()
+            let results = results("src/a.rs", mutants, &rows);
+            results.into_iter().map(|p| p.verdict).collect()
         };
         let skipped = Verdict::Skipped("both are never true".to_owned());
         assert_eq!(verdicts(&[mutant(explained, Fate::Survived)]), [skipped]);

@@ -29,7 +29,7 @@ const SURVIVORS: &str = "docs/mutants.md";
 pub const DOCUMENT: &str = "docs/results/mutants.md";
 /// Where the modules are, as the host tests' `#[path]` has it.
 const PURE: &str = "tests/host/src/../../../src/ranges";
-/// What all is done in; below the checkout, so that it is there in the build root too.
+/// The folder for all of this. It is in the checkout, so that the build root has it too.
 const WORK: &str = "target/mutants";
 /// The tree that the mistakes are put into.
 const TREE: &str = "target/mutants/tree";
@@ -52,9 +52,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         .with_context(|| format!("in {}", survivors.display()))?;
     let mut report = Report::default();
     for file in files(&mutants) {
-        let points = judge::points(&file, &mutants, &rows);
+        let results = judge::results(&file, &mutants, &rows);
         let score = Score::of(&mutants, Some(&file)).to_string();
-        report.add(&file, &score, points);
+        report.add(&file, &score, results);
     }
     if only.is_none() {
         report.add("the table", SURVIVORS, judge::of_no_file(&mutants, &rows));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! cargo-mutants, which makes the mutants and runs the tests on them.
+//! cargo-mutants: makes the mutants and runs the tests on them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,17 +13,17 @@ use crate::cargo::Cargo;
 use crate::exec;
 use crate::progress::Step;
 
-/// The newest that the oldest cargo which will do can build.
+/// The newest version that cargo 1.85 can build.
 const VERSION: &str = "26.0.0";
-/// Lines that its build prints; only the progress depends on it.
+/// How many lines its build prints, for the progress.
 const BUILD_LINES: u64 = 340;
-/// Seconds until a build, and until the tests, count as endless. The tests take a tenth of it.
+/// Seconds after which a build, or the tests, count as endless. The tests take a tenth of the time.
 pub const BUILD_TIMEOUT: &str = "300";
 pub const TEST_TIMEOUT: &str = "120";
-/// The random tests are the same each time, so the survivors are too.
+/// A fixed seed for the random tests, so that the survivors are the same in each run.
 pub const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "1");
 
-/// Finds it in the cache, or builds it. Gives its path as `cargo` sees it.
+/// Finds cargo-mutants in the cache, or builds it. Returns its path as `cargo` sees it.
 pub fn ensure(cargo: &Cargo) -> Result<PathBuf> {
     let name = format!("cargo-mutants-{VERSION}-{}", cargo.place());
     let program = |cache: PathBuf| cache.join(&name).join("bin/cargo-mutants");
@@ -51,7 +51,7 @@ fn build(cargo: &Cargo, name: &str) -> Result<()> {
     let certificates = text(&cargo.cache().join("certificates.crt"))?;
     let mut envs = vec![("CARGO_TARGET_DIR", format!("{inside}/target"))];
     if cargo.place() == "root" {
-        // What else is built there needs no network.
+        // Other builds in the root need no network.
         envs.push(("CARGO_NET_OFFLINE", "false".to_owned()));
         envs.push(("CARGO_HTTP_CAINFO", certificates));
     }
@@ -114,12 +114,12 @@ fn command(cargo: &Cargo, program: &str, files: &str, more: &[&str]) -> Result<C
         "--no-config",
         "--file",
         files,
-        // Not the tests that are in these files.
+        // Leave out the tests in these files.
         "--exclude-re",
         r"\btests::",
     ];
     args.extend(more);
-    // It runs cargo in the tree.
+    // cargo-mutants runs cargo in the tree.
     cargo.command(program, &args, &[("CARGO_TARGET_DIR", "target"), SEED])
 }
 

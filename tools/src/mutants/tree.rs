@@ -13,7 +13,7 @@ use crate::rules;
 /// The host tests' root.
 const HOST: &str = "tests/host/src/lib.rs";
 
-/// The first failure ends all, for one is enough. By its name this runs first.
+/// A test that makes the first failure end the program: one is enough. It runs first, by its name.
 const FIRST: &str = "
 #[test]
 fn a_failure_ends_all() {
@@ -24,17 +24,17 @@ fn a_failure_ends_all() {
 }
 ";
 
-/// The host's stand-in for the kernel, where `warn_on!` is.
+/// The host's stand-in for the kernel, which has `warn_on!`.
 const SHIM: &str = "tests/host/src/shim.rs";
 
-/// The same as a function.
+/// `warn_on!` as a function.
 const WARNED: &str = "
 pub(crate) fn warned(cond: bool) -> bool {
     warn_on!(cond)
 }
 ";
 
-/// Makes it anew.
+/// Makes the tree anew.
 pub fn make(repo: &Path) -> Result<()> {
     cache::remove(&repo.join(WORK))?;
     let tree = repo.join(TREE);
@@ -55,9 +55,9 @@ pub fn make(repo: &Path) -> Result<()> {
     Ok(())
 }
 
-/// cargo-mutants leaves functions alone whose name is `new`, and the arguments of macros. Ours
-/// check what is given to them, and whether what cannot be is so. So these functions get the same
-/// name in another spelling, and the macro is a function.
+/// Renames functions and replaces a macro, for cargo-mutants skips functions with the name `new`
+/// and the arguments of macros. Our `new` functions check their arguments, and our macro checks
+/// what cannot happen. So the functions get another name, and the macro becomes a function.
 fn prepared(text: &str) -> String {
     text.replace("fn new(", "fn r#new(")
         .replace("warn_on!(", "crate::prelude::warned(")

@@ -20,9 +20,9 @@ use super::ndctl::{self, Ndctl};
 use super::verdict::Outcome;
 use super::{kunit_py, mocks};
 
-/// meson's, automake's and so ndctl's status of a test that cannot run here.
+/// The exit status of a test of ndctl that cannot run here, as meson and automake have it.
 const SKIPPED: i32 = 77;
-/// The same of the kernel's selftests.
+/// The exit status of a kernel selftest that cannot run here.
 const KSFT_SKIPPED: i32 = 4;
 
 /// Lines kept of a test's output.
@@ -125,7 +125,7 @@ impl<'a> Guests<'a> {
     }
 }
 
-/// What a guest's end and its output say about the test in it.
+/// The outcome of a test, from the guest's end and output.
 fn read(outcome: &guest::Outcome, output: &str, log: &Path) -> Outcome {
     let lines: Vec<&str> = output.lines().collect();
     let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
@@ -145,16 +145,17 @@ fn read(outcome: &guest::Outcome, output: &str, log: &Path) -> Outcome {
     }
 }
 
-/// A test that ended well; if it speaks KTAP, its own count has to agree.
+/// The outcome of a test with exit status 0. If it printed KTAP, no result may be a failure.
 fn counted(output: &str) -> Outcome {
-    // Not KUnit's, in a kernel log that a script prints.
+    // KUnit's results in a kernel log that a script prints do not count: a time stamp precedes
+    // them.
     let speaks = |line: &str| line.starts_with("TAP version") || line.starts_with("KTAP version");
     if !output.lines().any(speaks) {
         return Outcome::passed("");
     }
-    let points = ktap::parse("", output);
-    let of = |f: fn(&Verdict) -> bool| points.iter().filter(|p| f(&p.verdict)).count();
-    let (passed, all) = (of(|v| *v == Verdict::Passed), points.len());
+    let results = ktap::parse("", output);
+    let of = |f: fn(&Verdict) -> bool| results.iter().filter(|p| f(&p.verdict)).count();
+    let (passed, all) = (of(|v| *v == Verdict::Passed), results.len());
     if all == 0 || of(|v| *v == Verdict::Failed) > 0 {
         Outcome::failed(format!("{passed} of {all} pass, but its exit status is 0"))
     } else if passed == 0 {

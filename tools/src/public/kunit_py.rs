@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's kunit.py on our folder: it configures a small kernel from our
-//! .kunitconfig, builds it, boots it in QEMU and reads what the suites say.
+//! Runs the kernel's kunit.py on our folder. kunit.py configures a small kernel from our
+//! .kunitconfig, builds it, boots it in QEMU and reads the suites' results.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::cache::{self, Key, Lock};
 use crate::exec;
 use crate::guest::{hardware_virtualisation, KVM};
+use crate::in_tree;
 use crate::kernel::{self, Builder};
 use crate::kunit;
 use crate::progress::Step;
@@ -16,20 +17,19 @@ use crate::report::Verdict;
 use crate::root::Root;
 use crate::source::Source;
 use crate::spec::Spec;
-use crate::sync;
 
 use super::verdict::Outcome;
 
 /// The folder that kunit.py builds in, inside the build root.
 const BUILD: &str = "/usr/src/kunit";
-/// Where kunit.py leaves what the kernel printed.
+/// The file in which kunit.py leaves the kernel's output.
 const CONSOLE: &str = "test.log";
 
 /// Seconds from the start of QEMU to its end; booting takes a few.
 const TIMEOUT: u32 = 600;
 
-/// kunit.py wants a source tree in which nothing was built, so it has its own.
-/// Tree and objects are kept: a second run builds what changed.
+/// kunit.py needs a source tree in which nothing was built, so it has its own. Tree and objects are
+/// kept: a second run builds only what changed.
 pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let builder = Builder::new(repo, base, spec)?;
     let source = Source::ensure(base, &spec.series)?;
@@ -52,7 +52,7 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
         cache::rename(&part, &dir)?;
         cache::prune(&all, &spec.series)?;
     }
-    sync::sync(repo, &dir.join("linux"))?;
+    in_tree::update(repo, &dir.join("linux"))?;
 
     let build = dir.join("build");
     let (console, log) = (build.join(CONSOLE), dir.join("kunit.log"));
@@ -63,11 +63,11 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let script = format!(
         "tools/testing/kunit/kunit.py run --kunitconfig={} --arch=x86_64 --make_options {} \
          --build_dir={BUILD} --jobs={jobs} --timeout={TIMEOUT}",
-        sync::IN_TREE,
+        in_tree::FOLDER,
         spec.toolchain.make_variables(),
     );
     let mut command = builder.in_tree(&dir, &script).bind(&build, BUILD);
-    // kunit.py's QEMU takes KVM where its device opens, even if a guest hangs then.
+    // kunit.py's QEMU uses KVM if the device opens, even where a guest then hangs.
     if Path::new(KVM).exists() && !hardware_virtualisation() {
         command = command.bind(Path::new("/dev/null"), KVM);
     }
@@ -78,15 +78,15 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     Ok(read(&cache::read_text(&console)?, &log))
 }
 
-/// kunit.py was content, and the kernel's own words must say so too.
+/// The result: kunit.py must succeed, and the kernel's own output must have all suites.
 fn read(console: &str, log: &Path) -> Outcome {
-    let points = kunit::points("kunit", console);
-    let bad: Vec<&str> = points
+    let results = kunit::results("kunit", console);
+    let bad: Vec<&str> = results
         .iter()
         .filter(|p| p.verdict != Verdict::Passed)
         .map(|p| p.name.as_str())
         .collect();
-    let all = points.len();
+    let all = results.len();
     let outcome = if bad.is_empty() {
         Outcome::passed(format!("{all} of {all}"))
     } else {

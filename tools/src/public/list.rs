@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The public tests: where each comes from, the machine it wants, how it is run
-//! and what is known about it.
+//! The public tests: where each comes from, the machine that it needs, how it is run, and what is
+//! known about it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec};
 
-/// What a guest gets besides ndctl and the files of tests/public.
+/// What a guest has besides ndctl and the files of tests/public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum With {
     Nothing,
@@ -28,7 +28,7 @@ pub enum Mocks {
     Cxl,
 }
 
-/// Kernels that a test is not tried on, and why.
+/// The kernels on which a test is not tried, and why.
 pub struct Except {
     /// No series stands for all of them.
     pub series: Option<&'static str>,
@@ -49,7 +49,7 @@ pub struct Test {
     /// What bash runs in the guest, after tests/public/prelude.sh.
     pub command: &'static str,
     minutes: u64,
-    /// What is changed in the test, for the table.
+    /// Our change of the test, for the table.
     pub note: &'static str,
     pub except: &'static [Except],
 }
@@ -182,8 +182,8 @@ pub const TESTS: [Test; 15] = [
     Test {
         name: "device-dax-fio.sh",
         note: "changed: a fixed amount instead of 5 seconds; an error that fio prints counts",
-        // It reads for five seconds what it wrote for five seconds, and with an
-        // emulated processor reading gets further; and it does not care.
+        // fio writes for five seconds, then reads for five seconds. On an emulated processor
+        // reading is faster, so it reads what was not written. The test does not care.
         command: "load $E820_MODULES && without 'err=( *[1-9]|.*error=)' \
                   changed device-dax-fio.sh 's/runtime=5/size=1G\\nio_size=64M/'",
         ..E820

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab public`: the tests that others wrote, on the C and on the Rust kernel.
+//! `lab public`: runs the tests that others wrote, on the C and on the Rust kernel.
 
 mod guests;
 mod kunit_py;
@@ -32,7 +32,7 @@ struct Row {
     name: &'static str,
     on: &'static str,
     from: &'static str,
-    /// C and Rust; no outcome where the test was not asked for.
+    /// The outcomes on C and Rust, each if it was asked for.
     outcomes: [Option<Outcome>; 2],
     notes: Vec<String>,
 }
@@ -89,15 +89,15 @@ fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &
         let outcome = guests
             .run(test, &spec)
             .unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
-        let mut points = vec![judge(&name, &outcome)];
+        let mut results = vec![judge(&name, &outcome)];
         if outcome.end == End::NotRun && !row.notes.contains(&outcome.detail) {
             row.notes.push(outcome.detail.clone());
         }
         row.outcomes[imp as usize] = Some(outcome);
         if let [Some(c), Some(rust)] = &row.outcomes {
-            points.extend(judge_pair(&name, c, rust));
+            results.extend(judge_pair(&name, c, rust));
         }
-        report.add(&name, &human(start.elapsed()), points);
+        report.add(&name, &human(start.elapsed()), results);
     }
     row
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What became of a public test, and whether that is all right.
+//! The outcome of a public test, and whether it is acceptable.
 
-use crate::report::Point;
+use crate::report::TestResult;
 
-/// In rising order: a Rust kernel must not be below the C kernel.
+/// Outcomes in rising order: that of a Rust kernel must not be below that of the C kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     Failed,
@@ -15,7 +15,7 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub end: End,
-    /// How many, or why not.
+    /// How many tests passed, or why it was skipped.
     pub detail: String,
     /// The end of what the test printed.
     pub output: String,
@@ -57,27 +57,26 @@ impl Outcome {
     }
 }
 
-/// The test's point in the report. Only what was not tried, for a reason that we
-/// know, may be skipped.
-pub fn judge(name: &str, outcome: &Outcome) -> Point {
+/// The test's result in the report. It is skipped only if the list says why the test is not tried.
+pub fn judge(name: &str, outcome: &Outcome) -> TestResult {
     match outcome.end {
-        End::Passed => Point::passed(name),
-        End::NotRun => Point::skipped(name, &outcome.detail),
+        End::Passed => TestResult::passed(name),
+        End::NotRun => TestResult::skipped(name, &outcome.detail),
         End::Skipped | End::Failed => {
             let text = format!("{}\n{}", outcome.detail, outcome.output);
-            Point::failed(name, text.trim_end())
+            TestResult::failed(name, text.trim_end())
         }
     }
 }
 
 /// A failure if the test fares worse on Rust than on C.
-pub fn judge_pair(name: &str, c: &Outcome, rust: &Outcome) -> Option<Point> {
+pub fn judge_pair(name: &str, c: &Outcome, rust: &Outcome) -> Option<TestResult> {
     (rust.end < c.end).then(|| {
         let text = format!(
             "on C: {:?} {}\non Rust: {:?} {}",
             c.end, c.detail, rust.end, rust.detail
         );
-        Point::failed(format!("{name}: worse than on C"), &text)
+        TestResult::failed(format!("{name}: worse than on C"), &text)
     })
 }
 

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::region::Region;
 use crate::sysfs::{Error, Result};
 use crate::units::UNIT;
-use serde_json::json;
+use dax_protocol::bench::Line;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -126,8 +126,8 @@ fn record(bench: &mut Bench, each: &Allocated, added: u64) -> Result<()> {
         own -= size;
     }
     let used = each.iter().filter(|(_, kind)| kind.bytes() >= 0.5);
-    let used: BTreeMap<&String, f64> = used.map(|(name, kind)| (name, kind.bytes())).collect();
-    bench.record.line(&json!({"bytes": used}));
+    let used = used.map(|(name, kind)| (name.clone(), kind.bytes()));
+    bench.record.line(&Line::Caches(used.collect()));
     for (operation, bytes) in [(TOTAL, total), (OWN, own)] {
         let subject = Subject {
             operation,

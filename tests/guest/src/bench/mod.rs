@@ -19,39 +19,13 @@ mod record;
 mod threads;
 mod unbind;
 
-use crate::kernel::Impl;
+use crate::kernel::{self, Impl};
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error, Result};
 use crate::trap;
 use clock::Clock;
+use dax_protocol::bench::{Line, Mode};
 use record::Record;
-use serde_json::json;
-
-/// The kind of measurement that a run makes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// Instructions.
-    Count,
-    /// Nanoseconds, two CPUs.
-    Wall,
-    /// The emulator's nanoseconds, two CPUs in turns.
-    Turns,
-    /// All of both, in nanoseconds and few repetitions.
-    Smoke,
-}
-
-impl Mode {
-    /// By the name on the command line.
-    pub fn named(name: &str) -> Option<Mode> {
-        match name {
-            "count" => Some(Mode::Count),
-            "wall" => Some(Mode::Wall),
-            "turns" => Some(Mode::Turns),
-            "smoke" => Some(Mode::Smoke),
-            _ => None,
-        }
-    }
-}
 
 /// A run: its operations, its mode and its figures.
 pub struct Bench {
@@ -109,7 +83,7 @@ impl Bench {
 /// Measures; whether nothing went wrong.
 pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
     let ranges = parse(ranges)?;
-    let implementation = Impl::detect()?;
+    let implementation = kernel::detect()?;
     trap::install().map_err(|errno| Error::new("sigaction", errno))?;
     if mode == Mode::Count {
         clock::check_counter()?;
@@ -134,11 +108,11 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
         }),
         record: Record::new(matches!(mode, Mode::Wall | Mode::Smoke)),
     };
-    bench.record.line(&json!({
-        "driver": implementation.name(),
-        "kernel": sysfs::read("/proc/sys/kernel/osrelease".as_ref())?,
-        "mode": format!("{mode:?}").to_lowercase(),
-    }));
+    bench.record.line(&Line::Run {
+        driver: implementation,
+        kernel: sysfs::read("/proc/sys/kernel/osrelease".as_ref())?,
+        mode,
+    });
     if matches!(mode, Mode::Count | Mode::Smoke) {
         // First: memory that others gave back would be taken again, and not be counted.
         memory::per_range(&mut bench, region, most.max(2))?;
@@ -158,7 +132,7 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
         threads::two_threads(&mut bench, region)?;
     }
     region::tear_down()?;
-    bench.record.line(&json!({"done": bench.record.figures()}));
+    bench.record.line(&Line::Done(bench.record.figures()));
     bench.record.flush();
     Ok(bench.record.figures() > 0)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The figures of a run.
 
-use serde_json::{json, Value};
+use dax_protocol::bench::{Line, Measurement};
 use std::io::Write;
 
 /// Lines, printed at once or in the end.
@@ -38,8 +38,8 @@ impl Record {
     }
 
     /// Adds a line.
-    pub fn line(&mut self, value: &Value) {
-        self.lines.push(value.to_string());
+    pub fn line(&mut self, line: &Line) {
+        self.lines.push(line.to_string());
         if self.at_once {
             self.flush();
         }
@@ -82,14 +82,14 @@ impl Record {
     /// Adds a figure.
     fn figure(&mut self, subject: Subject, value: f64, count: u64, spread: (f64, f64)) {
         self.figures += 1;
-        self.line(&json!({
-            "operation": subject.operation,
-            "ranges": subject.ranges,
-            "unit": subject.unit,
-            "value": value,
-            "count": count,
-            "least": spread.0,
-            "most": spread.1,
+        self.line(&Line::Figure(Measurement {
+            operation: subject.operation.to_owned(),
+            ranges: subject.ranges,
+            unit: subject.unit.to_owned(),
+            value,
+            count,
+            least: spread.0,
+            most: spread.1,
         }));
     }
 }

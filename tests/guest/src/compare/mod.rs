@@ -6,19 +6,19 @@ mod generate;
 pub mod log;
 mod observe;
 mod operation;
-pub mod random;
 pub mod transcribe;
 mod view;
 
 use crate::child::{Child, End};
 use crate::kernel::{self, Health};
+use crate::random;
 use crate::region::Region;
 use crate::sysfs::{self, Error, Result};
 use crate::trap;
-use observe::{Observer, State};
-use operation::Operation;
-use random::Random;
-use serde_json::{json, Value};
+use dax_protocol::compare::{Line, Operation, State};
+use fastrand::Rng;
+use observe::Observer;
+use operation::execute;
 use std::path::Path;
 use std::time::Duration;
 use view::View;
@@ -27,13 +27,13 @@ use view::View;
 const LENGTH: (u64, u64) = (4, 16);
 /// How long a sequence may take before it is taken for a hang.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The arguments with which daxctl prints everything that it knows.
-const LIST: [&str; 3] = ["list", "-DRMi", "-u"];
+/// The command by which daxctl prints everything that it knows.
+const LIST: [&str; 4] = ["daxctl", "list", "-DRMi", "-u"];
 
 /// The operations of a sequence.
 enum Source {
     /// Chosen one after the other.
-    Chosen(Random),
+    Chosen(Rng),
     /// Known beforehand.
     Given(Vec<Operation>),
 }
@@ -41,7 +41,7 @@ enum Source {
 /// Generates and runs the sequences `first..first + count` of a seed.
 pub fn sequences(seed: u64, first: u64, count: u64) -> Result<bool> {
     run_all((first..first + count).map(|number| {
-        let random = Random::new(seed, number);
+        let random = random::of_sequence(seed, number);
         (number, Source::Chosen(random))
     }))
 }
@@ -50,13 +50,8 @@ pub fn sequences(seed: u64, first: u64, count: u64) -> Result<bool> {
 pub fn replay(file: &str) -> Result<bool> {
     let bad = || Error::state(format!("{file}: no array of arrays of operations"));
     let text = std::fs::read_to_string(file).map_err(|e| Error::new(file, e.into()))?;
-    let lists: Vec<Vec<Value>> = serde_json::from_str(&text).map_err(|_| bad())?;
-    let mut sources = Vec::new();
-    for (number, list) in (0..).zip(&lists) {
-        let operations = list.iter().map(Operation::from_json).collect::<Option<_>>();
-        sources.push((number, Source::Given(operations.ok_or_else(bad)?)));
-    }
-    run_all(sources.into_iter())
+    let lists: Vec<Vec<Operation>> = serde_json::from_str(&text).map_err(|_| bad())?;
+    run_all((0..).zip(lists.into_iter().map(Source::Given)))
 }
 
 /// Runs sequences, each in a process of its own from a fresh region on; whether all could be run.
@@ -66,7 +61,9 @@ fn run_all(sources: impl Iterator<Item = (u64, Source)>) -> Result<bool> {
     }
     fresh()?;
     let base = Observer::new()?.state().clone();
-    println!("{}", json!({"base": base, "modules": observe::modules()}));
+    let modules = observe::modules();
+    let state = base.clone();
+    println!("{}", Line::Base { state, modules });
     for (number, source) in sources {
         kernel::log(&format!("sequence {number}"));
         let health = Health::now();
@@ -80,21 +77,20 @@ fn run_all(sources: impl Iterator<Item = (u64, Source)>) -> Result<bool> {
         let end = child.wait(LIMIT * kernel::slowness());
         let after = Health::now();
         if after != health {
-            println!(
-                "{}",
-                json!({"sequence": number, "health": format!("{after:?}")})
-            );
+            trouble(number, format!("health: {after:?}"));
         }
         if end != End::Exit(0) {
-            println!(
-                "{}",
-                json!({"sequence": number, "died": format!("{end:?}")})
-            );
+            trouble(number, format!("died: {end:?}"));
             return Ok(false);
         }
     }
-    println!("{}", json!({"all": true}));
+    println!("{}", Line::Done {});
     Ok(true)
+}
+
+/// Writes down what went wrong in a sequence.
+fn trouble(sequence: u64, what: String) {
+    println!("{}", Line::Trouble { sequence, what });
 }
 
 /// The exit status of a sequence's process.
@@ -102,10 +98,7 @@ fn status(number: u64, result: Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            println!(
-                "{}",
-                json!({"sequence": number, "error": error.to_string()})
-            );
+            trouble(number, format!("error: {error}"));
             1
         }
     }
@@ -121,57 +114,50 @@ fn fresh() -> Result<Region> {
 }
 
 /// Runs one sequence.
-fn one(number: u64, source: Source, base: &State) -> Result<()> {
+fn one(sequence: u64, source: Source, base: &State) -> Result<()> {
     let region = fresh()?;
     let mut observer = Observer::new()?;
-    println!(
-        "{}",
-        json!({
-            "sequence": number,
-            "start": observe::changes(base, observer.state()),
-            "hash": observe::hash(observer.state()),
-        })
-    );
+    let start = Line::Start {
+        sequence,
+        changed: observe::changes(base, observer.state()),
+        hash: observe::hash(observer.state()),
+    };
+    println!("{start}");
     let (mut random, given) = match source {
         Source::Chosen(random) => (random, None),
-        Source::Given(list) => (Random::new(0, number), Some(list)),
+        Source::Given(list) => (random::of_sequence(0, sequence), Some(list)),
     };
     let steps = match &given {
         Some(list) => list.len() as u64,
-        None => random.between(LENGTH.0, LENGTH.1),
+        None => random.u64(LENGTH.0..=LENGTH.1),
     };
-    let mut end = "complete".to_owned();
+    let mut reason = "complete".to_owned();
     for step in 0..steps {
         let view = View::of(observer.state(), region.dir(), region.span());
         if let Some(hazard) = view.hazard() {
-            end = hazard;
+            reason = hazard;
             break;
         }
         let (operation, last) = match &given {
             Some(list) => (list[step as usize].clone(), false),
             None => generate::next(&mut random, &view, &region),
         };
-        // Write the operation down before doing it: the kernel may not survive it.
-        let mut line = json!({"sequence": number, "step": step, "op": operation.to_json()});
-        println!("{line}");
-        line["result"] = json!(operation.execute(number + 1));
-        observer.look()?.add_to(&mut line);
-        println!("{line}");
+        // Print the operation before doing it: the kernel may not survive it.
+        let op = operation.clone();
+        println!("{}", Line::Begin { sequence, op });
+        let result = execute(&operation, sequence + 1);
+        let step = observer.look()?.step(operation, result);
+        println!("{}", Line::Step { sequence, step });
         if last {
-            end = "an operation that must be the last".into();
+            reason = "an operation that must be the last".into();
             break;
         }
     }
-    println!(
-        "{}",
-        json!({"sequence": number, "end": end, "daxctl": daxctl_list()})
-    );
+    let end = Line::End {
+        sequence,
+        reason,
+        daxctl: execute(&Operation::run(&LIST), 0),
+    };
+    println!("{end}");
     Ok(())
-}
-
-/// The output of daxctl about everything.
-fn daxctl_list() -> String {
-    let words = [&["daxctl"], &LIST[..]].concat();
-    let words = words.into_iter().map(str::to_owned).collect();
-    Operation::Run { words }.execute(0)
 }

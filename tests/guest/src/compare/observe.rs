@@ -11,8 +11,7 @@ use crate::device::DEVICES;
 use crate::sysfs::{self, Error, Result};
 use crate::uevents::Listener;
 use crate::units::Span;
-use serde_json::{json, Map, Value};
-use std::collections::BTreeMap;
+use dax_protocol::compare::{Changes, Modules, Operation, State, Step};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -29,28 +28,25 @@ const MODULES: [&str; 6] = [
 /// Folders with memory blocks.
 const MEMORY: &str = "/sys/devices/system/memory";
 
-/// A state. Keys are paths, or the names of lists; values are the contents.
-pub type State = BTreeMap<String, String>;
-
 /// Everything that happened since the last look.
 pub struct Look {
-    /// The keys that changed, with their new values; `null` where there is none any more.
-    pub changed: Map<String, Value>,
-    /// Events, each with its whole environment.
-    pub uevents: Vec<String>,
-    /// Lines of the kernel log.
-    pub log: Vec<String>,
-    /// A hash of the whole state.
-    pub hash: String,
+    changed: Changes,
+    uevents: Vec<String>,
+    log: Vec<String>,
+    hash: String,
 }
 
 impl Look {
-    /// Adds itself to a line of a transcript.
-    pub fn add_to(self, line: &mut Value) {
-        line["changed"] = Value::Object(self.changed);
-        line["uevents"] = json!(self.uevents);
-        line["log"] = json!(self.log);
-        line["hash"] = json!(self.hash);
+    /// What came of an operation.
+    pub fn step(self, op: Operation, result: String) -> Step {
+        Step {
+            op,
+            result,
+            changed: self.changed,
+            uevents: self.uevents,
+            log: self.log,
+            hash: self.hash,
+        }
     }
 }
 
@@ -185,17 +181,14 @@ fn event(lines: Vec<String>) -> String {
 }
 
 /// The files that are new, changed or gone.
-pub fn changes(before: &State, after: &State) -> Map<String, Value> {
-    let mut changed = Map::new();
-    for (key, value) in after {
-        if before.get(key) != Some(value) {
-            changed.insert(key.clone(), json!(value));
-        }
-    }
-    for key in before.keys().filter(|key| !after.contains_key(*key)) {
-        changed.insert(key.clone(), Value::Null);
-    }
-    changed
+pub fn changes(before: &State, after: &State) -> Changes {
+    let new = after
+        .iter()
+        .filter(|(key, value)| before.get(*key) != Some(value));
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    new.map(|(key, value)| (key.clone(), Some(value.clone())))
+        .chain(gone.map(|key| (key.clone(), None)))
+        .collect()
 }
 
 /// FNV-1a over keys and values.
@@ -323,9 +316,9 @@ fn name_minors(state: &mut State) {
 }
 
 /// The modules of the family, each with the modules of the family that use it.
-pub fn modules() -> BTreeMap<String, Vec<String>> {
+pub fn modules() -> Modules {
     let text = text_of("/proc/modules").unwrap_or_default();
-    let mut modules = BTreeMap::new();
+    let mut modules = Modules::new();
     for line in text.lines() {
         let mut words = line.split(' ');
         let name = words.next().unwrap_or_default();

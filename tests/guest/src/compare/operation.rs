@@ -1,111 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One operation of a user, in a form that can be stored and repeated.
+//! The execution of an operation.
 
 use crate::device::Device;
 use crate::kernel;
 use crate::mmap::{self, Map};
 use crate::sysfs;
 use crate::units::PAGE;
-use serde_json::{json, Value};
+use dax_protocol::compare::Operation;
 use std::path::Path;
 use std::process::Command;
 
-/// Something to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// Write to a file with one `write(2)`.
-    Write {
-        /// The file.
-        path: String,
-        /// The text to write.
-        text: String,
-    },
-    /// Open a device's node, map so many bytes from an offset, and write and read the first word.
-    Touch {
-        /// The device.
-        device: String,
-        /// Offset in bytes.
-        offset: u64,
-        /// Length in bytes.
-        len: u64,
-    },
-    /// Map a device, touch it, unbind its driver, touch again; all of it once more after binding.
-    /// Every file and mapping is closed before the device is opened again.
-    TouchAcrossUnbind {
-        /// The device.
-        device: String,
-    },
-    /// Run a program.
-    Run {
-        /// Its name and arguments.
-        words: Vec<String>,
-    },
-}
-
-impl Operation {
-    /// Writes `text`.
-    pub fn write(path: impl Into<String>, text: impl Into<String>) -> Operation {
-        Operation::Write {
-            path: path.into(),
-            text: text.into(),
-        }
-    }
-
-    /// The operation in the form in which it is stored.
-    pub fn to_json(&self) -> Value {
-        match self {
-            Operation::Write { path, text } => json!({"write": path, "text": text}),
-            Operation::Touch {
-                device,
-                offset,
-                len,
-            } => json!({"touch": device, "offset": offset, "len": len}),
-            Operation::TouchAcrossUnbind { device } => json!({"touch_across_unbind": device}),
-            Operation::Run { words } => json!({"run": words}),
-        }
-    }
-
-    /// The operation from its stored form.
-    pub fn from_json(value: &Value) -> Option<Operation> {
-        let text = |key: &str| value[key].as_str().map(str::to_owned);
-        if let Some(path) = text("write") {
-            let text = text("text")?;
-            return Some(Operation::Write { path, text });
-        }
-        if let Some(device) = text("touch") {
-            let (offset, len) = (value["offset"].as_u64()?, value["len"].as_u64()?);
-            return Some(Operation::Touch {
-                device,
-                offset,
-                len,
-            });
-        }
-        if let Some(device) = text("touch_across_unbind") {
-            return Some(Operation::TouchAcrossUnbind { device });
-        }
-        let words = value["run"].as_array()?.iter();
-        let words = words.map(|word| word.as_str().map(str::to_owned));
-        Some(Operation::Run {
-            words: words.collect::<Option<_>>()?,
-        })
-    }
-
-    /// Does it. `seed` makes the words that are written differ between sequences.
-    pub fn execute(&self, seed: u64) -> String {
-        match self {
-            Operation::Write { path, text } => write(path, text),
-            Operation::Touch {
-                device,
-                offset,
-                len,
-            } => match touch(device, *offset, *len, seed) {
-                Ok(seen) | Err(seen) => seen,
-            },
-            Operation::TouchAcrossUnbind { device } => match across_unbind(device, seed) {
-                Ok(seen) | Err(seen) => seen,
-            },
-            Operation::Run { words } => run(words),
-        }
+/// Does it. `seed` makes the words that are written differ between sequences.
+pub fn execute(operation: &Operation, seed: u64) -> String {
+    match operation {
+        Operation::Write { path, text } => write(path, text),
+        Operation::Touch {
+            device,
+            offset,
+            len,
+        } => match touch(device, *offset, *len, seed) {
+            Ok(seen) | Err(seen) => seen,
+        },
+        Operation::TouchAcrossUnbind { device } => match across_unbind(device, seed) {
+            Ok(seen) | Err(seen) => seen,
+        },
+        Operation::Run { words } => run(words),
     }
 }
 

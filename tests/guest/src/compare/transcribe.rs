@@ -3,11 +3,8 @@
 //! its result, so that the host can compare a group's tests on two kernels.
 
 use super::observe::Observer;
-use serde_json::{json, Value};
+use dax_protocol::compare::{Observed, Operation, OBSERVED};
 use std::sync::{Mutex, OnceLock, PoisonError};
-
-/// How such a line begins.
-const MARK: &str = "#observe";
 
 /// The observer of a process. A forked child gets one of its own: the first look of each process
 /// is at the whole state.
@@ -21,7 +18,11 @@ fn wanted() -> bool {
 
 /// Does `act`, and writes down what `op` says it is, what `answer` says of its outcome, and what
 /// changed. Without `DAX_OBSERVE=1` it only does `act`.
-pub fn around<T>(op: impl Fn() -> Value, act: impl FnOnce() -> T, answer: fn(&T) -> String) -> T {
+pub fn around<T>(
+    op: impl Fn() -> Operation,
+    act: impl FnOnce() -> T,
+    answer: fn(&T) -> String,
+) -> T {
     if !wanted() {
         return act();
     }
@@ -31,19 +32,19 @@ pub fn around<T>(op: impl Fn() -> Value, act: impl FnOnce() -> T, answer: fn(&T)
     if slot.as_ref().is_none_or(|(owner, _)| *owner != pid) {
         match Observer::new() {
             Ok(observer) => {
-                println!("{MARK} {}", json!({"base": observer.state()}));
+                println!("{OBSERVED}{}", Observed::Base(observer.state().clone()));
                 *slot = Some((pid, observer));
             }
-            Err(error) => println!("{MARK} {}", json!({"error": error.to_string()})),
+            Err(error) => println!("{OBSERVED}{}", Observed::Error(error.to_string())),
         }
     }
     let outcome = act();
-    let mut line = json!({"op": op(), "result": answer(&outcome)});
-    match slot.as_mut().map(|(_, observer)| observer.look()) {
-        Some(Ok(look)) => look.add_to(&mut line),
-        Some(Err(error)) => line["error"] = json!(error.to_string()),
-        None => {}
+    if let Some((_, observer)) = slot.as_mut() {
+        let line = match observer.look() {
+            Ok(look) => Observed::Step(look.step(op(), answer(&outcome))),
+            Err(error) => Observed::Error(format!("after {}: {error}", op())),
+        };
+        println!("{OBSERVED}{line}");
     }
-    println!("{MARK} {line}");
     outcome
 }

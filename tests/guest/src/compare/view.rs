@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The part of a state that the choice of the next operation looks at.
 
-use super::observe::State;
 use crate::units::{holes, Span, UNIT};
+use dax_protocol::compare::State;
 use std::path::Path;
 
 /// A device, as the state has it.

@@ -84,7 +84,7 @@ fn kmem_device_refuses_changes_with_ebusy(region: &Region) -> Outcome {
     for (attr, text) in [("size", "0"), ("align", "4096")] {
         check(attr, device.try_write(attr, text), Err(Errno::EBUSY))?;
     }
-    if kernel::Impl::running() == kernel::Impl::Rust {
+    if kernel::driver() == kernel::Impl::Rust {
         check(
             "mapping",
             device.try_write("mapping", &free),

@@ -24,7 +24,6 @@ mod suspend;
 
 use crate::kernel::Impl;
 use crate::ktap::Test;
-use serde_json::{json, Value};
 
 /// Tests that share a guest.
 pub struct Group {
@@ -39,7 +38,7 @@ pub struct Group {
     /// The drivers that the group is for.
     implementations: &'static [Impl],
     /// Seconds for the whole group, boot included.
-    timeout: u32,
+    timeout: u64,
     /// The tests, by file.
     files: &'static [&'static [Test]],
 }
@@ -256,17 +255,16 @@ impl Group {
     }
 
     /// The guest that it needs, for the host tool.
-    pub fn describe(&self) -> Value {
-        let names: Vec<&str> = self.implementations.iter().map(|i| i.name()).collect();
-        json!({
-            "group": self.name,
-            "append": self.append,
-            "mem": self.mem,
-            "cpus": 2,
-            "qemu": self.qemu,
-            "impl": names,
-            "timeout": self.timeout,
-            "consumer": self.about(),
-        })
+    pub fn describe(&self) -> dax_protocol::Group {
+        dax_protocol::Group {
+            group: self.name.to_owned(),
+            append: self.append.to_owned(),
+            mem: self.mem.to_owned(),
+            cpus: 2,
+            qemu: self.qemu.to_owned(),
+            implementations: self.implementations.to_vec(),
+            timeout: self.timeout,
+            consumer: self.about().map(str::to_owned),
+        }
     }
 }

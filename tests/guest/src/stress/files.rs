@@ -7,7 +7,6 @@
 //! accesses would end in SIGBUS.
 
 use super::stamps;
-use crate::compare::random::Random;
 use crate::device::Device;
 use crate::errno::Errno;
 use crate::mmap::{self, Map};
@@ -16,6 +15,10 @@ use crate::region::Region;
 use crate::sysfs;
 use crate::trap::Signal;
 use crate::units::{Range, PAGE, UNIT};
+use fastrand::Rng;
+use nix::sys::signal::{kill, SIGKILL};
+use nix::sys::wait::{waitpid, WaitStatus};
+use nix::unistd::{fork, ForkResult};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
@@ -59,14 +62,14 @@ struct Kept {
 
 impl Kept {
     /// A place in the mapping that has a stamp, and its physical address, if it is inside the device.
-    fn place(&self, random: &mut Random) -> (u64, Option<u64>) {
-        let page = random.below(self.map.len() / PAGE) * PAGE;
-        let at = stamps::place(page, random.below(2));
+    fn place(&self, random: &mut Rng) -> (u64, Option<u64>) {
+        let page = random.u64(..self.map.len() / PAGE) * PAGE;
+        let at = stamps::place(page, random.u64(..2));
         (at, stamps::address(&self.ranges, self.offset + at))
     }
 
     /// Reads one word and perhaps writes its stamp. Whether there is memory.
-    fn access(&self, random: &mut Random) -> Result<bool, Trouble> {
+    fn access(&self, random: &mut Rng) -> Result<bool, Trouble> {
         let (at, address) = self.place(random);
         let word = match self.map.load(at) {
             Ok(word) => word,
@@ -84,7 +87,7 @@ impl Kept {
                 self.ranges
             )));
         }
-        if random.once_in(2) {
+        if random.bool() {
             // The mapping may be read-only by now, or gone.
             let _ = self.map.store(at, stamps::stamp(address));
         }
@@ -108,7 +111,7 @@ impl<'a> Files<'a> {
     }
 
     /// Opens a device, maps it, and looks into it.
-    pub fn open(&mut self, device: &Device, random: &mut Random) -> Result<(), Trouble> {
+    pub fn open(&mut self, device: &Device, random: &mut Rng) -> Result<(), Trouble> {
         let file = mmap::open(&device.node())?;
         let ranges = device.ranges()?;
         // The node may have been that of another device of that name, whose numbers now belong
@@ -122,17 +125,17 @@ impl<'a> Files<'a> {
         if units == 0 {
             return Ok(());
         }
-        let all = random.once_in(2);
-        let first = if all { 0 } else { random.below(units) };
+        let all = random.bool();
+        let first = if all { 0 } else { random.u64(..units) };
         let count = if all {
             units
         } else {
-            random.between(1, units - first)
+            random.u64(1..=units - first)
         };
         let map = Map::shared(&file, count * UNIT, first * UNIT)?;
         let kept = Kept {
             map,
-            _file: random.once_in(2).then_some(file),
+            _file: random.bool().then_some(file),
             ranges,
             offset: first * UNIT,
         };
@@ -142,15 +145,15 @@ impl<'a> Files<'a> {
             }
         }
         if self.kept.len() >= KEPT {
-            self.kept.swap_remove(random.below(KEPT as u64) as usize);
+            self.kept.swap_remove(random.usize(..KEPT));
         }
         self.kept.push(kept);
         Ok(())
     }
 
     /// Uses one of the mappings again.
-    pub fn touch(&mut self, random: &mut Random) -> Result<(), Trouble> {
-        if let Some(kept) = random.pick(&self.kept) {
+    pub fn touch(&mut self, random: &mut Rng) -> Result<(), Trouble> {
+        if let Some(kept) = random.choice(&self.kept) {
             for _ in 0..ACCESSES {
                 kept.access(random)?;
             }
@@ -159,12 +162,12 @@ impl<'a> Files<'a> {
     }
 
     /// Takes a part out of a mapping, or changes what may be done with it.
-    pub fn split(&mut self, random: &mut Random) -> Result<(), Trouble> {
-        if let Some(kept) = random.pick(&self.kept) {
+    pub fn split(&mut self, random: &mut Rng) -> Result<(), Trouble> {
+        if let Some(kept) = random.choice(&self.kept) {
             let units = kept.map.len() / UNIT;
-            let first = random.below(units);
-            let (at, len) = (first * UNIT, random.between(1, units - first) * UNIT);
-            match random.below(4) {
+            let first = random.u64(..units);
+            let (at, len) = (first * UNIT, random.u64(1..=units - first) * UNIT);
+            match random.u64(..4) {
                 0 => kept.map.blank(at, len)?,
                 1 => kept.map.protect(at, len, libc::PROT_READ)?,
                 2 => kept.map.protect(at, len, mmap::RW)?,
@@ -175,11 +178,10 @@ impl<'a> Files<'a> {
     }
 
     /// Lets a child use the mappings, which is killed sometimes.
-    pub fn fork(&mut self, random: &mut Random) -> Result<(), Trouble> {
+    pub fn fork(&mut self, random: &mut Rng) -> Result<(), Trouble> {
         // SAFETY: Other threads may hold locks, so the child allocates nothing: it reads through
         // `trap` and leaves through `_exit`.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
+        let ForkResult::Parent { child } = unsafe { fork() }.map_err(Errno::from)? else {
             let good = self.kept.iter().all(|kept| {
                 let (at, address) = kept.place(random);
                 match (kept.map.load(at), address) {
@@ -190,32 +192,27 @@ impl<'a> Files<'a> {
             });
             // SAFETY: Ends the child at once.
             unsafe { libc::_exit(if good { 0 } else { 1 }) };
+        };
+        if random.u64(..3) == 0 {
+            // The child was not waited for: the number names no other process.
+            let _ = kill(child, SIGKILL);
         }
-        if pid < 0 {
-            return Err(Errno::last().into());
-        }
-        if random.once_in(3) {
-            // SAFETY: The child was not waited for, so the number is still its own.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
-        let mut status = 0;
-        // SAFETY: `status` is a valid place.
-        while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 {
-            if Errno::last() != Errno::EINTR {
-                return Err(Errno::last().into());
+        loop {
+            match waitpid(child, None).map_err(Errno::from) {
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+                Ok(WaitStatus::Exited(_, 0) | WaitStatus::Signaled(..)) => return Ok(()),
+                Ok(_) => {
+                    let what = "a child read a word that does not belong".into();
+                    return Err(Trouble::Violation(what));
+                }
             }
         }
-        if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != 0 {
-            return Err(Trouble::Violation(
-                "a child read a word that does not belong".into(),
-            ));
-        }
-        Ok(())
     }
 
     /// Lets a pipe hold a page for a moment; the device must not be unbound meanwhile.
-    pub fn pin(&mut self, random: &mut Random) -> Result<(), Trouble> {
-        let Some(kept) = random.pick(&self.kept) else {
+    pub fn pin(&mut self, random: &mut Rng) -> Result<(), Trouble> {
+        let Some(kept) = random.choice(&self.kept) else {
             return Ok(());
         };
         let (at, address) = kept.place(random);
@@ -224,7 +221,7 @@ impl<'a> Files<'a> {
         };
         let pipe = Pipe::new()?;
         pipe.splice_from(&kept.map, at, 8)?;
-        thread::sleep(Duration::from_millis(random.below(30)));
+        thread::sleep(Duration::from_millis(random.u64(..30)));
         let word = pipe.read_word()?;
         if stamps::fits(word, address) {
             Ok(())

@@ -14,7 +14,6 @@ mod stamps;
 mod worker;
 
 use crate::child::{self, Child};
-use crate::compare::random::Random;
 use crate::device::{Device, Driver};
 use crate::inject::Injector;
 use crate::invariants::check_invariants;
@@ -23,9 +22,11 @@ use crate::ktap::{check, note, Failure, Outcome};
 use crate::leaks;
 use crate::memory;
 use crate::mmap::Map;
+use crate::random;
 use crate::region::{self, Region};
 use crate::sysfs::Error;
 use crate::units::UNIT;
+use fastrand::Rng;
 use operation::Kind;
 use scoreboard::{Phase, Scoreboard};
 use std::thread;
@@ -76,7 +77,7 @@ pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
         region,
         scoreboard: &scoreboard,
         children: Vec::new(),
-        random: Random::new(seed, u64::MAX),
+        random: random::of_sequence(seed, u64::MAX),
         seed,
         health,
     };
@@ -138,7 +139,7 @@ struct Run<'a> {
     region: &'a Region,
     scoreboard: &'a Scoreboard,
     children: Vec<Child>,
-    random: Random,
+    random: Rng,
     seed: u64,
     health: Health,
 }
@@ -152,7 +153,7 @@ impl Run<'_> {
 
     /// Starts a process with threads from `first` on.
     fn start_at(&mut self, first: usize) -> Result<Child, Failure> {
-        let seed = self.seed ^ self.random.below(u64::MAX);
+        let seed = self.seed ^ self.random.u64(..);
         let (region, scoreboard) = (self.region, self.scoreboard);
         Child::spawn(move || worker::process(region, scoreboard, first, THREADS, seed))
             .map_err(|errno| Failure::Fail(format!("fork: {errno}")))
@@ -169,7 +170,7 @@ impl Run<'_> {
         while start.elapsed() < duration {
             thread::sleep(TICK);
             self.look_for_stuck()?;
-            if self.random.once_in(KILL_ONCE_IN) {
+            if self.random.u64(..KILL_ONCE_IN) == 0 {
                 self.replace()?;
                 figures.kills += 1;
             }
@@ -195,7 +196,7 @@ impl Run<'_> {
 
     /// Kills a process in the middle of its work, and starts another in its place.
     fn replace(&mut self) -> Outcome {
-        let index = self.random.below(PROCESSES as u64) as usize;
+        let index = self.random.usize(..PROCESSES);
         let child = &mut self.children[index];
         if let Some(end) = child.poll() {
             return check(

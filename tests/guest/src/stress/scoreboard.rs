@@ -2,6 +2,7 @@
 //! What the processes of a stress run share: who does what, and how often it was done.
 
 use super::operation::Kind;
+use crate::cpu;
 use crate::errno::Errno;
 use crate::mmap::Map;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -47,13 +48,7 @@ pub struct Scoreboard {
 
 /// Milliseconds since some point in time, the same for all processes.
 pub fn now() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid place for the result.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+    cpu::now() / 1_000_000
 }
 
 impl Scoreboard {

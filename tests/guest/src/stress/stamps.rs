@@ -7,6 +7,7 @@
 
 use crate::ktap::{check, Failure, Outcome};
 use crate::mmap::Map;
+use crate::pattern::scramble;
 use crate::trap::Signal;
 use crate::units::{Range, PAGE, UNIT};
 
@@ -15,11 +16,7 @@ const PLACES: [u64; 2] = [0, PAGE - 8];
 
 /// The stamp of a physical address; never 0.
 pub fn stamp(address: u64) -> u64 {
-    // The finalizer of splitmix64, which is a bijection.
-    let mut z = address ^ 0x6461_7874_6167_7321;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)).max(1)
+    scramble(address ^ 0x6461_7874_6167_7321).max(1)
 }
 
 /// The physical address of an offset into a device.

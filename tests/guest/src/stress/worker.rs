@@ -4,14 +4,17 @@
 use super::files::{Files, Trouble};
 use super::operation::Kind;
 use super::scoreboard::{End, Phase, Scoreboard};
-use crate::compare::random::Random;
 use crate::device::{mapping_text, Device, Driver};
 use crate::errno::Errno;
 use crate::inject::Injector;
 use crate::race::write;
+use crate::random::{self, weighted};
 use crate::region::Region;
 use crate::sysfs;
 use crate::units::{GIB, MIB, PAGE, UNIT};
+use fastrand::Rng;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use std::thread;
 use std::time::Duration;
 
@@ -31,8 +34,7 @@ pub fn process(
     seed: u64,
 ) -> i32 {
     // A worker must not outlive the process that would stop it.
-    // SAFETY: Sets a flag of this process; there are no pointers in it.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let _ = set_pdeathsig(Signal::SIGKILL);
     thread::scope(|scope| {
         for id in first..first + count {
             scope.spawn(move || {
@@ -40,7 +42,7 @@ pub fn process(
                     region,
                     scoreboard,
                     id,
-                    random: Random::new(seed, id as u64),
+                    random: random::of_sequence(seed, id as u64),
                     injector: Injector::new().ok().flatten(),
                     files: Files::new(region),
                 };
@@ -56,7 +58,7 @@ struct Worker<'a> {
     region: &'a Region,
     scoreboard: &'a Scoreboard,
     id: usize,
-    random: Random,
+    random: Rng,
     injector: Option<Injector>,
     files: Files<'a>,
 }
@@ -69,7 +71,7 @@ impl Worker<'_> {
         loop {
             match self.scoreboard.phase() {
                 Phase::Run => {
-                    let kind = Kind::ALL[self.random.weighted(&weights)];
+                    let kind = Kind::ALL[weighted(&mut self.random, &weights)];
                     self.step(kind);
                 }
                 Phase::Pause => {
@@ -88,7 +90,7 @@ impl Worker<'_> {
     /// One operation.
     fn step(&mut self, kind: Kind) {
         let nth = match kind.may_starve() {
-            Some(first) if self.random.once_in(STARVED_ONCE_IN) => 1 + self.random.below(first),
+            Some(first) if self.random.u64(..STARVED_ONCE_IN) == 0 => 1 + self.random.u64(..first),
             _ => 0,
         };
         self.scoreboard.begin(self.id, kind);
@@ -134,7 +136,7 @@ impl Worker<'_> {
     fn act(&mut self, kind: Kind) -> Result<(), Trouble> {
         let random = &mut self.random;
         let region = self.region;
-        let device = Device::named(format!("dax{}.{}", region.id(), random.below(DEVICES)));
+        let device = Device::named(format!("dax{}.{}", region.id(), random.u64(..DEVICES)));
         match kind {
             Kind::Create => {
                 // The lowest free number is given away first.
@@ -145,20 +147,20 @@ impl Worker<'_> {
             }
             Kind::Delete => write(&region.attr("delete"), device.name())?,
             Kind::Resize => {
-                let bytes = match random.below(8) {
+                let bytes = match random.u64(..8) {
                     0 | 1 => 0,
-                    2 => 128 * MIB + random.below(64) * UNIT,
+                    2 => 128 * MIB + random.u64(..64) * UNIT,
                     3 => GIB,
-                    _ => random.below(16) * UNIT,
+                    _ => random.u64(..16) * UNIT,
                 };
                 write(&device.attr("size"), &bytes.to_string())?;
             }
             Kind::Map => {
-                let span = region.units(random.below(WINDOW), random.between(1, 4));
+                let span = region.units(random.u64(..WINDOW), random.u64(1..=4));
                 write(&device.attr("mapping"), &mapping_text(span))?;
             }
             Kind::Align => {
-                let align = [PAGE, PAGE, UNIT, UNIT, UNIT, GIB][random.below(6) as usize];
+                let align = [PAGE, PAGE, UNIT, UNIT, UNIT, GIB][random.usize(..6)];
                 write(&device.attr("align"), &align.to_string())?;
             }
             Kind::Bind => write(&Driver::DeviceDax.attr("bind"), device.name())?,

@@ -7,6 +7,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fastrand::Rng;
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
@@ -49,7 +50,7 @@ struct State {
     taken: Vec<usize>,
     preemptions: usize,
     executions: u64,
-    random: u64,
+    random: Rng,
     stickiness: u64,
 }
 
@@ -72,15 +73,6 @@ fn be_quiet() {
             }
         }));
     });
-}
-
-/// A small generator of numbers, splitmix64.
-pub fn mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 impl State {
@@ -130,9 +122,9 @@ impl Scheduler for Explorer {
             Strategy::Exhaustive { .. } => state.executions == 0 || state.next_path(),
             Strategy::Replay(_) => state.executions == 0,
             Strategy::Random { seed, count } => {
-                state.random = seed.wrapping_add(state.executions);
+                state.random = Rng::with_seed(seed.wrapping_add(state.executions));
                 // A preemption at every second, fourth, ... place.
-                state.stickiness = 1 + mix(&mut state.random) % 5;
+                state.stickiness = state.random.u64(1..=5);
                 state.executions < *count
             }
         };
@@ -186,11 +178,10 @@ impl Scheduler for Explorer {
                 enabled[index.min(enabled.len() - 1)]
             }
             Strategy::Random { .. } => {
-                let sticky =
-                    can_go_on.is_some() && mix(&mut state.random) % (1 << state.stickiness) != 0;
+                let sticky = can_go_on.is_some() && state.random.u64(..1 << state.stickiness) != 0;
                 match sticky {
                     true => enabled[0],
-                    false => enabled[mix(&mut state.random) as usize % enabled.len()],
+                    false => enabled[state.random.usize(..enabled.len())],
                 }
             }
         };

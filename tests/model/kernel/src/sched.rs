@@ -13,6 +13,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use fastrand::Rng;
+
 use crate::lockdep::Held;
 
 /// Number of a task within its execution.
@@ -60,7 +62,7 @@ struct World {
     exploring: bool,
     failure: Option<Failure>,
     failure_hit: bool,
-    chance: Option<(u64, u64)>,
+    chance: Option<(Rng, u64)>,
     trace: Option<Vec<String>>,
     /// How many steps all tasks made.
     steps: u64,
@@ -392,8 +394,7 @@ pub fn fail_at(failure: Option<Failure>) {
 
 /// Each step of any task fails with a chance of one in `one_in`.
 pub fn fail_at_random(seed: u64, one_in: u64) {
-    // xorshift cannot leave 0.
-    with(|world| world.chance = (one_in > 0).then_some((seed.max(1), one_in)));
+    with(|world| world.chance = (one_in > 0).then(|| (Rng::with_seed(seed), one_in)));
 }
 
 /// Whether a step that may fail does so now.
@@ -413,12 +414,10 @@ pub fn fails(what: &'static str) -> bool {
             .as_ref()
             .is_some_and(|failure| failure.task == task.name && failure.nth == nth);
         world.failure_hit |= planned;
-        let by_chance = world.chance.as_mut().is_some_and(|(state, one_in)| {
-            *state ^= *state << 13;
-            *state ^= *state >> 7;
-            *state ^= *state << 17;
-            *state % *one_in == 0
-        });
+        let by_chance = match &mut world.chance {
+            Some((random, one_in)) => random.u64(..*one_in) == 0,
+            None => false,
+        };
         planned || by_chance
     });
     if hit {

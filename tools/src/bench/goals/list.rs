@@ -6,15 +6,15 @@ use crate::bench::figures::Driver;
 /// What a figure is compared with.
 #[derive(Clone, Copy)]
 pub enum Against {
-    /// The C driver's figure of the same.
+    /// The C driver's figure of the same operation.
     C,
-    /// That, and so many milliseconds.
+    /// The C driver's figure, and so many milliseconds more.
     CAnd(u32),
-    /// The same, as far as its guests agree on it.
+    /// The C driver's figure. Within the spread of its guests the two count as level.
     CGuests,
     /// The driver's own figure of this operation with so many ranges.
     Own(&'static str, u64),
-    /// Nothing: the limit is in the figure's unit.
+    /// Nothing. The limit is in the figure's unit.
     Nothing,
 }
 
@@ -28,7 +28,7 @@ pub enum Sense {
 pub struct Goal {
     pub what: &'static str,
     pub operation: &'static str,
-    /// 0 for what is not measured by ranges.
+    /// The number of ranges, or 0 if the operation is not measured by ranges.
     pub ranges: u64,
     pub sense: Sense,
     pub limit: f64,
@@ -38,9 +38,9 @@ pub struct Goal {
 
 const RUST: &[Driver] = &[Driver::Rust];
 const AROUND: &[Driver] = &[Driver::RustAround];
-/// With fault-around and without.
+/// Both settings of the Rust driver: with fault-around and without.
 const BOTH: &[Driver] = &[Driver::Rust, Driver::RustAround];
-/// Many ranges: the number that goals are about.
+/// The number of ranges that goals mean by "many".
 const MANY: u64 = 4096;
 
 const fn at_most(

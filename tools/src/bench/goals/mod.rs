@@ -10,12 +10,12 @@ use list::{Against, Goal, Sense, GOALS};
 
 const NS_PER_MS: f64 = 1e6;
 
-/// What became of a goal.
+/// Whether a goal was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     Met,
-    /// No difference that the guests of the other driver do not show among themselves.
+    /// The figure is among those of the C driver's guests.
     Level,
     Missed,
     NotMeasured,
@@ -31,7 +31,7 @@ pub struct Row {
     pub figure: Option<f64>,
     /// What the figure is compared with.
     pub reference: Option<f64>,
-    /// What the limit is for.
+    /// Why there is a limit.
     pub reached: Option<f64>,
     pub verdict: Verdict,
 }
@@ -44,7 +44,7 @@ pub fn judge(figures: &Figures) -> Vec<Row> {
 }
 
 impl Goal {
-    /// Whether a figure is among what the guests of the C driver said.
+    /// Whether a figure is among those of the C driver's guests.
     fn is_level(&self, figure: Option<f64>, figures: &Figures) -> bool {
         let other = figures.get(self.operation, Driver::C, self.ranges);
         matches!(self.against, Against::CGuests)
@@ -156,7 +156,7 @@ mod tests {
         for _ in 0..2 {
             figures.add(Driver::C, &c).unwrap();
         }
-        // Of what can be counted exactly nothing is level.
+        // Counts are exact, so they are never level.
         let exact = row(&figures, "shrink", "≤ 0.5 of C");
         assert_eq!(exact.0, Verdict::Missed);
     }

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The differences that are meant. Each rule belongs to a row of docs/deviations.md and says from
-//! the operation and the state before it what that row allows, no more.
+//! The differences that are intended. Each rule belongs to a row of docs/deviations.md, and allows,
+//! for an operation and the state before it, exactly what the row says.
 
 mod text;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::transcript::{apply, State, Step};
+use super::transcript::{apply, Operation, State, Step};
 use text::{hexadecimal, number, parse, ranges};
 
 /// The smallest piece of a device.
 const UNIT: u64 = 2 << 20;
 
-/// What a rule looks at.
+/// A difference that a rule judges.
 pub struct Case<'a> {
     /// The state before, which both drivers had.
     pub state: &'a State,
     pub c: &'a Step,
     pub rust: &'a Step,
-    /// What is written, and to which attribute of which device.
+    /// The write, if the operation is one.
     write: Option<Write<'a>>,
 }
 
@@ -31,10 +29,10 @@ struct Write<'a> {
     text: &'a str,
 }
 
-/// A difference that is meant.
+/// A difference that is intended.
 pub struct Rule {
     pub name: &'static str,
-    /// The row: what is in its first column, and words from one of its others. A test looks it up.
+    /// The row: its first column, and words from another column. A test looks it up.
     #[cfg_attr(not(test), allow(dead_code))]
     row: (&'static str, &'static str),
     explains: fn(&Case<'_>) -> bool,
@@ -106,7 +104,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// The row that says how the modules of the family hang together.
+/// The rule about the dependencies between the family's modules.
 const MODULES: Rule = Rule {
     name: "modules",
     row: (
@@ -118,8 +116,8 @@ const MODULES: Rule = Rule {
 
 type Users = BTreeMap<String, Vec<String>>;
 
-/// The rule that explains a difference between the loaded modules, if there is one. In C nobody
-/// uses device_dax; in Rust all others of the family do.
+/// The rule that explains a difference between the loaded modules, if there is a difference. In C
+/// no module uses device_dax; in Rust all others of the family do.
 pub fn modules(c: &Users, rust: &Users) -> Result<Option<&'static str>, String> {
     if c == rust {
         return Ok(None);
@@ -161,8 +159,11 @@ pub fn explain(state: &State, c: &Step, rust: &Step) -> Option<&'static Rule> {
     RULES.iter().find(|rule| (rule.explains)(&case))
 }
 
-fn write_of<'a>(state: &State, op: &'a Value) -> Option<Write<'a>> {
-    let (dir, attribute) = op["write"].as_str()?.rsplit_once('/')?;
+fn write_of<'a>(state: &State, op: &'a Operation) -> Option<Write<'a>> {
+    let Operation::Write { path, text } = op else {
+        return None;
+    };
+    let (dir, attribute) = path.rsplit_once('/')?;
     // The links in /sys/bus/dax/devices go up to /sys and down again.
     let link = state
         .get(dir)
@@ -171,18 +172,18 @@ fn write_of<'a>(state: &State, op: &'a Value) -> Option<Write<'a>> {
     Some(Write {
         dir,
         attribute,
-        text: op["text"].as_str()?,
+        text,
     })
 }
 
 impl Case<'_> {
-    /// The folder and the text if this writes a file of that name.
+    /// The folder and the text, if the operation writes an attribute of that name.
     fn writes(&self, attribute: &str) -> Option<(&str, &str)> {
         let write = self.write.as_ref()?;
         (write.attribute == attribute).then_some((write.dir.as_str(), write.text))
     }
 
-    /// The drivers answered like that, changed nothing and said nothing.
+    /// Whether the drivers answered like that, and are equal in all else.
     fn only_answers(&self, c: &str, rust: &str) -> bool {
         self.c.result == c && self.rust.result == rust && self.same_but_for_the_answer()
     }
@@ -193,7 +194,7 @@ impl Case<'_> {
         *self.c == rust
     }
 
-    /// The Rust driver refused, and nothing changed there.
+    /// Whether the Rust driver refused with that error and changed nothing.
     fn rust_refused(&self, answer: &str) -> bool {
         self.rust.result == answer
             && self.rust.changed.is_empty()
@@ -201,7 +202,7 @@ impl Case<'_> {
             && self.rust.log.is_empty()
     }
 
-    /// The text is taken as a whole.
+    /// Whether the C driver took the whole text.
     fn c_took(&self, text: &str) -> bool {
         self.c.result == format!("wrote {}", text.len())
     }
@@ -212,7 +213,7 @@ impl Case<'_> {
             .max(UNIT)
     }
 
-    /// First and last byte of what is written to `mapping`, with the device's folder and unit.
+    /// The first and last byte that are written to `mapping`, with the device's folder and unit.
     fn mapping(&self) -> Option<Mapping> {
         let (dir, text) = self.writes("mapping")?;
         let (start, end) = text.split_once('-')?;
@@ -263,7 +264,7 @@ fn mapping_of_misaligned_length(case: &Case<'_>) -> bool {
     };
     let text = case.writes("mapping").map_or("", |(_, text)| text);
     let c = format!("wrote {}", text.len());
-    // All 2^64 bytes are none to C, and outside of every region.
+    // The length of all 2^64 bytes is 0 in C, and the range is outside of every region.
     let rust = if (m.start, m.end) == (0, u64::MAX) {
         "ERANGE"
     } else {
@@ -345,8 +346,7 @@ fn align_malformed(case: &Case<'_>) -> bool {
 }
 
 fn misaligned_offset(case: &Case<'_>) -> bool {
-    let (Some(device), Some(offset)) = (case.c.op["touch"].as_str(), case.c.op["offset"].as_u64())
-    else {
+    let Operation::Touch { device, offset, .. } = &case.c.op else {
         return false;
     };
     let suffix = format!("/{device}/align");
@@ -361,7 +361,7 @@ fn teardown_order(case: &Case<'_>) -> bool {
         step.uevents.sort_unstable();
         step
     };
-    case.c.op["write"] == "/sys/bus/platform/drivers/hmem/unbind"
+    matches!(&case.c.op, Operation::Write { path, .. } if path == "/sys/bus/platform/drivers/hmem/unbind")
         && sorted(case.c) == sorted(case.rust)
 }
 

@@ -2,7 +2,7 @@
 //! Each rule explains what its row allows, and no more.
 
 use super::*;
-use serde_json::json;
+use crate::compare::transcript::tests;
 use std::collections::HashSet;
 
 const DEVICE: &str = "/sys/devices/x/hmem.0/dax0.1";
@@ -27,11 +27,10 @@ fn state() -> State {
 }
 
 fn step(attribute: &str, text: &str, result: &str) -> Step {
-    Step {
-        op: json!({"write": format!("{DEVICE}/{attribute}"), "text": text}),
-        result: result.to_owned(),
-        ..Step::default()
-    }
+    tests::step(
+        Operation::write(format!("{DEVICE}/{attribute}"), text),
+        result,
+    )
 }
 
 fn name(attribute: &str, text: &str, c: &str, rust: &str) -> Option<&'static str> {
@@ -109,7 +108,7 @@ fn devices_are_found_by_their_link() {
     let link = "/sys/bus/dax/devices/dax0.1";
     state.insert(link.into(), "-> ../../../devices/x/hmem.0/dax0.1".into());
     let mut write = step("mapping", "0-1", "EBUSY");
-    write.op["write"] = json!(format!("{link}/mapping"));
+    write.op = Operation::write(format!("{link}/mapping"), "0-1");
     assert_eq!(left_out_on_c(&state, &write), None, "it is not bound");
     state.insert(format!("{DEVICE}/driver"), "-> x/kmem".into());
     assert_eq!(left_out_on_c(&state, &write), Some(MAPPING_OF_BOUND));
@@ -142,13 +141,17 @@ fn numbers_are_read_as_the_kernel_does() {
 
 #[test]
 fn another_page_than_the_one_touched_is_unexplained() {
-    let touch = |op: &str, result: &str| Step {
-        op: json!({op: "dax0.1", "offset": 0, "len": 2 << 20}),
-        result: result.into(),
-        ..Step::default()
+    let device = "dax0.1".to_owned();
+    let across_unbind = Operation::TouchAcrossUnbind {
+        device: device.clone(),
     };
-    for op in ["touch", "touch_across_unbind"] {
-        let one = touch(op, "data same, frame [Some(7)], 2048 kB present");
+    let touch = Operation::Touch {
+        device,
+        offset: 0,
+        len: 2 << 20,
+    };
+    for op in [touch, across_unbind] {
+        let one = tests::step(op.clone(), "data same, frame [Some(7)], 2048 kB present");
         for other in [
             "data same, frame [Some(7)], 4096 kB present",
             "data same, frame [Some(8)], 2048 kB present",
@@ -156,7 +159,7 @@ fn another_page_than_the_one_touched_is_unexplained() {
             "store: Signal(7)",
         ] {
             assert!(
-                explain(&state(), &one, &touch(op, other)).is_none(),
+                explain(&state(), &one, &tests::step(op.clone(), other)).is_none(),
                 "{other}"
             );
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reading a state, and numbers as the kernel reads them.
+//! Reads a state, and numbers as the kernel reads them.
 
 use super::super::transcript::State;
 
@@ -20,7 +20,7 @@ pub fn number(state: &State, key: &str) -> Option<u64> {
     parse(text.strip_suffix("\\n").unwrap_or(text))
 }
 
-/// As the kernel's kstrtoull() with base 0, without the newline.
+/// Reads a number as the kernel's kstrtoull() with base 0 does. A newline is not allowed.
 pub fn parse(text: &str) -> Option<u64> {
     let text = text.strip_prefix('+').unwrap_or(text);
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, radix).ok()
 }
 
-/// As kstrtoull() with base 16, newline and all.
+/// Reads a number as kstrtoull() with base 16 does. A newline at the end is allowed.
 pub fn hexadecimal(text: &str) -> Option<u64> {
     let text = text.split('\0').next().unwrap_or_default();
     let text = text.strip_suffix('\n').unwrap_or(text);

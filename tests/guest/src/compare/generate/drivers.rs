@@ -2,38 +2,42 @@
 //! Chooses operations on drivers, on devices as their drivers offer them, and on the region itself.
 
 use super::{has_memory, is_device_dax, is_kmem, is_unbound, of_device, of_driver, some, HMEM};
-use crate::compare::operation::Operation;
-use crate::compare::random::Random;
 use crate::compare::view::{Device, View};
 use crate::region::Region;
 use crate::units::{PAGE, UNIT};
+use dax_protocol::compare::Operation;
+use fastrand::Rng;
 
 /// The parameter of dax_hmem.
 const IDLE: &str = "/sys/module/dax_hmem/parameters/region_idle";
 
 /// A driver: mostly device_dax.
-fn driver(random: &mut Random) -> &'static str {
-    match random.below(10) {
+fn driver(random: &mut Rng) -> &'static str {
+    match random.u64(..10) {
         0 | 1 => "kmem",
         2 => "fsdev_dax",
         _ => "device_dax",
     }
 }
 
-pub fn bind(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+pub fn bind(random: &mut Rng, view: &View, _: &Region) -> Option<Operation> {
     let device = some(random, view, has_memory)?;
-    let file = if random.once_in(5) { "new_id" } else { "bind" };
+    let file = if random.u64(..5) == 0 {
+        "new_id"
+    } else {
+        "bind"
+    };
     let path = of_driver(driver(random), file);
     Some(Operation::write(path, format!("{}\n", device.name)))
 }
 
-pub fn unbind(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+pub fn unbind(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
     let device = some(random, view, |d| d.driver.is_some())?;
     // Memory in use cannot go, and would stay for good.
     if is_kmem(&device) && view.online {
         return None;
     }
-    if random.once_in(6) {
+    if random.u64(..6) == 0 {
         return Some(Operation::write(
             of_driver(driver(random), "unbind"),
             device.name,
@@ -46,18 +50,14 @@ pub fn unbind(random: &mut Random, view: &View, region: &Region) -> Option<Opera
     Some(Operation::write(path, format!("{}\n", device.name)))
 }
 
-pub fn ids(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
-    let file = if random.once_in(2) {
-        "new_id"
-    } else {
-        "remove_id"
-    };
+pub fn ids(random: &mut Rng, view: &View, _: &Region) -> Option<Operation> {
+    let file = if random.bool() { "new_id" } else { "remove_id" };
     let path = of_driver(driver(random), file);
     let name = random
-        .pick(&view.devices)
+        .choice(&view.devices)
         .map_or("dax0.3", |d| &d.name)
         .to_owned();
-    let text = match random.below(10) {
+    let text = match random.u64(..10) {
         0 => {
             let odd = [
                 "",
@@ -71,7 +71,7 @@ pub fn ids(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
                 "dax9.9",
                 "dax0.99999999999",
             ];
-            (*random.pick(&odd)?).to_owned()
+            (*random.choice(&odd)?).to_owned()
         }
         1 => name,
         2 => format!("{name}\0"),
@@ -81,25 +81,25 @@ pub fn ids(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
     Some(Operation::write(path, text))
 }
 
-pub fn touch(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+pub fn touch(random: &mut Rng, view: &View, _: &Region) -> Option<Operation> {
     let device = some(random, view, is_device_dax)?;
-    if !is_device_dax(&device) && !random.once_in(6) {
+    if !is_device_dax(&device) && random.u64(..6) != 0 {
         return None;
     }
     let align = device.align;
     let pages = (device.size / align).max(1);
-    let at_boundary = random.pick(&device.ranges).map(|range| {
+    let at_boundary = random.choice(&device.ranges).map(|range| {
         let before = device.ranges.iter().take_while(|r| *r != range);
         before.map(|r| r.len()).sum::<u64>()
     });
-    let offset = match random.below(14) {
+    let offset = match random.u64(..14) {
         0 => device.size,
         1 => (pages - 1) * align,
-        2 if align > PAGE && random.once_in(2) => PAGE * random.between(1, align / PAGE - 1),
+        2 if align > PAGE && random.bool() => PAGE * random.u64(1..=align / PAGE - 1),
         3..=7 => at_boundary.unwrap_or(0),
-        _ => random.below(pages) * align,
+        _ => random.u64(..pages) * align,
     };
-    let len = match random.below(12) {
+    let len = match random.u64(..12) {
         0 => PAGE,
         1 => align + PAGE,
         2 => 2 * align,
@@ -112,15 +112,15 @@ pub fn touch(random: &mut Random, view: &View, _: &Region) -> Option<Operation> 
     })
 }
 
-pub fn across_unbind(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+pub fn across_unbind(random: &mut Rng, view: &View, _: &Region) -> Option<Operation> {
     let bound: Vec<&Device> = view.devices.iter().filter(|d| is_device_dax(d)).collect();
-    let device = random.pick(&bound)?.name.clone();
+    let device = random.choice(&bound)?.name.clone();
     Some(Operation::TouchAcrossUnbind { device })
 }
 
-pub fn memmap_on_memory(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+pub fn memmap_on_memory(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
     let device = some(random, view, is_unbound)?;
-    let text = *random.pick(&["0\n", "1\n", "1", "y", "n", "on", "2", "", "x", "Y\0"])?;
+    let text = *random.choice(&["0\n", "1\n", "1", "y", "n", "on", "2", "", "x", "Y\0"])?;
     Some(Operation::write(
         of_device(region, &device.name, "memmap_on_memory"),
         text,
@@ -128,18 +128,18 @@ pub fn memmap_on_memory(random: &mut Random, view: &View, region: &Region) -> Op
 }
 
 /// System RAM: made, put to movable use, taken out of use.
-pub fn hotplug(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+pub fn hotplug(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
     let kmem: Vec<&Device> = view.devices.iter().filter(|d| is_kmem(d)).collect();
-    let Some(device) = random.pick(&kmem).copied() else {
+    let Some(device) = random.choice(&kmem).copied() else {
         let large = |d: &&Device| has_memory(d) && d.size >= 256 << 20;
         let large: Vec<&Device> = view.devices.iter().filter(large).collect();
-        let name = &random.pick(&large)?.name;
+        let name = &random.choice(&large)?.name;
         return Some(Operation::write(
             of_driver("kmem", "new_id"),
             format!("{name}\n"),
         ));
     };
-    if random.once_in(2) {
+    if random.bool() {
         let words = [
             "unplugged",
             "online_movable",
@@ -148,31 +148,31 @@ pub fn hotplug(random: &mut Random, view: &View, region: &Region) -> Option<Oper
             "x",
             "online_movable\n",
         ];
-        let text = *random.pick(&words)?;
+        let text = *random.choice(&words)?;
         return Some(Operation::write(
             of_device(region, &device.name, "state"),
             text,
         ));
     }
-    let block = random.pick(&view.blocks)?;
-    let text = *random.pick(&["online_movable", "offline", "offline"])?;
+    let block = random.choice(&view.blocks)?;
+    let text = *random.choice(&["online_movable", "offline", "offline"])?;
     Some(Operation::write(block.clone(), text))
 }
 
-pub fn probing(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
-    if random.once_in(2) {
+pub fn probing(random: &mut Rng, view: &View, _: &Region) -> Option<Operation> {
+    if random.bool() {
         let text = if view.autoprobe { "0" } else { "1" };
         return Some(Operation::write("/sys/bus/dax/drivers_autoprobe", text));
     }
-    let name = &random.pick(&view.devices)?.name;
+    let name = &random.choice(&view.devices)?.name;
     Some(Operation::write("/sys/bus/dax/drivers_probe", name.clone()))
 }
 
-pub fn region(random: &mut Random, view: &View, of: &Region) -> Option<Operation> {
-    if view.online || !random.once_in(2) {
+pub fn region(random: &mut Rng, view: &View, of: &Region) -> Option<Operation> {
+    if view.online || random.bool() {
         return None;
     }
-    match random.below(8) {
+    match random.u64(..8) {
         0 => Some(Operation::write(IDLE, "0")),
         1 => Some(Operation::write(IDLE, "1")),
         2 => Some(Operation::write(format!("{HMEM}/bind"), of.hmem())),
@@ -180,14 +180,14 @@ pub fn region(random: &mut Random, view: &View, of: &Region) -> Option<Operation
     }
 }
 
-pub fn daxctl(random: &mut Random, view: &View, _: &Region) -> Option<Operation> {
+pub fn daxctl(random: &mut Rng, view: &View, _: &Region) -> Option<Operation> {
     let device = some(random, view, has_memory)?;
-    let size = (random.between(1, 16) * UNIT).to_string();
+    let size = (random.u64(1..=16) * UNIT).to_string();
     let name = device.name.as_str();
     if is_kmem(&device) && view.online {
         return None;
     }
-    let words: &[&str] = match random.below(7) {
+    let words: &[&str] = match random.u64(..7) {
         0 | 1 => &["create-device", "-r", "0", "-s", &size],
         2 => &["create-device", "-r", "0"],
         3 => &["disable-device", name],
@@ -195,8 +195,5 @@ pub fn daxctl(random: &mut Random, view: &View, _: &Region) -> Option<Operation>
         5 => &["enable-device", name],
         _ => &["reconfigure-device", "-N", "-m", "system-ram", name],
     };
-    let words = [&["daxctl"], words].concat();
-    Some(Operation::Run {
-        words: words.into_iter().map(str::to_owned).collect(),
-    })
+    Some(Operation::run(&[&["daxctl"], words].concat()))
 }

@@ -2,18 +2,18 @@
 //! Chooses operations on the size, the ranges and the alignment of a device.
 
 use super::{is_unbound, of_device, some};
-use crate::compare::operation::Operation;
-use crate::compare::random::Random;
 use crate::compare::view::{Device, View};
 use crate::region::Region;
 use crate::units::{Span, GIB, PAGE, UNIT};
+use dax_protocol::compare::Operation;
+use fastrand::Rng;
 
 /// The alignments of this architecture.
 const ALIGNS: [u64; 3] = [PAGE, UNIT, GIB];
 
 /// A number as people and programs write it.
-fn number(random: &mut Random, value: u64) -> String {
-    match random.below(8) {
+fn number(random: &mut Rng, value: u64) -> String {
+    match random.u64(..8) {
         0 => format!("{value}"),
         1 => format!("{value:#x}"),
         2 => format!("{value:#x}\n\0"),
@@ -25,7 +25,7 @@ fn number(random: &mut Random, value: u64) -> String {
 }
 
 /// Text that is no number.
-fn not_a_number(random: &mut Random) -> String {
+fn not_a_number(random: &mut Rng) -> String {
     let odd = [
         "",
         "\n",
@@ -45,17 +45,17 @@ fn not_a_number(random: &mut Random) -> String {
         "\0",
     ];
     random
-        .pick(&odd)
+        .choice(&odd)
         .map_or(String::new(), |text| (*text).to_owned())
 }
 
-pub fn size(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+pub fn size(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
     let device = some(random, view, is_unbound)?;
     let unit = device.align.max(UNIT);
-    let hole = random.pick(&view.holes).map_or(unit, |hole| hole.len());
+    let hole = random.choice(&view.holes).map_or(unit, |hole| hole.len());
     let first = view.holes.first().map_or(unit, |hole| hole.len());
     let last = device.ranges.last().map_or(0, |range| range.len());
-    let bytes = match random.below(24) {
+    let bytes = match random.u64(..24) {
         0 | 1 => 0,
         2 => device.size,
         3 | 4 => device.size + view.available,
@@ -66,11 +66,11 @@ pub fn size(random: &mut Random, view: &View, region: &Region) -> Option<Operati
         10 => device.size.saturating_sub(last),
         11 => device.size.saturating_sub(last + unit),
         12 => device.size.saturating_sub(unit),
-        13 => device.size + random.between(1, unit / PAGE - 1) * PAGE,
-        14 => device.size + random.between(1, UNIT - 1),
-        15 | 16 => random.between(1, 8) * (128 << 20),
-        17 => u64::MAX - random.below(2) * (UNIT - 1),
-        18 => random.between(1, view.span.len() / UNIT) * UNIT,
+        13 => device.size + random.u64(1..=unit / PAGE - 1) * PAGE,
+        14 => device.size + random.u64(1..=UNIT - 1),
+        15 | 16 => random.u64(1..=8) * (128 << 20),
+        17 => u64::MAX - random.u64(..2) * (UNIT - 1),
+        18 => random.u64(1..=view.span.len() / UNIT) * UNIT,
         19 => {
             return Some(Operation::write(
                 of_device(region, &device.name, "size"),
@@ -78,7 +78,7 @@ pub fn size(random: &mut Random, view: &View, region: &Region) -> Option<Operati
             ))
         }
         20 => device.size / 2 / unit * unit,
-        _ => device.size + random.between(1, 12) * unit,
+        _ => device.size + random.u64(1..=12) * unit,
     };
     let text = number(random, bytes);
     Some(Operation::write(
@@ -88,12 +88,12 @@ pub fn size(random: &mut Random, view: &View, region: &Region) -> Option<Operati
 }
 
 /// A place for a range: usually free and aligned.
-fn place(random: &mut Random, view: &View, device: &Device) -> Span {
+fn place(random: &mut Rng, view: &View, device: &Device) -> Span {
     let unit = device.align.max(UNIT);
     let all = view.span;
-    let anywhere = |random: &mut Random| {
-        let first = random.below(all.len() / UNIT);
-        let len = random.between(1, (all.len() / UNIT - first).min(64));
+    let anywhere = |random: &mut Rng| {
+        let first = random.u64(..all.len() / UNIT);
+        let len = random.u64(1..=(all.len() / UNIT - first).min(64));
         Span::at(all.start + first * UNIT, len * UNIT)
     };
     let fitting: Vec<Span> = view
@@ -105,42 +105,42 @@ fn place(random: &mut Random, view: &View, device: &Device) -> Span {
             (len > 0).then(|| Span::at(start, len))
         })
         .collect();
-    let Some(hole) = random.pick(&fitting).copied() else {
+    let Some(hole) = random.choice(&fitting).copied() else {
         return anywhere(random);
     };
     let units = hole.len() / unit;
-    let len = match random.below(6) {
+    let len = match random.u64(..6) {
         0 => units,
-        1 => random.between(1, units),
-        _ => random.between(1, units.min(8)),
+        1 => random.u64(1..=units),
+        _ => random.u64(1..=units.min(8)),
     };
-    let first = match random.below(3) {
+    let first = match random.u64(..3) {
         0 => 0,
         1 => units - len,
-        _ => random.between(0, units - len),
+        _ => random.u64(0..=units - len),
     };
     let good = Span::at(hole.start + first * unit, len * unit);
     let one = good.start;
-    match random.below(40) {
+    match random.u64(..40) {
         // Known to differ: rarely.
         0 => anywhere(random),
-        1 => Span::at(all.end + 1 + random.below(4) * UNIT, UNIT),
+        1 => Span::at(all.end + 1 + random.u64(..4) * UNIT, UNIT),
         2 => Span {
             start: good.end,
             end: one,
         },
         3 => Span {
             start: one,
-            end: good.end - random.between(1, UNIT - 1),
+            end: good.end - random.u64(1..=UNIT - 1),
         },
         4 => Span::at(all.start.saturating_sub(UNIT), 2 * UNIT),
-        5 if random.once_in(3) => Span::at(one + PAGE, good.len()),
+        5 if random.u64(..3) == 0 => Span::at(one + PAGE, good.len()),
         // With ranges there, the C driver warns.
-        6 if device.ranges.is_empty() && random.once_in(3) => Span {
+        6 if device.ranges.is_empty() && random.u64(..3) == 0 => Span {
             start: one,
             end: one - 1,
         },
-        7 if device.ranges.is_empty() && random.once_in(3) => Span {
+        7 if device.ranges.is_empty() && random.u64(..3) == 0 => Span {
             start: 0,
             end: u64::MAX,
         },
@@ -148,14 +148,14 @@ fn place(random: &mut Random, view: &View, device: &Device) -> Span {
     }
 }
 
-pub fn mapping(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+pub fn mapping(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
     let device = some(random, view, is_unbound)?;
     // With these drivers the C kernel oopses when it is unbound later.
     if matches!(device.driver.as_deref(), Some("kmem" | "fsdev_dax")) {
         return None;
     }
     let Span { start, end } = place(random, view, &device);
-    let text = match random.below(16) {
+    let text = match random.u64(..16) {
         0 => {
             let odd = [
                 "",
@@ -171,7 +171,7 @@ pub fn mapping(random: &mut Random, view: &View, region: &Region) -> Option<Oper
                 "0x180000000-0x1801fffff-0x1",
                 "1ffffffffffffffff-2",
             ];
-            (*random.pick(&odd)?).to_owned()
+            (*random.choice(&odd)?).to_owned()
         }
         1 => format!("{start:x}-{end:x}"),
         2 => format!("{start:#x}-{end:#x}\0"),
@@ -186,9 +186,9 @@ pub fn mapping(random: &mut Random, view: &View, region: &Region) -> Option<Oper
     ))
 }
 
-pub fn align(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+pub fn align(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
     let device = some(random, view, is_unbound)?;
-    let text = match random.below(16) {
+    let text = match random.u64(..16) {
         0 => not_a_number(random),
         1 => {
             let odd = [
@@ -202,7 +202,7 @@ pub fn align(random: &mut Random, view: &View, region: &Region) -> Option<Operat
                 1 << 40,
                 1 << 32,
             ];
-            let value = *random.pick(&odd)?;
+            let value = *random.choice(&odd)?;
             number(random, value)
         }
         2 | 3 => number(random, ALIGNS[2]),

@@ -8,10 +8,11 @@
 mod drivers;
 mod memory;
 
-use super::operation::Operation;
-use super::random::Random;
 use super::view::{Device, View};
+use crate::random::weighted;
 use crate::region::Region;
+use dax_protocol::compare::Operation;
+use fastrand::Rng;
 
 /// The directory through which the hmem driver gets devices and lets them go.
 const HMEM: &str = "/sys/bus/platform/drivers/hmem";
@@ -36,20 +37,20 @@ const KINDS: [(Choice, u64); 15] = [
 ];
 
 /// Chooses an operation of a kind; `None` if the state has no use for one.
-type Choice = fn(&mut Random, &View, &Region) -> Option<Operation>;
+type Choice = fn(&mut Rng, &View, &Region) -> Option<Operation>;
 
 /// The next operation, and whether it must be the last of its sequence.
-pub fn next(random: &mut Random, view: &View, of: &Region) -> (Operation, bool) {
-    if !view.bound && !random.once_in(4) {
+pub fn next(random: &mut Rng, view: &View, of: &Region) -> (Operation, bool) {
+    if !view.bound && random.u64(..4) != 0 {
         return (Operation::write(format!("{HMEM}/bind"), of.hmem()), false);
     }
     let weights = KINDS.map(|(_, weight)| weight);
     loop {
-        let (choose, _) = KINDS[random.weighted(&weights)];
+        let (choose, _) = KINDS[weighted(random, &weights)];
         if let Some(operation) = choose(random, view, of) {
             let last = is_last(&operation, view);
             // These end a sequence, so they are rare.
-            if last && !random.once_in(3) {
+            if last && random.u64(..3) != 0 {
                 continue;
             }
             return (operation, last);
@@ -87,12 +88,12 @@ fn of_driver(driver: &str, name: &str) -> String {
 }
 
 /// A device, more often one that fits.
-fn some(random: &mut Random, view: &View, fits: fn(&Device) -> bool) -> Option<Device> {
+fn some(random: &mut Rng, view: &View, fits: fn(&Device) -> bool) -> Option<Device> {
     let fitting: Vec<Device> = view.devices.iter().filter(|d| fits(d)).cloned().collect();
-    if random.once_in(12) {
-        return random.pick(&view.devices).cloned();
+    if random.u64(..12) == 0 {
+        return random.choice(&view.devices).cloned();
     }
-    random.pick(&fitting).cloned()
+    random.choice(&fitting).cloned()
 }
 
 fn is_unbound(device: &Device) -> bool {
@@ -115,8 +116,8 @@ fn is_kmem(device: &Device) -> bool {
     device.driver.as_deref() == Some("kmem")
 }
 
-fn create(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
-    if view.devices.len() >= 7 && !random.once_in(8) {
+fn create(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
+    if view.devices.len() >= 7 && random.u64(..8) != 0 {
         return None;
     }
     let odd = [
@@ -132,8 +133,8 @@ fn create(random: &mut Random, view: &View, region: &Region) -> Option<Operation
         "+1",
         "01",
     ];
-    let text = match random.below(8) {
-        0 => *random.pick(&odd)?,
+    let text = match random.u64(..8) {
+        0 => *random.choice(&odd)?,
         1 => "1",
         2 => "1\0",
         _ => "1\n",
@@ -141,14 +142,14 @@ fn create(random: &mut Random, view: &View, region: &Region) -> Option<Operation
     Some(Operation::write(of_region(region, "create"), text))
 }
 
-fn delete(random: &mut Random, view: &View, region: &Region) -> Option<Operation> {
+fn delete(random: &mut Rng, view: &View, region: &Region) -> Option<Operation> {
     let name = some(random, view, is_empty)?.name;
-    let text = match random.below(12) {
+    let text = match random.u64(..12) {
         0 => {
             let odd = [
                 "", "dax0", "dax0.99", "dax1.0", "dax0.-1", "dax0.1 ", "dax00.1", "0",
             ];
-            (*random.pick(&odd)?).to_owned()
+            (*random.choice(&odd)?).to_owned()
         }
         1 => name,
         2 => format!("{name}\0"),

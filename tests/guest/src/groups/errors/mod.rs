@@ -12,7 +12,7 @@ mod size;
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
-use crate::kernel::Impl;
+use crate::kernel::{self, Impl};
 use crate::ktap::{check, deviates, note, Outcome, Rows, Test};
 use crate::region::Region;
 use crate::snapshot::Snapshot;
@@ -151,7 +151,7 @@ fn refused(region: &Region, rows: impl Fn(&Fixture) -> Vec<Row>) -> Outcome {
         // The rows are made anew because a rebuilt fixture may have other names.
         let row = rows(&fixture).swap_remove(index);
         let label = format!("{:?} to {}", row.text, short(&row.path));
-        let wanted = match (Impl::running(), row.on_c) {
+        let wanted = match (kernel::driver(), row.on_c) {
             (Impl::C, OnC::Breaks(how)) => {
                 note(format!("{label}: not tried on C: {how}"));
                 continue;

@@ -47,7 +47,7 @@ fn next_minor(region: &Region) -> Result<u64> {
 /// The lowest minor number that a new device can have: as many as there are devices are taken. The C
 /// driver may have lost some before.
 fn lowest_minor(region: &Region) -> Result<u64> {
-    if Impl::running() == Impl::C {
+    if kernel::driver() == Impl::C {
         // The numbers of deleted devices come back a moment later.
         thread::sleep(Duration::from_secs(1));
         return next_minor(region);

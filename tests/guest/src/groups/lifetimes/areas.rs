@@ -3,7 +3,7 @@
 
 use crate::device::Device;
 use crate::errno::Errno;
-use crate::kernel::Impl;
+use crate::kernel::{self, Impl};
 use crate::ktap::{check, deviates, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::pin::failed;
@@ -69,7 +69,7 @@ fn m4_area_of_huge_pages_does_not_grow(region: &Region) -> Outcome {
             map.advise_part(0, 4 * UNIT, libc::MADV_DONTNEED),
             Ok(()),
         )?;
-        if Impl::running() == Impl::C && len % UNIT != 0 {
+        if kernel::driver() == Impl::C && len % UNIT != 0 {
             check("load", map.load(0), Err(Signal::BUS))?;
         } else {
             check_filled(&map, UNIT, 4 * UNIT)?;
@@ -214,9 +214,7 @@ fn says_dax(device: &Device) -> Result<bool, Failure> {
             &mut found,
         )
     };
-    if rc != 0 {
-        return Err(failed("statx")(Errno::last()));
-    }
+    Errno::result(rc).map_err(failed("statx"))?;
     Ok(found.stx_attributes & libc::STATX_ATTR_DAX as u64 != 0)
 }
 

@@ -39,9 +39,7 @@ fn ask_for_early_kill() -> Result<(), Errno> {
             0,
         )
     };
-    if rc != 0 {
-        return Err(Errno::last());
-    }
+    Errno::result(rc)?;
     // SAFETY: The default action has no handler that could do anything.
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
     Ok(())

@@ -10,7 +10,7 @@ use crate::region::{self, Region};
 use crate::sysfs::{self, Error, Result};
 use crate::test;
 use crate::units::{MIB, PAGE, UNIT};
-use std::ffi::CString;
+use nix::mount::{mount, umount2, MntFlags, MsFlags};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,13 +34,9 @@ impl Cgroup {
         let root = std::env::temp_dir().join("dax-guest.cgroup");
         let failed = |what: &str, e| Error::new(format!("{what} {}", root.display()), e);
         fs::create_dir_all(&root).map_err(|e| failed("mkdir", Errno::from(e)))?;
-        let place = CString::new(root.to_string_lossy().as_bytes()).expect("no NUL in a path");
-        let kind = c"cgroup2".as_ptr();
-        // SAFETY: All are NUL-terminated strings that live across the call.
-        let rc = unsafe { libc::mount(kind, place.as_ptr(), kind, 0, std::ptr::null()) };
-        if rc != 0 {
-            return Err(failed("mount", Errno::last()));
-        }
+        let kind = Some("cgroup2");
+        mount(kind, &root, kind, MsFlags::empty(), None::<&str>)
+            .map_err(|e| failed("mount", Errno::from(e)))?;
         let dir = root.join("dax-guest");
         let cgroup = Cgroup { root, dir };
         sysfs::write(&cgroup.root.join("cgroup.subtree_control"), "+memory")?;
@@ -73,9 +69,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.dir);
-        let root = CString::new(self.root.to_string_lossy().as_bytes()).expect("no NUL in a path");
-        // SAFETY: A NUL-terminated string that lives across the call.
-        unsafe { libc::umount2(root.as_ptr(), libc::MNT_DETACH) };
+        let _ = umount2(&self.root, MntFlags::MNT_DETACH);
         let _ = fs::remove_dir(&self.root);
     }
 }

@@ -13,6 +13,7 @@ use crate::test;
 use crate::trap::{self, Signal};
 use crate::uffd::{self, Uffd, ASYNC, MINOR, MISSING, WP};
 use crate::units::{PAGE, UNIT};
+use nix::unistd::alarm;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -102,11 +103,9 @@ extern "C" fn on_alarm(signal: i32, _info: *mut libc::siginfo_t, context: *mut l
 
 /// An access that may take two seconds.
 fn soon<T>(access: impl FnOnce() -> Result<T, Signal>) -> Result<(), Signal> {
-    // SAFETY: A number only; the handler is installed.
-    unsafe { libc::alarm(2) };
+    alarm::set(2);
     let answer = access().map(drop);
-    // SAFETY: As above.
-    unsafe { libc::alarm(0) };
+    alarm::cancel();
     answer
 }
 
@@ -114,7 +113,7 @@ fn soon<T>(access: impl FnOnce() -> Result<T, Signal>) -> Result<(), Signal> {
 /// given back. The memory manager has no function that would map them, so an access is an error, and
 /// does not take for ever.
 fn page_that_is_watched_before_it_is_mapped_is_an_error(region: &Region) -> Outcome {
-    trap::handle(libc::SIGALRM, on_alarm).map_err(failed("sigaction"))?;
+    trap::handle(nix::sys::signal::SIGALRM, on_alarm).map_err(failed("sigaction"))?;
     for align in [PAGE, UNIT] {
         let device = device(region, align)?;
         let map = Map::whole(&device)?;

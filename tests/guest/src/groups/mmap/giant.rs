@@ -4,7 +4,7 @@
 use super::{data, map, open, touch};
 use crate::device::{mapping_text, Driver};
 use crate::errno::Errno;
-use crate::kernel::Impl;
+use crate::kernel::{self, Impl};
 use crate::ktap::{check, Outcome, Test};
 use crate::mmap::Map;
 use crate::region::Region;
@@ -147,7 +147,7 @@ fn grow_with_one_gib_align_takes_aligned_gaps_only(region: &Region) -> Outcome {
     let device = region.create()?;
     device.set_align(GIB)?;
     device.set_size(GIB)?;
-    if Impl::running() == Impl::C {
+    if kernel::driver() == Impl::C {
         // First fit without a look at the alignment.
         let misplaced = [region.units(0, per_gib - 1), region.units(per_gib + 1, 1)];
         return check("ranges", device.ranges()?, in_order(&misplaced));

@@ -83,7 +83,7 @@ fn region_that_waits_says_so() -> Outcome {
     // `ps` shows administrators this state.
     check("its state", unbinding.state(), Some('D'))?;
     // A signal that is handled is none of SIGKILL; this program handles this one.
-    unbinding.signal(libc::SIGBUS);
+    unbinding.signal(nix::sys::signal::SIGBUS);
     check_waits(&mut unbinding)?;
     let lines = log.lines()?;
     let said = format!("hmem {}: waits for pinned pages", region.hmem());

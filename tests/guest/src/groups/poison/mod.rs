@@ -19,7 +19,7 @@ use crate::region::Region;
 use crate::sysfs::Error;
 use crate::told::{Board, Told};
 use crate::units::{Span, GIB, PAGE, UNIT};
-use std::mem::MaybeUninit;
+use nix::sys::resource::{getrusage, UsageWho};
 use std::thread;
 use std::time::Duration;
 
@@ -110,11 +110,7 @@ fn poison(map: &Map, offset: u64) -> Outcome {
 
 /// How often this thread had a page mapped that it touched.
 fn faults() -> i64 {
-    // SAFETY: All zeroes is a valid rusage.
-    let mut usage: libc::rusage = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: `usage` is one.
-    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
-    usage.ru_minflt
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.minor_page_faults())
 }
 
 /// Whether a page is mapped: then touching it takes no fault. It is mapped afterwards.

@@ -13,6 +13,7 @@ use crate::region::Region;
 use crate::test;
 use crate::trap::Signal;
 use crate::units::{GIB, PAGE, UNIT};
+use fastrand::Rng;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -30,11 +31,9 @@ pub const TESTS: &[Test] = &[
     test!(open_and_mmap_against_rebind_give_data_or_enxio).not_on_c("oopses"),
 ];
 
-/// Numbers that look random, one for each round.
-fn mix(round: u64) -> u64 {
-    let mut z = round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z ^ (z >> 31)
+/// A number below `limit` that looks random, one for each round.
+fn below(limit: u64, round: u64) -> u64 {
+    Rng::with_seed(round).u64(..limit)
 }
 
 fn shrink_against_mapping_readers_makes_progress(region: &Region) -> Outcome {
@@ -91,7 +90,7 @@ fn size_writers_of_two_devices_share_the_region(region: &Region) -> Outcome {
     let writer = |index: usize| {
         let path = &paths[index];
         Racer::new("resize", &[Errno::ENOSPC], move |round| {
-            let units = mix(round * 2 + index as u64) % (total * 3 / 4);
+            let units = below(total * 3 / 4, round * 2 + index as u64);
             write(path, &(units * UNIT).to_string())
         })
     };
@@ -111,8 +110,8 @@ fn mapping_writers_of_two_devices_share_the_region(region: &Region) -> Outcome {
             if round % 17 == 16 {
                 return write(&device.attr("size"), "0");
             }
-            let random = mix(round * 2 + index as u64);
-            let span = region.units(random % 32, 1 + (random >> 32) % 4);
+            let mut random = Rng::with_seed(round * 2 + index as u64);
+            let span = region.units(random.u64(..32), random.u64(1..=4));
             write(&device.attr("mapping"), &mapping_text(span))
         })
     };
@@ -175,7 +174,7 @@ fn create_against_create_and_delete_keeps_numbers_apart(region: &Region) -> Outc
         // Deletes faster than the others create, so that numbers are reused.
         write(
             &region.attr("delete"),
-            &format!("dax0.{}", 1 + mix(round) % 64),
+            &format!("dax0.{}", 1 + below(64, round)),
         )
     };
     let gone: Vec<Errno> = [GONE, &[Errno::EBUSY]].concat();
@@ -214,7 +213,7 @@ fn resize_against_bind_is_refused_or_done(region: &Region) -> Outcome {
             write(&device.attr("size"), &((round % 4) * UNIT).to_string())
         }),
         Racer::new("map", &no, |round| {
-            let span = region.units(10 + mix(round) % 8, 1);
+            let span = region.units(10 + below(8, round), 1);
             write(&device.attr("mapping"), &mapping_text(span))
         }),
         Racer::new("align", &no, |round| {
@@ -252,7 +251,7 @@ fn faults_against_unbind_give_data_or_sigbus(region: &Region) -> Outcome {
     // Stays mapped through all rebinds: dead after the first.
     let old = Map::whole(&device)?;
     check("store", old.store(0, 1), Ok(()))?;
-    let fault = |round: u64| match old.load(mix(round) % (2 * UNIT) / 8 * 8) {
+    let fault = |round: u64| match old.load(below(2 * UNIT, round) / 8 * 8) {
         Ok(_) | Err(Signal::BUS) => Ok(()),
         Err(_) => Err(Errno::EFAULT),
     };
@@ -262,7 +261,7 @@ fn faults_against_unbind_give_data_or_sigbus(region: &Region) -> Outcome {
         Racer::new("load of a fresh mapping", &[Errno::ENXIO], |round| {
             let file = mmap::open(&device.node())?;
             let map = Map::shared(&file, 2 * UNIT, 0)?;
-            match map.load(mix(round) % (2 * UNIT) / 8 * 8) {
+            match map.load(below(2 * UNIT, round) / 8 * 8) {
                 Ok(_) | Err(Signal::BUS) => Ok(()),
                 Err(_) => Err(Errno::EFAULT),
             }

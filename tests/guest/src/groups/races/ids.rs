@@ -11,6 +11,7 @@ use crate::ktap::{check, note, Failure, Outcome, Test};
 use crate::region::Region;
 use crate::test;
 use crate::units::UNIT;
+use nix::kmod::{delete_module, DeleteModuleFlags};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -33,12 +34,8 @@ const FAST: usize = 0;
 /// Removes the driver's module, on a CPU that it loses again and again.
 fn remove(module: &str) -> Result<(), Errno> {
     cpu::yield_to_all_on(SLOW)?;
-    let name = std::ffi::CString::new(module).expect("no NUL in a name");
-    // SAFETY: A NUL-terminated string that lives across the call.
-    match unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) } {
-        0 => Ok(()),
-        _ => Err(Errno::last()),
-    }
+    let name = std::ffi::CString::new(module).map_err(|_| Errno::EINVAL)?;
+    Ok(delete_module(&name, DeleteModuleFlags::O_NONBLOCK)?)
 }
 
 /// Tells the driver of a device until there is nobody to tell. How often.

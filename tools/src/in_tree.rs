@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Puts this repository's Kbuild, Kconfig, .kunitconfig and src/ into a kernel
-//! tree. Only files that differ are written, so that make rebuilds only what
-//! changed.
+//! Copies this repository's Kbuild, Kconfig, .kunitconfig and src/ into a kernel tree. Files that
+//! are equal are not written, so make rebuilds only what changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,9 +12,9 @@ use walkdir::WalkDir;
 use crate::cache::{self, Key};
 
 /// Where the module lives in a kernel tree.
-pub const IN_TREE: &str = "drivers/dax/rust";
+pub const FOLDER: &str = "drivers/dax/rust";
 
-/// What the kernel's kunit.py configures its kernel from.
+/// The configuration that the kernel's kunit.py reads.
 pub const KUNIT_CONFIG: &str = ".kunitconfig";
 
 /// The module's files, relative to the repository, sorted.
@@ -53,9 +52,10 @@ pub fn key(repo: &Path) -> Result<String> {
     Ok(key.finish())
 }
 
-/// Makes `tree`/drivers/dax/rust the same as the repository; gives what changed.
-pub fn sync(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
-    let target = tree.join(IN_TREE);
+/// Makes `tree`/drivers/dax/rust the same as the repository. Returns the files that it wrote or
+/// removed.
+pub fn update(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
+    let target = tree.join(FOLDER);
     cache::mkdir(&target)?;
     let wanted: BTreeSet<PathBuf> = files(repo)?.into_iter().collect();
     let mut changed = Vec::new();
@@ -95,7 +95,7 @@ fn hidden(path: &Path) -> bool {
         .is_some_and(|n| n != KUNIT_CONFIG && n.to_string_lossy().starts_with('.'))
 }
 
-/// Might this file of the tree have come from the repository?
+/// Whether this file of the tree may have come from the repository.
 fn source(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default();
@@ -136,8 +136,8 @@ mod tests {
             put(&repo.join(name), text);
         }
         put(&repo.join("tools/x.rs"), "not the module");
-        assert_eq!(sync(&repo, &tree).unwrap().len(), 5);
-        let there = tree.join(IN_TREE);
+        assert_eq!(update(&repo, &tree).unwrap().len(), 5);
+        let there = tree.join(FOLDER);
         assert!(!there.join("tools").exists());
 
         let past = SystemTime::now() - Duration::from_secs(99);
@@ -154,7 +154,7 @@ mod tests {
         fs::remove_file(repo.join("src/old.rs")).unwrap();
         assert_ne!(before, key(&repo).unwrap());
 
-        let changed = sync(&repo, &tree).unwrap();
+        let changed = update(&repo, &tree).unwrap();
         assert_eq!(
             changed,
             [PathBuf::from("src/dax.rs"), PathBuf::from("src/old.rs")]
@@ -169,6 +169,6 @@ mod tests {
                 .unwrap(),
             past
         );
-        assert!(sync(&repo, &tree).unwrap().is_empty());
+        assert!(update(&repo, &tree).unwrap().is_empty());
     }
 }

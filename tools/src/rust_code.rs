@@ -2,7 +2,7 @@
 //! Rust source with comments, strings and characters blanked out, so that a
 //! rule about code does not trip over text. Lines stay where they are.
 
-/// Only code is left; every other character but newlines is a space.
+/// Replaces all that is not code by spaces. Newlines stay.
 pub fn only_code(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -24,7 +24,7 @@ pub fn only_code(text: &str) -> String {
     out
 }
 
-/// Length of the comment, string or character that starts at `at`; 0 if none.
+/// The length of the comment, string or character that starts at `at`, or 0.
 fn text_length(chars: &[char], at: usize) -> usize {
     let rest = &chars[at..];
     match rest {
@@ -49,7 +49,7 @@ fn text_length(chars: &[char], at: usize) -> usize {
     }
 }
 
-/// Is the character at `at` inside a name (`for` ends in an r, too)?
+/// Whether the character at `at` is inside a name: the r of `for` begins no raw string.
 fn is_name(chars: &[char], at: usize) -> bool {
     at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_')
 }

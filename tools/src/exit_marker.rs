@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Finds the end of a command's output in the guest's byte stream: a NUL, a
-//! line nobody can guess, the exit status. All before it goes through as it is.
+//! Finds the marker that ends a command's output in the guest's byte stream: a NUL, a line that
+//! nobody can guess, the exit status. All bytes before the marker are the command's.
 
-pub struct EndMark {
+pub struct ExitMarker {
     mark: Vec<u8>,
     held: Vec<u8>,
 }
 
-impl EndMark {
+impl ExitMarker {
     pub fn new(line: &str) -> Self {
         let mark = [b"\0", line.as_bytes(), b" "].concat();
         Self {
@@ -16,8 +16,8 @@ impl EndMark {
         }
     }
 
-    /// Takes the next bytes of the stream; gives those that are the command's
-    /// for certain, and the status once the whole mark is there.
+    /// Takes the next bytes of the stream. Returns the bytes that certainly are the command's, and
+    /// the exit status once the whole marker has arrived.
     pub fn feed(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<i32>) {
         self.held.extend_from_slice(bytes);
         if let Some(at) = position(&self.held, &self.mark) {
@@ -35,7 +35,7 @@ impl EndMark {
         (output, None)
     }
 
-    /// Length of the longest end of `held` that may be the start of the mark.
+    /// The length of the longest end of `held` that may be the start of the marker.
     fn partial(&self) -> usize {
         let longest = self.held.len().min(self.mark.len());
         (1..=longest)
@@ -47,7 +47,7 @@ impl EndMark {
 
 fn position(data: &[u8], what: &[u8]) -> Option<usize> {
     let mut from = 0;
-    // Looking for its first byte, a NUL, first is what makes this fast.
+    // Searching for the marker's first byte, a NUL, is fast: output rarely has one.
     while let Some(nul) = data[from..].iter().position(|&b| b == what[0]) {
         if data[from + nul..].starts_with(what) {
             return Some(from + nul);
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn all(chunks: &[&[u8]]) -> (Vec<u8>, Option<i32>) {
-        let mut mark = EndMark::new("end 42");
+        let mut mark = ExitMarker::new("end 42");
         let mut output = Vec::new();
         for chunk in chunks {
             let (bytes, status) = mark.feed(chunk);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `dax-guest bench` prints.
+
+use crate::{print_as_json, Impl};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One CPU whose clock counts instructions.
+    Count,
+    /// Two CPUs and real time, in nanoseconds.
+    Wall,
+    /// Two CPUs that the emulator runs in turns, and its time, in nanoseconds.
+    Turns,
+    /// A little of everything, in nanoseconds.
+    Smoke,
+}
+
+impl Mode {
+    pub const ALL: [Mode; 4] = [Mode::Count, Mode::Wall, Mode::Turns, Mode::Smoke];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Count => "count",
+            Mode::Wall => "wall",
+            Mode::Turns => "turns",
+            Mode::Smoke => "smoke",
+        }
+    }
+}
+
+/// What an operation on a device of some ranges costs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measurement {
+    pub operation: String,
+    pub ranges: u64,
+    /// Of the three costs.
+    pub unit: String,
+    pub value: f64,
+    /// How many repetitions or things were measured.
+    pub count: u64,
+    /// The least that one of them cost, and the most.
+    pub least: f64,
+    pub most: f64,
+}
+
+/// A line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Line {
+    /// The first.
+    Run {
+        driver: Impl,
+        /// Its release.
+        kernel: String,
+        mode: Mode,
+    },
+    Figure(Measurement),
+    /// Bytes of a range, by slab cache.
+    Caches(BTreeMap<String, f64>),
+    /// The last: how many figures there were.
+    Done(u64),
+}
+print_as_json!(Line);

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the guest program prints for the host tool, one JSON object a line, and the files of
+//! operations that the host tool gives to the guest program.
+//!
+//! Results of tests are not here: they are KTAP, as those of KUnit are.
+
+pub mod bench;
+pub mod compare;
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Prints a type as one line of JSON.
+macro_rules! print_as_json {
+    ($type:ty) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let text = serde_json::to_string(self).map_err(|_| std::fmt::Error)?;
+                f.write_str(&text)
+            }
+        }
+    };
+}
+use print_as_json;
+
+/// Which device-dax a kernel was built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Impl {
+    /// The one under test.
+    Rust,
+    /// The one that it replaces, for comparison.
+    C,
+}
+
+impl Impl {
+    /// The name in `IMPL=`, in `DAX_IMPL` and in what is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Impl::Rust => "rust",
+            Impl::C => "c",
+        }
+    }
+}
+
+impl fmt::Display for Impl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A line of `dax-guest list`: a group of tests, and the guest that it needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Group {
+    pub group: String,
+    /// What is added to the kernel's command line.
+    pub append: String,
+    /// Memory of the guest, as QEMU reads it.
+    pub mem: String,
+    /// CPUs of the guest.
+    pub cpus: u32,
+    /// Further QEMU options, as a shell would split them.
+    pub qemu: String,
+    #[serde(rename = "impl")]
+    pub implementations: Vec<Impl>,
+    /// Seconds for the whole group, boot included.
+    pub timeout: u64,
+    /// What is exercised, if the group is about a consumer of the driver.
+    pub consumer: Option<String>,
+}
+print_as_json!(Group);
+
+impl Group {
+    /// Whether the group is for a driver.
+    pub fn is_for(&self, driver: Impl) -> bool {
+        self.implementations.contains(&driver)
+    }
+}
