@@ -14,8 +14,10 @@ use crate::sysfs::{self, Sysfs};
 
 /// What one write of `mapping` may be, with room to spare in the page that sysfs takes.
 const LONGEST_WRITE: usize = 4000;
-/// `EINVAL`, which is also what a driver says that takes one range at a time.
+/// What a driver says that takes one range at a time.
 const EINVAL: i32 = 22;
+/// What the bus says of a device that the driver does not match.
+const ENODEV: i32 = 19;
 
 /// A step that was done.
 enum Done {
@@ -139,7 +141,8 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Binds a device that has memory, as daxctl does: the driver is told of it.
+    /// Binds a device that has memory. A driver that does not match it is told of it, but no other:
+    /// who tells a driver of a device makes it bind all that it matches.
     pub fn bind(&mut self, name: &str, driver: &str) -> Result<()> {
         let dir = driver_dir(self.sysfs, driver)?;
         let bound = || sysfs::link_name(&self.region.device_dir(name).join("driver"));
@@ -147,9 +150,11 @@ impl<'a> Change<'a> {
             name: name.to_owned(),
             driver: driver.to_owned(),
         });
-        sysfs::write(&dir.join("new_id"), name)?;
-        if bound().is_none() {
-            sysfs::write(&dir.join("bind"), name)?;
+        match sysfs::write(&dir.join("bind"), name) {
+            Err(Error::Write { source, .. }) if source.raw_os_error() == Some(ENODEV) => {
+                sysfs::write(&dir.join("new_id"), name)?;
+            }
+            bound => bound?,
         }
         match bound() {
             Some(found) if found == driver => Ok(()),

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{json, Value};
 
-use crate::change::Change;
+use crate::change::{driver_dir, Change};
 use crate::cli::{CreateArgs, Distance, PlanArgs};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -14,6 +14,9 @@ use crate::plan::{plan, Placement, Request, Window};
 use crate::region::{unit_of, Region};
 use crate::span::{counted, human, Span};
 use crate::sysfs::Sysfs;
+
+/// What `--driver` says for no driver.
+const NO_DRIVER: &str = "none";
 
 /// A plan, as `--json` prints it.
 #[derive(Serialize)]
@@ -58,6 +61,9 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     }
     let region = Region::one(sysfs, args.plan.region)?;
     // Refuse before anything is made, if it can be known.
+    if args.driver != NO_DRIVER {
+        driver_dir(sysfs, &args.driver)?;
+    }
     if region.start.is_some() {
         ranges(&region, &args.plan)?;
     }
@@ -71,7 +77,7 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
             change.align(&name, align)?;
         }
         change.fill(&name, &spans)?;
-        if args.driver != "none" {
+        if args.driver != NO_DRIVER {
             change.bind(&name, &args.driver)?;
         }
         Ok(name)
@@ -95,7 +101,7 @@ fn dry_run(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     region.known_span()?;
     let spans = ranges(&region, &args.plan)?;
     let mut device = planned(&region, &args.plan, &spans);
-    device.driver = Some(args.driver.clone()).filter(|driver| driver != "none");
+    device.driver = Some(args.driver.clone()).filter(|driver| driver != NO_DRIVER);
     let after = region.with(device);
     let style = map::Style::of_terminal();
     let mut lines = vec!["before:".to_owned()];

@@ -73,3 +73,6 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Generate { .. } => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tree_tests;

@@ -39,7 +39,7 @@ pub struct Request {
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    #[error("{size} bytes are no multiple of {}, which ranges have to be", human(*.unit))]
+    #[error("a size of {size} bytes is no multiple of {}", human(*.unit))]
     Size { size: u64, unit: u64 },
     #[error("{} wanted, {} free in this place", human(*.wanted), human(*.free))]
     NoRoom { wanted: u64, free: u64 },

@@ -63,7 +63,13 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
 
 /// The tests of the pure modules, of this tool, of daxlayout and of the driver on the model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
-    for package in ["dax-host-tests", "lab", "daxlayout", "dax-model", "dax-model-faults"] {
+    for package in [
+        "dax-host-tests",
+        "lab",
+        "daxlayout",
+        "dax-model",
+        "dax-model-faults",
+    ] {
         let start = Instant::now();
         // Pages in the regions whose states are all visited; the tests alone take 6. The
         // model only looks whether it is there.
