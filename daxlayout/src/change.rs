@@ -153,6 +153,10 @@ impl<'a> Change<'a> {
         match sysfs::write(&dir.join("bind"), name) {
             Err(Error::Write { source, .. }) if source.raw_os_error() == Some(ENODEV) => {
                 sysfs::write(&dir.join("new_id"), name)?;
+                // That keeps to itself why the driver refused.
+                if bound().is_none() {
+                    sysfs::write(&dir.join("bind"), name)?;
+                }
             }
             bound => bound?,
         }
