@@ -45,6 +45,9 @@ const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
 /// run on one whatever kernel is tested, if it is one of the primary series.
 const CHECKED: [&str; 2] = ["inject", "stress"];
 
+/// Programs of this project that the tests of a group run.
+const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
+
 /// From here on a run does not begin to build a debug kernel, which takes 25 minutes with the
 /// groups that need it: a first run, which builds all the others, has to end within the time that
 /// CI has, 90 minutes.
@@ -415,7 +418,17 @@ impl Tests<'_> {
         let command = format!("DAX_GUEST_FORCE=1 /dax-guest test {quoted} {test}");
         let mut machine = group.machine()?;
         machine.timeout = machine.timeout.min(ONE_TEST);
-        self.run(&format!("{test}"), machine, command, program)
+        let files = self.files(group, program)?;
+        self.run(&format!("{test}"), machine, command, files)
+    }
+
+    /// What a group's guest needs: the program with the tests, and those that they run.
+    fn files(&self, group: &Group, program: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = vec![program.to_owned()];
+        for (_, package) in PROGRAMS.iter().filter(|(name, _)| *name == group.group) {
+            files.push(self.cargo.build_static(package)?);
+        }
+        Ok(files)
     }
 
     /// Boots a guest for tests.
@@ -424,11 +437,11 @@ impl Tests<'_> {
         name: &str,
         mut machine: Machine,
         command: String,
-        program: &Path,
+        files: Vec<PathBuf>,
     ) -> Result<Ran> {
         let load = Load {
             command,
-            files: vec![PathBuf::from(program)],
+            files,
             ..Load::default()
         };
         machine.timeout = self.slow(machine.timeout);
@@ -449,7 +462,7 @@ impl Tests<'_> {
             outcome,
             output,
             mut points,
-        } = self.run(name, group.machine()?, command, program)?;
+        } = self.run(name, group.machine()?, command, self.files(group, program)?)?;
         if points.is_empty() {
             points.push(Point::failed(
                 name,
