@@ -14,8 +14,6 @@ use crate::sysfs::{self, Sysfs};
 
 /// What one write of `mapping` may be, with room to spare in the page that sysfs takes.
 const LONGEST_WRITE: usize = 4000;
-/// What a driver says that takes one range at a time.
-const EINVAL: i32 = 22;
 /// What the bus says of a device that the driver does not match.
 const ENODEV: i32 = 19;
 
@@ -122,13 +120,7 @@ impl<'a> Change<'a> {
             match (sysfs::try_write(&attr, &text.join(" ")), write) {
                 (Ok(()), _) => {}
                 (Err(source), [span]) => return Err(refused(number + 1, *span, source)),
-                (Err(source), _) if source.raw_os_error() != Some(EINVAL) => {
-                    return Err(Error::Write {
-                        path: attr,
-                        text: text.join(" "),
-                        source,
-                    })
-                }
+                // A driver that takes one at a time, or one of them is refused: which?
                 (Err(_), _) => {
                     for (at, (&span, text)) in write.iter().zip(&text).enumerate() {
                         sysfs::try_write(&attr, text)
