@@ -62,15 +62,16 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
 }
 
 /// The packages whose tests run on the host.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "dax-host-tests",
     "dax-protocol",
     "lab",
+    "daxlayout",
     "dax-model",
     "dax-model-faults",
 ];
 
-/// The tests of the pure modules, of this tool, and of the driver on the model.
+/// The tests of the pure modules, of this tool, of daxlayout, and of the driver on the model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for package in PACKAGES {
         let start = Instant::now();

@@ -14,6 +14,7 @@ pub fn sources(repo: &Path) -> Result<Vec<PathBuf>> {
     for start in [
         "src",
         "tools",
+        "daxlayout",
         "tests",
         ".ci",
         "Kbuild",

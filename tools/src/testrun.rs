@@ -45,6 +45,9 @@ const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
 /// tested.
 const CHECKED: [&str; 2] = ["inject", "stress"];
 
+/// Programs of this project that the tests of a group run.
+const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
+
 /// A run that has taken so long does not begin to build a debug kernel, which takes 25 minutes with
 /// the groups that need it. A first run builds all other kernels, and has to end within the
 /// 90 minutes of CI.
@@ -422,7 +425,17 @@ impl Tests<'_> {
         let command = format!("DAX_GUEST_FORCE=1 /dax-guest test {quoted} {test}");
         let mut machine = groups::machine(group)?;
         machine.timeout = machine.timeout.min(ONE_TEST);
-        self.run(&format!("{test}"), machine, command, program)
+        let files = self.files(group, program)?;
+        self.run(&format!("{test}"), machine, command, files)
+    }
+
+    /// What a group's guest needs: the program with the tests, and those that they run.
+    fn files(&self, group: &Group, program: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = vec![program.to_owned()];
+        for (_, package) in PROGRAMS.iter().filter(|(name, _)| *name == group.group) {
+            files.push(self.cargo.build_static(package)?);
+        }
+        Ok(files)
     }
 
     /// Boots a guest for tests.
@@ -431,11 +444,11 @@ impl Tests<'_> {
         name: &str,
         mut machine: Machine,
         command: String,
-        program: &Path,
+        files: Vec<PathBuf>,
     ) -> Result<Ran> {
         let load = Load {
             command,
-            files: vec![PathBuf::from(program)],
+            files,
             ..Load::default()
         };
         machine.timeout = self.slow(machine.timeout);
@@ -457,7 +470,12 @@ impl Tests<'_> {
             outcome,
             output,
             mut results,
-        } = self.run(name, groups::machine(group)?, command, program)?;
+        } = self.run(
+            name,
+            groups::machine(group)?,
+            command,
+            self.files(group, program)?,
+        )?;
         if results.is_empty() {
             results.push(TestResult::failed(
                 name,

@@ -9,6 +9,7 @@ mod endurance;
 mod errors;
 mod inject;
 mod kmem;
+mod layout;
 mod lifecycle;
 pub mod lifetimes;
 mod mm;
@@ -177,6 +178,15 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 180,
         files: &[scenario::TESTS],
+    },
+    Group {
+        name: "layout",
+        append: SMALL,
+        mem: "4G",
+        qemu: layout::QEMU,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[layout::TESTS],
     },
     Group {
         name: "pins",

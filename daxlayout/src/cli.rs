@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command line. The man page and the completions are made of this, too.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::plan::{Refusal, Window};
+use crate::span::{parse_range, parse_size, Span};
+
+const STATUS: &str = "\
+Exit status:
+  0  done
+  1  the options are wrong
+  2  no such region, device, driver or cache
+  3  it does not fit, or is refused; nothing was changed
+  4  the kernel refused a write; what was done before was undone
+  5  a file cannot be read or written
+
+Sizes and addresses are bytes: 2097152, 0x200000, 2M, 1G. A range is START-LAST, as in sysfs, or START+LENGTH.";
+
+/// Show, carve, save and restore the regions of device-dax
+///
+/// A region is special memory (HBM, CXL, soft-reserved) that can be divided into devices, /dev/daxX.Y. daxctl
+/// makes a device of a size; daxlayout also says where: in one part of a memory-side cache, in two ranges at a
+/// distance, or exactly where you want it.
+#[derive(Parser, Debug)]
+#[command(name = "daxlayout", version, after_help = STATUS, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The root of sysfs; with another one, /proc/iomem is not read
+    #[arg(long, global = true, value_name = "DIR", default_value = "/sys")]
+    pub sysfs: PathBuf,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show regions, holes, devices, and which devices share parts of a cache
+    Show(ShowArgs),
+    /// Print the ranges that a new device would get
+    Plan(PlanArgs),
+    /// Make a device
+    Create(CreateArgs),
+    /// Write the layout of all regions as JSON
+    Save(SaveArgs),
+    /// Make the devices of a saved layout
+    ///
+    /// All of it is checked first; if anything does not fit, nothing is changed. What is there already is left
+    /// alone. If a step fails, all steps before it are undone.
+    Restore(RestoreArgs),
+    /// Print DAX_ADDRESS=... for a udev rule
+    Udev {
+        /// The device, as in %k
+        #[arg(value_name = "DEVICE")]
+        device: String,
+    },
+    /// Write the man page or the shell completions
+    Generate {
+        what: Generated,
+        /// The folder for the files
+        dir: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Generated {
+    Man,
+    Completions,
+}
+
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// Only this region
+    #[arg(short, long, value_name = "ID")]
+    pub region: Option<u64>,
+    /// Only the region of this device
+    #[arg(short, long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// A table, one line for each range
+    #[arg(long, conflicts_with = "json")]
+    pub table: bool,
+    /// Draw the regions into this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Size of the direct-mapped cache, if sysfs does not tell
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub cache_size: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// The region; may be left out if there is only one
+    #[arg(short, long, value_name = "ID")]
+    pub region: Option<u64>,
+    /// Bytes of the device; without, all that the place has
+    #[arg(short, long, value_parser = parse_size)]
+    pub size: Option<u64>,
+    /// Alignment of the device: 4K, 2M or 1G; without, that of the region
+    #[arg(short, long, value_parser = parse_size)]
+    pub align: Option<u64>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Print what `daxctl create-device --input` takes
+    #[arg(long, conflicts_with = "json")]
+    pub daxctl_json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct PlaceArgs {
+    /// Part K of N of the cache, counted from 0: memory of different colours shares no place in it
+    #[arg(long, value_name = "K/N", value_parser = parse_colour, group = "place")]
+    pub colour: Option<Colour>,
+    /// Two equal ranges at this distance; `auto` is the size of the cache
+    #[arg(long, value_name = "DISTANCE", value_parser = parse_distance, group = "place")]
+    pub pair_distance: Option<Distance>,
+    /// This range, START-LAST or START+LENGTH; may be given several times, the order is kept
+    #[arg(long, value_name = "RANGE", value_parser = parse_range, group = "place")]
+    pub range: Vec<Span>,
+    /// Anywhere, in as few ranges as possible; this is what you get without any other place
+    #[arg(long, group = "place")]
+    pub contiguous: bool,
+    /// Addresses repeat after so many bytes; with --colour, the size of the cache if sysfs does not tell
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub stride: Option<u64>,
+    /// With --stride: use the addresses from here on in each stride
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "stride", group = "place")]
+    pub offset: Option<u64>,
+    /// With --offset: use so many bytes of each stride; without, one smallest range
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "offset")]
+    pub width: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub struct CreateArgs {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// The driver to bind: device_dax, kmem, or none
+    #[arg(long, default_value = "device_dax")]
+    pub driver: String,
+    /// Draw the region before and after, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct SaveArgs {
+    /// Only this region
+    #[arg(short, long, value_name = "ID")]
+    pub region: Option<u64>,
+    /// The file; without, standard output
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// Only this region
+    #[arg(short, long, value_name = "ID")]
+    pub region: Option<u64>,
+    /// Only the region of this device
+    #[arg(short, long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Succeed if the file has nothing about the region
+    #[arg(long)]
+    pub if_saved: bool,
+    /// The file; without, standard input
+    pub file: Option<PathBuf>,
+}
+
+/// K of N.
+#[derive(Clone, Copy, Debug)]
+pub struct Colour {
+    pub colour: u64,
+    pub colours: u64,
+}
+
+impl Colour {
+    pub fn window(self, period: u64) -> Result<Window, Refusal> {
+        Window::colour(self.colour, self.colours, period)
+    }
+}
+
+fn parse_colour(text: &str) -> Result<Colour, String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((colour, colours)) if colour < colours => Ok(Colour { colour, colours }),
+        _ => Err("write K/N, with K from 0 to N-1".to_owned()),
+    }
+}
+
+/// A distance, or that of the cache.
+#[derive(Clone, Copy, Debug)]
+pub enum Distance {
+    Auto,
+    Bytes(u64),
+}
+
+fn parse_distance(text: &str) -> Result<Distance, String> {
+    match text {
+        "auto" => Ok(Distance::Auto),
+        _ => parse_size(text).map(Distance::Bytes),
+    }
+}

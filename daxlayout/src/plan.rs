@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Decides which ranges a device gets. Pure: it knows holes and numbers only.
+
+use thiserror::Error;
+
+use crate::span::{human, total, Span};
+
+/// Where a device's memory may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Anywhere, in as few ranges as possible.
+    Contiguous,
+    /// Only where a window is.
+    Window(Window),
+    /// In two equal ranges at this distance.
+    Pair { distance: u64 },
+    /// Exactly here, in this order.
+    Exact(Vec<Span>),
+}
+
+/// Addresses that lie, modulo `period`, in `width` bytes from `offset` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub period: u64,
+    pub offset: u64,
+    pub width: u64,
+}
+
+/// What a device shall get.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Bytes; without, as much as there is.
+    pub size: Option<u64>,
+    /// Ranges start and end at multiples of this; not 0.
+    pub unit: u64,
+    pub placement: Placement,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("a size of {size} bytes is no multiple of {}", human(*.unit))]
+    Size { size: u64, unit: u64 },
+    #[error("{} wanted, {} free in this place", human(*.wanted), human(*.free))]
+    NoRoom { wanted: u64, free: u64 },
+    #[error("a distance of {distance:#x} is no multiple of {}", human(*.unit))]
+    Distance { distance: u64, unit: u64 },
+    #[error(
+        "no two free ranges of {} at a distance of {}; the largest pair has {} each",
+        human(*.wanted), human(*.distance), human(*.largest)
+    )]
+    NoPair {
+        wanted: u64,
+        distance: u64,
+        largest: u64,
+    },
+    #[error("range {span}: start and length are no multiples of {}", human(*.unit))]
+    Unaligned { span: Span, unit: u64 },
+    #[error("range {span}: not free")]
+    Taken { span: Span },
+    #[error("range {span}: has bytes of range {other} too")]
+    Twice { span: Span, other: Span },
+    #[error("the ranges have {}, not {}", human(*.have), human(*.wanted))]
+    Sum { have: u64, wanted: u64 },
+    #[error("window of {width:#x} bytes at {offset:#x}: not inside a period of {period:#x}")]
+    BadWindow {
+        period: u64,
+        offset: u64,
+        width: u64,
+    },
+    #[error("windows of {width:#x} bytes have no room for {}, the smallest range", human(*.unit))]
+    Narrow { width: u64, unit: u64 },
+    #[error("colour {colour} of {colours}: colours count from 0")]
+    BadColour { colour: u64, colours: u64 },
+}
+
+impl Window {
+    /// `width` bytes from `offset` on in each `period`.
+    pub fn new(period: u64, offset: u64, width: u64) -> Result<Self, Refusal> {
+        let inside = offset.checked_add(width).is_some_and(|end| end <= period);
+        if width == 0 || !inside {
+            return Err(Refusal::BadWindow {
+                period,
+                offset,
+                width,
+            });
+        }
+        Ok(Self {
+            period,
+            offset,
+            width,
+        })
+    }
+
+    /// One of `colours` equal parts of a cache of `period` bytes.
+    pub fn colour(colour: u64, colours: u64, period: u64) -> Result<Self, Refusal> {
+        if colour >= colours {
+            return Err(Refusal::BadColour { colour, colours });
+        }
+        let width = period / colours;
+        Self::new(period, width * colour, width)
+    }
+
+    /// The parts of a span that are in the window, in address order.
+    pub fn pieces(self, span: Span) -> Vec<Span> {
+        let mut pieces = Vec::new();
+        let mut next = Some(span.start - span.start % self.period);
+        while let Some(period) = next.filter(|&start| start <= span.end) {
+            let start = period.checked_add(self.offset);
+            let window = start.and_then(|start| Span::at(start, self.width));
+            pieces.extend(window.and_then(|window| window.common(span)));
+            next = period.checked_add(self.period);
+        }
+        pieces
+    }
+}
+
+/// The ranges that the device gets, all inside `holes`, which are disjoint.
+pub fn plan(holes: &[Span], request: &Request) -> Result<Vec<Span>, Refusal> {
+    let unit = request.unit;
+    if let Some(size) = request.size.filter(|size| *size == 0 || size % unit != 0) {
+        return Err(Refusal::Size { size, unit });
+    }
+    match &request.placement {
+        Placement::Contiguous => fewest(aligned(holes, unit), request.size),
+        Placement::Window(Window { width, .. }) if *width < unit => {
+            let width = *width;
+            Err(Refusal::Narrow { width, unit })
+        }
+        Placement::Window(window) => {
+            let pieces = holes.iter().flat_map(|&hole| window.pieces(hole));
+            // Windows that touch each other are one piece.
+            let pieces = crate::span::merged(pieces.collect());
+            fewest(aligned(&pieces, unit), request.size)
+        }
+        Placement::Pair { distance } => pair(holes, *distance, request.size, unit),
+        Placement::Exact(spans) => exact(holes, spans, request.size, unit),
+    }
+}
+
+/// What ranges can be made of, in pieces.
+fn aligned(spans: &[Span], unit: u64) -> Vec<Span> {
+    spans.iter().filter_map(|span| span.aligned(unit)).collect()
+}
+
+/// As few pieces as possible: the largest, and for the rest the smallest that has room.
+fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal> {
+    let free = total(&pieces);
+    let wanted = size.unwrap_or(free);
+    if wanted == 0 || wanted > free {
+        return Err(Refusal::NoRoom { wanted, free });
+    }
+    pieces.sort_by_key(|piece| (piece.len(), std::cmp::Reverse(piece.start)));
+    let mut rest = wanted;
+    let mut taken = Vec::new();
+    while rest > 0 {
+        let first_with_room = pieces.partition_point(|piece| piece.len() < rest);
+        // Of those of one size, the lowest comes last.
+        let length = pieces.get(first_with_room).map(|piece| piece.len());
+        let after = pieces.partition_point(|piece| Some(piece.len()) <= length);
+        let last = match length {
+            Some(_) => pieces.get(after.saturating_sub(1)).copied(),
+            None => pieces.pop(),
+        };
+        let range = last.and_then(|piece| Span::at(piece.start, piece.len().min(rest)));
+        let Some(range) = range else {
+            return Err(Refusal::NoRoom { wanted, free });
+        };
+        rest -= range.len();
+        taken.push(range);
+    }
+    taken.sort_unstable();
+    Ok(taken)
+}
+
+/// Two ranges at a distance, in the smallest place that has room.
+fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<Vec<Span>, Refusal> {
+    if distance == 0 || distance % unit != 0 {
+        return Err(Refusal::Distance { distance, unit });
+    }
+    let mut places: Vec<Span> = holes
+        .iter()
+        .flat_map(|&low| {
+            let upper = holes
+                .iter()
+                .filter_map(move |&high| lowered(high, distance));
+            upper.filter_map(move |high| low.common(high))
+        })
+        .filter_map(|both| both.aligned(unit))
+        .collect();
+    places.sort_by_key(|place| (place.len(), place.start));
+    let largest = places.last().map_or(0, |place| place.len()).min(distance);
+    let wanted = size.map_or(largest, |size| size / 2);
+    if size.is_some_and(|size| wanted % unit != 0 || wanted * 2 != size) {
+        let size = size.unwrap_or_default();
+        let unit = unit * 2;
+        return Err(Refusal::Size { size, unit });
+    }
+    let place = places.into_iter().find(|place| place.len() >= wanted);
+    let low = place.filter(|_| wanted <= distance);
+    let low = low.and_then(|place| Span::at(place.start, wanted));
+    let high = low.and_then(|low| Span::at(low.start.checked_add(distance)?, wanted));
+    low.zip(high)
+        .map(|(low, high)| vec![low, high])
+        .ok_or(Refusal::NoPair {
+            wanted,
+            distance,
+            largest,
+        })
+}
+
+/// The span `distance` bytes below; what would be below 0 is cut off.
+fn lowered(span: Span, distance: u64) -> Option<Span> {
+    Some(Span {
+        start: span.start.saturating_sub(distance),
+        end: span.end.checked_sub(distance)?,
+    })
+}
+
+/// What was asked for, if it can be had.
+fn exact(
+    holes: &[Span],
+    spans: &[Span],
+    size: Option<u64>,
+    unit: u64,
+) -> Result<Vec<Span>, Refusal> {
+    let mut earlier: Vec<Span> = Vec::new();
+    for &span in spans {
+        if !span.is_aligned(unit) {
+            return Err(Refusal::Unaligned { span, unit });
+        }
+        if let Some(&other) = earlier.iter().find(|other| other.overlaps(span)) {
+            return Err(Refusal::Twice { span, other });
+        }
+        if !holes.iter().any(|hole| hole.contains(span)) {
+            return Err(Refusal::Taken { span });
+        }
+        earlier.push(span);
+    }
+    let have = total(spans);
+    match size.filter(|&wanted| wanted != have) {
+        Some(wanted) => Err(Refusal::Sum { have, wanted }),
+        None => Ok(earlier),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
