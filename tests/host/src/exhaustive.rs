@@ -32,11 +32,15 @@ pub(crate) fn operations(base: u64, pages: usize) -> Vec<Op> {
     for first in base - 1..=base + pages {
         ops.extend((1..=base + pages + 1 - first).map(|pages| Op::MapAt(first, pages)));
     }
-    // Two ranges apart, in either order, beside each other, and one over the other.
-    for first in base..base + pages {
-        for second in [first + 2, first + 1, first, first.saturating_sub(2)] {
-            ops.push(Op::MapTwo((first, 1), (second, 2)));
-        }
+    ops
+}
+
+/// Two ranges at once: apart in either order, and one over the other.
+pub(crate) fn two_at_once(base: u64, pages: usize) -> Vec<Op> {
+    let mut ops = vec![Op::MapTwo((base, 1), (base, 2))];
+    for first in base..base + pages as u64 {
+        ops.push(Op::MapTwo((first, 1), (first + 2, 2)));
+        ops.push(Op::MapTwo((first + 2, 1), (first, 2)));
     }
     ops
 }
@@ -111,7 +115,8 @@ fn try_all(state: &Dense, steps: &[Step]) -> usize {
 
 fn run(base: u64, pages: usize, devices: usize) {
     let start = Instant::now();
-    let ops = operations(base, pages);
+    let mut ops = operations(base, pages);
+    ops.extend(two_at_once(base, pages));
     let (mut visited, mut done, mut failures) = (0_usize, 0_usize, 0_usize);
     let states = search(Dense::new(base, pages, devices), &ops, |state, steps| {
         visited += 1;

@@ -5,7 +5,7 @@
 //! One device has reserved its new addresses and registers its mappings. Meanwhile the other makes
 //! a whole change. Then the first commits its reservation or cancels it.
 
-use crate::exhaustive::{depth, operations, search};
+use crate::exhaustive::{depth, operations, search, two_at_once};
 use crate::oracle::{Dense, Op};
 use crate::prelude;
 use crate::real::Real;
@@ -18,8 +18,10 @@ const DEFAULT_PAGES: usize = 6;
 fn reservation_survives_every_other_operation() {
     let pages = pages();
     let ops = operations(8, pages);
+    let mut firsts = ops.clone();
+    firsts.extend(two_at_once(8, 2));
     let mut pairs = 0_usize;
-    let states = search(Dense::new(8, pages, 2), &ops, |state, steps| {
+    let states = search(Dense::new(8, pages, 2), &firsts, |state, steps| {
         for (device, first, reserved) in steps {
             let (Op::Resize(_) | Op::MapAt(..) | Op::MapTwo(..), Ok(reserved)) = (first, reserved)
             else {
