@@ -74,7 +74,9 @@ fn normal(text: &str) -> String {
         let digits = word.trim_start_matches("0x");
         let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
         let kernel = digits.len() == 16 && digits.starts_with("ffff");
-        let process = digits.len() == 12 && digits.starts_with("7f");
+        // Random places of mappings begin up to a TiB, and the stack, below 0x7fff'ffff'f000.
+        let upper = digits.starts_with("7e") || digits.starts_with("7f");
+        let process = digits.len() == 12 && upper;
         if hex && (kernel || process) {
             said += "(address)";
         } else if said.ends_with("Total pages: ") {
