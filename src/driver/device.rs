@@ -4,9 +4,10 @@
 //!
 //! C: `struct dev_dax` and the code of bus.c for it.
 //!
-//! A change of a device's ranges has three steps: plan the change from the current ranges,
-//! allocate everything that the plan needs, apply the plan. The last step cannot fail, so a
-//! change is made in full or not at all.
+//! A device that gains memory reserves that first, which makes all checks and allocations;
+//! then registers the `mappingN` children; then commits, which cannot fail. If the children
+//! cannot be registered, the memory becomes holes again. So a change is made in full or not
+//! at all.
 //!
 //! The ranges lock of a device serialises its writers. Writers hold it while they register
 //! and unregister `mappingN` children. That cannot deadlock: the attributes of mappings

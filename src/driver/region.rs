@@ -6,7 +6,7 @@
 //!
 //! The region lock, [`Region::lock`], is a mutex. It guards everything in a region that
 //! changes, including the ranges of its devices. Code holds it to look something up or to
-//! apply a plan. No code holds it while it registers or unregisters a device, probes or
+//! commit a reservation. No code holds it while it registers or unregisters a device, probes or
 //! removes a driver, or waits for a reader or writer of a sysfs file.
 //!
 //! A [`DeviceState`] belongs to one device from [`State::insert`] on. Another device may
