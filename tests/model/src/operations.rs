@@ -53,10 +53,14 @@ fn size(device: &str, granules: u64) -> Result {
     write(device, "size", &(granules * GRANULE).to_string())
 }
 
-fn mapping(machine: &Machine) -> Result {
-    let start = BASE + 6 * GRANULE;
-    let text = format!("{start:#x}-{:#x}", start + GRANULE - 1);
-    write(machine.device(), "mapping", &text)
+/// Appends these granules of the region, each as a range.
+fn append(machine: &Machine, granules: &[u64]) -> Result {
+    let range = |granule: &u64| {
+        let start = BASE + granule * GRANULE;
+        format!("{start:#x}-{:#x}", start + GRANULE - 1)
+    };
+    let ranges: Vec<String> = granules.iter().map(range).collect();
+    write(machine.device(), "mapping", &ranges.join(" "))
 }
 
 fn read(machine: &Machine) -> Result {
@@ -114,7 +118,8 @@ operations! {
     "grow next" |_| size(NEXT, 1), CHANGE_NEXT, Never, false;
     "shrink" |m| size(m.device(), 1), CHANGE, Device, false;
     "empty" |m| size(m.device(), 0), CHANGE, Device, false;
-    "mapping" mapping, CHANGE, Device, false;
+    "mapping" |m| append(m, &[6]), CHANGE, Device, false;
+    "mappings" |m| append(m, &[7, 6]), CHANGE, Device, false;
     "align" |m| write(m.device(), "align", "4096"), CHANGE, Device, false;
     "memmap" |m| write(m.device(), "memmap_on_memory", "1"), CHANGE, Device, false;
     "read" read, &[], Device, false;

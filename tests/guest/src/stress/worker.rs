@@ -4,7 +4,7 @@
 use super::files::{Files, Trouble};
 use super::operation::Kind;
 use super::scoreboard::{End, Phase, Scoreboard};
-use crate::device::{mapping_text, Device, Driver};
+use crate::device::{mappings_text, Device, Driver};
 use crate::errno::Errno;
 use crate::inject::Injector;
 use crate::race::write;
@@ -156,8 +156,13 @@ impl Worker<'_> {
                 write(&device.attr("size"), &bytes.to_string())?;
             }
             Kind::Map => {
-                let span = region.units(random.u64(..WINDOW), random.u64(1..=4));
-                write(&device.attr("mapping"), &mapping_text(span))?;
+                let mut span = || region.units(random.u64(..WINDOW), random.u64(1..=4));
+                let spans = [span(), span(), span()];
+                let count = random.usize(1..=spans.len());
+                write(
+                    &device.attr("mapping"),
+                    &mappings_text(&spans[..count], " "),
+                )?;
             }
             Kind::Align => {
                 let align = [PAGE, PAGE, UNIT, UNIT, UNIT, GIB][random.usize(..6)];

@@ -2,7 +2,7 @@
 //! Creating and deleting devices, and changing their ranges.
 
 use super::THE_COPY;
-use crate::device::{mapping_text, Device, Driver};
+use crate::device::{mapping_text, mappings_text, Device, Driver};
 use crate::inject::{injector, Operation};
 use crate::iomem;
 use crate::ktap::{check, Outcome, Test};
@@ -24,6 +24,9 @@ pub const TESTS: &[Test] = &[
     test!(shrink_without_memory_does_all_or_nothing).slow(),
     test!(release_without_memory_does_all_or_nothing).slow(),
     test!(mapping_without_memory_changes_nothing).slow(),
+    test!(several_mappings_without_memory_change_nothing)
+        .slow()
+        .not_on_c("takes one range a write"),
     test!(align_without_memory_does_all_or_nothing).slow(),
 ];
 
@@ -122,6 +125,16 @@ fn mapping_without_memory_changes_nothing(region: &Region) -> Outcome {
     let device = region.create_over(&[region.units(4, 1)])?;
     used(&device)?;
     let text = mapping_text(region.units(2, 1));
+    Operation::write(device.attr("mapping"), text, || device.set_size(UNIT))
+        .trying_out(|| used(&device))
+        .walk(region, &injector()?)
+}
+
+fn several_mappings_without_memory_change_nothing(region: &Region) -> Outcome {
+    let device = region.create_over(&[region.units(4, 1)])?;
+    used(&device)?;
+    let spans = [region.units(8, 1), region.units(2, 1), region.units(6, 1)];
+    let text = mappings_text(&spans, " ");
     Operation::write(device.attr("mapping"), text, || device.set_size(UNIT))
         .trying_out(|| used(&device))
         .walk(region, &injector()?)
