@@ -489,8 +489,9 @@ impl DevDax {
             let mut state = self.region.lock();
             let granule = granule(state.record(self)?.ranges.align());
             if !change.is_aligned(granule) {
-                log::refused(self, c"no multiple of the alignment");
-                return Err(EINVAL);
+                let misaligned = RangeError::Misaligned;
+                self.log_range_error(&misaligned);
+                return Err(misaligned.into());
             }
             let (space, record) = state.editable(self)?;
             let mut layout = record.ranges.edit()?;

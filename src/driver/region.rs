@@ -300,14 +300,9 @@ impl Region {
             }
             let why = if id == 0 {
                 Some(c"device 0 stays")
-            } else if has_driver::<DevDax>(&device) {
-                Some(c"it has a driver")
-            } else if record.draining {
-                Some(c"its pages are still pinned")
-            } else if record.ranges.layout().size() != 0 {
-                Some(c"its size is not 0")
             } else {
-                None
+                let has_size = record.ranges.layout().size() != 0;
+                record.in_use().or(has_size.then_some(c"its size is not 0"))
             };
             if let Some(why) = why {
                 log::refused::<DevDax>(&device, why);
@@ -458,13 +453,11 @@ impl State {
         }
         let (space, record) = self.space_and_record(device);
         let record = record?;
-        let why = if has_driver(device) {
-            c"it has a driver"
-        } else if record.draining {
-            c"its pages are still pinned"
-        } else if record.has_system_ram() {
-            c"its memory is online as System RAM"
-        } else {
+        let why = record.in_use().or_else(|| {
+            let online = record.has_system_ram();
+            online.then_some(c"its memory is online as System RAM")
+        });
+        let Some(why) = why else {
             return Ok((space, record));
         };
         log::refused(device, why);
@@ -582,6 +575,9 @@ impl State {
     }
 }
 
+/// Why a device that drains is left alone.
+const STILL_PINNED: &CStr = c"its pages are still pinned";
+
 impl DeviceState {
     /// Records that `driver` is about to be bound. From here on the ranges do not change.
     ///
@@ -591,7 +587,7 @@ impl DeviceState {
     /// binding.
     pub(crate) fn begin_bind(&mut self, driver: DriverType) -> Result {
         if self.draining {
-            log::refused::<DevDax>(self.ranges.device(), c"its pages are still pinned");
+            log::refused::<DevDax>(self.ranges.device(), STILL_PINNED);
             return Err(EBUSY);
         }
         if self.ranges.layout().size() == 0 {
@@ -602,6 +598,17 @@ impl DeviceState {
         self.driver = Some(driver);
         self.was_kmem |= driver == DriverType::Kmem;
         Ok(())
+    }
+
+    /// Why nobody may change or delete the device now; `None` if nobody uses it.
+    fn in_use(&self) -> Option<&'static CStr> {
+        if has_driver::<DevDax>(self.ranges.device()) {
+            Some(c"it has a driver")
+        } else if self.draining {
+            Some(STILL_PINNED)
+        } else {
+            None
+        }
     }
 
     /// Whether memory that kmem onlined is still online. Nobody else may use such memory.

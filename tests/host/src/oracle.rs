@@ -187,15 +187,21 @@ impl Dense {
         true
     }
 
-    fn map_at(&mut self, device: usize, first: u64, pages: u64) -> Result<(), RangeError> {
+    /// The checks of a new range that need no look at who has its pages.
+    fn check_place(&self, device: usize, first: u64, pages: u64) -> Result<(), RangeError> {
         let align = self.devices[device].align;
         if first % align != 0 || pages % align != 0 {
             return Err(RangeError::Misaligned);
         }
-        let all = first..first + pages;
-        if all.clone().any(|page| self.index(page).is_none()) {
+        if (first..first + pages).any(|page| self.index(page).is_none()) {
             return Err(RangeError::OutOfRegion(range(first, pages)));
         }
+        Ok(())
+    }
+
+    fn map_at(&mut self, device: usize, first: u64, pages: u64) -> Result<(), RangeError> {
+        self.check_place(device, first, pages)?;
+        let all = first..first + pages;
         if all.clone().any(|page| !self.is_free(page)) {
             return Err(RangeError::Overlap(range(first, pages)));
         }
@@ -211,14 +217,8 @@ impl Dense {
         one: (u64, u64),
         two: (u64, u64),
     ) -> Result<(), RangeError> {
-        let align = self.devices[device].align;
         for (first, pages) in [one, two] {
-            if first % align != 0 || pages % align != 0 {
-                return Err(RangeError::Misaligned);
-            }
-            if (first..first + pages).any(|page| self.index(page).is_none()) {
-                return Err(RangeError::OutOfRegion(range(first, pages)));
-            }
+            self.check_place(device, first, pages)?;
         }
         self.map_at(device, one.0, one.1)?;
         self.map_at(device, two.0, two.1)

@@ -179,20 +179,13 @@ changes! {
                 state.module = Some(ModuleRef::new());
             }";
     "what drains can be changed" "driver/region.rs":
-        "        } else if record.draining {
-            c" =>
-        "        } else if record.draining && !kernel::fault::is(\"what drains can be changed\") {
-            c";
+        "        } else if self.draining {" =>
+        "        } else if self.draining && !kernel::fault::is(\"what drains can be changed\") {";
     "what is bound can be deleted" "driver/region.rs":
-        "            } else if has_driver::<DevDax>(&device) {" =>
-        "            } else if has_driver::<DevDax>(&device)
-                && !kernel::fault::is(\"what is bound can be deleted\")
-            {";
-    "what is bound can be deleted" "driver/region.rs":
-        "            } else if record.ranges.layout().size() != 0 {" =>
-        "            } else if record.ranges.layout().size() != 0
-                && !kernel::fault::is(\"what is bound can be deleted\")
-            {";
+        "            if let Some(why) = why {" =>
+        "            if let Some(why) = why.filter(|_| {
+                id == 0 || !kernel::fault::is(\"what is bound can be deleted\")
+            }) {";
     "what is not created can be deleted" "driver/region.rs":
         "            if record.registered.is_none() {" =>
         "            if record.registered.is_none()
@@ -239,8 +232,10 @@ changes! {
                 }
                 return Err(e);";
     "writers look for no driver" "driver/region.rs":
-        "let why = if has_driver(device) {" =>
-        "let why = if has_driver(device) && !kernel::fault::is(\"writers look for no driver\") {";
+        "        if has_driver::<DevDax>(self.ranges.device()) {" =>
+        "        if has_driver::<DevDax>(self.ranges.device())
+            && !kernel::fault::is(\"writers look for no driver\")
+        {";
     "writers look for no driver" "sys/dev_dax.rs":
         "if self.c().is_pinned() && has_driver(&*self.device) {" =>
         "if self.c().is_pinned()
