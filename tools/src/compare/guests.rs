@@ -86,10 +86,6 @@ impl<'a> Pair<'a> {
         &self.program
     }
 
-    pub fn debug(&self) -> bool {
-        self.spec.debug
-    }
-
     /// Runs a command in a C and in a Rust guest; lines are `step`'s unit.
     pub fn run(
         &self,

@@ -24,6 +24,7 @@ use crate::progress::{human, Step};
 use crate::report::TestResult;
 use crate::settings;
 use crate::spec::Spec;
+use crate::testrun::C_ON_DEBUG;
 use guests::{machine, Pair};
 use judge::{judge, Difference, Outcome};
 use transcript::{Operation, Transcript};
@@ -32,9 +33,8 @@ use transcript::{Operation, Transcript};
 const BATCH: u64 = 250;
 /// Lines of both transcripts for one sequence, about.
 const LINES: u64 = 2 * 22;
-/// The longest that a guest may take for its batch, and how much longer on a debug kernel.
+/// The longest that a guest may take for its batch.
 pub const BATCH_TIMEOUT: Duration = Duration::from_secs(1800);
-const DEBUG_SLOWDOWN: u32 = 4;
 /// Differences that are shrunk; the others are only counted and written down.
 const SHRUNK: usize = 5;
 
@@ -64,6 +64,9 @@ pub struct Tally {
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let spec = settings::spec()?;
+    if spec.debug {
+        bail!("DEBUG=1: there is nothing to compare with. {C_ON_DEBUG}");
+    }
     let pair = Pair::new(repo, &Cargo::find(repo)?, &spec)?;
     eprintln!("transcripts: {}", pair.dir.display());
     if let Some(file) = settings::var("REPLAY")? {
@@ -119,13 +122,12 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 /// What `make test` runs of it: one result for each thing that can go wrong.
 pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>> {
     let pair = Pair::new(repo, cargo, spec)?;
-    let count = if spec.debug { SHARE / 4 } else { SHARE };
-    let tally = sequences(&pair, 1, 0, count)?;
+    let tally = sequences(&pair, 1, 0, SHARE)?;
     let differences = tally.differences.iter();
     let texts = differences.map(|(number, found)| format!("sequence {number}: {}", found.text));
     let cut: u64 = tally.cut.values().sum();
-    let all = tally.sequences == count;
-    let most = tally.agreed * 10 >= count * 9;
+    let all = tally.sequences == SHARE;
+    let most = tally.agreed * 10 >= SHARE * 9;
     let transcripts = format!("transcripts: {}", pair.dir.display());
     let result = |name: &str, good: bool, why: String| {
         if good {
@@ -148,12 +150,12 @@ pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>>
         result(
             "compare: every sequence was run",
             all,
-            format!("{} of {count}", tally.sequences),
+            format!("{} of {SHARE}", tally.sequences),
         ),
         result(
             "compare: nine in ten sequences run to their end",
             most,
-            format!("{} of {count}, {cut} cut short", tally.agreed),
+            format!("{} of {SHARE}, {cut} cut short", tally.agreed),
         ),
     ])
 }
@@ -188,16 +190,12 @@ pub fn sequences(pair: &Pair<'_>, seed: u64, first: u64, count: u64) -> Result<T
         format!("{count} sequences of seed {seed}, C and Rust"),
         count * LINES,
     );
-    let mut timeout = BATCH_TIMEOUT;
-    if pair.debug() {
-        timeout *= DEBUG_SLOWDOWN;
-    }
     let mut next = first;
     while next < first + count {
         let batch = BATCH.min(first + count - next);
         let command = format!("/dax-guest sequences {seed} {next} {batch}");
         let label = format!("s{seed}-from{next}");
-        let ran = pair.run(&label, &machine(timeout)?, &command, &[], &step)?;
+        let ran = pair.run(&label, &machine(BATCH_TIMEOUT)?, &command, &[], &step)?;
         let c = Transcript::parse(&ran[0].text).context("the C guest's transcript")?;
         let rust = Transcript::parse(&ran[1].text).context("the Rust guest's transcript")?;
         for (who, ran) in ["C", "Rust"].iter().zip(&ran) {
