@@ -158,7 +158,7 @@ fn mark_of(owners: &[Owner], cell: Span, style: &Style) -> char {
         .map_or(style.free, |o| o.mark)
 }
 
-/// `A` for daxR.1 and so on: a device keeps its letter from picture to picture.
+/// `A` for daxR.1 and so on: a device keeps its letter from map to map.
 pub fn mark(id: u64) -> char {
     let letter = u8::try_from((id + 25) % 26).unwrap_or_default();
     char::from(b'A' + letter)

@@ -120,7 +120,7 @@ fn owners(region: &Region, style: &Style) -> Result<Vec<Owner>> {
     Ok(owners)
 }
 
-/// `A` for daxR.1 and so on: a device keeps its letter from picture to picture.
+/// `A` for daxR.1 and so on: a device keeps its letter from map to map.
 fn letter(name: &str) -> char {
     let id = name.rsplit_once('.').and_then(|(_, id)| id.parse().ok());
     let index = id.unwrap_or(0) + LETTERS.len() - 1;
