@@ -12,7 +12,7 @@ use crate::region::Region;
 use crate::span::Span;
 use crate::sysfs::{self, Sysfs};
 
-/// What one write of `mapping` may be, with room to spare in the page that sysfs takes.
+/// What one write of `mapping` may be, with room left in the page that sysfs takes.
 const LONGEST_WRITE: usize = 4000;
 /// What the bus says of a device that the driver does not match.
 const ENODEV: i32 = 19;

@@ -103,7 +103,7 @@ fn dry_run(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     let mut device = planned(&region, &args.plan, &spans);
     device.driver = Some(args.driver.clone()).filter(|driver| driver != NO_DRIVER);
     let after = region.with(device);
-    let style = map::Style::of_terminal();
+    let style = map::style_of_terminal();
     let mut lines = vec!["before:".to_owned()];
     lines.extend(map::draw(&region, &style));
     lines.push("after:".to_owned());

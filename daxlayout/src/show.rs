@@ -7,7 +7,7 @@ use crate::cache::Cache;
 use crate::cli::ShowArgs;
 use crate::colour;
 use crate::error::{Error, Result};
-use crate::map::{self, Style};
+use crate::map;
 use crate::output;
 use crate::region::{numbers_of, Region};
 use crate::span::{counted, human, Span};
@@ -89,9 +89,9 @@ pub fn conflicts(region: &Region) -> Vec<Conflict<'_>> {
     conflicts
 }
 
-/// Each region as a picture.
+/// Each region as a map.
 fn maps(regions: &[Region]) -> Vec<String> {
-    let style = Style::of_terminal();
+    let style = map::style_of_terminal();
     let mut lines = Vec::new();
     for region in regions {
         if !lines.is_empty() {

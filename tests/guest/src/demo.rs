@@ -15,7 +15,7 @@ pub fn run() -> bool {
     let out = Narrator {
         prefix: "",
         style: if dumb { Style::ASCII } else { Style::UTF8 },
-        pictures: true,
+        maps: true,
     };
     let started = Instant::now();
     let result = play(&out);

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 /// Whether allocations of this process are among those that fail.
 const SELF: &str = "/proc/self/make-it-fail";
-/// The settings that usually spare allocations that may sleep.
+/// By default these settings exempt allocations that may sleep.
 const SETTINGS: [(&str, &str); 4] = [
     ("failslab/ignore-gfp-wait", "N"),
     ("fail_page_alloc/ignore-gfp-wait", "N"),

@@ -24,10 +24,10 @@ const SEED: u64 = 0x00da_0073;
 pub struct Narrator {
     /// The beginning of each line.
     pub prefix: &'static str,
-    /// How pictures are drawn.
+    /// How maps are drawn.
     pub style: Style,
-    /// Whether pictures are shown.
-    pub pictures: bool,
+    /// Whether maps are shown.
+    pub maps: bool,
 }
 
 impl Narrator {
@@ -38,7 +38,7 @@ impl Narrator {
 
     /// Shows the region.
     fn draw(&self, region: &Region) -> Outcome {
-        if self.pictures {
+        if self.maps {
             self.line("");
             for line in ascii_map::draw(region, &self.style)? {
                 self.line(&line);

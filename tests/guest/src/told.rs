@@ -34,25 +34,25 @@ const OPTIONAL: i32 = 5;
 /// The offset of `si_addr_lsb` in `siginfo_t`.
 const LSB: usize = 24;
 
-/// The signals that a board has room for.
+/// How many signals `Notes` has room for.
 const ROOM: usize = 16;
-/// The words of a board: how many signals there were, then two for each.
+/// The words of `Notes`: how many signals there were, then two for each.
 const WORDS: usize = 1 + 2 * ROOM;
 
 /// Memory in which a process notes what it is told. Its parent sees the notes even if the process
 /// dies.
-pub struct Board(Map);
+pub struct Notes(Map);
 
 /// The address at which the handler writes notes.
 static NOTES: AtomicUsize = AtomicUsize::new(0);
 
-impl Board {
-    /// An empty one, shared with all children from here on.
-    pub fn new() -> Result<Board, Errno> {
-        Ok(Board(Map::anonymous(PAGE)?))
+impl Notes {
+    /// Empty ones, shared with all children from here on.
+    pub fn new() -> Result<Notes, Errno> {
+        Ok(Notes(Map::anonymous(PAGE)?))
     }
 
-    /// Makes this process note what it is told on this board, and live on.
+    /// Makes this process write what it is told into these notes, and live on.
     pub fn listen(&self) -> Result<(), Errno> {
         NOTES.store(self.0.addr(), Ordering::SeqCst);
         trap::handle(nix::sys::signal::SIGBUS, on_bus)
@@ -62,7 +62,7 @@ impl Board {
     pub fn told(&self) -> sysfs::Result<Vec<Told>> {
         let word = |index: usize| {
             let word = self.0.load(index as u64 * 8);
-            word.map_err(|signal| Error::state(format!("board: {signal:?}")))
+            word.map_err(|signal| Error::state(format!("notes: {signal:?}")))
         };
         let count = (word(0)? as usize).min(ROOM);
         (0..count)
@@ -96,7 +96,7 @@ extern "C" fn on_bus(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
     }
 }
 
-/// Adds to the board.
+/// Adds a note.
 fn note(addr: u64, what: u64) {
     let words = NOTES.load(Ordering::SeqCst) as *const [AtomicU64; WORDS];
     // SAFETY: `listen` stored the address of a page that stays mapped, aligned, and all zeroes to

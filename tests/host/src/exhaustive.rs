@@ -101,7 +101,7 @@ fn try_all(state: &Dense, steps: &[Step]) -> usize {
         };
         failures += real.check_allocation_failures(state, device, op);
         if let Some(Ok(reservation)) = real.reserve(device, op) {
-            reservation.cancel(&mut real.space);
+            reservation.cancel(&mut real.allocator);
             real.check(state);
         }
         assert_eq!(real.apply(device, op), Ok(()), "{op:?} of {state:?}");

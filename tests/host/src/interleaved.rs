@@ -62,7 +62,7 @@ fn pair(state: &Dense, device: usize, reserved: &Dense, first: Op, second: Op) {
         if apply {
             real.commit(device, reservation);
         } else {
-            reservation.cancel(&mut real.space);
+            reservation.cancel(&mut real.allocator);
         }
         real.check(expected);
     }
@@ -99,16 +99,16 @@ fn stale_reservation_is_given_back() {
                 let Ok(other) =
                     reserved_but_not_given(state, reserved, device).after(device, second)
                 else {
-                    reservation.cancel(&mut real.space);
+                    reservation.cancel(&mut real.allocator);
                     continue;
                 };
                 if unchanged(&other) {
-                    reservation.cancel(&mut real.space);
+                    reservation.cancel(&mut real.allocator);
                     continue;
                 }
                 real.apply(device, second).unwrap();
                 let warnings = prelude::warnings(|| {
-                    reservation.commit(&mut real.space, &mut real.layouts[device]);
+                    reservation.commit(&mut real.allocator, &mut real.layouts[device]);
                 });
                 assert_eq!(warnings, 1, "{second:?} during {first:?} of {state:?}");
                 let mut expected = state.clone();

@@ -115,7 +115,7 @@ impl Pair {
         if commit {
             self.real.commit(0, reservation);
         } else {
-            reservation.cancel(&mut self.real.space);
+            reservation.cancel(&mut self.real.allocator);
             self.dense.replace(0, before);
         }
     }

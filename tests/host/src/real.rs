@@ -9,7 +9,7 @@ use crate::ranges::layout::{pgoff_to_phys, Layout};
 use crate::ranges::range::{Align, PhysRange, PAGE_SIZE};
 
 pub(crate) struct Real {
-    pub(crate) space: RangeAllocator,
+    pub(crate) allocator: RangeAllocator,
     pub(crate) layouts: Vec<Layout>,
     pub(crate) aligns: Vec<Align>,
 }
@@ -31,20 +31,23 @@ fn in_pages(range: PhysRange) -> (u64, u64) {
 impl Real {
     /// The allocator and layouts that `dense` describes.
     pub(crate) fn of(dense: &Dense) -> Self {
-        let mut space = RangeAllocator::new(range(dense.base, dense.taken.len() as u64)).unwrap();
+        let mut allocator =
+            RangeAllocator::new(range(dense.base, dense.taken.len() as u64)).unwrap();
         let mut layouts = Vec::new();
         for device in &dense.devices {
             let mut layout = Layout::new();
             for (first, pages) in &device.ranges {
                 let range = range(*first, *pages);
-                let reservation = space.append(&mut layout, &[range], Align::PAGE).unwrap();
-                reservation.commit(&mut space, &mut layout);
+                let reservation = allocator
+                    .append(&mut layout, &[range], Align::PAGE)
+                    .unwrap();
+                reservation.commit(&mut allocator, &mut layout);
             }
             layouts.push(layout);
         }
         let aligns = dense.devices.iter().map(|device| align(device.align));
         Self {
-            space,
+            allocator,
             layouts,
             aligns: aligns.collect(),
         }
@@ -69,8 +72,8 @@ impl Real {
         let (layout, align) = (&mut self.layouts[device], self.aligns[device]);
         let outcome = match change {
             Change::Resize(size) if size < layout.size() => return None,
-            Change::Resize(size) => self.space.grow(layout, size, align),
-            Change::Append(ranges) => self.space.append(layout, ranges, align),
+            Change::Resize(size) => self.allocator.grow(layout, size, align),
+            Change::Append(ranges) => self.allocator.append(layout, ranges, align),
         };
         // The driver looks at this first.
         if !change.is_aligned(align) {
@@ -97,7 +100,7 @@ impl Real {
                 let before: Vec<_> = self.layouts[device].ranges().enumerate().collect();
                 let mut removed = Vec::new();
                 let layout = &mut self.layouts[device];
-                self.space
+                self.allocator
                     .release_all(layout, |index, range| removed.push((index, range)));
                 removed.reverse();
                 assert_eq!(removed, before);
@@ -114,7 +117,7 @@ impl Real {
         let mut removed = Vec::new();
         let size = pages * PAGE_SIZE;
         let cut = self
-            .space
+            .allocator
             .shrink(layout, size, self.aligns[device], |index, range| {
                 removed.push((index, range));
             })?;
@@ -137,7 +140,7 @@ impl Real {
         let extended = reservation.extended();
         let empty = reservation.is_empty();
         let before = layout.entries().to_vec();
-        reservation.commit(&mut self.space, layout);
+        reservation.commit(&mut self.allocator, layout);
 
         let old = before.len();
         assert_eq!(layout.len(), old + added.len());
@@ -154,7 +157,7 @@ impl Real {
     /// All laws at once.
     pub(crate) fn check(&self, dense: &Dense) {
         self.agrees_with(dense);
-        self.spans_and_gaps_tile_the_region();
+        self.ranges_and_holes_tile_the_region();
         self.page_offsets_are_sums_of_sizes();
         self.ranges_have_the_alignment();
         self.every_range_has_one_node();
@@ -175,14 +178,14 @@ impl Real {
             );
             assert_eq!(layout.size(), device.size() * PAGE_SIZE);
         }
-        let holes: Vec<_> = self.space.holes().map(in_pages).collect();
+        let holes: Vec<_> = self.allocator.holes().map(in_pages).collect();
         assert_eq!(holes, dense.holes());
     }
 
-    fn spans_and_gaps_tile_the_region(&self) {
-        let mut tiles: Vec<PhysRange> = self.space.holes().collect();
+    fn ranges_and_holes_tile_the_region(&self) {
+        let mut tiles: Vec<PhysRange> = self.allocator.holes().collect();
         let free: u64 = tiles.iter().map(PhysRange::size).sum();
-        assert_eq!(free, self.space.available());
+        assert_eq!(free, self.allocator.available());
         for hole in &tiles {
             assert!(!tiles.iter().any(|other| other.follows(hole)), "not merged");
         }
@@ -191,7 +194,7 @@ impl Real {
         let span = tiles
             .into_iter()
             .reduce(|all, next| all.joined(&next).expect("a hole or an overlap"));
-        assert_eq!(span, Some(self.space.span()));
+        assert_eq!(span, Some(self.allocator.span()));
     }
 
     fn page_offsets_are_sums_of_sizes(&self) {
@@ -217,7 +220,7 @@ impl Real {
 
     fn every_range_has_one_node(&self) {
         let ranges: usize = self.layouts.iter().map(Layout::len).sum();
-        assert_eq!(nodes(), self.space.holes().count() + ranges);
+        assert_eq!(nodes(), self.allocator.holes().count() + ranges);
     }
 
     /// Checks that `pgoff_to_phys()` finds the addresses of the array, and no others.
@@ -251,7 +254,7 @@ impl Real {
         for count in 0.. {
             fail_after(Some(count));
             let reserved = self.reserve(device, op);
-            let outcome = reserved.map(|reserved| reserved.map(|r| r.cancel(&mut self.space)));
+            let outcome = reserved.map(|reserved| reserved.map(|r| r.cancel(&mut self.allocator)));
             let outcome = outcome.unwrap_or_else(|| self.apply(device, op));
             fail_after(None);
             match outcome {

@@ -32,22 +32,22 @@ fn range_that_is_free_or_outside_is_refused() {
             if (first..first + pages).all(|page| taken.contains(&page)) {
                 continue;
             }
-            let mut space = RangeAllocator::new(range(REGION.0, REGION.1)).unwrap();
+            let mut allocator = RangeAllocator::new(range(REGION.0, REGION.1)).unwrap();
             let mut device = Layout::new();
             let held = range(TAKEN.0, TAKEN.1);
-            let reservation = space.append(&mut device, &[held], Align::PAGE).unwrap();
-            reservation.commit(&mut space, &mut device);
-            let before: Vec<PhysRange> = space.holes().collect();
-            let (free, count) = (space.available(), nodes());
+            let reservation = allocator.append(&mut device, &[held], Align::PAGE).unwrap();
+            reservation.commit(&mut allocator, &mut device);
+            let before: Vec<PhysRange> = allocator.holes().collect();
+            let (free, count) = (allocator.available(), nodes());
 
             let mut liar = liar(range(first, pages));
             assert_eq!(
-                warnings(|| space.release_all(&mut liar, |_, _| {})),
+                warnings(|| allocator.release_all(&mut liar, |_, _| {})),
                 1,
                 "{first} {pages}"
             );
-            assert!(space.holes().eq(before), "{first} {pages}");
-            assert_eq!((space.available(), nodes()), (free, count));
+            assert!(allocator.holes().eq(before), "{first} {pages}");
+            assert_eq!((allocator.available(), nodes()), (free, count));
             refused += 1;
         }
     }

@@ -27,8 +27,8 @@ const UPPER: u64 = 4 * GIB;
 const REGION: u64 = 6 * GIB;
 /// The bytes of the lower memory.
 const LOWER: u64 = 2 * GIB;
-/// The bytes of the second region, and of the gap before it. Operations that are done in two
-/// regions at once need it.
+/// The bytes of the second region, and the distance between the two regions. Operations that are
+/// done in two regions at once need the second.
 const SECOND: u64 = GIB;
 /// The longest that a guest may take.
 const TIMEOUT: Duration = Duration::from_secs(3600);

@@ -34,9 +34,9 @@ pub const DEFECTS: &[Defect] = &[
         "A1",
         "1 GiB pages where there is no whole GiB of the device",
         &[
-            Knows("errors/grow_with_one_gib_align_skips_misaligned_gap"),
+            Knows("errors/grow_with_one_gib_align_skips_misaligned_hole"),
             Knows("errors/align_of_misplaced_range_gives_einval"),
-            Knows("mmap-1g/grow_with_one_gib_align_takes_aligned_gaps_only"),
+            Knows("mmap-1g/grow_with_one_gib_align_takes_aligned_holes_only"),
             Breaks("mmap-1g/one_gib_page_shows_no_memory_of_others"),
         ],
     ),
@@ -120,7 +120,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(
         "A14",
         "ranges smaller than a page of the device",
-        &[Knows("errors/size_with_no_aligned_gap_gives_enospc")],
+        &[Knows("errors/size_with_no_aligned_hole_gives_enospc")],
     ),
     debug(
         "A15",

@@ -88,16 +88,16 @@ pub fn per_range(bench: &mut Bench, region: &Region, count: u64) -> Result<()> {
     if !bench.wants_any(&[TOTAL, OWN]) {
         return Ok(());
     }
-    let posts = region.create_over(&[region.units(1, 1)])?;
+    let separators = region.create_over(&[region.units(1, 1)])?;
     let device = region.create_sized(UNIT)?;
     let before = allocated()?;
-    for post in 1..count {
-        posts.add_mapping(region.units(2 * post + 1, 1))?;
+    for separator in 1..count {
+        separators.add_mapping(region.units(2 * separator + 1, 1))?;
     }
     device.set_size(count * UNIT)?;
     let after = allocated()?;
     region.destroy(&device)?;
-    region.destroy(&posts)?;
+    region.destroy(&separators)?;
     let added = 2 * (count - 1);
     let each: Allocated = after
         .into_iter()

@@ -2,7 +2,7 @@
 //! A device of R ranges: create, fill, read, bind, use, unbind and shrink it.
 //!
 //! Each range is one unit of 2 MiB, with a hole of one unit behind it. While the device grows,
-//! another device, the posts, has these holes.
+//! another device, the separators, fills these holes.
 
 use super::attribute::Attribute;
 use super::clock::Meter;
@@ -92,13 +92,13 @@ fn written(meter: &Meter, attribute: &Attribute, text: &str) -> Result<u64> {
 /// A device of many ranges.
 pub struct Ranges<'a> {
     region: &'a Region,
-    posts: Device,
+    separators: Device,
     device: Device,
     count: u64,
 }
 
 impl<'a> Ranges<'a> {
-    /// Makes it: the posts by `mapping`, one by one, the device by two resizes, the second of
+    /// Makes it: the separators by `mapping`, one by one, the device by two resizes, the second of
     /// which fills all holes but the first.
     pub fn make(
         bench: &mut Bench,
@@ -107,11 +107,11 @@ impl<'a> Ranges<'a> {
         measured: bool,
     ) -> Result<Ranges<'a>> {
         let meter = Meter::new(bench.own_clock());
-        let posts = region.create()?;
-        let mapping = Attribute::writable(&posts.attr("mapping"))?;
+        let separators = region.create()?;
+        let mapping = Attribute::writable(&separators.attr("mapping"))?;
         let mut total = 0;
-        for post in 0..count {
-            let text = mapping_text(region.units(2 * post + 1, 1));
+        for separator in 0..count {
+            let text = mapping_text(region.units(2 * separator + 1, 1));
             total += written(&meter, &mapping, &text)?;
         }
         if measured && bench.wants("mapping-write") {
@@ -133,7 +133,7 @@ impl<'a> Ranges<'a> {
         }
         Ok(Ranges {
             region,
-            posts,
+            separators,
             device,
             count,
         })
@@ -190,6 +190,6 @@ impl<'a> Ranges<'a> {
             bench.record.total(subject, cost, self.count);
         }
         self.region.destroy(&self.device)?;
-        self.region.destroy(&self.posts)
+        self.region.destroy(&self.separators)
     }
 }

@@ -106,13 +106,13 @@ pub fn two_regions(bench: &mut Bench, regions: &[Region]) -> Result<()> {
     let resizes = bench.repetitions(RESIZES);
     let full = (RANGES * UNIT).to_string();
     let prepare = |region: &Region| -> Result<(Device, Device, Attribute)> {
-        let posts = region.create()?;
-        for post in 0..RANGES {
-            posts.add_mapping(region.units(2 * post + 1, 1))?;
+        let separators = region.create()?;
+        for separator in 0..RANGES {
+            separators.add_mapping(region.units(2 * separator + 1, 1))?;
         }
         let device = region.create()?;
         let size = Attribute::writable(&device.attr("size"))?;
-        Ok((posts, device, size))
+        Ok((separators, device, size))
     };
     let (one, two) = (prepare(first)?, prepare(second)?);
     let work = [&one, &two].map(|(_, _, size)| {
@@ -127,9 +127,9 @@ pub fn two_regions(bench: &mut Bench, regions: &[Region]) -> Result<()> {
         }
     });
     compare(bench, REGIONS, work, || Ok(()))?;
-    for (region, (posts, device, _)) in [(first, one), (second, two)] {
+    for (region, (separators, device, _)) in [(first, one), (second, two)] {
         region.destroy(&device)?;
-        region.destroy(&posts)?;
+        region.destroy(&separators)?;
     }
     Ok(())
 }

@@ -66,10 +66,10 @@ fn life_of_a_device_leaves_nothing_behind(region: &Region) -> Outcome {
 
 fn resizes_over_holes_leave_nothing_behind(region: &Region) -> Outcome {
     region.first_device()?.add_mapping(region.units(1, 1))?;
-    let posts = [3, 5, 7].map(|unit| region.units(unit, 1));
-    posts
+    let separators = [3, 5, 7].map(|unit| region.units(unit, 1));
+    separators
         .iter()
-        .try_for_each(|&post| region.first_device()?.add_mapping(post))?;
+        .try_for_each(|&separator| region.first_device()?.add_mapping(separator))?;
     endure(region, 1000, |round| {
         let device = region.create()?;
         device.set_size(6 * UNIT)?;

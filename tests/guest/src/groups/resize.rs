@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes to size, mapping and align that succeed, and which addresses the device gets.
 //!
-//! In the pictures one letter is one unit of 2 MiB, and `.` is a hole.
+//! In the comments one letter is one unit of 2 MiB, and `.` is a hole.
 
 use crate::device::{mapping_text, mappings_text, Device, Driver};
 use crate::errno::Errno;
@@ -99,18 +99,18 @@ fn grow_extends_last_range_in_place(region: &Region) -> Outcome {
     check("ranges", device.ranges()?, in_order(&[region.units(0, 5)]))
 }
 
-/// Devices of one unit each at these places, to leave holes between them.
-fn posts(region: &Region, at: &[u64]) -> Result<Vec<Device>, crate::ktap::Failure> {
-    let mut posts = Vec::new();
+/// Devices of one unit each at these places: the holes are between them.
+fn separators(region: &Region, at: &[u64]) -> Result<Vec<Device>, crate::ktap::Failure> {
+    let mut separators = Vec::new();
     for &unit in at {
-        posts.push(region.create_over(&[region.units(unit, 1)])?);
+        separators.push(region.create_over(&[region.units(unit, 1)])?);
     }
-    Ok(posts)
+    Ok(separators)
 }
 
 fn grow_fills_holes_first_fit(region: &Region) -> Outcome {
-    // ..p.p...p.....  and seven units of device:  aapapaaapa....
-    posts(region, &[2, 4, 8])?;
+    // ..s.s...s.....  and seven units of device:  aasasaaasa....
+    separators(region, &[2, 4, 8])?;
     let device = region.create_sized(7 * UNIT)?;
     let expected = [
         region.units(0, 2),
@@ -122,8 +122,8 @@ fn grow_fills_holes_first_fit(region: &Region) -> Outcome {
 }
 
 fn grow_takes_lowest_hole_before_extending(region: &Region) -> Outcome {
-    // ..pa....  ->  bbpa.... with b the new range of a: the lowest hole comes first.
-    posts(region, &[2])?;
+    // ..sa....  ->  bbsa.... with b the new range of a: the lowest hole comes first.
+    separators(region, &[2])?;
     let device = region.create_over(&[region.units(3, 1)])?;
     device.set_size(3 * UNIT)?;
     let expected = [region.units(3, 1), region.units(0, 2)];
@@ -135,8 +135,8 @@ fn grow_takes_lowest_hole_before_extending(region: &Region) -> Outcome {
 }
 
 fn grow_extends_in_place_when_own_end_is_the_lowest_hole(region: &Region) -> Outcome {
-    // pa.p..  ->  paapa.: what does not fit in place becomes a range of its own.
-    posts(region, &[0, 3])?;
+    // sa.s..  ->  saasa.: what does not fit in place becomes a range of its own.
+    separators(region, &[0, 3])?;
     let device = region.create_over(&[region.units(1, 1)])?;
     device.set_size(3 * UNIT)?;
     let expected = [region.units(1, 2), region.units(4, 1)];
@@ -144,7 +144,7 @@ fn grow_extends_in_place_when_own_end_is_the_lowest_hole(region: &Region) -> Out
 }
 
 fn grow_to_whole_region_leaves_nothing(region: &Region) -> Outcome {
-    posts(region, &[1])?;
+    separators(region, &[1])?;
     let rest = region.available()?;
     let device = region.create_sized(rest)?;
     check("available", region.available()?, 0)?;
@@ -154,9 +154,9 @@ fn grow_to_whole_region_leaves_nothing(region: &Region) -> Outcome {
 }
 
 fn grow_extends_only_the_last_range(region: &Region) -> Outcome {
-    // a: p.a with page offsets a=0 (unit 3), then unit 1. Growing by one takes unit 2, behind
+    // a: s.a with page offsets a=0 (unit 3), then unit 1. Growing by one takes unit 2, behind
     // its last range: extended in place although another range of it ends the hole.
-    posts(region, &[0])?;
+    separators(region, &[0])?;
     let device = region.create_over(&[region.units(3, 1), region.units(1, 1)])?;
     device.set_size(3 * UNIT)?;
     let expected = [region.units(3, 1), region.units(1, 2)];

@@ -14,7 +14,7 @@ fn main_job_from_empty_to_empty_region_holds(region: &Region) -> Outcome {
     let out = Narrator {
         prefix: "# ",
         style: Style::ASCII,
-        pictures: false,
+        maps: false,
     };
     let totals = play(region, &out)?;
     check("a device over several ranges", totals.ranges >= 3, true)

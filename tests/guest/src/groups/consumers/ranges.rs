@@ -164,7 +164,7 @@ fn kmem_memory_goes_online_and_offline_range_by_range(region: &Region) -> Outcom
 fn kmem_takes_what_a_device_has_after_each_change(region: &Region) -> Outcome {
     let block = memory::block_size()?;
     let device = device_of(region, &[(9, 1), (1, 2), (5, 2)], false)?;
-    let post = device_of(region, &[(0, 1)], false)?;
+    let separator = device_of(region, &[(0, 1)], false)?;
     // Into the last range, to the end of one, into the middle one; over holes again.
     for blocks in [4, 3, 2, 6, 1, 8] {
         device.set_size(blocks * block)?;
@@ -176,7 +176,7 @@ fn kmem_takes_what_a_device_has_after_each_change(region: &Region) -> Outcome {
         device.unbind()?;
         check_absent(region, &device)?;
     }
-    region.destroy(&post).map_err(Failure::from)
+    region.destroy(&separator).map_err(Failure::from)
 }
 
 fn kmem_gives_devices_back_page_by_page(region: &Region) -> Outcome {

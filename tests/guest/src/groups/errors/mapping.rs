@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = &[
     test!(mapping_of_bound_device_gives_ebusy),
     test!(mapping_shorter_than_align_gives_einval),
     test!(mapping_misplaced_for_one_gib_align_gives_einval),
-    test!(grow_with_one_gib_align_skips_misaligned_gap),
+    test!(grow_with_one_gib_align_skips_misaligned_hole),
 ];
 
 fn mapping_malformed_gives_einval(region: &Region) -> Outcome {
@@ -241,13 +241,13 @@ fn mapping_misplaced_for_one_gib_align_gives_einval(region: &Region) -> Outcome 
 }
 
 /// The C driver takes the misaligned hole; a page fault then maps memory of others.
-fn grow_with_one_gib_align_skips_misaligned_gap(region: &Region) -> Outcome {
+fn grow_with_one_gib_align_skips_misaligned_hole(region: &Region) -> Outcome {
     region.create_over(&[region.units(0, 1)])?;
     let device = region.create()?;
     device.set_align(GIB)?;
     device.set_size(GIB)?;
-    let gap = region.span().start + UNIT;
-    let start = deviates(gap.next_multiple_of(GIB), gap);
+    let hole = region.span().start + UNIT;
+    let start = deviates(hole.next_multiple_of(GIB), hole);
     let expected = in_order(&[Span::at(start, GIB)]);
     check("ranges", device.ranges()?, expected)
 }

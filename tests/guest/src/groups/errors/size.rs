@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = &[
     test!(size_not_a_multiple_of_large_align_gives_einval),
     test!(size_beyond_free_space_gives_enospc),
     test!(size_of_bound_device_gives_ebusy),
-    test!(size_with_no_aligned_gap_gives_enospc),
+    test!(size_with_no_aligned_hole_gives_enospc),
 ];
 
 fn size_malformed_gives_einval(region: &Region) -> Outcome {
@@ -124,7 +124,7 @@ fn size_of_bound_device_gives_ebusy(region: &Region) -> Outcome {
 }
 
 /// Holes of 512 MiB have 1 GiB together, but none has an aligned GiB.
-fn size_with_no_aligned_gap_gives_enospc(region: &Region) -> Outcome {
+fn size_with_no_aligned_hole_gives_enospc(region: &Region) -> Outcome {
     let half = GIB / 2 / (2 * MIB);
     let mut unit = 0;
     while unit < region.unit_count() {

@@ -95,7 +95,7 @@ fn dynamic_debug_shows_the_ranges() -> Outcome {
     ];
     said("no size", &gone)?;
     // Growth over what others leave, and a region that takes its devices along.
-    let post = region.create_over(&[unit(2, 1)])?;
+    let separator = region.create_over(&[unit(2, 1)])?;
     device.set_size(unit(0, 4).len())?;
     let grown = [
         message("alloc", 0, unit(0, 2)),
@@ -109,7 +109,7 @@ fn dynamic_debug_shows_the_ranges() -> Outcome {
     ];
     said("the region goes", &gone)?;
     region.bind()?;
-    check("the other", post.exists(), false)?;
+    check("the other", separator.exists(), false)?;
     turn("-p")?;
     let device = region.create_over(&[unit(0, 1)])?;
     check("off again", ranges(&mut log, &device)?, vec![])

@@ -55,11 +55,11 @@ fn tear_down() -> sysfs::Result<()> {
 fn in_holes() -> sysfs::Result<(Region, u64)> {
     let region = Region::fresh()?;
     sysfs::write(Path::new(AUTOPROBE), "0")?;
-    let posts: Vec<Span> = (0..region.unit_count() / 2)
-        .map(|post| region.units(2 * post, 1))
+    let separators: Vec<Span> = (0..region.unit_count() / 2)
+        .map(|separator| region.units(2 * separator, 1))
         .collect();
-    region.create_over(&posts)?;
-    Ok((region, posts.len() as u64))
+    region.create_over(&separators)?;
+    Ok((region, separators.len() as u64))
 }
 
 /// The result of one round.

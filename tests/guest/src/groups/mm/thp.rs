@@ -50,7 +50,7 @@ fn area_asks_for_huge_pages(region: &Region) -> Outcome {
 fn stores(map: &Map, flags: libc::c_ulong) -> Result<Vec<Result<(), Signal>>, Failure> {
     let places = [0, map.len() / 2, map.len() - 8];
     // The answers are noted where the parent sees them.
-    let board = Map::anonymous(PAGE).map_err(super::failed("mmap"))?;
+    let answers = Map::anonymous(PAGE).map_err(super::failed("mmap"))?;
     let child = Child::spawn(|| {
         // SAFETY: Numbers only.
         let rc = unsafe { libc::prctl(THP_DISABLE, 1 as libc::c_ulong, flags, 0, 0) };
@@ -62,7 +62,7 @@ fn stores(map: &Map, flags: libc::c_ulong) -> Result<Vec<Result<(), Signal>>, Fa
             let answer = map
                 .store(place, 1)
                 .map_or_else(|signal| signal.0 as u64, |()| 0);
-            if board.store(index * 8, answer).is_err() {
+            if answers.store(index * 8, answer).is_err() {
                 return 1;
             }
         }
@@ -70,7 +70,7 @@ fn stores(map: &Map, flags: libc::c_ulong) -> Result<Vec<Result<(), Signal>>, Fa
     });
     let end = child.map(|child| child.wait(Duration::from_secs(20)));
     check("process", end, Ok(End::Exit(0)))?;
-    let answer = |index: u64| match board.load(index * 8) {
+    let answer = |index: u64| match answers.load(index * 8) {
         Ok(0) => Ok(()),
         Ok(signal) => Err(Signal(signal as i32)),
         Err(signal) => Err(signal),

@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = &[
     test!(munmap_of_one_gib_splits),
     test!(smaps_page_size_is_one_gib),
     test!(access_to_one_gib_mapping_after_unbind_gives_sigbus),
-    test!(grow_with_one_gib_align_takes_aligned_gaps_only),
+    test!(grow_with_one_gib_align_takes_aligned_holes_only),
     test!(one_gib_page_shows_no_memory_of_others).not_on_c("shows it"),
 ];
 
@@ -141,7 +141,7 @@ fn access_to_one_gib_mapping_after_unbind_gives_sigbus(region: &Region) -> Outco
 }
 
 /// `p` is a device of one unit, `.` is free; only the third GiB is whole: `.p|p.|..`.
-fn grow_with_one_gib_align_takes_aligned_gaps_only(region: &Region) -> Outcome {
+fn grow_with_one_gib_align_takes_aligned_holes_only(region: &Region) -> Outcome {
     let per_gib = GIB / UNIT;
     region.create_over(&[region.units(per_gib - 1, 2)])?;
     let device = region.create()?;

@@ -113,7 +113,7 @@ fn shrunk_device_ends_where_its_size_says(region: &Region) -> Outcome {
 fn device_that_changed_is_where_its_mappings_say(region: &Region) -> Outcome {
     for align in [PAGE, UNIT] {
         let device = region.create_bound(align, &nine_units(region))?;
-        let post = region.create_over(&[region.units(1, 1)])?;
+        let separator = region.create_over(&[region.units(1, 1)])?;
         // Over holes, in place, by a range of choice, down to nothing and up again.
         let sizes = [9, 12, 30, 5, 31, 0, 6];
         for units in sizes {
@@ -126,7 +126,7 @@ fn device_that_changed_is_where_its_mappings_say(region: &Region) -> Outcome {
             check_extent(&device, 33)?;
         }
         region.destroy(&device)?;
-        region.destroy(&post)?;
+        region.destroy(&separator)?;
     }
     Ok(())
 }

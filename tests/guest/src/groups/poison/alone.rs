@@ -82,7 +82,7 @@ impl Place {
 
     /// Touches and poisons it, and looks at what it is told.
     fn check(&self, device: &Device, align: u64) -> Outcome {
-        alone(Kill::Late, |board| {
+        alone(Kill::Late, |notes| {
             let map = map_from(device, align, self.first)?;
             let offset = (self.page - self.first) * align;
             if self.touch_first {
@@ -91,7 +91,7 @@ impl Place {
             let word = offset + self.touched;
             check("store", map.store(word, self.page + 7), Ok(()))?;
             poison(&map, offset + self.failed)?;
-            check("told", board.told()?, vec![required(&map, offset, align)])?;
+            check("told", notes.told()?, vec![required(&map, offset, align)])?;
             check("it is mapped", is_mapped(&map, word)?, false)?;
             if self.touch_first {
                 check("the first is mapped", is_mapped(&map, 0)?, true)?;
@@ -124,14 +124,14 @@ fn poison_is_told_by_the_mapping_that_has_the_page(region: &Region) -> Outcome {
         let device = device(region, align)?;
         for touched in [0, 1] {
             renew(&device)?;
-            alone(Kill::Late, |board| {
+            alone(Kill::Late, |notes| {
                 // The process touches the page through one of its two mappings only.
                 let maps = [map_from(&device, align, 0)?, map_from(&device, align, 1)?];
                 let offset = (2 - touched as u64) * align;
                 check("store", maps[touched].store(offset, 1), Ok(()))?;
                 poison(&maps[touched], offset)?;
                 let expected = required(&maps[touched], offset, align);
-                check("told", board.told()?, vec![expected])
+                check("told", notes.told()?, vec![expected])
             })?;
         }
         region.destroy(&device)?;
@@ -142,7 +142,7 @@ fn poison_is_told_by_the_mapping_that_has_the_page(region: &Region) -> Outcome {
 fn poison_ends_every_mapping_of_the_page(region: &Region) -> Outcome {
     for align in [PAGE, UNIT] {
         let device = device(region, align)?;
-        alone(Kill::Late, |board| {
+        alone(Kill::Late, |notes| {
             let one = map_from(&device, align, 0)?;
             let two = map_from(&device, align, 2)?;
             for (map, page) in [(&one, 2), (&two, 0), (&one, 1), (&two, 1)] {
@@ -150,7 +150,7 @@ fn poison_ends_every_mapping_of_the_page(region: &Region) -> Outcome {
             }
             poison(&one, 2 * align)?;
             // One signal is enough; of which mapping is the kernel's choice.
-            let told = board.told()?;
+            let told = notes.told()?;
             let either = [required(&one, 2 * align, align), required(&two, 0, align)];
             check("signals", told.len(), 1)?;
             check(format!("{told:?}"), either.contains(&told[0]), true)?;
@@ -169,7 +169,7 @@ fn poison_goes_with_the_binding(region: &Region) -> Outcome {
     for align in [PAGE, UNIT] {
         let device = device(region, align)?;
         for round in 0..3 {
-            alone(Kill::Late, |board| {
+            alone(Kill::Late, |notes| {
                 let map = map_from(&device, align, 0)?;
                 if round > 0 {
                     check("load", map.load(align), Ok(round - 1))?;
@@ -177,7 +177,7 @@ fn poison_goes_with_the_binding(region: &Region) -> Outcome {
                 check("store", map.store(align, round), Ok(()))?;
                 poison(&map, align)?;
                 let expected = vec![required(&map, align, align)];
-                check("told", board.told()?, expected)?;
+                check("told", notes.told()?, expected)?;
                 // The page is mapped again when the device is unbound.
                 check("load", map.load(align), Ok(round))?;
                 // With an old file open the C driver does not let it be opened again (A10).

@@ -17,7 +17,7 @@ use crate::mmap::{self, Map};
 use crate::pipe::Pipe;
 use crate::region::Region;
 use crate::sysfs::Error;
-use crate::told::{Board, Told};
+use crate::told::{Notes, Told};
 use crate::units::{Span, GIB, PAGE, UNIT};
 use nix::sys::resource::{getrusage, UsageWho};
 use std::thread;
@@ -157,7 +157,7 @@ impl Kill {
 /// A child, which touches what it inherited and waits.
 struct Other {
     child: Child,
-    board: Board,
+    notes: Notes,
     go: Pipe,
 }
 
@@ -171,9 +171,9 @@ impl Other {
     ) -> Result<Other, Failure> {
         let pipe = || Pipe::new().map_err(failed("pipe"));
         let (ready, go) = (pipe()?, pipe()?);
-        let board = Board::new().map_err(failed("mmap"))?;
+        let notes = Notes::new().map_err(failed("mmap"))?;
         let work = || -> Outcome {
-            board.listen().map_err(failed("sigaction"))?;
+            notes.listen().map_err(failed("sigaction"))?;
             kill.choose()?;
             touch()?;
             check("word", ready.write_word(1), Ok(8))?;
@@ -187,7 +187,7 @@ impl Other {
             check("the other process", child.poll(), None)?;
             thread::sleep(Duration::from_millis(2));
         }
-        Ok(Other { child, board, go })
+        Ok(Other { child, notes, go })
     }
 
     /// Lets it go on, to a good end. What it was told until then.
@@ -195,18 +195,18 @@ impl Other {
         check("word", self.go.write_word(1), Ok(8))?;
         let end = self.child.wait(Duration::from_secs(20));
         check("the other process", end, End::Exit(0))?;
-        Ok(self.board.told()?)
+        Ok(self.notes.told()?)
     }
 }
 
 /// Runs work that the kernel tells of poison in a process of its own, which has only its own
 /// mappings. Compares what the kernel told the process with what the work returns.
-fn alone(kill: Kill, work: impl FnOnce(&Board) -> Outcome) -> Outcome {
-    let board = Board::new().map_err(failed("mmap"))?;
+fn alone(kill: Kill, work: impl FnOnce(&Notes) -> Outcome) -> Outcome {
+    let notes = Notes::new().map_err(failed("mmap"))?;
     let run = || -> Outcome {
-        board.listen().map_err(failed("sigaction"))?;
+        notes.listen().map_err(failed("sigaction"))?;
         kill.choose()?;
-        work(&board)
+        work(&notes)
     };
     let child = Child::spawn(|| exit_status(run())).map_err(failed("fork"))?;
     check("process", child.wait(Duration::from_secs(30)), End::Exit(0))

@@ -34,12 +34,12 @@ fn touch(map: &Map, offset: u64) -> Outcome {
 
 /// A process runs into poison in page [`FAILING`] of a device, which it maps on its own.
 fn run_into_it(device: &Device, align: u64) -> Outcome {
-    super::alone(Kill::Late, |board| {
+    super::alone(Kill::Late, |notes| {
         let map = map_from(device, align, 0)?;
         touch(&map, FAILING * align)?;
         poison(&map, FAILING * align)?;
         let expected = vec![required(&map, FAILING * align, align)];
-        check("who ran into it was told", board.told()?, expected)
+        check("who ran into it was told", notes.told()?, expected)
     })
 }
 

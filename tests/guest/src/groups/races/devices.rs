@@ -37,7 +37,7 @@ fn below(limit: u64, round: u64) -> u64 {
 }
 
 fn shrink_against_mapping_readers_makes_progress(region: &Region) -> Outcome {
-    // Posts in between give the device many ranges to add and remove.
+    // Separators give the device many ranges to add and remove.
     for unit in 0..8 {
         region.create_over(&[region.units(2 * unit + 1, 1)])?;
     }

@@ -40,8 +40,8 @@ fn check_whole(device: &Device) -> Outcome {
 }
 
 fn bind_in_the_middle_of_a_growth_has_all_of_it_or_none(region: &Region) -> Outcome {
-    let posts: Vec<Span> = (0..HOLES).map(|n| region.units(2 * n + 1, 1)).collect();
-    region.create_over(&posts)?;
+    let separators: Vec<Span> = (0..HOLES).map(|n| region.units(2 * n + 1, 1)).collect();
+    region.create_over(&separators)?;
     let device = region.create_over(&[region.units(0, 1)])?;
     for moment in MOMENTS {
         let sign = device.attr(&format!("mapping{moment}"));
