@@ -50,8 +50,6 @@
 
 #![recursion_limit = "2048"]
 
-use core::borrow::Borrow;
-
 use kernel::prelude::*;
 
 mod driver;
@@ -63,6 +61,7 @@ mod sys;
 use crate::driver::bus::{DaxBus, BUS};
 use crate::driver::probe::DRIVER;
 use crate::sys::bus::{BusRegistration, DriverRegistration};
+use crate::sys::hwpoison::MemoryNotifier;
 use crate::sys::module::Users;
 
 module! {
@@ -77,22 +76,18 @@ module! {
             default: 4096,
             description: "What a page fault maps of a device with 4 KiB alignment, in bytes: a power of two, at most 2 MiB; a page or less for the page alone",
         },
+        zero_on_alloc: u8 {
+            default: 0,
+            description: "Initial zero_on_alloc of each dynamic region: 1 to zero memory before a device gains it",
+        },
     },
-}
-
-/// Size of the window that a fault maps on a device with pages of `PAGE_SIZE`, in bytes.
-fn fault_around_bytes() -> u64 {
-    // In Linux 7.2 this is a reference, in 7.3 the value: both can be borrowed as one.
-    fn copy(value: impl Borrow<u64>) -> u64 {
-        *value.borrow()
-    }
-    copy(module_parameters::fault_around_bytes.value())
 }
 
 /// The module. Fields are dropped in order: unloading unregisters the driver, then the bus,
 /// and then waits until nobody can call the module any more.
 struct DaxModule {
     _driver: DriverRegistration,
+    _memory: MemoryNotifier,
     _bus: Option<BusRegistration<DaxBus>>,
     _users: Users,
 }
@@ -104,6 +99,7 @@ impl kernel::Module for DaxModule {
         let bus = cfg!(MODULE).then(|| BUS.register()).transpose()?;
         Ok(Self {
             _driver: BUS.register_own(&DRIVER, c"device_dax")?,
+            _memory: MemoryNotifier::register()?,
             _bus: bus,
             _users: users,
         })

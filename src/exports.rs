@@ -85,9 +85,10 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
             return Err(EINVAL);
         }
         let flags = flags as u32;
+        let resource = RegionResource::request(dev, span, flags)?;
         let config = Config {
             id: region_id,
-            span,
+            memory: resource.memory(),
             align,
             target_node,
             kind: if flags & bindings::IORESOURCE_DAX_STATIC as u32 != 0 {
@@ -97,7 +98,6 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
             },
             kmem: flags & bindings::IORESOURCE_DAX_KMEM as u32 != 0,
         };
-        let resource = RegionResource::request(dev, span, flags)?;
         let region = Region::new(dev, config)?;
         let raw = Arc::as_ptr(&region);
         // SAFETY: By the contract the device is being probed and its driver data is ours.

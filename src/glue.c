@@ -197,6 +197,34 @@ bool dax_glue_pfn_poisoned(unsigned long pfn)
 	return folio_test_hwpoison(pfn_folio(pfn));
 }
 
+/* Struct pages that are missing or not initialised have no mark. */
+unsigned long dax_glue_next_poisoned(unsigned long pfn, unsigned long end)
+{
+	for (; pfn < end; pfn++) {
+		struct page *page;
+
+		if (!(pfn % PAGES_PER_SECTION))
+			cond_resched();
+		if (!pfn_valid(pfn))
+			continue;
+		page = pfn_to_page(pfn);
+		if (!PagePoisoned(page) && PageHWPoison(page))
+			break;
+	}
+	return pfn;
+}
+
+/* Without memory hotplug these are inline functions that do nothing. */
+int dax_glue_register_memory_notifier(struct notifier_block *nb)
+{
+	return register_memory_notifier(nb);
+}
+
+void dax_glue_unregister_memory_notifier(struct notifier_block *nb)
+{
+	unregister_memory_notifier(nb);
+}
+
 bool dax_glue_vma_has_uffd(struct vm_area_struct *vma)
 {
 	return uffd_disable_fault_around(vma);

@@ -13,6 +13,7 @@
 #include <linux/huge_mm.h>
 #include <linux/idr.h>
 #include <linux/ioport.h>
+#include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -65,6 +66,9 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 			       unsigned long *touched);
 size_t dax_glue_page_table_bytes(void);
 bool dax_glue_pfn_poisoned(unsigned long pfn);
+unsigned long dax_glue_next_poisoned(unsigned long pfn, unsigned long end);
+int dax_glue_register_memory_notifier(struct notifier_block *nb);
+void dax_glue_unregister_memory_notifier(struct notifier_block *nb);
 bool dax_glue_vma_has_uffd(struct vm_area_struct *vma);
 bool dax_glue_desc_shared(const struct vm_area_desc *desc);
 void dax_glue_desc_set_huge(struct vm_area_desc *desc);

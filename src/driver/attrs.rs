@@ -101,6 +101,18 @@ static DELETE: RegionAttribute = Attribute::wo(
 )
 .mode_of(|region: &Stored<Region>| dynamic_only(region, 0o200));
 
+/// Absent in the C driver.
+static ZERO_ON_ALLOC: RegionAttribute = Attribute::rw(
+    c"zero_on_alloc",
+    0o644,
+    |region: &Stored<Region>, text| Ok(writeln!(text, "{}", u8::from(region.zero_on_alloc()))?),
+    |region: &Stored<Region>, text| {
+        region.set_zero_on_alloc(kernel::str::kstrtobool(text)?);
+        Ok(())
+    },
+)
+.mode_of(|region: &Stored<Region>| dynamic_only(region, 0o644));
+
 static ID: RegionAttribute = Attribute::ro(c"id", 0o444, |region: &Stored<Region>, text| {
     Ok(writeln!(text, "{}", region.id())?)
 });
@@ -126,13 +138,14 @@ fn show_name(region: &Region, id: Option<i32>, text: &mut Text<'_>) -> Result {
     Ok(writeln!(text)?)
 }
 
-static REGION_ATTRIBUTES: AttributeList<RegionAttribute, 7> = AttributeList::new([
+static REGION_ATTRIBUTES: AttributeList<RegionAttribute, 8> = AttributeList::new([
     &AVAILABLE_SIZE,
     &REGION_SIZE,
     &REGION_ALIGN,
     &CREATE,
     &SEED,
     &DELETE,
+    &ZERO_ON_ALLOC,
     &ID,
 ]);
 static REGION_GROUP: Group<RegionAttribute> = Group::new(Some(c"dax_region"), &REGION_ATTRIBUTES);

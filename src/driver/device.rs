@@ -259,7 +259,10 @@ impl DevDax {
         let device = unregistered.object().clone();
         // The region has a record of the device now. Whoever removes the record frees the
         // id.
-        let published = unregistered.register(&parent).and_then(|registered| {
+        let registered = device
+            .zero_initial()
+            .and_then(|()| unregistered.register(&parent));
+        let published = registered.and_then(|registered| {
             let unplaced = region.lock().set_registered(registered);
             if warn_on!(unplaced.is_some()) {
                 return Err(ENXIO);
@@ -307,6 +310,18 @@ impl DevDax {
             log::range::<Self>(device.object(), Action::Alloc, 0, range);
         }
         Ok(device)
+    }
+
+    /// Zeroes the initial range of a device that is not registered yet, if the region wants
+    /// that. Sleeps; no lock is held.
+    fn zero_initial(&self) -> Result {
+        let initial = {
+            let mut state = self.region.lock();
+            let zero = state.zero_on_alloc;
+            let first = state.record(self)?.ranges.layout().first();
+            first.filter(|_| zero)
+        };
+        self.zero(initial.into_iter())
     }
 
     /// Registers a mapping for each initial range, once the device is registered. After
@@ -370,6 +385,15 @@ impl DevDax {
         }
     }
 
+    /// Checks that the device is not gone. Takes the region lock.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if it is.
+    pub(super) fn is_there(&self) -> Result {
+        self.region.lock().record(self).map(drop)
+    }
+
     /// Size in bytes. Takes the region lock. C: `dev_dax_size()`.
     ///
     /// # Errors
@@ -421,8 +445,8 @@ impl DevDax {
     ///
     /// `EINVAL` if `size` is misaligned, `ENXIO` if the device is gone or going away,
     /// `EBUSY` if it is in use, `ENOSPC` if the region has not enough free memory,
-    /// `ENOMEM`. Nothing changes then. A write before the device is created may be
-    /// restarted.
+    /// `ENOMEM`, and those of [`DevDax::zero`]. Nothing changes then. A write before the
+    /// device is created may be restarted.
     pub(crate) fn set_size(&self, size: u64) -> Result {
         self.change(Change::Resize(size))
     }
@@ -434,8 +458,8 @@ impl DevDax {
     ///
     /// `EINVAL` if a range is misaligned, `ENXIO` if the device is gone or going away,
     /// `EBUSY` if it is in use or a part of a range is taken, `ERANGE` if a range is not
-    /// within the region, `ENOMEM`. Nothing changes then. A write before the device is
-    /// created may be restarted.
+    /// within the region, `ENOMEM`, and those of [`DevDax::zero`]. Nothing changes then. A
+    /// write before the device is created may be restarted.
     pub(crate) fn add_ranges(&self, ranges: &[PhysRange]) -> Result {
         self.change(Change::Append(ranges))
     }
@@ -485,8 +509,9 @@ impl DevDax {
     /// Changes the ranges, or nothing if that fails.
     fn change(&self, change: Change<'_>) -> Result {
         let mut mappings = self.write()?;
-        let reservation = {
+        let (reservation, zero) = {
             let mut state = self.region.lock();
+            let zero = state.zero_on_alloc;
             let granule = granule(state.record(self)?.ranges.align());
             if !change.is_aligned(granule) {
                 let misaligned = RangeError::Misaligned;
@@ -495,7 +520,7 @@ impl DevDax {
             }
             let (space, record) = state.editable(self)?;
             let mut layout = record.ranges.edit()?;
-            match change {
+            let reservation = match change {
                 Change::Resize(size) if size < layout.size() => {
                     let last = space.shrink(&mut layout, size, granule, self.log_delete())?;
                     let count = layout.len();
@@ -507,16 +532,28 @@ impl DevDax {
                 }
                 Change::Resize(size) => space.grow(&mut layout, size, granule),
                 Change::Append(ranges) => space.append(&mut layout, ranges, granule),
+            };
+            let reservation = reservation.inspect_err(|e| self.log_range_error(e))?;
+            if reservation.is_empty() {
+                return Ok(());
             }
+            drop(layout);
+            record.zeroing = zero;
+            (reservation, zero)
         };
-        let reservation = reservation.inspect_err(|e| self.log_range_error(e))?;
-        if reservation.is_empty() {
-            return Ok(());
+        let mut gained = Ok(());
+        if zero {
+            // Others must not wait for this: a task that binds the device holds the device
+            // lock, and one that shuts the region down holds that of the parent. So let go
+            // of the ranges lock. Meanwhile `zeroing` keeps the device as it is.
+            drop(mappings);
+            gained = self.zero(reservation.memory());
+            mappings = self.lock_ranges();
         }
         // Register the mappings without the region lock, which must not be held across
         // `device_add()`.
         let old = mappings.list.len();
-        let registered = mappings.register(self, reservation.added());
+        let registered = gained.and_then(|()| mappings.register(self, reservation.added()));
         let changed = self.commit(&mappings, reservation, registered);
         if changed.is_err() {
             mappings.trim(old, None);
@@ -528,7 +565,10 @@ impl DevDax {
     /// [`Mappings::register`], is an error, frees the memory and returns the error.
     fn commit(&self, mappings: &Mappings, reservation: Reservation, registered: Result) -> Result {
         let mut state = self.region.lock();
-        let (space, record) = state.space_and_record(self);
+        let (space, mut record) = state.space_and_record(self);
+        if let Ok(record) = &mut record {
+            record.zeroing = false;
+        }
         // A driver that came meanwhile waits for the ranges lock in `begin_bind()`.
         let record = registered.and(record);
         let mut layout = match record.and_then(|record| record.ranges.edit()) {
@@ -588,7 +628,8 @@ impl DevDax {
     }
 
     /// Records that `driver` is about to be probed. From here on the ranges do not change.
-    /// Sleeps; takes the ranges lock and the region lock.
+    /// Zeroes what kmem left in the memory, if the region wants that. Sleeps; takes the
+    /// ranges lock and the region lock.
     ///
     /// The driver core has set `dev->driver` already. A writer that gets the ranges lock
     /// after this sees that driver and fails; an earlier writer finishes before this gets
@@ -596,11 +637,30 @@ impl DevDax {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device is gone, and those of
+    /// `ENXIO` if the device is gone, and those of [`DevDax::zero`] and of
     /// [`DeviceState::begin_bind`](crate::driver::region::DeviceState::begin_bind).
     pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
-        let _ranges = self.lock_ranges();
-        self.region.lock().record(self)?.begin_bind(driver)
+        let zero = {
+            let _ranges = self.lock_ranges();
+            let mut state = self.region.lock();
+            let zero = state.zero_on_alloc;
+            let record = state.record(self)?;
+            record.begin_bind(driver)?;
+            zero && record.used_by_kmem && driver != DriverType::Kmem
+        };
+        if zero {
+            self.zero_after_kmem().inspect_err(|_| self.unbound())?;
+        }
+        Ok(())
+    }
+
+    /// Zeroes all ranges, because kmem had the memory. Sleeps; the caller is about to probe
+    /// a driver, so the ranges do not change.
+    fn zero_after_kmem(&self) -> Result {
+        let (entries, _) = self.snapshot()?;
+        self.zero(entries.iter().filter_map(DevDaxRange::range))?;
+        self.region.lock().record(self)?.used_by_kmem = false;
+        Ok(())
     }
 
     /// Records that the driver's probe succeeded. Takes the region lock.

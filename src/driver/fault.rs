@@ -7,7 +7,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    driver::device::Binding,
+    driver::{
+        device::Binding,
+        params, //
+    },
     ranges::neighbours::{
         Neighbours,
         Window, //
@@ -36,7 +39,7 @@ pub(crate) fn window(order: u32) -> Option<Window> {
         return None;
     }
     // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
-    let window = Window::new(crate::fault_around_bytes(), page_table_bytes() as u64);
+    let window = Window::new(params::fault_around_bytes(), page_table_bytes() as u64);
     window.has_neighbours().then_some(window)
 }
 

@@ -13,5 +13,7 @@ pub(crate) mod drain;
 pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod mapping;
+mod params;
 pub(crate) mod probe;
 pub(crate) mod region;
+mod zero;

@@ -35,9 +35,12 @@ use kernel::{
 };
 
 use crate::{
-    driver::device::{
-        DevDax,
-        DevDaxData, //
+    driver::{
+        device::{
+            DevDax,
+            DevDaxData, //
+        },
+        params, //
     },
     ranges::{
         allocator::RangeAllocator,
@@ -57,8 +60,10 @@ use crate::{
             DriverData,
             Stored, //
         },
+        hwpoison,
         ida::Ida,
         log,
+        memory::RegionMemory,
         object::has_driver,
         resource::{
             has_system_ram,
@@ -87,7 +92,7 @@ pub(crate) struct Config {
     /// X of daxX.Y.
     pub(crate) id: i32,
     /// The physical memory.
-    pub(crate) span: PhysRange,
+    pub(crate) memory: RegionMemory,
     /// Initial alignment of its devices.
     pub(crate) align: Align,
     /// NUMA node that kmem adds the memory to; negative for none.
@@ -134,6 +139,8 @@ pub(crate) struct State {
     draining: usize,
     /// The task that waits until `draining` is 0.
     waiter: Option<Waiter>,
+    /// Whether memory is zeroed before a device gains it, and after kmem had it.
+    pub(super) zero_on_alloc: bool,
 }
 
 /// The region's record of a device.
@@ -144,6 +151,11 @@ pub(crate) struct DeviceState {
     pub(crate) driver: Option<DriverType>,
     /// kmem was bound at some time. Memory that it onlined may still be online.
     was_kmem: bool,
+    /// kmem was bound since the memory was zeroed last.
+    pub(super) used_by_kmem: bool,
+    /// Memory that the device is about to gain is being zeroed. Until it is, nobody may
+    /// bind, change or delete the device.
+    pub(super) zeroing: bool,
     /// The device was unbound, but some of its pages are still pinned.
     draining: bool,
     /// A driver was bound at some time: the device cannot become the seed any more.
@@ -165,12 +177,13 @@ impl Region {
         let state = State {
             parent: Some(parent.into()),
             dead: false,
-            space: RangeAllocator::new(config.span)?,
+            space: RangeAllocator::new(config.memory.span())?,
             devices: RBTree::new(),
             seed: None,
             youngest: None,
             draining: 0,
             waiter: None,
+            zero_on_alloc: config.kind == Kind::Dynamic && params::zero_on_alloc(),
         };
         let c = CRegion::new(config.id, config.target_node, config.align)?;
         Arc::pin_init(
@@ -192,7 +205,12 @@ impl Region {
 
     /// The physical memory.
     pub(crate) fn span(&self) -> PhysRange {
-        self.config.span
+        self.config.memory.span()
+    }
+
+    /// The physical memory, to be zeroed.
+    pub(crate) fn memory(&self) -> RegionMemory {
+        self.config.memory
     }
 
     /// Initial alignment of its devices.
@@ -252,6 +270,17 @@ impl Region {
     /// Id of the device that the user created last. Takes the region lock.
     pub(crate) fn youngest(&self) -> Option<i32> {
         self.lock().youngest
+    }
+
+    /// Whether memory is zeroed before a device gains it. Takes the region lock.
+    pub(crate) fn zero_on_alloc(&self) -> bool {
+        self.lock().zero_on_alloc
+    }
+
+    /// Sets [`Region::zero_on_alloc`]. Changes in progress keep to the old value. Takes the
+    /// region lock.
+    pub(crate) fn set_zero_on_alloc(&self, on: bool) {
+        self.lock().zero_on_alloc = on;
     }
 
     /// Creates an empty device for the user. May sleep; no lock is held.
@@ -494,6 +523,8 @@ impl State {
             ranges,
             driver: None,
             was_kmem: false,
+            used_by_kmem: false,
+            zeroing: false,
             draining: false,
             ever_bound: false,
             registered: None,
@@ -575,19 +606,16 @@ impl State {
     }
 }
 
-/// Why a device that drains is left alone.
-const STILL_PINNED: &CStr = c"its pages are still pinned";
-
 impl DeviceState {
     /// Records that `driver` is about to be bound. From here on the ranges do not change.
     ///
     /// # Errors
     ///
     /// `ENXIO` if the device is empty, `EBUSY` if pages are still pinned from an earlier
-    /// binding.
+    /// binding, or if the device is about to gain memory.
     pub(crate) fn begin_bind(&mut self, driver: DriverType) -> Result {
-        if self.draining {
-            log::refused::<DevDax>(self.ranges.device(), STILL_PINNED);
+        if let Some(why) = self.is_changing() {
+            log::refused::<DevDax>(self.ranges.device(), why);
             return Err(EBUSY);
         }
         if self.ranges.layout().size() == 0 {
@@ -597,15 +625,24 @@ impl DeviceState {
         self.ranges.pin();
         self.driver = Some(driver);
         self.was_kmem |= driver == DriverType::Kmem;
+        self.used_by_kmem |= driver == DriverType::Kmem;
         Ok(())
     }
 
     /// Why nobody may change or delete the device now; `None` if nobody uses it.
     fn in_use(&self) -> Option<&'static CStr> {
         if has_driver::<DevDax>(self.ranges.device()) {
-            Some(c"it has a driver")
-        } else if self.draining {
-            Some(STILL_PINNED)
+            return Some(c"it has a driver");
+        }
+        self.is_changing()
+    }
+
+    /// Why the device must be left alone although it has no driver, if so.
+    fn is_changing(&self) -> Option<&'static CStr> {
+        if self.draining {
+            Some(c"its pages are still pinned")
+        } else if self.zeroing {
+            Some(c"its memory is being zeroed")
         } else {
             None
         }
@@ -656,5 +693,6 @@ impl Drop for RegionRegistration {
         // Waits for tasks that are creating or deleting a device.
         self.region.remove_groups();
         self.region.data().shut_down();
+        hwpoison::forget(self.region.data().span());
     }
 }

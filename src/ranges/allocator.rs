@@ -470,6 +470,11 @@ impl Reservation {
         self.extended
     }
 
+    /// All memory that the device gains, in page-offset order.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = PhysRange> + Clone + '_ {
+        self.taken.iter().map(|(range, _)| *range)
+    }
+
     /// The new ranges with their page offsets, in that order. Does not include the memory
     /// by which the last range is extended.
     pub(crate) fn added(&self) -> impl Iterator<Item = (PgOff, PhysRange)> + '_ {
@@ -661,6 +666,7 @@ mod tests {
             .added()
             .map(|(pgoff, range)| (pgoff.pages(), range.start() / PAGE))
             .eq([(0, 24), (2, 20)]));
+        assert!(is(reservation.memory(), &[(24, 25), (20, 20)]));
         reservation.commit(&mut space, &mut a);
         assert!(is(a.ranges(), &[(24, 25), (20, 20)]));
         // The second overlaps the first.

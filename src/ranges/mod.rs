@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod allocator;
+pub(crate) mod hwpoison;
 pub(crate) mod layout;
 pub(crate) mod neighbours;
 pub(crate) mod parse;

@@ -98,6 +98,17 @@ impl PhysRange {
         Self::with_size(self.start, size.min(self.size()))
     }
 
+    /// The range in pieces of `size` bytes, in ascending order; the last one may be smaller.
+    /// None if `size` is 0.
+    pub(crate) fn chunks(self, size: u64) -> impl Iterator<Item = Self> {
+        let mut rest = Some(self);
+        core::iter::from_fn(move || {
+            let chunk = rest?.first_bytes(size)?;
+            rest = rest?.part_above(&chunk);
+            Some(chunk)
+        })
+    }
+
     /// The part of this range below `other`, if any.
     pub(crate) fn part_below(&self, other: &Self) -> Option<Self> {
         Self::new(self.start, self.last.min(other.start.checked_sub(1)?))

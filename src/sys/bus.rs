@@ -28,6 +28,7 @@ use super::{
         DriverAttribute,
         OwnDriver, //
     },
+    hwpoison,
     ids,
     module::THIS_MODULE,
     object::{
@@ -134,6 +135,8 @@ impl<B: BusOps> BusType<B> {
         // SAFETY: This crate has one bus, and `registered` lets one caller come here, once.
         // No driver is on the bus yet, so nobody has used the ids.
         unsafe { ids::init() };
+        // SAFETY: As above. There is no device and no notifier yet.
+        unsafe { hwpoison::init() };
         // SAFETY: The bus is static, its name, groups and callbacks are set, and it is not
         // registered.
         to_result(unsafe { bindings::bus_register(self.as_ptr()) })?;

@@ -24,6 +24,7 @@ use super::{
         Unregistered,
         WithDevice, //
     },
+    hwpoison,
     liveness::{
         page_order,
         Liveness, //
@@ -326,7 +327,10 @@ fn dev_pagemap(
         Some(template) => unsafe { core::ptr::copy_nonoverlapping(template.as_ptr(), raw, 1) },
         None => {
             // SAFETY: The buffer has room for a page map, and all zeroes is a valid one.
-            unsafe { (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)? };
+            unsafe {
+                (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)?;
+                (*raw).ops = hwpoison::PGMAP_OPS.as_ptr();
+            }
             // SAFETY: The buffer has room for a page map, which ends with its ranges.
             let array = unsafe { &raw mut (*raw).__bindgen_anon_1 }.cast::<bindings::range>();
             for (i, entry) in entries.iter().enumerate() {

@@ -11,7 +11,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use super::object::as_raw;
+use super::{
+    memory::RegionMemory,
+    object::as_raw, //
+};
 
 use crate::ranges::range::PhysRange;
 
@@ -37,6 +40,7 @@ unsafe impl Sync for Root {}
 /// `raw` is a child of [`REGIONS`].
 pub(crate) struct RegionResource {
     raw: Pin<KBox<Opaque<bindings::resource>>>,
+    range: PhysRange,
 }
 
 // SAFETY: The lock of the resource core guards the tree, and any task may release a
@@ -64,7 +68,12 @@ impl RegionResource {
         }
         to_result(rc)?;
         // INVARIANT: request_resource() made `raw` a child of `REGIONS`.
-        Ok(Self { raw })
+        Ok(Self { raw, range })
+    }
+
+    /// The memory of the region.
+    pub(crate) fn memory(&self) -> RegionMemory {
+        RegionMemory::new(self.range)
     }
 }
 

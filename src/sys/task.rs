@@ -30,6 +30,12 @@ pub(crate) fn restart_write() -> Error {
     Error::from_errno(unsafe { bindings::dax_glue_restart_syscall() })
 }
 
+/// Whether the current task must stop what it does, because it was killed or the machine is
+/// going down.
+pub(crate) fn must_give_up() -> bool {
+    Waiter::current().must_give_up()
+}
+
 /// A reference to a task that waits.
 pub(crate) struct Waiter(ARef<Task>);
 

@@ -30,6 +30,14 @@ pub fn module(repo: &Path) -> Result<TestResult> {
             "the Rust kernel's build did not get as far as the module",
         ));
     };
+    // The bindings to C are those of the last build.
+    let built_from = cache::read_text(&tree.join(FOLDER).join("src/glue.h"))?;
+    if built_from != cache::read_text(&repo.join("src/glue.h"))? {
+        return Ok(TestResult::skipped(
+            NAME,
+            "the Rust kernel was built from another glue.h (make kernel)",
+        ));
+    }
     // Put the sources of this checkout where those of the last build are.
     let mut command = in_tree(&root, &tree, &recorded)
         .bind(&repo.join("src"), Path::new(TREE).join(FOLDER).join("src"))

@@ -22,7 +22,7 @@ const FLOORS: [&str; 6] = ["dax", "exports", "driver", "sys", "ranges", "prelude
 const ROOT: &str = "dax.rs";
 
 /// The one allowed arrow upwards: `module!` puts the module's parameters into the crate's root.
-const UP: (&str, &str) = ("driver/fault.rs", ROOT);
+const UP: (&str, &str) = ("driver/params.rs", ROOT);
 
 /// The one allowed circle: a region makes its devices, and a device gives memory back to its
 /// region.
@@ -419,9 +419,9 @@ mod tests {
             );
         }
         let right = floors(&[
-            ("dax.rs", "use crate::driver::fault::F;"),
+            ("dax.rs", "use crate::driver::params::F;"),
             (
-                "driver/fault.rs",
+                "driver/params.rs",
                 "use crate::sys::b::X; use crate::ranges::a; fn f() { crate::f() }",
             ),
             ("sys/b.rs", "use crate::ranges::a::X; use super::c;"),

@@ -33,6 +33,8 @@ pub(crate) mod ranges;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
+mod hwpoison;
+#[cfg(test)]
 mod interleaved;
 #[cfg(test)]
 mod layouts;

@@ -128,3 +128,29 @@ fn every_range_aligned() {
         }
     }
 }
+
+#[test]
+fn chunks_are_the_range_in_pieces() {
+    for start in [0, 5, u64::MAX - 30] {
+        for size in 1..30 {
+            let range = PhysRange::with_size(start, size).unwrap();
+            for step in 0..32 {
+                let chunks: Vec<PhysRange> = range.chunks(step).collect();
+                if step == 0 {
+                    assert!(chunks.is_empty());
+                    continue;
+                }
+                assert_eq!(chunks.len() as u64, size.div_ceil(step));
+                let joined = chunks
+                    .iter()
+                    .try_fold(None, |sum: Option<PhysRange>, next| {
+                        assert!(next.size() <= step);
+                        sum.map_or(Some(*next), |sum| sum.joined(next)).map(Some)
+                    });
+                assert_eq!(joined.flatten(), Some(range));
+                let whole = &chunks[..chunks.len() - 1];
+                assert!(whole.iter().all(|chunk| chunk.size() == step));
+            }
+        }
+    }
+}

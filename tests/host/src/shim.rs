@@ -122,6 +122,10 @@ impl<T> KVVec<T> {
         Ok(())
     }
 
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        self.0.retain_mut(|value| keep(value));
+    }
+
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.0.pop()
     }

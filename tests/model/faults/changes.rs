@@ -179,8 +179,8 @@ changes! {
                 state.module = Some(ModuleRef::new());
             }";
     "what drains can be changed" "driver/region.rs":
-        "        } else if self.draining {" =>
-        "        } else if self.draining && !kernel::fault::is(\"what drains can be changed\") {";
+        "        if self.draining {" =>
+        "        if self.draining && !kernel::fault::is(\"what drains can be changed\") {";
     "what is bound can be deleted" "driver/region.rs":
         "            if let Some(why) = why {" =>
         "            if let Some(why) = why.filter(|_| {
@@ -257,4 +257,22 @@ changes! {
             device.drop_mappings();
         }
         if kernel";
+    "nothing is zeroed" "driver/zero.rs":
+        "        mapped.zero(clean);" =>
+        "        if !kernel::fault::is(\"nothing is zeroed\") {
+            mapped.zero(clean);
+        }";
+    "what kmem had is not zeroed" "driver/device.rs":
+        "            zero && record.used_by_kmem && driver != DriverType::Kmem" =>
+        "            zero && record.used_by_kmem
+                && driver != DriverType::Kmem
+                && !kernel::fault::is(\"what kmem had is not zeroed\")";
+    "a device can be changed while memory is zeroed" "driver/region.rs":
+        "        } else if self.zeroing {" =>
+        "        } else if self.zeroing
+            && !kernel::fault::is(\"a device can be changed while memory is zeroed\")
+        {";
+    "a device stays as it is after zeroing" "driver/device.rs":
+        "            record.zeroing = false;" =>
+        "            record.zeroing &= kernel::fault::is(\"a device stays as it is after zeroing\");";
 }

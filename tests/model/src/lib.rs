@@ -18,9 +18,30 @@ extern crate kernel as pin_init;
 
 include!(concat!(env!("OUT_DIR"), "/driver.rs"));
 
-/// Stands for the module parameter of that name, which `src/dax.rs` reads.
-fn fault_around_bytes() -> u64 {
-    4096
+/// Stands for what `module!` of `src/dax.rs` makes.
+mod module_parameters {
+    #![allow(
+        non_upper_case_globals,
+        reason = "the names are those of the parameters"
+    )]
+
+    pub(crate) struct FaultAround;
+    pub(crate) static fault_around_bytes: FaultAround = FaultAround;
+
+    impl FaultAround {
+        pub(crate) fn value(&self) -> u64 {
+            4096
+        }
+    }
+
+    pub(crate) struct ZeroOnAlloc;
+    pub(crate) static zero_on_alloc: ZeroOnAlloc = ZeroOnAlloc;
+
+    impl ZeroOnAlloc {
+        pub(crate) fn value(&self) -> u8 {
+            kernel::bindings::is_kept_clean().into()
+        }
+    }
 }
 
 mod invariants;

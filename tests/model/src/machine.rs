@@ -15,6 +15,7 @@ use crate::driver::bus::{DaxBus, BUS};
 use crate::driver::probe::DRIVER;
 use crate::exports;
 use crate::sys::bus::{BusRegistration, DriverRegistration};
+use crate::sys::hwpoison::MemoryNotifier;
 use crate::sys::module::Users;
 
 /// The address of the memory.
@@ -29,6 +30,7 @@ pub const ORDER: u32 = 9;
 /// The values that `src/dax.rs` makes when the module is loaded. Fields are dropped in order.
 struct Module {
     _driver: DriverRegistration,
+    _memory: MemoryNotifier,
     _bus: BusRegistration<DaxBus>,
     _users: Users,
 }
@@ -39,6 +41,7 @@ impl Module {
         let bus = BUS.register()?;
         Ok(Self {
             _driver: BUS.register_own(&DRIVER, c"device_dax")?,
+            _memory: MemoryNotifier::register()?,
             _bus: bus,
             _users: users,
         })
@@ -137,6 +140,7 @@ impl Machine {
                 type_: 0,
                 flags: 0,
                 vmemmap_shift: 0,
+                ops: core::ptr::null(),
                 nr_range: 1,
                 __bindgen_anon_1: bindings::dev_pagemap_ranges {
                     range: core::mem::ManuallyDrop::new(range()),
@@ -291,6 +295,7 @@ fn nothing_is_left() {
     left("page maps", bindings::page_maps());
     left("ranges in /proc/iomem", bindings::iomem().len());
     left("ranges of System RAM", bindings::system_ram().len());
+    left("notifiers of memory hotplug", bindings::memory_notifiers());
     left("work items", kernel::workqueue::running());
     let memory = kernel::alloc::live();
     sched::require(memory == 0, format!("{memory} allocations are left"));

@@ -13,7 +13,7 @@ use kernel::workqueue;
 
 use crate::invariants;
 use crate::laws;
-use crate::machine::{must, Kind, Machine, GRANULE};
+use crate::machine::{must, Kind, Machine, GRANULE, GRANULES, ORDER};
 use crate::operations::{operation, successes, Operation};
 
 /// How the machine is when the operations begin.
@@ -39,12 +39,15 @@ pub enum State {
     Fsdev,
     /// The device was bound to kmem, and its memory stayed online when kmem was unbound.
     Online,
+    /// The region zeroes memory. The device has two granules, which another device had before, and so
+    /// had the others that are free.
+    Zeroing,
     /// The device is all of a static region, is bound, and a file of it is open.
     Static,
 }
 
 /// All states.
-pub const STATES: [State; 11] = [
+pub const STATES: [State; 12] = [
     State::Empty,
     State::Sized,
     State::Holes,
@@ -55,6 +58,7 @@ pub const STATES: [State; 11] = [
     State::Kmem,
     State::Fsdev,
     State::Online,
+    State::Zeroing,
     State::Static,
 ];
 
@@ -71,6 +75,9 @@ impl State {
         if self == Self::Static {
             // The driver took it at once.
             return must((operation("open").run)(machine));
+        }
+        if self == Self::Zeroing {
+            dirty(machine);
         }
         must(machine.write_region("create", "1"));
         let dev = bindings::find_device(device);
@@ -135,6 +142,30 @@ impl State {
     fn has_pins(self) -> bool {
         matches!(self, Self::Pinned | Self::Draining)
     }
+}
+
+/// A device that is gone has written to all memory.
+fn dirty(machine: &Machine) {
+    let device = machine.device();
+    must(machine.write_region("create", "1"));
+    let write = |name: &str, text: &str| {
+        let Some(dev) = bindings::find_device(device) else {
+            sched::violation("the first owner was not created");
+        };
+        must(bindings::write_attribute(dev.raw(), name, text));
+    };
+    write("size", &(GRANULES * GRANULE).to_string());
+    must(bindings::bind("device_dax", device));
+    let file = must(bindings::OpenFile::open(device));
+    let area = must(file.mmap(0, (GRANULES * GRANULE) as usize));
+    for granule in 0..GRANULES as usize {
+        must(area.touch(granule, ORDER));
+    }
+    drop(area);
+    drop(file);
+    must(bindings::unbind("device_dax", device));
+    write("size", "0");
+    must(machine.write_region("delete", device));
 }
 
 /// The task that lets go of pins when only those are left who wait for that.
@@ -206,6 +237,9 @@ impl Scenario {
     /// is random. In an execution of shuttle.
     pub fn run(&self, seed: u64, trace: bool) {
         sched::begin(trace);
+        if self.state == State::Zeroing {
+            bindings::keep_clean();
+        }
         let machine = Arc::new(Machine::start(self.state.kind()));
         self.state.prepare(&machine);
         invariants::check(&machine);

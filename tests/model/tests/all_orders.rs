@@ -115,6 +115,7 @@ each_state! {
     Kmem pairs_with_kmem each_step_fails_with_kmem;
     Fsdev pairs_with_fsdev each_step_fails_with_fsdev;
     Online pairs_with_memory_left_online each_step_fails_with_memory_left_online;
+    Zeroing pairs_with_memory_that_is_zeroed each_step_fails_with_memory_that_is_zeroed;
     Static pairs_with_a_static_region each_step_fails_with_a_static_region;
 }
 

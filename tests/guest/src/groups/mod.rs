@@ -22,6 +22,7 @@ mod resize;
 mod scenario;
 mod stress;
 mod suspend;
+mod zero;
 
 use crate::kernel::Impl;
 use crate::ktap::Test;
@@ -178,6 +179,15 @@ const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 180,
         files: &[scenario::TESTS],
+    },
+    Group {
+        name: "zero",
+        append: consumers::NUMA,
+        mem: "6G",
+        qemu: consumers::NODES,
+        implementations: BOTH,
+        timeout: 300,
+        files: &[zero::TESTS],
     },
     Group {
         name: "layout",

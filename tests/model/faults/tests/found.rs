@@ -143,6 +143,14 @@ faults! {
         "the driver data stays": Sized ["region unbind"], PLAIN => "driver data";
     mappings_go_last
         "mappings go last": Sized ["region unbind"], PLAIN => "has children";
+    nothing_is_zeroed
+        "nothing is zeroed": Zeroing ["read"], PLAIN => "bytes of its last owner";
+    what_kmem_had_is_not_zeroed
+        "what kmem had is not zeroed": Zeroing ["new_id", "kmem unbind"], PLAIN => "bytes of its last owner";
+    a_device_can_be_changed_while_memory_is_zeroed
+        "a device can be changed while memory is zeroed": Zeroing ["grow", "shrink"], PLAIN => "WARNING";
+    a_device_stays_as_it_is_after_zeroing
+        "a device stays as it is after zeroing": Zeroing ["read"], PLAIN => "";
 }
 
 #[test]

@@ -11,6 +11,12 @@ impl<C> Device<C> {
     }
 }
 
+/// `pr_err()`
+#[macro_export]
+macro_rules! pr_err {
+    ($($args:tt)*) => { $crate::sched::trace(|| format!($($args)*)) };
+}
+
 /// `dev_err()`
 #[macro_export]
 macro_rules! dev_err {

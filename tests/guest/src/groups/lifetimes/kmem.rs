@@ -2,22 +2,29 @@
 //! kmem is unbound while its memory is online (M6). The memory stays System RAM until the next
 //! boot, and nobody may get it a second time. Nothing can undo that, so this is a group of its own.
 
-use crate::device::{Device, Driver};
+use crate::device::{mapping_text, Device, Driver};
 use crate::errno::Errno;
 use crate::iomem;
-use crate::ktap::{check, deviates, Failure, Outcome, Test};
+use crate::kernel::{self, Impl};
+use crate::ktap::{check, deviates, skip, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
-use crate::region::Region;
+use crate::region::{self, Region};
 use crate::sysfs;
 use crate::test;
 use crate::units::{Span, UNIT};
 
 /// The tests of this file.
-pub const TESTS: &[Test] = &[test!(
-    m6_memory_that_is_still_system_ram_is_nobody_elses,
-    leave_as_it_is
-)];
+pub const TESTS: &[Test] = &[
+    test!(
+        m6_memory_that_is_still_system_ram_is_nobody_elses,
+        leave_as_it_is
+    ),
+    test!(
+        memory_that_is_still_system_ram_is_not_zeroed,
+        leave_as_it_is
+    ),
+];
 
 /// Does nothing, because the remaining memory cannot be taken away.
 fn leave_as_it_is() -> sysfs::Result<()> {
@@ -94,4 +101,39 @@ fn m6_memory_that_is_still_system_ram_is_nobody_elses() -> Outcome {
     check("available", region.available()?, free)?;
     let still = kept.try_write("size", "0");
     check("no size, still", still, Err(Errno::EBUSY))
+}
+
+/// A region that is bound again forgets that kmem had the memory. The kernel's list of memory in use
+/// does not.
+fn memory_that_is_still_system_ram_is_not_zeroed() -> Outcome {
+    if kernel::driver() == Impl::C {
+        return skip("the C driver zeroes no memory");
+    }
+    let hmem = region::hmem_names()?.remove(0);
+    let region = Region::of(hmem.clone());
+    let region = match region {
+        Ok(region) => region,
+        Err(_) => rebind(&hmem)?,
+    };
+    let kept = online(&region, 7, 1)?;
+    let span = kept.spans()?[0];
+    kept.unbind()?;
+    let region = rebind(&hmem)?;
+    sysfs::write(&region.attr("zero_on_alloc"), "1")?;
+    let next = region.create()?;
+    let (ours, free) = (mapping_text(span), region.available()?);
+    let refused = next.try_write("mapping", &ours);
+    check("mapping", refused, Err(Errno::EBUSY))?;
+    check("available", region.available()?, free)?;
+    check("ranges", next.ranges()?, vec![])?;
+    // Other memory is zeroed.
+    next.add_mapping(Span::at(span.end + 1, span.len()))?;
+    Ok(())
+}
+
+/// Binds a platform device to hmem anew.
+fn rebind(hmem: &str) -> Result<Region, Failure> {
+    sysfs::write(&Region::driver_attr("unbind"), hmem)?;
+    sysfs::write(&Region::driver_attr("bind"), hmem)?;
+    Ok(Region::of(hmem.to_owned())?)
 }

@@ -8,6 +8,7 @@
 mod base;
 mod char_dev;
 mod consumers;
+mod contents;
 mod devres;
 mod driver_core;
 mod glue;
@@ -21,6 +22,7 @@ mod types;
 pub use base::*;
 pub use char_dev::*;
 pub use consumers::*;
+pub use contents::*;
 pub use devres::*;
 pub use driver_core::*;
 pub use glue::*;

@@ -387,10 +387,20 @@ impl Area {
             handler(&raw mut fault, order)
         };
         sched::trace(|| format!("touch page {pgoff}: {answer:#x}"));
-        match answer {
-            vm_fault_reason_VM_FAULT_NOPAGE => Ok(()),
-            _ => Err(EFAULT),
+        if answer != vm_fault_reason_VM_FAULT_NOPAGE {
+            return Err(EFAULT);
         }
+        // By now somebody may have unmapped the page again.
+        let here = self.raw as usize;
+        let found = mm(|mm| {
+            let mut all = mm.entries.iter();
+            let entry = all.find(|entry| (entry.area, entry.pgoff) == (here, pgoff))?;
+            Some((entry.pfn, entry.mapping))
+        });
+        if let Some((pfn, mapping)) = found {
+            accessed((pfn as u64) << PAGE_SHIFT, mapping as usize);
+        }
+        Ok(())
     }
 
     /// Pins a page that is mapped (`pin_user_pages()`), without touching it.

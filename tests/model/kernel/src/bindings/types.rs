@@ -20,6 +20,9 @@ pub const PUD_SHIFT: u32 = 30;
 pub const GFP_KERNEL: u32 = 0;
 pub const EOPNOTSUPP: u32 = 95;
 pub const IORESOURCE_MEM: u32 = 0x200;
+pub const MEMREMAP_WB: u32 = 1;
+pub const memory_block_state_MEM_OFFLINE: u32 = 2;
+pub const NOTIFY_DONE: u32 = 0;
 pub const IORESOURCE_DAX_STATIC: c_ulong = 1;
 pub const IORESOURCE_DAX_KMEM: c_ulong = 2;
 pub const XA_FLAGS_ALLOC: u32 = 0;
@@ -216,8 +219,27 @@ pub struct dev_pagemap {
     pub type_: u32,
     pub flags: c_uint,
     pub vmemmap_shift: c_ulong,
+    pub ops: *const dev_pagemap_ops,
     pub nr_range: c_int,
     pub __bindgen_anon_1: dev_pagemap_ranges,
+}
+
+#[repr(C)]
+pub struct dev_pagemap_ops {
+    pub memory_failure:
+        Option<unsafe extern "C" fn(*mut dev_pagemap, c_ulong, c_ulong, c_int) -> c_int>,
+}
+
+#[repr(C)]
+pub struct notifier_block {
+    pub notifier_call:
+        Option<unsafe extern "C" fn(*mut notifier_block, c_ulong, *mut c_void) -> c_int>,
+}
+
+#[repr(C)]
+pub struct memory_notify {
+    pub start_pfn: c_ulong,
+    pub nr_pages: c_ulong,
 }
 
 #[repr(C)]

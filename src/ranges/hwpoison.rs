@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages that the kernel must not touch, because memory-failure handling marked them.
+
+use crate::{
+    prelude::{
+        AllocError,
+        KVVec,
+        GFP_KERNEL, //
+    },
+    ranges::range::{
+        PhysRange,
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    }, //
+};
+
+/// The page frames that were marked as poisoned (`PG_hwpoison`).
+///
+/// Struct pages have that mark, and they go away when a device is unbound. This keeps the
+/// mark for as long as the region lasts.
+///
+/// # Invariants
+///
+/// `pfns` ascends, and has no number twice.
+pub(crate) struct PoisonedPages {
+    pfns: KVVec<u64>,
+    /// Whether a page is missing from `pfns` because there was no memory for it.
+    incomplete: bool,
+}
+
+impl PoisonedPages {
+    /// No page.
+    pub(crate) const fn new() -> Self {
+        Self {
+            pfns: KVVec::new(),
+            incomplete: false,
+        }
+    }
+
+    /// Adds page frame `pfn`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `AllocError` if there is no memory; then [`PoisonedPages::is_incomplete`] from here
+    /// on.
+    pub(crate) fn add(&mut self, pfn: u64) -> Result<(), AllocError> {
+        if self.pfns.binary_search(&pfn).is_ok() {
+            return Ok(());
+        }
+        let added = self.pfns.push(pfn, GFP_KERNEL);
+        self.incomplete |= added.is_err();
+        // INVARIANT: The number was not there, and the numbers ascend again.
+        self.pfns.sort_unstable();
+        added
+    }
+
+    /// Whether pages are missing, so that nobody knows which memory may be touched.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// Removes all pages of `range`, whose region is gone.
+    pub(crate) fn forget(&mut self, range: &PhysRange) {
+        // INVARIANT: Removing numbers does not change the order of the others.
+        let inside = |pfn: u64| page(pfn).is_some_and(|page| range.overlaps(&page));
+        self.pfns.retain(|pfn| !inside(*pfn));
+    }
+
+    /// The lowest part of `range` without a poisoned page, up to the next such page or the
+    /// end of `range`. `None` if all pages are poisoned.
+    pub(crate) fn first_clean(&self, range: PhysRange) -> Option<PhysRange> {
+        let first = range.start() >> PAGE_SHIFT;
+        let at = self.pfns.partition_point(|pfn| *pfn < first);
+        let mut rest = range;
+        for pfn in self.pfns.get(at..).unwrap_or_default() {
+            let Some(poisoned) = page(*pfn) else {
+                break;
+            };
+            if let Some(clean) = rest.part_below(&poisoned) {
+                return Some(clean);
+            }
+            rest = rest.part_above(&poisoned)?;
+        }
+        Some(rest)
+    }
+}
+
+/// The addresses of page frame `pfn`.
+fn page(pfn: u64) -> Option<PhysRange> {
+    PhysRange::with_size(pfn.checked_mul(PAGE_SIZE)?, PAGE_SIZE)
+}
+
+#[cfg(any(test, CONFIG_DEV_DAX_RUST_KUNIT_TEST))]
+#[cfg_attr(not(test), crate::prelude::kunit_tests(dax_hwpoison))]
+mod tests {
+    use super::*;
+    use crate::prelude::Error;
+
+    /// The range of pages `first` to `last`.
+    fn pages(first: u64, last: u64) -> Option<PhysRange> {
+        PhysRange::new(
+            first.checked_mul(PAGE_SIZE)?,
+            last.checked_add(1)?
+                .checked_mul(PAGE_SIZE)?
+                .checked_sub(1)?,
+        )
+    }
+
+    /// The clean parts of pages `first` to `last`, each as (first, last) page.
+    fn clean(poisoned: &PoisonedPages, first: u64, last: u64) -> [Option<(u64, u64)>; 4] {
+        let mut found = [None; 4];
+        let mut rest = pages(first, last);
+        for slot in &mut found {
+            let part = rest.and_then(|rest| poisoned.first_clean(rest));
+            let numbers = |part: PhysRange| (part.start() / PAGE_SIZE, part.last() / PAGE_SIZE);
+            *slot = part.map(numbers);
+            rest = rest.and_then(|rest| rest.part_above(&part?));
+        }
+        found
+    }
+
+    #[test]
+    fn poisoned_pages_are_left_out() -> Result<(), Error> {
+        let mut poisoned = PoisonedPages::new();
+        assert_eq!(clean(&poisoned, 8, 15), [Some((8, 15)), None, None, None]);
+        for pfn in [12, 3, 9, 10, 12] {
+            poisoned.add(pfn)?;
+        }
+        let parts = [Some((8, 8)), Some((11, 11)), Some((13, 15)), None];
+        assert_eq!(clean(&poisoned, 8, 15), parts);
+        assert_eq!(clean(&poisoned, 9, 10), [None; 4]);
+        assert_eq!(clean(&poisoned, 9, 12), [Some((11, 11)), None, None, None]);
+        assert_eq!(clean(&poisoned, 4, 8), [Some((4, 8)), None, None, None]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_region_that_is_gone_is_forgotten() -> Result<(), Error> {
+        let mut poisoned = PoisonedPages::new();
+        for pfn in [7, 8, 15, 16] {
+            poisoned.add(pfn)?;
+        }
+        poisoned.forget(&pages(8, 15).ok_or(crate::prelude::EINVAL)?);
+        assert_eq!(
+            clean(&poisoned, 6, 17),
+            [Some((6, 6)), Some((8, 15)), Some((17, 17)), None]
+        );
+        Ok(())
+    }
+}

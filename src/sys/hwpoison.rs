@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `PG_hwpoison`: pages that memory-failure handling marked, remembered beyond their struct
+//! pages.
+//!
+//! The mark is in the struct page, which goes when a driver is unbound. Zeroing must not
+//! touch such memory later. So the marks are noted before they go: those of device_dax by a
+//! callback of the page map, when a page is marked; those of kmem by a notifier of memory
+//! hotplug, when memory goes offline. Only a file system marks pages of fsdev_dax, by a
+//! callback of its own, and Linux has none that does.
+
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::global_lock,
+    types::Opaque, //
+};
+
+use crate::ranges::{
+    hwpoison::PoisonedPages,
+    range::PhysRange, //
+};
+
+global_lock! {
+    /// A leaf lock: no other lock is taken under it.
+    // SAFETY: `BusType::register()` initialises it before it registers the bus. All other
+    // uses need a device of the bus, or a `MemoryNotifier`, which is made after that.
+    unsafe(uninit) static PAGES: Mutex<PoisonedPages> = PoisonedPages::new();
+}
+
+/// Initialises the list of pages.
+///
+/// # Safety
+///
+/// Called only once, and before every other function of this file.
+pub(super) unsafe fn init() {
+    // SAFETY: By the contract this is the first and only call.
+    unsafe { PAGES.init() };
+}
+
+/// Notes page frame `pfn`. May sleep.
+fn add(pfn: u64) {
+    if PAGES.lock().add(pfn).is_err() {
+        pr_err!("no memory to note the poisoned page {:#x}\n", pfn);
+    }
+}
+
+/// The lowest part of `range` without a poisoned page, see [`PoisonedPages::first_clean`].
+/// May sleep.
+///
+/// # Errors
+///
+/// `EIO` if not all poisoned pages are known, because there was no memory to note one.
+pub(crate) fn first_clean(range: PhysRange) -> Result<Option<PhysRange>> {
+    let pages = PAGES.lock();
+    if pages.is_incomplete() {
+        return Err(EIO);
+    }
+    Ok(pages.first_clean(range))
+}
+
+/// Forgets the pages of `range`, because its region is gone. May sleep.
+pub(crate) fn forget(range: PhysRange) {
+    PAGES.lock().forget(&range);
+}
+
+/// Notes the pages from `pfn` to before `end` whose struct pages are marked. Sleeps.
+///
+/// # Safety
+///
+/// The struct pages, where there are any, stay for this call.
+unsafe fn note(mut pfn: u64, end: u64) {
+    loop {
+        // SAFETY: By the contract.
+        // CAST: A page frame number fits into a `c_ulong`.
+        pfn = unsafe {
+            bindings::dax_glue_next_poisoned(
+                pfn as kernel::ffi::c_ulong,
+                end as kernel::ffi::c_ulong,
+            )
+        } as u64;
+        if pfn >= end {
+            break;
+        }
+        add(pfn);
+        pfn = pfn.saturating_add(1);
+    }
+}
+
+/// The callbacks of the page maps of this crate.
+#[repr(transparent)]
+pub(super) struct PgmapOps(bindings::dev_pagemap_ops);
+
+// SAFETY: Never written.
+unsafe impl Sync for PgmapOps {}
+
+impl PgmapOps {
+    /// The C pointer.
+    pub(super) fn as_ptr(&'static self) -> *const bindings::dev_pagemap_ops {
+        &raw const self.0
+    }
+}
+
+/// Notes each page that is marked, and leaves the rest to the memory manager.
+pub(super) static PGMAP_OPS: PgmapOps = {
+    // SAFETY: All zeroes is a valid `struct dev_pagemap_ops`.
+    let mut raw: bindings::dev_pagemap_ops = unsafe { core::mem::zeroed() };
+    raw.memory_failure = Some(memory_failure_callback);
+    PgmapOps(raw)
+};
+
+/// # Safety
+///
+/// The memory manager calls this, with a page frame of a page map of this crate.
+unsafe extern "C" fn memory_failure_callback(
+    _pgmap: *mut bindings::dev_pagemap,
+    pfn: kernel::ffi::c_ulong,
+    count: kernel::ffi::c_ulong,
+    _flags: kernel::ffi::c_int,
+) -> kernel::ffi::c_int {
+    let first = pfn as u64;
+    for pfn in first..first.saturating_add(count as u64) {
+        add(pfn);
+    }
+    // The memory manager then does what it does without this callback.
+    -(bindings::EOPNOTSUPP as kernel::ffi::c_int)
+}
+
+/// A notifier of memory hotplug, which notes the marked pages of memory that goes offline.
+/// Dropping this unregisters it.
+///
+/// # Invariants
+///
+/// The notifier is registered.
+pub(crate) struct MemoryNotifier(Pin<KBox<Opaque<bindings::notifier_block>>>);
+
+// SAFETY: Only memory hotplug writes the notifier, under a lock of its own, and any task may
+// unregister it.
+unsafe impl Send for MemoryNotifier {}
+// SAFETY: As above.
+unsafe impl Sync for MemoryNotifier {}
+
+impl MemoryNotifier {
+    /// Registers the notifier, once the bus is registered. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and the errors of `register_memory_notifier()`.
+    pub(crate) fn register() -> Result<Self> {
+        // SAFETY: All zeroes is a valid `struct notifier_block`.
+        let mut raw: bindings::notifier_block = unsafe { core::mem::zeroed() };
+        raw.notifier_call = Some(memory_callback);
+        let raw = KBox::pin(Opaque::new(raw), GFP_KERNEL)?;
+        // SAFETY: The notifier is valid, and stays at its address until `drop` unregisters
+        // it.
+        to_result(unsafe { bindings::dax_glue_register_memory_notifier(raw.get()) })?;
+        // INVARIANT: It is registered.
+        Ok(Self(raw))
+    }
+}
+
+impl Drop for MemoryNotifier {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants it is registered.
+        unsafe { bindings::dax_glue_unregister_memory_notifier(self.0.get()) };
+    }
+}
+
+/// # Safety
+///
+/// Memory hotplug calls this. `data` is a `struct memory_notify` if memory went offline.
+unsafe extern "C" fn memory_callback(
+    _notifier: *mut bindings::notifier_block,
+    action: kernel::ffi::c_ulong,
+    data: *mut kernel::ffi::c_void,
+) -> kernel::ffi::c_int {
+    if action == bindings::memory_block_state_MEM_OFFLINE as kernel::ffi::c_ulong {
+        let memory = data.cast::<bindings::memory_notify>();
+        // SAFETY: By the contract.
+        let (first, count) = unsafe { ((*memory).start_pfn as u64, (*memory).nr_pages as u64) };
+        // SAFETY: Memory hotplug frees the struct pages only after this call, under a lock
+        // that it holds now.
+        unsafe { note(first, first.saturating_add(count)) };
+    }
+    bindings::NOTIFY_DONE as kernel::ffi::c_int
+}

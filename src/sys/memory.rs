@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `memremap()`: memory of a region that no device has, mapped into the kernel.
+
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    bindings,
+    prelude::*,
+    warn_on, //
+};
+
+use super::object::{
+    name_ptr,
+    Object,
+    Ref, //
+};
+
+use crate::ranges::range::PhysRange;
+
+/// The memory of a region. Only [`RegionResource`](super::resource::RegionResource) makes
+/// this, so it is no other memory.
+#[derive(Clone, Copy)]
+pub(crate) struct RegionMemory(PhysRange);
+
+impl RegionMemory {
+    /// The memory `span`, which a region has reserved.
+    pub(super) fn new(span: PhysRange) -> Self {
+        Self(span)
+    }
+
+    /// Its addresses.
+    pub(crate) fn span(&self) -> PhysRange {
+        self.0
+    }
+
+    /// Reserves `range` in `/proc/iomem`, under the name of `device`
+    /// (`request_mem_region()`). May sleep. The caller is in a probe or in an attribute of
+    /// the device, which the region's parent waits for, so the memory is there.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody has reserved a part of it: a driver, memory that is online, or
+    /// pinned pages of a device that is gone. `EINVAL`, with a warning, if it is not within
+    /// the region.
+    pub(crate) fn claim<T: Object>(&self, device: &Ref<T>, range: PhysRange) -> Result<Claim<T>> {
+        if warn_on!(!self.0.contains(&range)) {
+            return Err(EINVAL);
+        }
+        // SAFETY: The name lives as long as the device, to which the result owns a
+        // reference. Its flags may be zero.
+        let res = unsafe {
+            bindings::__request_region(
+                &raw mut bindings::iomem_resource,
+                range.start(),
+                range.size(),
+                name_ptr::<T>(device),
+                0,
+            )
+        };
+        if res.is_null() {
+            return Err(EBUSY);
+        }
+        // INVARIANT: The range was reserved just now, and is within a region.
+        Ok(Claim {
+            range,
+            _device: device.clone(),
+        })
+    }
+}
+
+/// Memory that is reserved in `/proc/iomem`, and that nobody else uses. Dropping this frees
+/// it.
+///
+/// # Invariants
+///
+/// `range` is memory of a region, and this reserved all of it.
+pub(crate) struct Claim<T: Object> {
+    range: PhysRange,
+    /// Its name is the name of the reservation.
+    _device: Ref<T>,
+}
+
+impl<T: Object> Claim<T> {
+    /// Maps `part` into the kernel, cacheable (`MEMREMAP_WB`). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. `EINVAL`, with a warning, if not all of it is reserved.
+    pub(crate) fn map(&self, part: PhysRange) -> Result<Mapped<'_>> {
+        let size = usize::try_from(part.size()).map_err(|_| EINVAL)?;
+        if warn_on!(!self.range.contains(&part)) {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the type invariants nobody else uses the memory, so this is no System
+        // RAM.
+        let addr = unsafe {
+            bindings::memremap(
+                part.start(),
+                size,
+                bindings::MEMREMAP_WB as kernel::ffi::c_ulong,
+            )
+        };
+        // INVARIANT: All of `part` is mapped, and nobody else uses it.
+        Ok(Mapped {
+            addr: NonNull::new(addr).ok_or(ENOMEM)?.cast(),
+            part,
+            _claim: PhantomData,
+        })
+    }
+}
+
+impl<T: Object> Drop for Claim<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the range is reserved.
+        unsafe {
+            bindings::__release_region(
+                &raw mut bindings::iomem_resource,
+                self.range.start(),
+                self.range.size(),
+            )
+        };
+    }
+}
+
+/// Memory of a [`Claim`], mapped into the kernel. Dropping this unmaps it.
+///
+/// # Invariants
+///
+/// The bytes of `part` are at `addr`, in order. Nobody else uses them.
+pub(crate) struct Mapped<'a> {
+    addr: NonNull<u8>,
+    part: PhysRange,
+    _claim: PhantomData<&'a ()>,
+}
+
+impl Mapped<'_> {
+    /// Zeroes `range`. Warns and does nothing if not all of it is mapped.
+    pub(crate) fn zero(&mut self, range: PhysRange) {
+        let offset = range.start().checked_sub(self.part.start());
+        let offset = offset.filter(|_| self.part.contains(&range));
+        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
+        let (Some(offset), Ok(size)) = (offset, usize::try_from(range.size())) else {
+            warn_on!(true);
+            return;
+        };
+        // SAFETY: By the type invariants the bytes are mapped, and nobody else uses them;
+        // `range` is within `part`.
+        unsafe { self.addr.add(offset).write_bytes(0, size) };
+    }
+}
+
+impl Drop for Mapped<'_> {
+    fn drop(&mut self) {
+        // SAFETY: memremap() returned the address, and nobody uses it any more.
+        unsafe { bindings::memunmap(self.addr.as_ptr().cast()) };
+    }
+}
