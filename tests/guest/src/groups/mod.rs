@@ -235,6 +235,15 @@ const GROUPS: &[Group] = &[
         files: &[stress::TESTS],
     },
     Group {
+        name: "stress-zero",
+        append: "memmap=1G%4G+0xefffffff device_dax.zero_on_alloc=1",
+        mem: "5G",
+        qemu: "",
+        implementations: &[Impl::Rust],
+        timeout: 300,
+        files: &[stress::ZERO],
+    },
+    Group {
         name: "endurance",
         append: SMALL,
         mem: "6G",

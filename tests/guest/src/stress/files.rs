@@ -6,7 +6,7 @@
 //! each offset for as long as accesses succeed. If the binding had ended before it read the ranges,
 //! accesses would end in SIGBUS.
 
-use super::stamps;
+use super::stamps::{self, Owner};
 use crate::device::Device;
 use crate::errno::Errno;
 use crate::mmap::{self, Map};
@@ -56,6 +56,7 @@ struct Kept {
     /// Kept open as long as the mapping, or closed at once.
     _file: Option<File>,
     ranges: Vec<Range>,
+    owner: Owner,
     /// The offset in the device at which the mapping begins.
     offset: u64,
 }
@@ -80,16 +81,16 @@ impl Kept {
             let what = format!("memory behind the device's end, {:?}", self.ranges);
             return Err(Trouble::Violation(what));
         };
-        if !stamps::fits(word, address) {
+        if !stamps::fits(word, address, self.owner) {
             return Err(Trouble::Violation(format!(
                 "{word:#x} at {address:#x}, where {:#x} belongs; {:?}",
-                stamps::stamp(address),
+                stamps::stamp(address, self.owner),
                 self.ranges
             )));
         }
         if random.bool() {
             // The mapping may be read-only by now, or gone.
-            let _ = self.map.store(at, stamps::stamp(address));
+            let _ = self.map.store(at, stamps::stamp(address, self.owner));
         }
         Ok(true)
     }
@@ -112,12 +113,16 @@ impl<'a> Files<'a> {
 
     /// Opens a device, maps it, and looks into it.
     pub fn open(&mut self, device: &Device, random: &mut Rng) -> Result<(), Trouble> {
+        let owner = Owner::of(self.region, device)?;
         let file = mmap::open(&device.node())?;
         let ranges = device.ranges()?;
         // The node may have been that of another device of that name, whose numbers now belong
         // to yet another.
         let rdev = file.metadata().map_err(Errno::from)?.rdev();
         if device.dev()? != format!("{}:{}", libc::major(rdev), libc::minor(rdev)) {
+            return Err(Errno::ENXIO.into());
+        }
+        if Owner::of(self.region, device)? != owner {
             return Err(Errno::ENXIO.into());
         }
         let size: u64 = ranges.iter().map(|range| range.span.len()).sum();
@@ -137,6 +142,7 @@ impl<'a> Files<'a> {
             map,
             _file: random.bool().then_some(file),
             ranges,
+            owner,
             offset: first * UNIT,
         };
         for _ in 0..ACCESSES {
@@ -185,7 +191,7 @@ impl<'a> Files<'a> {
             let good = self.kept.iter().all(|kept| {
                 let (at, address) = kept.place(random);
                 match (kept.map.load(at), address) {
-                    (Ok(word), Some(address)) => stamps::fits(word, address),
+                    (Ok(word), Some(address)) => stamps::fits(word, address, kept.owner),
                     (Ok(_), None) => false,
                     (Err(_), _) => true,
                 }
@@ -223,7 +229,7 @@ impl<'a> Files<'a> {
         pipe.splice_from(&kept.map, at, 8)?;
         thread::sleep(Duration::from_millis(random.u64(..30)));
         let word = pipe.read_word()?;
-        if stamps::fits(word, address) {
+        if stamps::fits(word, address, kept.owner) {
             Ok(())
         } else {
             let region = self.region.span();

@@ -29,6 +29,7 @@ use crate::units::UNIT;
 use fastrand::Rng;
 use operation::Kind;
 use scoreboard::{Phase, Scoreboard};
+use stamps::Owner;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,10 +105,14 @@ pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
 /// Calls `look` on a mapping of all the region's memory.
 fn with_all<T>(
     region: &Region,
-    look: fn(&Map, &[crate::units::Range]) -> Result<T, Failure>,
+    look: fn(&Map, &[crate::units::Range], Owner) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let device = region.create_bound(UNIT, &[region.span()])?;
-    let found = look(&Map::whole(&device)?, &device.ranges()?)?;
+    let found = look(
+        &Map::whole(&device)?,
+        &device.ranges()?,
+        Owner::of(region, &device)?,
+    )?;
     region.destroy(&device)?;
     Ok(found)
 }
@@ -259,7 +264,7 @@ impl Run<'_> {
         check_invariants(self.region)?;
         for device in self.region.devices()? {
             if device.driver().as_deref() == Some(Driver::DeviceDax.name()) {
-                verify(&device)?;
+                verify(self.region, &device)?;
             }
         }
         check(
@@ -283,10 +288,10 @@ impl Run<'_> {
 }
 
 /// Checks a bound device's data, and which memory is behind each unit of it.
-fn verify(device: &Device) -> Outcome {
+fn verify(region: &Region, device: &Device) -> Outcome {
     let map = Map::whole(device)?;
     let ranges = device.ranges()?;
-    stamps::verify_some(&map, &ranges)?;
+    stamps::verify_some(&map, &ranges, Owner::of(region, device)?)?;
     // Reading pagemap takes a PUD apart, so it shows nothing at 1 GiB.
     if device.align()? <= UNIT {
         stamps::verify_frames(&map, &ranges)?;

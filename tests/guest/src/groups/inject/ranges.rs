@@ -9,7 +9,7 @@ use crate::ktap::{check, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::node::Node;
 use crate::region::Region;
-use crate::sysfs::Error;
+use crate::sysfs::{self, Error};
 use crate::test;
 use crate::units::{PAGE, UNIT};
 
@@ -20,6 +20,9 @@ pub const TESTS: &[Test] = &[
         .slow(),
     test!(delete_without_memory_does_all_or_nothing).slow(),
     test!(growth_over_holes_without_memory_changes_nothing).slow(),
+    test!(growth_that_is_zeroed_without_memory_changes_nothing)
+        .slow()
+        .not_on_c("zeroes no memory"),
     test!(growth_of_last_range_without_memory_changes_nothing).slow(),
     test!(shrink_without_memory_does_all_or_nothing).slow(),
     test!(release_without_memory_does_all_or_nothing).slow(),
@@ -82,6 +85,17 @@ fn growth_over_holes_without_memory_changes_nothing(region: &Region) -> Outcome 
     let device = in_holes(region)?;
     used(&device)?;
     Operation::write(device.attr("size"), (8 * UNIT).to_string(), || {
+        device.set_size(UNIT)
+    })
+    .trying_out(|| used(&device))
+    .walk(region, &injector()?)
+}
+
+fn growth_that_is_zeroed_without_memory_changes_nothing(region: &Region) -> Outcome {
+    let device = in_holes(region)?;
+    used(&device)?;
+    sysfs::write(&region.attr("zero_on_alloc"), "1")?;
+    Operation::write(device.attr("size"), (5 * UNIT).to_string(), || {
         device.set_size(UNIT)
     })
     .trying_out(|| used(&device))
