@@ -175,6 +175,16 @@ impl Map {
         Ok(entries.into_iter().map(Entry::frame).collect())
     }
 
+    /// The pages of `align` bytes that are present, by number in the mapping.
+    pub fn present(&self, align: u64) -> sysfs::Result<Vec<u64>> {
+        let frames = self.frames(0, self.len() / PAGE)?;
+        let pages = frames.chunks((align / PAGE) as usize).zip(0..);
+        Ok(pages
+            .filter(|(frames, _)| frames.iter().any(Option::is_some))
+            .map(|(_, page)| page)
+            .collect())
+    }
+
     /// `munmap(2)` on a part. What remains is unmapped with the rest when dropped.
     pub fn unmap(&self, offset: u64, len: u64) -> Result<(), Errno> {
         // SAFETY: The part is within the mapping, into which no Rust reference exists; later

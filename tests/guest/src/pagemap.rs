@@ -20,13 +20,13 @@ pub struct Entry(u64);
 impl Entry {
     /// The page frame, if a page is mapped.
     pub fn frame(self) -> Option<u64> {
-        let present = self.0 & 1 << 63 != 0;
+        let present = self.0 & (1 << 63) != 0;
         present.then_some(self.0 & ((1 << 55) - 1))
     }
 
     /// Whether it was written, or its area made, since `/proc/self/clear_refs` was.
     pub fn is_soft_dirty(self) -> bool {
-        self.0 & 1 << 55 != 0
+        self.0 & (1 << 55) != 0
     }
 }
 

@@ -86,7 +86,7 @@ extern "C" fn on_bus(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
     if poison {
         // SAFETY: As above; the kernel fills this in for these codes.
         let bits = unsafe { info.cast::<u8>().add(LSB).cast::<u16>().read() };
-        note(addr as u64, (code as u64) << 32 | u64::from(bits));
+        note(addr as u64, ((code as u64) << 32) | u64::from(bits));
     }
     // SAFETY: The kernel passes what it asks for.
     let resumed = unsafe { trap::resume(signal, context) };

@@ -28,7 +28,7 @@ const IOCTL_SCAN: u64 = ioctl(3, b'f' as u64, 16, size_of::<Scan>());
 
 /// `_IOC()`.
 const fn ioctl(direction: u64, kind: u64, number: u64, size: usize) -> u64 {
-    direction << 30 | (size as u64) << 16 | kind << 8 | number
+    (direction << 30) | ((size as u64) << 16) | (kind << 8) | number
 }
 
 /// An ioctl on one argument.

@@ -2,6 +2,7 @@
 //! Bad writes to `size`.
 
 use super::{each, refused, refuses, units, Fixture, OnC, Row, NOT_NUMBERS};
+use crate::device::Device;
 use crate::errno::Errno;
 use crate::ktap::{check, Outcome, Test};
 use crate::region::Region;
@@ -57,39 +58,33 @@ fn size_misaligned_gives_einval(region: &Region) -> Outcome {
     })
 }
 
+/// Either driver refuses this size with `EINVAL`.
+fn refuses_size(region: &Region, device: &Device, bytes: u64) -> Outcome {
+    let text = bytes.to_string();
+    refuses(
+        region,
+        &device.attr("size"),
+        &text,
+        Errno::EINVAL,
+        OnC::Same,
+    )
+}
+
 fn size_below_subsection_with_small_align_gives_einval(region: &Region) -> Outcome {
     let device = region.create()?;
     device.set_align(PAGE)?;
     for bytes in [PAGE, MIB, 3 * MIB] {
-        refuses(
-            region,
-            &device.attr("size"),
-            &bytes.to_string(),
-            Errno::EINVAL,
-            OnC::Same,
-        )?;
+        refuses_size(region, &device, bytes)?;
     }
     device.set_size(2 * MIB)?;
-    refuses(
-        region,
-        &device.attr("size"),
-        "4096",
-        Errno::EINVAL,
-        OnC::Same,
-    )
+    refuses_size(region, &device, PAGE)
 }
 
 fn size_not_a_multiple_of_large_align_gives_einval(region: &Region) -> Outcome {
     let device = region.create()?;
     device.set_align(GIB)?;
     for bytes in [2 * MIB, GIB / 2, GIB + 2 * MIB] {
-        refuses(
-            region,
-            &device.attr("size"),
-            &bytes.to_string(),
-            Errno::EINVAL,
-            OnC::Same,
-        )?;
+        refuses_size(region, &device, bytes)?;
     }
     Ok(())
 }

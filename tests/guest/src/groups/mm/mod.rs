@@ -13,7 +13,6 @@ mod watch;
 use crate::device::Device;
 use crate::errno::Errno;
 use crate::ktap::{Failure, Test};
-use crate::mmap::Map;
 use crate::region::Region;
 use crate::units::{Span, GIB, PAGE, UNIT};
 
@@ -46,14 +45,4 @@ fn spans(region: &Region, align: u64) -> [Span; 2] {
 /// Names a failed system call.
 fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
     move |errno| Failure::Fail(format!("{what}: {errno}"))
-}
-
-/// The pages of `align` bytes of a mapping that are mapped, by number.
-fn mapped(map: &Map, align: u64) -> Result<Vec<u64>, Failure> {
-    let frames = map.frames(0, map.len() / PAGE)?;
-    let pages = frames.chunks((align / PAGE) as usize).zip(0..);
-    Ok(pages
-        .filter(|(frames, _)| frames.iter().any(Option::is_some))
-        .map(|(_, page)| page)
-        .collect())
 }

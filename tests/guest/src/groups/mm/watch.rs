@@ -2,7 +2,7 @@
 //! userfaultfd. The kernel lets it watch writes to any memory, as long as nobody has to wait for
 //! it. Its other modes need memory of a file system that supports them, or anonymous memory.
 
-use super::{device, failed, mapped};
+use super::{device, failed};
 use crate::errno::Errno;
 use crate::family;
 use crate::kernel;
@@ -157,10 +157,10 @@ fn touch_watched() -> Outcome {
     check("register", uffd.register(&map, WP), Ok(()))?;
     check("load", map.load(20 * PAGE).is_ok(), true)?;
     check("store", map.store(40 * PAGE, 1), Ok(()))?;
-    check("mapped", mapped(&map, PAGE)?, vec![20, 40])?;
+    check("mapped", map.present(PAGE)?, vec![20, 40])?;
     check("unregister", uffd.unregister(&map), Ok(()))?;
     check("load", map.load(100 * PAGE).is_ok(), true)?;
-    let around = mapped(&map, PAGE)?.len() - 2;
+    let around = map.present(PAGE)?.len() - 2;
     check("mapped around", around, deviates(16, 1))
 }
 

@@ -51,16 +51,6 @@ fn window(align: u64) -> u64 {
     }
 }
 
-/// The pages of a device of that alignment that are present, by number in the mapping.
-fn present(map: &Map, align: u64) -> sysfs::Result<Vec<u64>> {
-    let frames = map.frames(0, map.len() / PAGE)?;
-    let pages = frames.chunks((align / PAGE) as usize).zip(0..);
-    Ok(pages
-        .filter(|(frames, _)| frames.iter().any(Option::is_some))
-        .map(|(_, page)| page)
-        .collect())
-}
-
 /// The pages of the window around page `page` of a mapping that are in `first..end`.
 fn around(map: &Map, align: u64, page: u64, first: u64, end: u64) -> Vec<u64> {
     // A window is aligned in the address space.
@@ -80,7 +70,7 @@ fn check_touch(device: &Device, page: u64, first: u64, end: u64) -> Outcome {
     let map = Map::whole(device)?;
     check("store", map.store(page * align, 1), Ok(()))?;
     let expected = around(&map, align, page, first, end);
-    check("present", present(&map, align)?, expected.clone())?;
+    check("present", map.present(align)?, expected.clone())?;
     let rss = expected.len() as u64 * align / 1024;
     check("Rss in kB", map.smaps_kib("Rss")?, rss)
 }
@@ -96,7 +86,7 @@ fn touch_maps_the_window_around_it(region: &Region) -> Outcome {
         let map = Map::whole(&device)?;
         check("load", map.load(20 * align).is_ok(), true)?;
         let expected = around(&map, align, 20, 0, pages);
-        check("present", present(&map, align)?, expected)?;
+        check("present", map.present(align)?, expected)?;
         drop(map);
         region.destroy(&device)?;
     }
@@ -112,7 +102,7 @@ fn touch_maps_nothing_beyond_the_mapping(region: &Region) -> Outcome {
             let part = map(&file, len * align, 3 * align)?;
             check("store", part.store(page * align, 1), Ok(()))?;
             let expected = around(&part, align, page, 0, len);
-            check("present", present(&part, align)?, expected)?;
+            check("present", part.present(align)?, expected)?;
         }
         // Pages that were unmapped beside the touched page do not come back.
         let all = Map::whole(&device)?;
@@ -120,7 +110,7 @@ fn touch_maps_nothing_beyond_the_mapping(region: &Region) -> Outcome {
         check("munmap", all.unmap(12 * align, align), Ok(()))?;
         check("store", all.store(10 * align, 1), Ok(()))?;
         let expected = around(&all, align, 10, 9, 12);
-        check("present", present(&all, align)?, expected)?;
+        check("present", all.present(align)?, expected)?;
         drop((all, file));
         region.destroy(&device)?;
     }
@@ -159,7 +149,7 @@ fn touch_maps_nothing_of_the_next_page_table(region: &Region) -> Outcome {
         } else {
             around(&part, PAGE, page, 4, 512)
         };
-        let seen = present(&part, PAGE)?;
+        let seen = part.present(PAGE)?;
         check("present", seen, expected)?;
         check("madvise", part.advise(libc::MADV_DONTNEED), Ok(()))?;
     }
@@ -173,7 +163,7 @@ fn pages_of_a_window_are_counted_once(region: &Region) -> Outcome {
         check("store", map.store(page * PAGE, page), Ok(()))?;
     }
     check("munmap", map.unmap(64 * PAGE, UNIT - 64 * PAGE), Ok(()))?;
-    check("present", present(&map, PAGE)?, (0..64).collect::<Vec<_>>())?;
+    check("present", map.present(PAGE)?, (0..64).collect::<Vec<_>>())?;
     // The mapping is 64 pages now; each was mapped once.
     check("Rss in kB", map.smaps_kib("Rss")?, 64 * PAGE / 1024)?;
     for page in 0..64 {
@@ -188,14 +178,14 @@ fn touch_of_a_mapping_for_random_access_maps_one_page(region: &Region) -> Outcom
         let map = Map::whole(&device)?;
         check("madvise", map.advise(libc::MADV_RANDOM), Ok(()))?;
         check("store", map.store(20 * align, 1), Ok(()))?;
-        check("present", present(&map, align)?, vec![20])?;
+        check("present", map.present(align)?, vec![20])?;
         check("madvise", map.advise(libc::MADV_NORMAL), Ok(()))?;
         check("store", map.store(21 * align, 1), Ok(()))?;
         let mut expected = around(&map, align, 21, 0, 40 * UNIT / align);
         if !expected.contains(&20) {
             expected.insert(0, 20);
         }
-        check("present again", present(&map, align)?, expected)?;
+        check("present again", map.present(align)?, expected)?;
         drop(map);
         region.destroy(&device)?;
     }
@@ -276,10 +266,10 @@ fn touch_leaves_poisoned_neighbours_alone(region: &Region) -> Outcome {
     check("store", map.store(21 * PAGE, 1), Ok(()))?;
     let mut expected = around(&map, PAGE, 21, 0, 512);
     expected.retain(|page| *page != 20);
-    check("present", present(&map, PAGE)?, expected)?;
+    check("present", map.present(PAGE)?, expected)?;
     // With either driver, a process that touches the page gets it.
     check("load", map.load(20 * PAGE).is_ok(), true)?;
-    check("present", present(&map, PAGE)?.contains(&20), true)
+    check("present", map.present(PAGE)?.contains(&20), true)
 }
 
 fn neighbours_hold_the_data_of_their_offset(region: &Region) -> Outcome {
@@ -344,7 +334,7 @@ fn check_one_page(device: &Device) -> Outcome {
                 false => map.load(page * align).is_ok(),
             };
             check("touch", touched, true)?;
-            check("present", present(&map, align)?, vec![page])?;
+            check("present", map.present(align)?, vec![page])?;
             check("Rss in kB", map.smaps_kib("Rss")?, align / 1024)?;
         }
     }
@@ -394,7 +384,7 @@ fn touched_with(bytes: u64, pages: u64) -> Outcome {
         let start = (20 + shift) / window * window - shift;
         let expected: Vec<u64> = (start..start + window).collect();
         let what = format!("{parameter}, pages of {align:#x}");
-        check(what, present(&map, align)?, expected)?;
+        check(what, map.present(align)?, expected)?;
         drop(map);
         region.destroy(&device)?;
     }
