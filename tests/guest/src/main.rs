@@ -20,6 +20,7 @@ mod compare;
 mod cpu;
 mod cxl;
 mod daxctl;
+mod daxlayout;
 mod demo;
 mod device;
 mod down;

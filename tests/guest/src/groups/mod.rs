@@ -16,6 +16,7 @@ mod mm;
 mod mmap;
 mod overlap;
 mod pins;
+mod plans;
 mod poison;
 mod races;
 mod resize;
@@ -185,8 +186,8 @@ const GROUPS: &[Group] = &[
         mem: "4G",
         qemu: layout::QEMU,
         implementations: BOTH,
-        timeout: 300,
-        files: &[layout::TESTS],
+        timeout: 600,
+        files: &[layout::TESTS, plans::TESTS],
     },
     Group {
         name: "pins",
