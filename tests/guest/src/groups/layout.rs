@@ -44,7 +44,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// The cache, as `QEMU` has it.
-const CACHE: u64 = 512 * MIB;
+pub const CACHE: u64 = 512 * MIB;
 
 /// Runs the tool, which must end with that status.
 fn run(args: &[&str], status: i32) -> Outcome {

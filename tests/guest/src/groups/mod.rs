@@ -2,6 +2,7 @@
 //! The groups of tests. Each group runs in a guest of its own.
 
 mod attributes;
+mod colours;
 mod consumers;
 mod create;
 mod daxctl;
@@ -187,7 +188,7 @@ const GROUPS: &[Group] = &[
         qemu: layout::QEMU,
         implementations: BOTH,
         timeout: 600,
-        files: &[layout::TESTS, plans::TESTS],
+        files: &[layout::TESTS, colours::TESTS, plans::TESTS],
     },
     Group {
         name: "pins",
