@@ -62,7 +62,7 @@ impl Run {
 }
 
 /// The page frames of two tenants, in the order of their pages, as `/proc/self/pagemap` has them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenants {
     pub placement: Placement,
     pub frames: [Vec<Run>; 2],
