@@ -62,8 +62,9 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
 }
 
 /// The packages whose tests run on the host.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "dax-host-tests",
+    "dax-cache",
     "dax-protocol",
     "lab",
     "daxlayout",
@@ -71,7 +72,8 @@ const PACKAGES: [&str; 6] = [
     "dax-model-faults",
 ];
 
-/// The tests of the pure modules, of this tool, of daxlayout, and of the driver on the model.
+/// The tests of the pure modules, of the model of a cache, of this tool, of daxlayout, and of the
+/// driver on its model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for package in PACKAGES {
         let start = Instant::now();

@@ -7,6 +7,7 @@ mod cargo;
 mod check;
 mod checkpatch;
 mod clippy;
+mod colours;
 mod compare;
 mod cpio;
 mod defects;
@@ -93,6 +94,8 @@ enum Command {
     Run,
     /// Measure the C and the Rust driver (ONLY, RANGES, KERNEL)
     Bench,
+    /// Show that tenants of one cache colour each do not push each other out (KERNEL, IMPL, SEED)
+    Colours,
     /// Build the module in the kernel tree KDIR
     Module,
     /// Draw which file of the module uses which
@@ -150,6 +153,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Stress => return stress::main(&repo()?),
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
+        Command::Colours => return colours::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),
         Command::Floors => print!("{}", floors::drawing(&repo()?)?),
         Command::Clean => clean()?,

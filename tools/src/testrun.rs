@@ -20,7 +20,7 @@ use crate::ktap;
 use crate::kunit;
 use crate::poweroff;
 use crate::progress::{human, Step};
-use crate::report::{Report, TestResult};
+use crate::report::{Report, TestResult, Verdict};
 use crate::root::Root;
 use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec, SERIES};
@@ -433,6 +433,24 @@ impl Tests<'_> {
         self.run(&format!("{test}"), machine, command, files)
     }
 
+    /// Runs a command in a group's guest, which must end well; what it printed.
+    pub fn command(
+        &self,
+        group: &Group,
+        label: &str,
+        program: &Path,
+        command: &str,
+    ) -> Result<String> {
+        let machine = groups::machine(group)?;
+        let files = self.files(group, program)?;
+        let ran = self.run(label, machine, command.to_owned(), files)?;
+        let ended = ended(label, &ran.outcome, &ran.output);
+        match ended.verdict {
+            Verdict::Passed => Ok(ran.output),
+            _ => bail!("{label}: {}", ended.output.join("\n")),
+        }
+    }
+
     /// What a group's guest needs: the program with the tests, and those that they run.
     fn files(&self, group: &Group, program: &Path) -> Result<Vec<PathBuf>> {
         let mut files = vec![program.to_owned()];
@@ -486,9 +504,7 @@ impl Tests<'_> {
                 &format!("no test reported a result; it printed:\n{output}"),
             ));
         }
-        let failed = results
-            .iter()
-            .any(|p| p.verdict == crate::report::Verdict::Failed);
+        let failed = results.iter().any(|p| p.verdict == Verdict::Failed);
         // The program exits with 1 if a test failed, and the results say so already.
         let outcome = match outcome.end {
             End::Exit(_) if failed => Outcome {

@@ -7,6 +7,7 @@
 //! - `dax-guest sequences SEED FIRST COUNT` does things at random and writes a transcript.
 //! - `dax-guest replay FILE` does the things in a file and writes a transcript.
 //! - `dax-guest bench MODE RANGES [ONLY]` measures, and prints JSON.
+//! - `dax-guest colours SEEDS` prints the page frames of tenants, by how their devices were made.
 //! - `dax-guest down WAY STATE` takes the machine down while a page of a device is held.
 //! - `dax-guest next` says that it is the first process of the next kernel, and powers off.
 //! - `dax-guest demo` shows the main job of the driver, for people.
@@ -16,10 +17,12 @@
 mod ascii_map;
 mod bench;
 mod child;
+mod colours;
 mod compare;
 mod cpu;
 mod cxl;
 mod daxctl;
+mod daxlayout;
 mod demo;
 mod device;
 mod down;
@@ -68,7 +71,7 @@ use std::process::ExitCode;
 /// How the program is called.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
      bench count|wall|turns|smoke RANGES [ONLY] | stress SEED SECONDS | \
-     sequences SEED FIRST COUNT | replay FILE | down poweroff|reboot|kexec STATE";
+     sequences SEED FIRST COUNT | replay FILE | colours SEEDS | down poweroff|reboot|kexec STATE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         ["replay", file] => transcript(compare::replay(file)),
         ["bench", mode, ranges] => measure(mode, ranges, None),
         ["bench", mode, ranges, only] => measure(mode, ranges, Some(only)),
+        ["colours", seeds] => transcript(colours::run(seeds)),
         ["stress", seed, seconds] => match (seed.parse(), seconds.parse()) {
             (Ok(seed), Ok(seconds)) => prepared(|| stress::run(&Region::fresh()?, seed, seconds)),
             _ => usage(USAGE),

@@ -5,6 +5,7 @@
 //! Results of tests are not here: they are KTAP, as those of KUnit are.
 
 pub mod bench;
+pub mod colours;
 pub mod compare;
 
 use serde::{Deserialize, Serialize};

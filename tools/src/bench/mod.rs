@@ -231,7 +231,7 @@ fn report(repo: &Path, wanted: &Wanted, origin: &Origin, figures: &Figures) -> R
 }
 
 /// The checkout's commit, and `with changes` if files other than documents differ from it.
-fn commit(repo: &Path) -> Result<String> {
+pub fn commit(repo: &Path) -> Result<String> {
     let git = |args: &[&str]| -> Result<String> {
         let out = exec::output(Command::new("git").arg("-C").arg(repo).args(args))?;
         Ok(String::from_utf8_lossy(&out).trim().to_owned())
@@ -242,6 +242,7 @@ fn commit(repo: &Path) -> Result<String> {
         "--porcelain",
         "--",
         "src",
+        "daxlayout",
         "patches",
         "tests",
         "tools",

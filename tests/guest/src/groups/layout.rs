@@ -3,6 +3,7 @@
 //! memory of node 1 has a direct-mapped cache.
 
 use crate::daxctl;
+use crate::daxlayout::{self, create, spans, value};
 use crate::device::Device;
 use crate::json;
 use crate::kernel;
@@ -42,38 +43,14 @@ pub const TESTS: &[Test] = &[
     test!(restore_of_what_does_not_fit_changes_nothing),
 ];
 
-/// The tool.
-const DAXLAYOUT: &str = "/daxlayout";
 /// The cache, as `QEMU` has it.
-const CACHE: u64 = 512 * MIB;
+pub const CACHE: u64 = 512 * MIB;
 
 /// Runs the tool, which must end with that status.
 fn run(args: &[&str], status: i32) -> Outcome {
-    let output = kernel::try_run(DAXLAYOUT, args)?;
+    let output = daxlayout::try_run(args)?;
     let what = format!("status of {args:?}: {}", kernel::said(&output));
     check(what, output.status.code(), Some(status))
-}
-
-/// Runs the tool, which must succeed and print one value.
-fn value(args: &[&str]) -> Result<Value> {
-    json::one(DAXLAYOUT, args)
-}
-
-/// Makes a device; its name is in what the tool prints.
-fn create(args: &[&str]) -> Result<Device> {
-    let created = value(&[&["--json", "create"], args].concat())?;
-    Ok(Device::named(json::text(&created, "name")?))
-}
-
-/// Spans that the tool printed.
-fn spans(ranges: &Value) -> Vec<Span> {
-    let ranges = ranges.as_array().into_iter().flatten();
-    ranges
-        .filter_map(|range| {
-            let (start, end) = (range["start"].as_u64()?, range["end"].as_u64()?);
-            Some(Span { start, end })
-        })
-        .collect()
 }
 
 /// A file for a layout.
@@ -87,14 +64,14 @@ fn write(path: &PathBuf, text: &str) -> Outcome {
 }
 
 /// Everything that the driver shows, but for minor numbers.
-fn snapshot(region: &Region) -> Result<Snapshot> {
+pub fn snapshot(region: &Region) -> Result<Snapshot> {
     let mut snapshot = Snapshot::of(region)?;
     snapshot.forget_minors();
     Ok(snapshot)
 }
 
 /// Runs the tool, which must end with that status and leave everything as it was.
-fn changes_nothing(region: &Region, args: &[&str], status: i32) -> Outcome {
+pub fn changes_nothing(region: &Region, args: &[&str], status: i32) -> Outcome {
     let before = snapshot(region)?;
     run(args, status)?;
     before.check_same(&snapshot(region)?)

@@ -2,6 +2,7 @@
 //! The groups of tests. Each group runs in a guest of its own.
 
 mod attributes;
+mod colours;
 mod consumers;
 mod create;
 mod daxctl;
@@ -16,6 +17,7 @@ mod mm;
 mod mmap;
 mod overlap;
 mod pins;
+mod plans;
 mod poison;
 mod races;
 mod resize;
@@ -195,8 +197,8 @@ const GROUPS: &[Group] = &[
         mem: "4G",
         qemu: layout::QEMU,
         implementations: BOTH,
-        timeout: 300,
-        files: &[layout::TESTS],
+        timeout: 600,
+        files: &[layout::TESTS, colours::TESTS, plans::TESTS],
     },
     Group {
         name: "pins",

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `dax-guest colours` prints: the page frames of two tenants, by how their devices were made.
+
+use crate::{print_as_json, Impl};
+use serde::{Deserialize, Serialize};
+
+/// How the devices of two tenants were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// By one write to `size` each: where the driver likes.
+    OneWrite,
+    /// By writes to `size` in turns, each by an amount that follows from a seed.
+    InTurns(u64),
+    /// By daxlayout, in one half of the cache each.
+    Colours,
+    /// By daxlayout, in two ranges at this distance each.
+    Pairs(u64),
+}
+
+/// A memory-side cache, as daxlayout shows it and as sysfs has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    pub size: u64,
+    pub line_size: u64,
+    /// 0: direct-mapped.
+    pub indexing: u64,
+    /// 0: write-back.
+    pub write_policy: u64,
+    /// The folder in sysfs.
+    pub folder: String,
+}
+
+/// Consecutive page frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub first: u64,
+    pub count: u64,
+}
+
+impl Run {
+    /// Puts frames together, in the order in which they are.
+    pub fn of(frames: &[u64]) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for &frame in frames {
+            match runs.last_mut() {
+                Some(run) if run.first + run.count == frame => run.count += 1,
+                _ => runs.push(Run {
+                    first: frame,
+                    count: 1,
+                }),
+            }
+        }
+        runs
+    }
+
+    /// Takes them apart again.
+    pub fn frames(runs: &[Run]) -> Vec<u64> {
+        let frames = runs.iter().flat_map(|run| run.first..run.first + run.count);
+        frames.collect()
+    }
+}
+
+/// The page frames of two tenants, in the order of their pages, as `/proc/self/pagemap` has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenants {
+    pub placement: Placement,
+    pub frames: [Vec<Run>; 2],
+}
+
+/// A line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    /// The first.
+    Machine {
+        driver: Impl,
+        /// Its release.
+        kernel: String,
+        cache: Cache,
+        /// The page frames of the region.
+        region: Run,
+    },
+    Tenants(Tenants),
+    /// The last: how many pairs of tenants there were.
+    Done(u64),
+}
+print_as_json!(Line);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_put_together_and_taken_apart() {
+        let frames = [5, 6, 7, 2, 3, 9];
+        let runs = Run::of(&frames);
+        let all = [(5, 3), (2, 2), (9, 1)].map(|(first, count)| Run { first, count });
+        assert_eq!(runs, all);
+        assert_eq!(Run::frames(&runs), frames);
+        assert!(Run::of(&[]).is_empty());
+    }
+}
