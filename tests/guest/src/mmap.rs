@@ -154,6 +154,13 @@ impl Map {
         ptr::with_exposed_provenance_mut(self.addr + offset as usize)
     }
 
+    /// Fills all of it with zeroes, by `memset()`. The caller has touched each page.
+    pub fn fill_with_zeroes(&self) {
+        let len = self.len() as usize;
+        // SAFETY: The mapping is ours, and no Rust reference into it exists.
+        unsafe { libc::memset(self.pointer(0, len), 0, len) };
+    }
+
     /// Reads eight bytes.
     pub fn load(&self, offset: u64) -> Result<u64, Signal> {
         trap::load(self.address(offset))

@@ -157,7 +157,11 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 /// The guests, in the order in which they run.
 fn tasks(wanted: &Wanted) -> Vec<Task<'_>> {
     let mut tasks = Vec::new();
-    let mut add = |driver, mode, only: Vec<&'static str>| {
+    let mut add = |driver, mode, mut only: Vec<&'static str>| {
+        let is_new = |name: &str| operations::named(name).is_some_and(|o| o.rust_only);
+        if driver == Driver::C {
+            only.retain(|name| !is_new(name));
+        }
         if !only.is_empty() {
             tasks.push(Task {
                 driver,

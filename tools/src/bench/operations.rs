@@ -26,6 +26,8 @@ pub struct Operation {
     pub kind: Kind,
     /// Whether it is measured for each number of ranges.
     pub by_ranges: bool,
+    /// Whether the C driver has nothing like it.
+    pub rust_only: bool,
 }
 
 const fn operation(name: &'static str, title: &'static str, kind: Kind) -> Operation {
@@ -34,6 +36,7 @@ const fn operation(name: &'static str, title: &'static str, kind: Kind) -> Opera
         title,
         kind,
         by_ranges: true,
+        rust_only: false,
     }
 }
 
@@ -44,7 +47,15 @@ const fn single(name: &'static str, title: &'static str, kind: Kind) -> Operatio
     }
 }
 
-pub const OPERATIONS: [Operation; 28] = [
+/// A single operation that the C driver does not have.
+const fn new(name: &'static str, title: &'static str, kind: Kind) -> Operation {
+    Operation {
+        rust_only: true,
+        ..single(name, title, kind)
+    }
+}
+
+pub const OPERATIONS: [Operation; 35] = [
     operation(
         "fault-2m",
         "fault, 2 MiB, average of all ranges",
@@ -125,6 +136,28 @@ pub const OPERATIONS: [Operation; 28] = [
         "create and delete of an empty device",
         Kind::Count,
     ),
+    new(
+        "mapping-many",
+        "`mapping` write of 128 ranges at once, per range",
+        Kind::Count,
+    ),
+    single(
+        "devices-create",
+        "create of each of 1,000 devices of one range",
+        Kind::Count,
+    ),
+    single("devices-bind", "bind of each of 1,000 devices", Kind::Count),
+    single("devices-list", "list of 1,000 devices, each", Kind::Count),
+    single(
+        "devices-unbind",
+        "unbind of each of 1,000 devices, own instructions",
+        Kind::Count,
+    ),
+    single(
+        "devices-delete",
+        "delete of each of 1,000 devices",
+        Kind::Count,
+    ),
     single("memory", "memory per range", Kind::Count),
     single(
         "memory-own",
@@ -140,6 +173,11 @@ pub const OPERATIONS: [Operation; 28] = [
         "two-threads",
         "faults, two threads against one",
         Kind::PairAround,
+    ),
+    new(
+        "zero",
+        "`zero_on_alloc`, how fast against `memset()`",
+        Kind::Pair,
     ),
 ];
 

@@ -11,6 +11,7 @@
 
 mod attribute;
 mod clock;
+mod devices;
 mod fault;
 mod lifecycle;
 mod memory;
@@ -18,6 +19,7 @@ mod ranges;
 mod record;
 mod threads;
 mod unbind;
+mod zero;
 
 use crate::kernel::{self, Impl};
 use crate::region::{self, Region};
@@ -119,6 +121,8 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
         ranges::counted(&mut bench, region, &ranges)?;
         fault::alignments(&mut bench, region)?;
         lifecycle::create_and_delete(&mut bench, region)?;
+        devices::many_at_once(&mut bench, region)?;
+        devices::thousand(&mut bench, region)?;
     }
     if mode != Mode::Count {
         ranges::timed(&mut bench, region, &ranges)?;
@@ -130,6 +134,7 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
     if matches!(mode, Mode::Wall | Mode::Smoke) {
         threads::two_regions(&mut bench, &regions)?;
         threads::two_threads(&mut bench, region)?;
+        zero::bandwidth(&mut bench, region)?;
     }
     region::tear_down()?;
     bench.record.line(&Line::Done(bench.record.figures()));

@@ -78,7 +78,7 @@ const fn at_least(
     }
 }
 
-pub const GOALS: [Goal; 27] = [
+pub const GOALS: [Goal; 34] = [
     at_most("fault, 2 MiB, 1 range", "fault-2m-last", 1, 1.0, Against::C),
     at_most(
         "fault, 2 MiB, 4096 ranges, average",
@@ -236,6 +236,49 @@ pub const GOALS: [Goal; 27] = [
         1.0,
         Against::C,
     ),
+    at_most(
+        "`mapping` write of 128 ranges at once, per range",
+        "mapping-many",
+        0,
+        1.0,
+        Against::Own("mapping-write", 1),
+    ),
+    at_most(
+        "create of each of 1,000 devices",
+        "devices-create",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_most(
+        "bind of each of 1,000 devices",
+        "devices-bind",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_most(
+        "list of 1,000 devices, each",
+        "devices-list",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_most(
+        "unbind of each of 1,000 devices",
+        "devices-unbind",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_most(
+        "delete of each of 1,000 devices",
+        "devices-delete",
+        0,
+        1.0,
+        Against::C,
+    ),
+    at_least("zeroing, against `memset()`", "zero", 0.9, Against::Nothing),
     at_least(
         "resizes of two regions at once, against one",
         "two-regions",
