@@ -13,7 +13,7 @@ use kernel::workqueue;
 
 use crate::invariants;
 use crate::laws;
-use crate::machine::{must, Kind, Machine, GRANULE, GRANULES, ORDER};
+use crate::machine::{must, Kind, Machine, BASE, GRANULE, GRANULES};
 use crate::operations::{operation, successes, Operation};
 
 /// How the machine is when the operations begin.
@@ -39,8 +39,7 @@ pub enum State {
     Fsdev,
     /// The device was bound to kmem, and its memory stayed online when kmem was unbound.
     Online,
-    /// The region zeroes memory. The device has two granules, which another device had before, and so
-    /// had the others that are free.
+    /// The region zeroes memory, to all of which others wrote before. The device has two granules.
     Zeroing,
     /// The device is all of a static region, is bound, and a file of it is open.
     Static,
@@ -77,7 +76,7 @@ impl State {
             return must((operation("open").run)(machine));
         }
         if self == Self::Zeroing {
-            dirty(machine);
+            bindings::written_by_others(BASE, BASE + GRANULES * GRANULE - 1);
         }
         must(machine.write_region("create", "1"));
         let dev = bindings::find_device(device);
@@ -142,30 +141,6 @@ impl State {
     fn has_pins(self) -> bool {
         matches!(self, Self::Pinned | Self::Draining)
     }
-}
-
-/// A device that is gone has written to all memory.
-fn dirty(machine: &Machine) {
-    let device = machine.device();
-    must(machine.write_region("create", "1"));
-    let write = |name: &str, text: &str| {
-        let Some(dev) = bindings::find_device(device) else {
-            sched::violation("the first owner was not created");
-        };
-        must(bindings::write_attribute(dev.raw(), name, text));
-    };
-    write("size", &(GRANULES * GRANULE).to_string());
-    must(bindings::bind("device_dax", device));
-    let file = must(bindings::OpenFile::open(device));
-    let area = must(file.mmap(0, (GRANULES * GRANULE) as usize));
-    for granule in 0..GRANULES as usize {
-        must(area.touch(granule, ORDER));
-    }
-    drop(area);
-    drop(file);
-    must(bindings::unbind("device_dax", device));
-    write("size", "0");
-    must(machine.write_region("delete", device));
 }
 
 /// The task that lets go of pins when only those are left who wait for that.

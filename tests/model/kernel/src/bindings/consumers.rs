@@ -223,7 +223,7 @@ unsafe extern "C" fn kmem_probe(dev_dax: *mut dev_dax) -> c_int {
     for (start, last) in &ranges {
         sched::point(|| format!("kmem adds {start:#x}-{last:#x}"));
         require_unused(*start, *last, "kmem");
-        used_by_kmem(*start, *last);
+        written_by_others(*start, *last);
         set_system_ram(*start, *last, true);
     }
     let kmem = Kmem {

@@ -16,8 +16,8 @@ const PAGE: u64 = 1 << PMD_SHIFT;
 const MARK: u8 = 0xa5;
 /// Where in a page the marks are.
 const MARKS: [usize; 3] = [0, PAGE as usize / 2 + 1, PAGE as usize - 1];
-/// The writer of memory that kmem had: anybody.
-const KMEM: usize = 1;
+/// The writer of memory that somebody else had, kmem for example.
+const OTHERS: usize = 1;
 
 /// Who wrote to a page last, by its address; a page that is not here has zeroes.
 #[derive(Default)]
@@ -52,12 +52,12 @@ fn pages(start: u64, last: u64) -> impl Iterator<Item = u64> {
     (start..last).step_by(PAGE as usize)
 }
 
-/// kmem has the memory: anybody writes to it.
-pub(crate) fn used_by_kmem(start: u64, last: u64) {
+/// Others write to the memory.
+pub fn written_by_others(start: u64, last: u64) {
     sched::part(|contents: &mut Contents| {
         contents
             .0
-            .extend(pages(start, last).map(|page| (page, KMEM)));
+            .extend(pages(start, last).map(|page| (page, OTHERS)));
     });
 }
 

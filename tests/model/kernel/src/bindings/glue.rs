@@ -314,6 +314,11 @@ struct System {
     down: bool,
 }
 
+/// Whether the machine goes down.
+pub fn is_down() -> bool {
+    sched::part(|system: &mut System| system.down)
+}
+
 /// The machine goes down: `system_state` says so, and then the lock of each device is
 /// taken in turn (`device_shutdown()`).
 pub fn shut_down() {
