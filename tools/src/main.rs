@@ -28,6 +28,7 @@ mod model;
 mod module;
 mod modules;
 mod mutants;
+mod package;
 mod poweroff;
 mod progress;
 mod public;
@@ -95,6 +96,8 @@ enum Command {
     Bench,
     /// Build the module in the kernel tree KDIR
     Module,
+    /// Build packages for Debian: kernel and daxlayout (CONFIG, TRIM, REVISION, ONLY, KERNEL)
+    Deb,
     /// Draw which file of the module uses which
     Floors,
     /// Delete the cache
@@ -151,6 +154,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),
+        Command::Deb => return package::main(&repo()?),
         Command::Floors => print!("{}", floors::drawing(&repo()?)?),
         Command::Clean => clean()?,
         Command::Enter {
