@@ -42,6 +42,7 @@ mod source;
 mod spec;
 mod splat;
 mod stress;
+mod system;
 mod table;
 mod testrun;
 mod vanilla;
@@ -98,6 +99,8 @@ enum Command {
     Module,
     /// Build packages for Debian: kernel and daxlayout (CONFIG, TRIM, REVISION, ONLY, KERNEL)
     Deb,
+    /// Install the packages of `make deb` in a Debian system and test it (TIMEOUT, MEM, CPUS)
+    System,
     /// Draw which file of the module uses which
     Floors,
     /// Delete the cache
@@ -154,6 +157,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),
+        Command::System => return system::main(&repo()?),
         Command::Deb => return package::main(&repo()?),
         Command::Floors => print!("{}", floors::drawing(&repo()?)?),
         Command::Clean => clean()?,

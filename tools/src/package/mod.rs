@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 
+pub use request::{Config, Request};
+
 use crate::cache::{self, Key, Lock};
 use crate::progress::human;
 use crate::root::Root;
 use crate::settings;
-use request::Request;
 
 /// The value of ONLY= that ends after the configuration.
 const CONFIGURE: &str = "config";
@@ -29,6 +30,8 @@ pub struct Packages {
     pub files: Vec<PathBuf>,
     /// What `uname -r` says.
     pub release: String,
+    /// The version of the kernel's packages.
+    pub version: String,
     _lock: Lock,
 }
 
@@ -89,7 +92,7 @@ pub fn ensure(repo: &Path, root: &Root, request: &Request) -> Result<Packages> {
     let dir = all.join(&name);
     let lock = Lock::share(&name)?;
     if dir.exists() {
-        return found(&dir, lock);
+        return found(&dir, plan.version, lock);
     }
     drop(lock);
 
@@ -108,7 +111,7 @@ pub fn ensure(repo: &Path, root: &Root, request: &Request) -> Result<Packages> {
         cache::rename(&part, &dir)?;
         cache::prune(&all, &prefix)?;
     }
-    found(&dir, lock)
+    found(&dir, plan.version, lock)
 }
 
 /// The name of the lock on the tree of such packages.
@@ -116,7 +119,7 @@ fn lock(request: &Request) -> String {
     format!("deb-{}", request.folder())
 }
 
-fn found(dir: &Path, lock: Lock) -> Result<Packages> {
+fn found(dir: &Path, version: String, lock: Lock) -> Result<Packages> {
     let files = kernel::debs(dir)?;
     let release = files.iter().find_map(|file| {
         let name = file.file_name()?.to_str()?;
@@ -132,6 +135,7 @@ fn found(dir: &Path, lock: Lock) -> Result<Packages> {
     Ok(Packages {
         files,
         release,
+        version,
         _lock: lock,
     })
 }
