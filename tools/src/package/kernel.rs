@@ -23,6 +23,8 @@ const INSIDE: &str = "/usr/src/deb";
 const FRAGMENTS: &str = "/usr/src/kernel-config";
 const BASE: &str = "/usr/src/base-config";
 const LOADED: &str = "/usr/src/lsmod";
+/// Modules that stay though the machine has not loaded them: the dax family and its parents.
+const KEPT: &str = "drivers/dax:drivers/nvdimm:drivers/acpi/nfit:drivers/cxl";
 
 /// The name of the source package that the packages say they are from.
 const SOURCE: &str = "linux-device-dax";
@@ -146,7 +148,9 @@ impl<'a> Plan<'a> {
         // localmodconfig asks about options that are new. The defaults are taken.
         let trim = match &self.request.loaded {
             None => String::new(),
-            Some(_) => format!("yes '' | make LSMOD={LOADED} localmodconfig && "),
+            Some(_) => {
+                format!("yes '' | make LMC_KEEP={KEPT} LSMOD={LOADED} localmodconfig && ")
+            }
         };
         let names: Vec<String> = self
             .fragments
