@@ -102,7 +102,16 @@ impl Cargo {
     /// Builds a package's program of the same name and returns its path. The program is linked
     /// statically, so it runs on the host and in a guest.
     pub fn build_static(&self, package: &str) -> Result<PathBuf> {
-        let args = [
+        self.build(package, "debug")
+    }
+
+    /// The same with optimisation, for a program that is given to others.
+    pub fn build_release(&self, package: &str) -> Result<PathBuf> {
+        self.build(package, "release")
+    }
+
+    fn build(&self, package: &str, profile: &str) -> Result<PathBuf> {
+        let mut args = vec![
             "build",
             "--quiet",
             "--locked",
@@ -111,6 +120,9 @@ impl Cargo {
             "--target",
             TARGET,
         ];
+        if profile == "release" {
+            args.push("--release");
+        }
         let out = self.run(
             "cargo",
             &args,
@@ -119,7 +131,7 @@ impl Cargo {
         if !out.success {
             bail!("cannot build {package}:\n{}", out.text.trim_end());
         }
-        Ok(self.target_dir().join(TARGET).join("debug").join(package))
+        Ok(self.target_dir().join(TARGET).join(profile).join(package))
     }
 
     /// Where cargo builds: in the checkout, as in the bootstrap script. Two checkouts with one

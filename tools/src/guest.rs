@@ -23,6 +23,8 @@ use crate::splat;
 
 /// How long QEMU may run after the command ended: the guest only has to power off.
 const GRACE: Duration = Duration::from_secs(20);
+/// The same for a whole system, which stops its services first.
+const SYSTEM_GRACE: Duration = Duration::from_secs(300);
 
 /// How many guests' logs are kept.
 const KEPT_RUNS: usize = 60;
@@ -54,7 +56,19 @@ pub struct Guest {
     dir: PathBuf,
     command: Command,
     timeout: Duration,
+    /// How long it may run after the command.
+    grace: Duration,
     mark: Option<ExitMarker>,
+}
+
+/// A system that boots from a disk: its kernel and initrd, the disk, a second disk that is only
+/// read, and the line that ends the output of its command.
+pub struct System<'a> {
+    pub kernel: &'a Path,
+    pub initrd: &'a Path,
+    pub disk: &'a Path,
+    pub second: &'a Path,
+    pub end: &'a str,
 }
 
 /// The command of a guest, and the files that it has besides the base image.
@@ -88,15 +102,39 @@ impl Guest {
             Ok(())
         })?;
         let mut command = qemu(root, machine, &dir, load.kunit);
-        let serial = format!("virtio-serial-pci,{},max_ports=2", serial_bus(machine));
-        command.args(["-chardev", "stdio,id=out,signal=off", "-device", &serial]);
-        command.args(["-device", "virtserialport,nr=1,chardev=out,name=lab.out"]);
-        let timeout = machine.timeout;
+        output_port(&mut command, machine);
         Ok(Self {
             dir,
             command,
-            timeout,
+            timeout: machine.timeout,
+            grace: GRACE,
             mark: Some(ExitMarker::new(&end)),
+        })
+    }
+
+    /// Prepares a guest that boots a system, which runs its command by itself.
+    pub fn system(root: &Root, machine: &Machine, system: &System<'_>) -> Result<Self> {
+        let dir = run_dir()?;
+        for (from, name) in [(system.kernel, "bzImage"), (system.initrd, "initrd")] {
+            fs::copy(from, dir.join(name))
+                .with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        let mut command = qemu(root, machine, &dir, false);
+        for (disk, how) in [
+            (system.disk, "cache=unsafe"),
+            (system.second, "readonly=on"),
+        ] {
+            let path = doubled_commas(disk);
+            let drive = format!("file={path},format=raw,if=virtio,{how}");
+            command.arg("-drive").arg(drive);
+        }
+        output_port(&mut command, machine);
+        Ok(Self {
+            dir,
+            command,
+            timeout: machine.timeout,
+            grace: SYSTEM_GRACE,
+            mark: Some(ExitMarker::new(system.end)),
         })
     }
 
@@ -136,6 +174,7 @@ impl Guest {
             dir,
             command,
             timeout: machine.timeout,
+            grace: GRACE,
             mark: None,
         })
     }
@@ -215,7 +254,7 @@ impl Guest {
                 sink(&bytes)?;
                 if let Some(status) = status {
                     end = Some(End::Exit(status));
-                    deadline = Instant::now() + GRACE;
+                    deadline = Instant::now() + self.grace;
                     // The guest may be gone; then nobody reads this.
                     let _ = input.write_all(b"\n");
                 }
@@ -274,6 +313,18 @@ fn serial_bus(machine: &Machine) -> String {
     } else {
         "bus=pcie.0".to_owned()
     }
+}
+
+/// Adds the port that carries the output of the guest's command to QEMU's stdout.
+fn output_port(command: &mut Command, machine: &Machine) {
+    let serial = format!("virtio-serial-pci,{},max_ports=2", serial_bus(machine));
+    command.args(["-chardev", "stdio,id=out,signal=off", "-device", &serial]);
+    command.args(["-device", "virtserialport,nr=1,chardev=out,name=lab.out"]);
+}
+
+/// A path in an option of QEMU, which wants its commas doubled.
+fn doubled_commas(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// QEMU of the build root, run where it lies by the loader it was made for, so
@@ -335,12 +386,7 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     command.arg("-append").arg(format!(
         "console=ttyS0 ignore_loglevel nokaslr panic=-1 no_timer_check {stall} {kunit}{append}"
     ));
-    // QEMU wants a comma in a path doubled.
-    let log = dir
-        .join("kernel.log")
-        .display()
-        .to_string()
-        .replace(',', ",,");
+    let log = doubled_commas(&dir.join("kernel.log"));
     command
         .arg("-chardev")
         .arg(format!("file,id=log,path={log}"))

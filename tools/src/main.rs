@@ -29,6 +29,7 @@ mod model;
 mod module;
 mod modules;
 mod mutants;
+mod package;
 mod poweroff;
 mod progress;
 mod public;
@@ -42,6 +43,7 @@ mod source;
 mod spec;
 mod splat;
 mod stress;
+mod system;
 mod table;
 mod testrun;
 mod vanilla;
@@ -98,6 +100,10 @@ enum Command {
     Colours,
     /// Build the module in the kernel tree KDIR
     Module,
+    /// Build packages for Debian: kernel and daxlayout (CONFIG, TRIM, REVISION, ONLY, KERNEL)
+    Deb,
+    /// Install the packages of `make deb` in a Debian system and test it (TIMEOUT, MEM, CPUS)
+    System,
     /// Draw which file of the module uses which
     Floors,
     /// Delete the cache
@@ -155,6 +161,8 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Module => return module::main(&repo()?),
         Command::Colours => return colours::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),
+        Command::System => return system::main(&repo()?),
+        Command::Deb => return package::main(&repo()?),
         Command::Floors => print!("{}", floors::drawing(&repo()?)?),
         Command::Clean => clean()?,
         Command::Enter {

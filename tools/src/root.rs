@@ -39,6 +39,13 @@ const NEWEST: Recipe = Recipe {
     what: "a root with Debian's newest compilers (about 2.5 GiB)",
 };
 
+const SYSTEM: Recipe = Recipe {
+    name: "system",
+    suite: "trixie",
+    packages: "tools/system.packages",
+    what: "a Debian 13 system (about 300 MiB)",
+};
+
 const COMPILERS: [&str; 7] = ["rustc", "bindgen", "clang", "gcc", "lld", "llvm", "pahole"];
 
 #[derive(Clone)]
@@ -61,6 +68,11 @@ impl Root {
     /// Finds or makes the root that has only compilers, the newest of Debian.
     pub fn ensure_newest(repo: &Path) -> Result<Self> {
         Self::make(repo, &NEWEST)
+    }
+
+    /// Finds or makes the tree of a Debian system, which a guest boots.
+    pub fn ensure_system(repo: &Path) -> Result<Self> {
+        Self::make(repo, &SYSTEM)
     }
 
     fn place(repo: &Path, recipe: &Recipe) -> Result<Self> {

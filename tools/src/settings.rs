@@ -32,11 +32,12 @@ const TOOLCHAINS: [&str; 3] = ["llvm", "gcc", "newest"];
 const ALL: &str = "all";
 
 /// The variables of all commands.
-const VARIABLES: [(&str, Values); 27] = [
+const VARIABLES: [(&str, Values); 30] = [
     ("ALLOW_SPLAT", Values::Flag),
     ("APPEND", Values::Any),
     ("BUILTIN", Values::Flag),
     ("CMD", Values::Any),
+    ("CONFIG", Values::Any),
     ("CPUS", Values::Any),
     ("DAX_DEPTH", Values::Any),
     ("DEBUG", Values::Flag),
@@ -54,12 +55,14 @@ const VARIABLES: [(&str, Values); 27] = [
     ("QUICK", Values::Flag),
     ("RANGES", Values::Any),
     ("REPLAY", Values::Any),
+    ("REVISION", Values::Any),
     ("SECONDS", Values::Any),
     ("SEED", Values::Any),
     ("SEQUENCES", Values::Any),
     ("TIMEOUT", Values::Any),
     ("TOOLCHAIN", Values::Of("toolchain", &TOOLCHAINS)),
     ("TRANSCRIPTS", Values::Any),
+    ("TRIM", Values::Any),
 ];
 
 /// Variables that the programs that we start know.

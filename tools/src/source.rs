@@ -56,8 +56,53 @@ fn place(series: &str) -> (String, PathBuf) {
 
 fn fetch(root: &Root, package: &str, dir: &Path, step: &Step) -> Result<()> {
     let part = cache::part_of(dir);
-    cache::remove(&part)?;
-    cache::mkdir(&part)?;
+    let (unpacked, version) = download(root, package, &part, step)?;
+    let tarball = format!("{package}.tar.xz");
+    cache::rename(
+        &unpacked.join("usr/src").join(&tarball),
+        &part.join(&tarball),
+    )?;
+    cache::write_whole(&part.join("version"), &version)?;
+    cache::remove(&unpacked)?;
+    cache::rename(&part, dir)
+}
+
+/// Debian's own configuration of a series for amd64 and a flavour, from the package linux-config.
+/// The flavours are `amd64` and `cloud-amd64`.
+pub fn debian_config(root: &Root, series: &str, flavour: &str) -> Result<String> {
+    let package = format!("linux-config-{series}");
+    let dir = cache::dir().join("source").join(&package);
+    let _lock = Lock::take(&package)?;
+    if !dir.exists() {
+        let step = Step::start(format!("fetching {package}"), 0);
+        let part = cache::part_of(&dir);
+        let (unpacked, _) = download(root, &package, &part, &step)?;
+        let configs = unpacked.join("usr/src").join(&package);
+        cache::rename(&configs, &part.join("configs"))?;
+        cache::remove(&unpacked)?;
+        cache::rename(&part, &dir)?;
+        step.done();
+    }
+    let file = dir.join(format!("configs/config.amd64_none_{flavour}.xz"));
+    if !file.exists() {
+        bail!(
+            "{package} has no configuration {flavour}: see {}",
+            dir.display()
+        );
+    }
+    let inside = "/usr/src/config.xz";
+    let mut unpack = root.command("xz").args(["-dc", inside]);
+    unpack = unpack.bind(&file, inside);
+    let text = exec::output(&mut unpack.build()?)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    String::from_utf8(text).with_context(|| format!("{} is no text", file.display()))
+}
+
+/// Downloads a binary package into the new folder `part` and unpacks it there. Returns where it is
+/// unpacked, and its version.
+fn download(root: &Root, package: &str, part: &Path, step: &Step) -> Result<(PathBuf, Vec<u8>)> {
+    cache::remove(part)?;
+    cache::mkdir(part)?;
     let log = cache::dir().join(format!("{package}.log"));
     cache::remove(&log)?;
     let apt = Apt::new(root)?;
@@ -65,7 +110,7 @@ fn fetch(root: &Root, package: &str, dir: &Path, step: &Step) -> Result<()> {
     exec::logged(apt.get().arg("update"), &log, step)
         .context("cannot read the Debian package lists")?;
     let got = exec::logged(
-        apt.get().args(["download", package]).current_dir(&part),
+        apt.get().args(["download", package]).current_dir(part),
         &log,
         step,
     );
@@ -82,28 +127,22 @@ fn fetch(root: &Root, package: &str, dir: &Path, step: &Step) -> Result<()> {
         });
     }
 
-    let Some(deb) = find(&part, "deb")? else {
+    let Some(deb) = find(part, "deb")? else {
         bail!(
             "apt-get download {package} left no package in {}",
             part.display()
         );
     };
+    let unpacked = part.join("x");
     exec::logged(
-        Command::new("dpkg-deb")
-            .arg("-x")
-            .arg(&deb)
-            .arg(part.join("x")),
+        Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked),
         &log,
         step,
     )
     .with_context(|| format!("cannot unpack {}", deb.display()))?;
     let version = exec::output(Command::new("dpkg-deb").arg("-f").arg(&deb).arg("Version"))?;
-    let tarball = format!("{package}.tar.xz");
-    cache::rename(&part.join("x/usr/src").join(&tarball), &part.join(&tarball))?;
-    cache::write_whole(&part.join("version"), &version)?;
-    cache::remove(&part.join("x"))?;
     cache::remove(&deb)?;
-    cache::rename(&part, dir)
+    Ok((unpacked, version))
 }
 
 fn find(dir: &Path, extension: &str) -> Result<Option<PathBuf>> {

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The package of daxlayout: the program, its man pages, unit and rules, by debhelper.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::kernel::debs;
+use crate::cache;
+use crate::cargo::Cargo;
+use crate::exec;
+use crate::progress::Step;
+use crate::root::Root;
+
+const INSIDE: &str = "/usr/src/daxlayout";
+
+/// What the package has of this checkout: from, to.
+const PARTS: [(&str, &str); 7] = [
+    ("tools/package/daxlayout", "debian"),
+    ("daxlayout/dist", "dist"),
+    ("README.md", "docs/README.md"),
+    ("docs/install.md", "docs/install.md"),
+    ("docs/daxlayout.md", "docs/daxlayout.md"),
+    ("docs/deviations.md", "docs/deviations.md"),
+    ("docs/errors.md", "docs/errors.md"),
+];
+
+/// Builds the package into `to`, with `work` as a folder to work in.
+pub fn build(repo: &Path, root: &Root, version: &str, work: &Path, to: &Path) -> Result<()> {
+    let step = Step::start(format!("building daxlayout {version}"), 0);
+    let tree = work.join("daxlayout");
+    let log = work.join("daxlayout.log");
+    cache::remove(&tree)?;
+    cache::remove(&log)?;
+    for old in debs(work)? {
+        cache::remove(&old)?;
+    }
+    for (from, name) in PARTS {
+        copy(&repo.join(from), &tree.join(name))?;
+    }
+    let program = Cargo::find(repo)?.build_release("daxlayout")?;
+    copy(&program, &tree.join("daxlayout"))?;
+    // The oldest entry is all that dpkg needs. CHANGELOG.md is for people.
+    let changelog = format!(
+        "daxlayout ({version}) UNRELEASED; urgency=medium\n\n  * Built by `make deb`.\n\n \
+         -- device-dax in Rust <device-dax@localhost>  {}\n",
+        now()?
+    );
+    cache::write_whole(&tree.join("debian/changelog"), changelog.as_bytes())?;
+
+    // The package has no mail address, since the project has none.
+    let script =
+        "chmod 755 daxlayout debian/rules && mkdir man && ./daxlayout generate man man && \
+        ./daxlayout generate completions . && dpkg-buildpackage -d -b -us -uc && \
+        lintian --allow-root --fail-on error \
+        --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog ../daxlayout_*.deb";
+    let mut command = root
+        .shell(script)
+        .env("DEB_BUILD_OPTIONS", "noautodbgsym")
+        .bind(work, INSIDE)
+        .cwd(format!("{INSIDE}/daxlayout"))
+        .build()?;
+    exec::logged(&mut command, &log, &step)?;
+    for deb in debs(work)? {
+        let name = deb.file_name().unwrap_or_default().to_os_string();
+        cache::rename(&deb, &to.join(name))?;
+    }
+    step.done();
+    Ok(())
+}
+
+/// The time as a changelog of Debian has it.
+fn now() -> Result<String> {
+    let text = exec::output(std::process::Command::new("date").arg("-R"))?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// Copies a file or a folder of files.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.is_dir() {
+        let entries =
+            fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
+        for entry in entries.flatten() {
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    if let Some(parent) = to.parent() {
+        cache::mkdir(parent)?;
+    }
+    fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+    Ok(())
+}

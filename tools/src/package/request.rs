@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which packages are asked for: CONFIG=, TRIM=, REVISION=.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache;
+use crate::exec;
+use crate::settings;
+use crate::spec::{Impl, Spec, Toolchain};
+
+/// The configuration that a kernel package begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// The configuration of the tests, and what a virtual machine with Debian needs.
+    Small,
+    /// Debian's own of the series.
+    Debian,
+    /// Debian's own for virtual machines.
+    DebianCloud,
+    /// A file, like /boot/config-6.12.0.
+    File(PathBuf),
+}
+
+const NAMES: [&str; 3] = ["debian", "debian-cloud", "small"];
+
+impl Config {
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "small" => Ok(Self::Small),
+            "debian" => Ok(Self::Debian),
+            "debian-cloud" => Ok(Self::DebianCloud),
+            path if path.contains('/') => Ok(Self::File(path.into())),
+            other => Err(settings::unknown("CONFIG", other, "configuration", &NAMES)
+                .context("a file needs a / in its name, like ./config")),
+        }
+    }
+
+    /// The part of the kernel's name that tells this configuration from others.
+    pub fn flavour(&self) -> &'static str {
+        match self {
+            Self::Small => "small-",
+            Self::Debian => "",
+            Self::DebianCloud => "cloud-",
+            Self::File(_) => "own-",
+        }
+    }
+
+    /// The name of a folder for this configuration.
+    fn folder(&self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Debian => "debian",
+            Self::DebianCloud => "debian-cloud",
+            Self::File(_) => "own",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub spec: Spec,
+    pub config: Config,
+    /// The modules that some machine has loaded, as lsmod prints them. Others are left out.
+    pub loaded: Option<String>,
+    /// Tells builds of the same sources apart; a higher one is an upgrade.
+    pub revision: u32,
+}
+
+impl Request {
+    pub fn new(series: &str, config: Config) -> Self {
+        Self {
+            spec: Spec {
+                // As Debian does.
+                toolchain: Toolchain::Gcc,
+                ..Spec::new(series, Impl::Rust)
+            },
+            config,
+            loaded: None,
+            revision: 1,
+        }
+    }
+
+    pub fn from_variables() -> Result<Self> {
+        let spec = settings::spec()?;
+        let packed = Spec {
+            toolchain: Toolchain::Llvm,
+            ..spec.clone()
+        };
+        if spec.imp == Impl::C || !packed.is_usual() {
+            bail!("make deb packs the usual Rust kernel, built with GCC: leave out IMPL, DEBUG and BUILTIN");
+        }
+        let config = settings::var("CONFIG")?;
+        let config = Config::parse(config.as_deref().unwrap_or("debian"))?;
+        let revision = match settings::count("REVISION")? {
+            None => 1,
+            Some(number) => u32::try_from(number).context("REVISION is too large")?,
+        };
+        Ok(Self {
+            loaded: loaded(settings::var("TRIM")?.as_deref())?,
+            revision,
+            ..Self::new(&spec.series, config)
+        })
+    }
+
+    /// The name of a folder for packages like these.
+    pub fn folder(&self) -> String {
+        let trimmed = if self.loaded.is_some() {
+            "-trimmed"
+        } else {
+            ""
+        };
+        format!("{}-{}{trimmed}", self.spec.series, self.config.folder())
+    }
+
+    /// What the kernel's own version gets as an end. Debian's kernels are called 7.3.4+deb13-amd64
+    /// and 7.3.4+deb13-cloud-amd64. A name with `-dax-` comes right after these.
+    pub fn local_version(&self, release: &str) -> String {
+        format!("+deb{release}-dax-{}amd64", self.config.flavour())
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linux {} for Debian", self.spec.series)?;
+        match &self.config {
+            Config::File(path) => write!(f, " ({}", path.display())?,
+            named => write!(f, " ({}", named.folder())?,
+        }
+        let trimmed = self.loaded.is_some();
+        f.write_str(if trimmed { ", trimmed)" } else { ")" })
+    }
+}
+
+/// The modules of TRIM=1, this machine's, or of TRIM=file.
+fn loaded(trim: Option<&str>) -> Result<Option<String>> {
+    match trim {
+        None | Some("0") => Ok(None),
+        Some("1") => {
+            let text = exec::output(&mut Command::new("lsmod")).context(
+                "TRIM=1 keeps the modules that are loaded now, and lsmod (package kmod) names them",
+            )?;
+            Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+        }
+        Some(file) => {
+            let text = cache::read_text(file.as_ref())
+                .context("TRIM= takes 1, or a file with the output of lsmod")?;
+            if !text.starts_with("Module ") {
+                bail!("TRIM={file}: not the output of lsmod, which begins with \"Module\"");
+            }
+            Ok(Some(text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_have_names_or_are_files() {
+        assert_eq!(Config::parse("small").unwrap(), Config::Small);
+        assert_eq!(
+            Config::parse("/boot/config-1").unwrap(),
+            Config::File("/boot/config-1".into())
+        );
+        let error = format!("{:#}", Config::parse("debian-clud").unwrap_err());
+        assert!(error.contains("Did you mean debian-cloud?"), "{error}");
+        assert!(NAMES.iter().all(|name| Config::parse(name).is_ok()));
+    }
+
+    #[test]
+    fn names_tell_kernels_apart() {
+        let name = |config| Request::new("7.3", config).local_version("13");
+        assert_eq!(name(Config::Debian), "+deb13-dax-amd64");
+        assert_eq!(name(Config::DebianCloud), "+deb13-dax-cloud-amd64");
+        assert_eq!(name(Config::Small), "+deb13-dax-small-amd64");
+        let mut request = Request::new("7.3", Config::Debian);
+        assert_eq!(request.folder(), "7.3-debian");
+        request.loaded = Some(String::new());
+        assert_eq!(request.folder(), "7.3-debian-trimmed");
+        assert_eq!(
+            request.to_string(),
+            "Linux 7.3 for Debian (debian, trimmed)"
+        );
+    }
+
+    #[test]
+    fn modules_to_keep_are_what_lsmod_prints() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        std::fs::write(&file, "Module                  Size  Used by\nfuse 1 0\n").unwrap();
+        assert!(loaded(file.to_str()).unwrap().unwrap().contains("fuse"));
+        std::fs::write(&file, "fuse\n").unwrap();
+        assert!(loaded(file.to_str()).is_err());
+        assert!(loaded(None).unwrap().is_none() && loaded(Some("0")).unwrap().is_none());
+    }
+}
