@@ -67,6 +67,8 @@ fn region_folder_has_documented_names_and_modes(region: &Region) -> Outcome {
         ("seed", 0o444),
         ("delete", 0o200),
     ];
+    let new = [("zero_on_alloc", 0o644)];
+    let files = [&files[..], deviates(&new, &[])].concat();
     check_files(&region.attr("."), &files, &[])
 }
 
