@@ -549,6 +549,10 @@ impl DevDax {
             drop(mappings);
             gained = self.zero(reservation.memory());
             mappings = self.lock_ranges();
+            // If the device is gone, its mappings are being unregistered, and there must not
+            // be a second `mapping0`. If it is there, nobody does that before we release the
+            // ranges lock.
+            gained = gained.and_then(|()| self.is_there());
         }
         // Register the mappings without the region lock, which must not be held across
         // `device_add()`.
