@@ -22,7 +22,7 @@
 //! |---|---|
 //! | `struct dax_region`, its attributes | `driver/region.rs`, `driver/attrs.rs` |
 //! | region resource tree | `ranges/allocator.rs` |
-//! | `struct dev_dax`, resize, mapping, align | `driver/device.rs`, `driver/attrs.rs` |
+//! | `struct dev_dax`, resize, mapping, align | `driver/device.rs`, `driver/attrs.rs`; `driver/zero.rs`: memory for the next owner |
 //! | `struct dev_dax_range[]`, `dax_pgoff_to_phys()` | `ranges/layout.rs` |
 //! | `struct dax_mapping` | `driver/mapping.rs` |
 //! | `dax_bus_type`, new_id | `driver/bus.rs`, `sys/ids.rs` |
@@ -42,7 +42,7 @@
 //! | ranges lock, [`driver::device::DevDax::lock_ranges`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
 //! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks for pinned pages | freeing struct pages |
 //! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
-//! | ids of drivers, [`sys::ids`]; binding of a device | match, new_id; open | nothing |
+//! | ids of drivers, [`sys::ids`]; poisoned pages, [`sys::hwpoison`]; binding of a device | match, new_id; zeroing, memory failure, memory hotplug; open | nothing |
 //!
 //! Attributes of mappings take no lock. A task that unregisters a device holds none of
 //! these locks but the first two. A task that unregisters a mapping may also hold the
@@ -83,8 +83,8 @@ module! {
     },
 }
 
-/// The module. Fields are dropped in order: unloading unregisters the driver, then the bus,
-/// and then waits until nobody can call the module any more.
+/// The module. Fields are dropped in order: unloading unregisters the driver, the notifier,
+/// then the bus, and then waits until nobody can call the module any more.
 struct DaxModule {
     _driver: DriverRegistration,
     _memory: MemoryNotifier,

@@ -2,6 +2,18 @@
 //! Finds the marker that ends a command's output in the guest's byte stream: a NUL, a line that
 //! nobody can guess, the exit status. All bytes before the marker are the command's.
 
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::cache;
+
+/// A line that nobody can guess.
+pub fn new_line() -> Result<String> {
+    let uuid = cache::read_text(Path::new("/proc/sys/kernel/random/uuid"))?;
+    Ok(format!("lab-end {}", uuid.trim()))
+}
+
 pub struct ExitMarker {
     mark: Vec<u8>,
     held: Vec<u8>,

@@ -14,7 +14,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use crate::cache;
 use crate::cpio::Archive;
-use crate::exit_marker::ExitMarker;
+use crate::exit_marker::{self, ExitMarker};
 use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::root::Root;
@@ -85,8 +85,7 @@ pub struct Load {
 impl Guest {
     /// Prepares a guest that runs one command. It does not need `kernel` afterwards.
     pub fn new(root: &Root, kernel: &Kernel, machine: &Machine, load: &Load) -> Result<Self> {
-        let uuid = cache::read_text(Path::new("/proc/sys/kernel/random/uuid"))?;
-        let end = format!("lab-end {}", uuid.trim());
+        let end = exit_marker::new_line()?;
         let dir = run_dir()?;
         write_image(root, kernel, &dir, &load.archives, |archive| {
             archive.file(Path::new(".lab/cmd"), 0o600, load.command.as_bytes())?;

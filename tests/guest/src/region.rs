@@ -46,7 +46,7 @@ impl Region {
     }
 
     /// Binds a platform device anew, as idle.
-    fn fresh_named(hmem: String) -> Result<Region> {
+    pub fn fresh_named(hmem: String) -> Result<Region> {
         set_idle(true)?;
         if is_bound(&hmem) {
             unbind(&hmem)?;

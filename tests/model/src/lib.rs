@@ -25,23 +25,17 @@ mod module_parameters {
         reason = "the names are those of the parameters"
     )]
 
-    pub(crate) struct FaultAround;
-    pub(crate) static fault_around_bytes: FaultAround = FaultAround;
+    pub(crate) struct Parameter<T>(fn() -> T);
 
-    impl FaultAround {
-        pub(crate) fn value(&self) -> u64 {
-            4096
+    impl<T> Parameter<T> {
+        pub(crate) fn value(&self) -> T {
+            (self.0)()
         }
     }
 
-    pub(crate) struct ZeroOnAlloc;
-    pub(crate) static zero_on_alloc: ZeroOnAlloc = ZeroOnAlloc;
-
-    impl ZeroOnAlloc {
-        pub(crate) fn value(&self) -> u8 {
-            kernel::bindings::is_kept_clean().into()
-        }
-    }
+    pub(crate) static fault_around_bytes: Parameter<u64> = Parameter(|| 4096);
+    pub(crate) static zero_on_alloc: Parameter<u8> =
+        Parameter(|| kernel::bindings::is_kept_clean().into());
 }
 
 mod invariants;

@@ -12,6 +12,7 @@ use anyhow::{bail, Context, Result};
 
 use crate::cache;
 use crate::exec;
+use crate::exit_marker;
 use crate::guest::{End, Guest, Outcome, System};
 use crate::interactive::tail;
 use crate::ktap;
@@ -113,8 +114,7 @@ fn run(
         return Ok((vec![TestResult::failed(name, &text)], Duration::ZERO, false));
     }
     let (kernel, initrd) = disk.extract(&release)?;
-    let uuid = cache::read_text(Path::new("/proc/sys/kernel/random/uuid"))?;
-    let end = format!("lab-end {}", uuid.trim());
+    let end = exit_marker::new_line()?;
     let second = second_disk(repo, &disk.dir, name, &end, builds)?;
     let machine = Machine {
         append: format!(

@@ -3,13 +3,14 @@
 
 use super::attribute::Attribute;
 use super::clock::Meter;
-use super::record::Subject;
-use super::{Bench, Mode};
+use super::ranges::{subject, written};
+use super::Bench;
 use crate::device::{mappings_text, Device, Driver, DEVICES};
 use crate::kernel::Impl;
 use crate::region::Region;
 use crate::sysfs::{self, Error, Result};
 use crate::units::UNIT;
+use std::collections::BTreeSet;
 
 /// The operations.
 const OPERATIONS: &[&str] = &[
@@ -46,58 +47,53 @@ pub fn thousand(bench: &mut Bench, region: &Region) -> Result<()> {
     let mut total = [0; OPERATIONS.len()];
     let mut devices = Vec::new();
     for _ in 0..count {
-        let (cost, created) = meter.time(|| create.write("1"));
-        create.check(created, 1)?;
+        let cost = written(&meter, &create, "1")?;
         let device = Device::named(region.youngest()?);
         let size = Attribute::writable(&device.attr("size"))?;
-        let (more, sized) = meter.time(|| size.write(&unit));
-        size.check(sized, unit.len())?;
-        total[0] += cost + more;
+        total[0] += cost + written(&meter, &size, &unit)?;
         devices.push(device);
     }
     for device in &devices {
-        let (cost, bound) = meter.time(|| bind.write(device.name()));
-        bind.check(bound, device.name().len())?;
-        total[1] += cost;
+        total[1] += written(&meter, &bind, device.name())?;
     }
     let (cost, listed) = meter.time(|| list(&devices));
     total[2] = cost;
-    listed?;
+    let listed: BTreeSet<String> = listed?.into_iter().collect();
     for device in &devices {
-        let (cost, unbound) = meter.time(|| unbind.write(device.name()));
-        unbind.check(unbound, device.name().len())?;
-        total[3] += cost;
+        if !listed.contains(device.name()) {
+            return Err(Error::state(format!("{device:?} is not listed")));
+        }
+    }
+    for device in &devices {
+        total[3] += written(&meter, &unbind, device.name())?;
     }
     for device in &devices {
         let size = Attribute::writable(&device.attr("size"))?;
-        let (cost, emptied) = meter.time(|| size.write("0"));
-        size.check(emptied, 1)?;
-        let (more, deleted) = meter.time(|| delete.write(device.name()));
-        delete.check(deleted, device.name().len())?;
-        total[4] += cost + more;
+        total[4] += written(&meter, &size, "0")?;
+        total[4] += written(&meter, &delete, device.name())?;
     }
     for (operation, total) in OPERATIONS.iter().zip(total) {
         if bench.wants(operation) {
-            let subject = subject(operation, &meter);
+            let subject = subject(operation, 0, &meter);
             bench.record.total(subject, total, count);
         }
     }
     Ok(())
 }
 
-/// What `daxctl list` reads of each device.
-fn list(devices: &[Device]) -> Result<()> {
+/// Reads what `daxctl list` reads of each device. Returns the names of all.
+fn list(devices: &[Device]) -> Result<Vec<String>> {
     let names = sysfs::names(DEVICES.as_ref())?;
     for device in devices {
-        if !names.iter().any(|name| name == device.name()) || device.size()? != UNIT {
-            return Err(Error::state(format!("{device:?} is not listed")));
+        if device.size()? != UNIT {
+            return Err(Error::state(format!("{device:?}: another size")));
         }
         for attr in ["align", "target_node", "numa_node", "resource"] {
             // A region without a node has no target node.
             let _ = sysfs::try_read(&device.attr(attr));
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Appends ranges in one write, with a hole behind each. The figure is that of one range.
@@ -105,31 +101,17 @@ pub fn many_at_once(bench: &mut Bench, region: &Region) -> Result<()> {
     if !bench.wants(MANY) || bench.implementation == Impl::C {
         return Ok(());
     }
-    let count = if bench.mode == Mode::Smoke {
-        FEW
-    } else {
-        RANGES
-    };
+    let count = if bench.is_thorough() { RANGES } else { FEW };
     let spans: Vec<_> = (0..count).map(|range| region.units(2 * range, 1)).collect();
     let text = mappings_text(&spans, " ");
     let device = region.create()?;
     let mapping = Attribute::writable(&device.attr("mapping"))?;
     let meter = Meter::new(bench.own_clock());
-    let (cost, written) = meter.time(|| mapping.write(&text));
-    mapping.check(written, text.len())?;
+    let cost = written(&meter, &mapping, &text)?;
     if device.spans()? != spans {
         return Err(Error::state(format!("{device:?}: other ranges")));
     }
     region.destroy(&device)?;
-    bench.record.total(subject(MANY, &meter), cost, count);
+    bench.record.total(subject(MANY, 0, &meter), cost, count);
     Ok(())
-}
-
-/// The subject of a figure.
-fn subject(operation: &'static str, meter: &Meter) -> Subject {
-    Subject {
-        operation,
-        ranges: 0,
-        unit: meter.unit(),
-    }
 }

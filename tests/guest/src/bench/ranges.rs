@@ -74,7 +74,7 @@ pub fn timed(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
 }
 
 /// The subject of a figure.
-fn subject(operation: &'static str, ranges: u64, meter: &Meter) -> Subject {
+pub fn subject(operation: &'static str, ranges: u64, meter: &Meter) -> Subject {
     Subject {
         operation,
         ranges,
@@ -83,7 +83,7 @@ fn subject(operation: &'static str, ranges: u64, meter: &Meter) -> Subject {
 }
 
 /// Writes an attribute, which costs so much.
-fn written(meter: &Meter, attribute: &Attribute, text: &str) -> Result<u64> {
+pub fn written(meter: &Meter, attribute: &Attribute, text: &str) -> Result<u64> {
     let (cost, outcome) = meter.time(|| attribute.write(text));
     attribute.check(outcome, text.len())?;
     Ok(cost)

@@ -10,8 +10,8 @@ use crate::device::{mappings_text, Device, Driver};
 use crate::errno::Errno;
 use crate::family;
 use crate::iomem;
-use crate::kernel::{self, Impl};
-use crate::ktap::{check, deviates, skip, Failure, Outcome, Rows, Test};
+use crate::kernel;
+use crate::ktap::{check, deviates, Failure, Outcome, Rows, Test};
 use crate::memory;
 use crate::mmap::Map;
 use crate::region::{self, Region};
@@ -24,22 +24,24 @@ use std::time::{Duration, Instant};
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     test!(zero_is_off_and_leaves_memory_as_it_is),
-    test!(zero_attribute_takes_a_boolean),
-    test!(zero_of_a_resize_over_holes),
-    test!(zero_of_an_extended_range_spares_what_the_device_had),
-    test!(zero_of_ranges_at_given_addresses),
-    test!(zero_of_a_device_made_with_its_region, region::tear_down),
-    test!(zero_after_kmem),
-    test!(zero_after_kmem_is_for_other_drivers),
-    test!(zero_leaves_readers_and_others_alone),
-    test!(zero_in_progress_keeps_the_device_as_it_is),
-    test!(zero_ends_when_the_writer_is_killed),
-    test!(zero_ends_when_the_region_goes),
-    test!(zero_spares_a_page_that_failed_under_device_dax),
-    test!(zero_spares_a_page_that_failed_under_kmem),
-    test!(zero_knows_a_failed_page_only_while_the_region_lasts),
+    test!(zero_attribute_takes_a_boolean).not_on_c(NOT_IN_C),
+    test!(zero_of_a_resize_over_holes).not_on_c(NOT_IN_C),
+    test!(zero_of_an_extended_range_spares_what_the_device_had).not_on_c(NOT_IN_C),
+    test!(zero_of_ranges_at_given_addresses).not_on_c(NOT_IN_C),
+    test!(zero_of_a_device_made_with_its_region, region::tear_down).not_on_c(NOT_IN_C),
+    test!(zero_after_kmem).not_on_c(NOT_IN_C),
+    test!(zero_after_kmem_is_for_other_drivers).not_on_c(NOT_IN_C),
+    test!(zero_leaves_readers_and_others_alone).not_on_c(NOT_IN_C),
+    test!(zero_in_progress_keeps_the_device_as_it_is).not_on_c(NOT_IN_C),
+    test!(zero_ends_when_the_writer_is_killed).not_on_c(NOT_IN_C),
+    test!(zero_ends_when_the_region_goes).not_on_c(NOT_IN_C),
+    test!(zero_spares_a_page_that_failed_under_device_dax).not_on_c(NOT_IN_C),
+    test!(zero_spares_a_page_that_failed_under_kmem).not_on_c(NOT_IN_C),
+    test!(zero_knows_a_failed_page_only_while_the_region_lasts).not_on_c(NOT_IN_C),
 ];
 
+/// Why the C driver is left out.
+const NOT_IN_C: &str = "has no zero_on_alloc";
 /// The attribute.
 const ATTRIBUTE: &str = "zero_on_alloc";
 /// What the tests write into each page.
@@ -47,17 +49,8 @@ const MARK: u64 = 0x6b72_616d_6b72_616d;
 /// Far more time than any change needs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Skips what only the Rust driver has.
-fn require_rust() -> Outcome {
-    match kernel::driver() {
-        Impl::Rust => Ok(()),
-        Impl::C => skip("the C driver has no zero_on_alloc"),
-    }
-}
-
 /// Turns zeroing on or off.
 fn set(region: &Region, on: bool) -> Outcome {
-    require_rust()?;
     Ok(sysfs::write(
         &region.attr(ATTRIBUTE),
         if on { "1" } else { "0" },
@@ -143,7 +136,6 @@ fn zero_is_off_and_leaves_memory_as_it_is(region: &Region) -> Outcome {
 }
 
 fn zero_attribute_takes_a_boolean(region: &Region) -> Outcome {
-    require_rust()?;
     check("mode", sysfs::mode(&region.attr(ATTRIBUTE))?, 0o644)?;
     let mut rows = Rows::default();
     for (text, shown) in [
@@ -215,14 +207,13 @@ fn zero_of_ranges_at_given_addresses(region: &Region) -> Outcome {
     next.bind(Driver::DeviceDax)?;
     check("marked pages", marked(&next)?, vec![])?;
     // The memory around them was not touched.
-    sysfs::write(&region.attr(ATTRIBUTE), "0")?;
+    set(region, false)?;
     let around = [region.units(8, 1), region.units(10, 2), region.units(3, 1)];
     let rest = device(region, &around)?;
     check("marked around", marked(&rest)?.len() as u64, pages(&around))
 }
 
 fn zero_of_a_device_made_with_its_region() -> Outcome {
-    require_rust()?;
     family::require_modules()?;
     let region = Region::fresh()?;
     let span = region.units(0, 8);
@@ -255,32 +246,33 @@ fn dirty_blocks(region: &Region, first: u64) -> Result<Span, Failure> {
     Ok(span)
 }
 
-/// A device over these that kmem had online for a while.
-fn used_by_kmem(
-    region: &Region,
-    span: Span,
-    work: impl Fn() -> Outcome,
-) -> Result<Device, Failure> {
+/// Lets kmem have a device's memory online for a while.
+fn lend_to_kmem(device: &Device, work: impl Fn() -> Outcome) -> Outcome {
+    device.bind_by_id(Driver::Kmem)?;
+    for span in device.spans()? {
+        memory::online(span, "online_movable")?;
+    }
+    work()?;
+    device.disable()?;
+    Ok(device.forget()?)
+}
+
+/// A device over these that kmem had.
+fn used_by_kmem(region: &Region, span: Span) -> Result<Device, Failure> {
     let device = region.create_over(&[span])?;
     device.set_align(PAGE)?;
-    device.bind_by_id(Driver::Kmem)?;
-    memory::online(span, "online_movable")?;
-    work()?;
-    memory::offline(span)?;
-    device.unbind()?;
-    sysfs::write(&Driver::Kmem.attr("remove_id"), device.name())?;
+    lend_to_kmem(&device, || Ok(()))?;
     Ok(device)
 }
 
 fn zero_after_kmem(region: &Region) -> Outcome {
     let span = dirty_blocks(region, 1)?;
-    if kernel::driver() == Impl::Rust {
-        set(region, false)?;
-    }
-    let device = used_by_kmem(region, span, || Ok(()))?;
+    // A test before this one may have loaded the module with the parameter.
+    set(region, false)?;
+    let device = used_by_kmem(region, span)?;
     device.bind(Driver::DeviceDax)?;
     // What kmem left is what was there before, for the most part.
-    let left = marked_or_other(&device)?;
+    let left = not_zero(&device)?.len() as u64;
     check("something is left", left > pages(&[span]) / 2, true)?;
     device.unbind()?;
     set(region, true)?;
@@ -293,28 +285,27 @@ fn zero_after_kmem(region: &Region) -> Outcome {
     check("own pages", marked(&device)?.len() as u64, pages(&[span]))
 }
 
-/// How many pages are not zero.
-fn marked_or_other(device: &Device) -> Result<u64, Failure> {
+/// The pages of a bound device that are not zero.
+fn not_zero(device: &Device) -> Result<Vec<u64>, Failure> {
     let map = Map::whole(device)?;
-    let offsets = (0..map.len()).step_by(PAGE as usize);
-    Ok(offsets.filter(|o| map.load(o + 8) != Ok(0)).count() as u64)
+    let pages = 0..map.len() / PAGE;
+    Ok(pages
+        .filter(|page| map.load(page * PAGE + 8) != Ok(0))
+        .collect())
 }
 
 fn zero_after_kmem_is_for_other_drivers(region: &Region) -> Outcome {
     let span = dirty_blocks(region, 1)?;
-    let device = used_by_kmem(region, span, || Ok(()))?;
+    let device = used_by_kmem(region, span)?;
     set(region, true)?;
     // kmem itself gets the memory as it is.
-    device.bind_by_id(Driver::Kmem)?;
-    memory::offline(span)?;
-    device.unbind()?;
-    sysfs::write(&Driver::Kmem.attr("remove_id"), device.name())?;
+    lend_to_kmem(&device, || Ok(()))?;
     if Driver::FsdevDax.present() || kernel::modprobe(&["fsdev_dax"]).is_ok() {
         device.bind_by_id(Driver::FsdevDax)?;
         device.unbind()?;
-        sysfs::write(&Driver::FsdevDax.attr("remove_id"), device.name())?;
+        device.forget()?;
         // fsdev_dax has seen zeroes, so nothing is left to be zeroed.
-        sysfs::write(&region.attr(ATTRIBUTE), "0")?;
+        set(region, false)?;
     }
     device.bind(Driver::DeviceDax)?;
     check("marked pages", marked(&device)?, vec![])
@@ -415,22 +406,10 @@ fn zero_spares_a_page_that_failed_under_kmem(region: &Region) -> Outcome {
     let other = device(region, &[span])?;
     mark(&other)?;
     other.unbind()?;
-    other.bind_by_id(Driver::Kmem)?;
-    memory::online(span, "online_movable")?;
-    fail_page(span.start + page * PAGE)?;
-    memory::offline(span)?;
-    other.unbind()?;
-    sysfs::write(&Driver::Kmem.attr("remove_id"), other.name())?;
+    lend_to_kmem(&other, || fail_page(span.start + page * PAGE))?;
     other.bind(Driver::DeviceDax)?;
-    let map = Map::whole(&other)?;
-    let mut left = Vec::new();
-    for offset in (0..map.len()).step_by(PAGE as usize) {
-        // The page allocator of a debug kernel writes a pattern of its own.
-        if map.load(offset + 8) != Ok(0) {
-            left.push(offset / PAGE);
-        }
-    }
-    check("pages that are not zero", left, vec![page])
+    // The page allocator of a debug kernel writes a pattern of its own.
+    check("pages that are not zero", not_zero(&other)?, vec![page])
 }
 
 fn zero_knows_a_failed_page_only_while_the_region_lasts(region: &Region) -> Outcome {
