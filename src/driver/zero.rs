@@ -58,7 +58,7 @@ impl DevDax {
         let this = Ref::of(self);
         for range in ranges {
             let claim = memory.claim(&this, range).inspect_err(|_| {
-                log::refused_range(self, range, c"is in use, and cannot be zeroed");
+                log::refused_range(self, range, c"could not be reserved, and is not zeroed");
             })?;
             for part in range.chunks(MAPPED) {
                 let mut mapped = claim.map(part)?;
