@@ -51,20 +51,22 @@ impl BusOps for DaxBus {
 
     /// C: `dax_bus_match()`.
     fn matches(device: &DevDax, driver: &Driver) -> bool {
-        let name = DeviceName {
-            region: device.region().id(),
-            id: device.id(),
-        };
-        if ids::contains(driver, &name) {
-            return true;
-        }
         let kind = if device.region().is_kmem() {
             DriverType::Kmem
         } else {
             DriverType::Device
         };
         // Without kmem, device_dax binds to all devices.
-        driver.kind() == kind || (driver.kind() == DriverType::Device && !cfg!(CONFIG_DEV_DAX_KMEM))
+        if driver.kind() == kind
+            || (driver.kind() == DriverType::Device && !cfg!(CONFIG_DEV_DAX_KMEM))
+        {
+            return true;
+        }
+        let name = DeviceName {
+            region: device.region().id(),
+            id: device.id(),
+        };
+        ids::contains(driver, &name)
     }
 
     /// C: `dax_bus_uevent()`.

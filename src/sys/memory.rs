@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `memremap()`: memory of a region that no device has, mapped into the kernel.
+//! Memory that is reserved in `/proc/iomem` for a device: all its ranges while a driver is
+//! bound, or memory to be zeroed, which `memremap()` maps into the kernel.
 
 use core::{
     marker::PhantomData,
@@ -10,13 +11,17 @@ use core::{
 use kernel::{
     bindings,
     prelude::*,
+    sync::Arc,
     warn_on, //
 };
 
-use super::object::{
-    name_ptr,
-    Object,
-    Ref, //
+use super::{
+    liveness::Liveness,
+    object::{
+        name_ptr,
+        Object,
+        Ref, //
+    }, //
 };
 
 use crate::ranges::range::PhysRange;
@@ -50,18 +55,8 @@ impl RegionMemory {
         if warn_on!(!self.0.contains(&range)) {
             return Err(EINVAL);
         }
-        // SAFETY: The name lives as long as the device, to which the result owns a
-        // reference. Its flags may be zero.
-        let res = unsafe {
-            bindings::__request_region(
-                &raw mut bindings::iomem_resource,
-                range.start(),
-                range.size(),
-                name_ptr::<T>(device),
-                0,
-            )
-        };
-        if res.is_null() {
+        // INVARIANT: The result owns a reference to the device.
+        if !reserve(device, range) {
             return Err(EBUSY);
         }
         // INVARIANT: The range was reserved just now, and is within a region.
@@ -115,15 +110,119 @@ impl<T: Object> Claim<T> {
 
 impl<T: Object> Drop for Claim<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the range is reserved.
-        unsafe {
-            bindings::__release_region(
-                &raw mut bindings::iomem_resource,
-                self.range.start(),
-                self.range.size(),
-            )
-        };
+        // SAFETY: By the type invariants the range is reserved, and by this.
+        unsafe { release(self.range) };
     }
+}
+
+/// The ranges of a device, reserved in `/proc/iomem`. Dropping this frees them.
+///
+/// # Invariants
+///
+/// This reserved the ranges from index `first` on, under the name of `device`.
+pub(super) struct Claims<T: Object> {
+    liveness: Arc<Liveness>,
+    first: usize,
+    device: Ref<T>,
+}
+
+impl<T: Object> Claims<T> {
+    /// Reserves the ranges of `liveness`, under the name of `device`
+    /// (`request_mem_region()`). May sleep.
+    ///
+    /// Last range first. The ranges mostly ascend, and the resource tree searches a sorted
+    /// list from its front. In this order each request, and later each release, finds its
+    /// place at the front. The other order would walk past all other ranges each time.
+    ///
+    /// # Errors
+    ///
+    /// The first range of which a part is reserved, and its index; also without memory,
+    /// which the kernel does not tell from the former.
+    pub(super) fn new(
+        device: &Ref<T>,
+        liveness: &Arc<Liveness>,
+    ) -> Result<Self, (usize, PhysRange)> {
+        // INVARIANT: Nothing is reserved yet.
+        let mut this = Self {
+            liveness: liveness.clone(),
+            first: usize::MAX,
+            device: device.clone(),
+        };
+        let mut taken = None;
+        for (index, range) in ranges(liveness).rev() {
+            if !reserve(device, range) {
+                taken = Some((index, range));
+            } else if taken.is_none() {
+                // INVARIANT: The range was reserved just now, as were those behind it.
+                this.first = index;
+            } else {
+                // Nobody needs this range any more.
+                // SAFETY: The range was reserved just now.
+                unsafe { release(range) };
+            }
+        }
+        taken.map_or(Ok(this), Err)
+    }
+
+    /// The device.
+    pub(super) fn device(&self) -> &Ref<T> {
+        &self.device
+    }
+
+    /// Never frees the ranges.
+    pub(super) fn leak(&mut self) {
+        // INVARIANT: The reservations are nobody's, and so is the reference to the device.
+        self.first = usize::MAX;
+        core::mem::forget(self.device.clone());
+    }
+}
+
+impl<T: Object> Drop for Claims<T> {
+    fn drop(&mut self) {
+        for (_, range) in ranges(&self.liveness).filter(|(index, _)| *index >= self.first) {
+            // SAFETY: By the type invariants this reserved the range.
+            unsafe { release(range) };
+        }
+    }
+}
+
+/// The ranges of a device, each with its index.
+fn ranges(liveness: &Liveness) -> impl DoubleEndedIterator<Item = (usize, PhysRange)> + '_ {
+    let entries = liveness.entries().iter().enumerate();
+    entries.filter_map(|(index, entry)| Some((index, entry.range()?)))
+}
+
+/// Reserves `range`, and returns whether it could. The caller keeps a reference to `device`
+/// until the range is released, because the reservation has the device's name.
+fn reserve<T: Object>(device: &Ref<T>, range: PhysRange) -> bool {
+    // SAFETY: Whoever reads `/proc/iomem` holds the lock of the resource core, and finds
+    // the name valid: all callers keep a reference to the device. The flags may be zero.
+    let res = unsafe {
+        bindings::__request_region(
+            &raw mut bindings::iomem_resource,
+            range.start(),
+            range.size(),
+            name_ptr::<T>(device),
+            0,
+        )
+    };
+    !res.is_null()
+}
+
+/// Undoes [`reserve`].
+///
+/// # Safety
+///
+/// `reserve` reserved `range`, which is released only once.
+unsafe fn release(range: PhysRange) {
+    // SAFETY: By the contract the range is reserved.
+    unsafe {
+        bindings::__release_region(
+            &raw mut bindings::iomem_resource,
+            range.start(),
+            range.size(),
+        )
+    };
 }
 
 /// Memory of a [`Claim`], mapped into the kernel. Dropping this unmaps it.

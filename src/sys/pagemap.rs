@@ -30,9 +30,9 @@ use super::{
         Liveness, //
         CHUNK_SHIFT,
     },
+    memory::Claims,
     object::{
         self,
-        name_ptr,
         Object,
         Ref, //
     },
@@ -49,10 +49,9 @@ use crate::ranges::{
     }, //
 };
 
-/// The `struct device` whose managed resources make up a page map, since
-/// `devm_memremap_pages()` and `devm_request_mem_region()` need a device. It cannot be the
-/// dax device: that releases its managed resources whenever it is unbound, pinned pages or
-/// not.
+/// The `struct device` whose managed resource the struct pages are, since
+/// `devm_memremap_pages()` needs a device. It cannot be the dax device: that releases its
+/// managed resources whenever it is unbound, pinned pages or not.
 type Holder = WithDevice<()>;
 
 impl Typed for Holder {
@@ -71,8 +70,8 @@ impl Typed for Holder {
 ///
 /// # Invariants
 ///
-/// - `group` is an open devres group of `holder`. The group has the reservations and the
-///   struct pages, and `holder` has no other managed resources.
+/// - `group` is an open devres group of `holder`. The group has the struct pages, and
+///   `holder` has no other managed resources.
 /// - The liveness has ended if, and only if, `ended` is true.
 /// - `map` does not move after `devm_memremap_pages()` got it.
 pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
@@ -86,8 +85,8 @@ pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
     /// Progress of [`PageMap::look`]: the number of ranges without a pinned page, and the
     /// number of such pages at the start of the next range.
     seen: (usize, u64),
-    /// Its name is the name of the reservations.
-    device: Ref<T>,
+    /// Dropped after `drop` has freed the struct pages.
+    claims: Claims<T>,
 }
 
 // SAFETY: The driver core synchronises devres groups, and any task may release them. The
@@ -115,7 +114,7 @@ impl<E: Into<Error>> From<E> for PageMapError {
 
 impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     /// Reserves `entries`, the ranges of the device, and makes struct pages for them
-    /// (`devm_request_mem_region()`, `devm_memremap_pages()`), in compound pages of `align`
+    /// (`request_mem_region()`, `devm_memremap_pages()`), in compound pages of `align`
     /// bytes. In a static region, the template of the device says which memory gets struct
     /// pages; `entries` are a part of that. Sleeps.
     ///
@@ -131,6 +130,8 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
         let c: &RawDevDax = (**device).as_ref();
         let map = dev_pagemap(c.template(), &entries, align)?;
         let liveness = Liveness::new(c, object::device::<T>(device), entries, align)?;
+        let claims = Claims::new(device, &liveness)
+            .map_err(|(index, range)| PageMapError::Taken { index, range })?;
         let mut holder = Holder::make(())?;
         holder.set_node_of::<T>(device);
         // SAFETY: The holder is an initialised device.
@@ -149,42 +150,14 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             liveness,
             ended: false,
             seen: (0, 0),
-            device: device.clone(),
+            claims,
         };
-        this.reserve()?;
         this.populate()?;
         Ok(this)
     }
 
     fn as_dev_pagemap(&mut self) -> *mut bindings::dev_pagemap {
         self.map.as_mut_ptr().cast()
-    }
-
-    /// Reserves the ranges in `/proc/iomem`.
-    ///
-    /// Last range first. The ranges mostly ascend, and the resource tree searches a sorted
-    /// list from its front. In this order each request, and later each release, finds its
-    /// place at the front. The other order would walk past all other ranges each time.
-    fn reserve(&self) -> Result<(), PageMapError> {
-        let mut failed = Ok(());
-        for (index, entry) in self.liveness.entries().iter().enumerate().rev() {
-            let range = entry.range().ok_or(EINVAL)?;
-            // SAFETY: The holder is an initialised device. The name lives as long as the
-            // device, to which we own a reference until the resource is released.
-            let res = unsafe {
-                bindings::__devm_request_region(
-                    self.holder.as_raw(),
-                    &raw mut bindings::iomem_resource,
-                    range.start(),
-                    range.size(),
-                    name_ptr::<T>(&self.device),
-                )
-            };
-            if res.is_null() {
-                failed = Err(PageMapError::Taken { index, range });
-            }
-        }
-        failed
     }
 
     /// Makes the struct pages.
@@ -219,7 +192,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     }
 
     fn dax(&self) -> &DaxDevice {
-        let c: &RawDevDax = (*self.device).as_ref();
+        let c: &RawDevDax = (**self.claims.device()).as_ref();
         c.dax()
     }
 
@@ -293,7 +266,7 @@ impl<T: Object + AsRef<RawDevDax>> Drop for PageMap<T> {
         if warn_on!(self.look().is_some()) {
             // Leak what the user of the page needs.
             core::mem::forget(core::mem::replace(&mut self.map, KVVec::new()));
-            core::mem::forget(self.device.clone());
+            self.claims.leak();
             core::mem::forget(self.holder.object().clone());
             return;
         }

@@ -55,7 +55,7 @@ const fn new(name: &'static str, title: &'static str, kind: Kind) -> Operation {
     }
 }
 
-pub const OPERATIONS: [Operation; 35] = [
+pub const OPERATIONS: [Operation; 37] = [
     operation(
         "fault-2m",
         "fault, 2 MiB, average of all ranges",
@@ -146,8 +146,22 @@ pub const OPERATIONS: [Operation; 35] = [
         "create of each of 1,000 devices of one range",
         Kind::Count,
     ),
-    single("devices-bind", "bind of each of 1,000 devices", Kind::Count),
+    single(
+        "devices-bind-turns",
+        "bind of each of 1,000 devices, the emulator's time",
+        Kind::Turns,
+    ),
+    single(
+        "devices-bind",
+        "bind of each of 1,000 devices, own instructions",
+        Kind::Count,
+    ),
     single("devices-list", "list of 1,000 devices, each", Kind::Count),
+    single(
+        "devices-unbind-turns",
+        "unbind of each of 1,000 devices, the emulator's time",
+        Kind::Turns,
+    ),
     single(
         "devices-unbind",
         "unbind of each of 1,000 devices, own instructions",

@@ -4,7 +4,7 @@
 use super::attribute::Attribute;
 use super::clock::Meter;
 use super::ranges::{subject, written};
-use super::Bench;
+use super::{Bench, Mode};
 use crate::device::{mappings_text, Device, Driver, DEVICES};
 use crate::kernel::Impl;
 use crate::region::Region;
@@ -13,12 +13,20 @@ use crate::units::UNIT;
 use std::collections::BTreeSet;
 
 /// The operations.
-const OPERATIONS: &[&str] = &[
+const OPERATIONS: [&str; 5] = [
     "devices-create",
     "devices-bind",
     "devices-list",
     "devices-unbind",
     "devices-delete",
+];
+/// The same where waiting counts; only binding and unbinding wait.
+const TURNS: [&str; 5] = [
+    "devices-create-turns",
+    "devices-bind-turns",
+    "devices-list-turns",
+    "devices-unbind-turns",
+    "devices-delete-turns",
 ];
 /// Several ranges in one write.
 const MANY: &str = "mapping-many";
@@ -31,7 +39,11 @@ const FEW: u64 = 8;
 /// Creates the devices, binds them, lists them, unbinds and deletes them. Each figure is that of
 /// one device.
 pub fn thousand(bench: &mut Bench, region: &Region) -> Result<()> {
-    if !bench.wants_any(OPERATIONS) {
+    let operations = match bench.mode {
+        Mode::Turns => &TURNS,
+        Mode::Count | Mode::Wall | Mode::Smoke => &OPERATIONS,
+    };
+    if !bench.wants_any(operations) {
         return Ok(());
     }
     let count = if bench.is_thorough() { COUNT } else { FEW };
@@ -72,7 +84,7 @@ pub fn thousand(bench: &mut Bench, region: &Region) -> Result<()> {
         total[4] += written(&meter, &size, "0")?;
         total[4] += written(&meter, &delete, device.name())?;
     }
-    for (operation, total) in OPERATIONS.iter().zip(total) {
+    for (operation, total) in operations.iter().zip(total) {
         if bench.wants(operation) {
             let subject = subject(operation, 0, &meter);
             bench.record.total(subject, total, count);

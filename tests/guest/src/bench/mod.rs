@@ -122,6 +122,8 @@ pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
         fault::alignments(&mut bench, region)?;
         lifecycle::create_and_delete(&mut bench, region)?;
         devices::many_at_once(&mut bench, region)?;
+    }
+    if mode != Mode::Wall {
         devices::thousand(&mut bench, region)?;
     }
     if mode != Mode::Count {
