@@ -74,7 +74,7 @@ module! {
     params: {
         fault_around_bytes: u64 {
             default: 4096,
-            description: "What a page fault maps of a device with 4 KiB alignment, in bytes: a power of two, at most 2 MiB; a page or less for the page alone",
+            description: "What a page fault maps of a device with the alignment of a page, in bytes: a power of two, at most what one page table maps, which is 2 MiB with pages of 4 KiB; a page or less for the page alone",
         },
         zero_on_alloc: u8 {
             default: 0,

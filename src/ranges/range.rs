@@ -302,9 +302,10 @@ mod tests {
 
     #[test]
     fn pfn_at_counts_pages_of_the_alignment() {
-        let pfn = |index| range(0x4000, 0x7fff)?.pfn_at(index, align(0x2000));
-        assert_eq!(pfn(0), Some(0x4000 >> PAGE_SHIFT));
-        assert_eq!(pfn(1), Some(0x6000 >> PAGE_SHIFT));
+        let four = PhysRange::with_size(4 * PAGE_SIZE, 4 * PAGE_SIZE);
+        let pfn = |index| four?.pfn_at(index, align(2 * PAGE_SIZE));
+        assert_eq!(pfn(0), Some(4));
+        assert_eq!(pfn(1), Some(6));
         assert_eq!(pfn(2), None);
         assert_eq!(pfn(u64::MAX), None);
     }

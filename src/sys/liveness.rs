@@ -80,7 +80,7 @@ pub(super) fn page_order(align: Align) -> u32 {
     align
         .bytes()
         .trailing_zeros()
-        .saturating_sub(bindings::PAGE_SHIFT)
+        .saturating_sub(PAGE_SHIFT as u32)
 }
 
 impl Liveness {

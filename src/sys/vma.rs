@@ -17,6 +17,8 @@ use super::{
     }, //
 };
 
+use crate::ranges::range::PAGE_SHIFT;
+
 /// The properties of a VMA that both `mmap(2)` and the fault path check.
 pub(crate) trait VmaArea {
     /// First address.
@@ -121,7 +123,7 @@ impl Fault {
     /// [`Fault::address`].
     #[inline]
     pub(crate) fn pgoff(&self, start: usize) -> u64 {
-        let behind = self.address().wrapping_sub(start) >> bindings::PAGE_SHIFT;
+        let behind = self.address().wrapping_sub(start) >> PAGE_SHIFT;
         self.0.__bindgen_anon_1.pgoff.wrapping_sub(behind) as u64
     }
 

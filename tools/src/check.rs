@@ -61,21 +61,24 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// The packages whose tests run on the host.
-const PACKAGES: [&str; 7] = [
-    "dax-host-tests",
-    "dax-cache",
-    "dax-protocol",
-    "lab",
-    "daxlayout",
-    "dax-model",
-    "dax-model-faults",
+/// The packages whose tests run on the host, each with the features that it is built with.
+const PACKAGES: [(&str, &str); 9] = [
+    ("dax-host-tests", ""),
+    // Other machines have other pages.
+    ("dax-host-tests", "pages-16k"),
+    ("dax-host-tests", "pages-64k"),
+    ("dax-cache", ""),
+    ("dax-protocol", ""),
+    ("lab", ""),
+    ("daxlayout", ""),
+    ("dax-model", ""),
+    ("dax-model-faults", ""),
 ];
 
 /// The tests of the pure modules, of the model of a cache, of this tool, of daxlayout, and of the
 /// driver on its model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
-    for package in PACKAGES {
+    for (package, features) in PACKAGES {
         let start = Instant::now();
         // The tests visit all states of regions with so many pages, or with 6 if it is not set.
         // The model only looks whether it is set.
@@ -90,14 +93,18 @@ pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()
             "--locked",
             "--package",
             package,
+            "--features",
+            features,
             "--",
             "--format=pretty",
         ];
         let out = cargo.run("cargo", &args, envs)?;
+        let name = [package, features].join(" ");
+        let name = name.trim_end();
         report.add(
-            &format!("host tests of {package}"),
+            &format!("host tests of {name}"),
             &human(start.elapsed()),
-            libtest::parse(package, &out),
+            libtest::parse(name, &out),
         );
     }
     Ok(())

@@ -8,7 +8,13 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
 /// The size of a page, as a shift.
-pub(crate) const PAGE_SHIFT: usize = 12;
+pub(crate) const PAGE_SHIFT: usize = if cfg!(feature = "pages-64k") {
+    16
+} else if cfg!(feature = "pages-16k") {
+    14
+} else {
+    12
+};
 
 /// Which memory to allocate; the host has but one kind.
 #[derive(Clone, Copy)]
