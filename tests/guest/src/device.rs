@@ -43,7 +43,7 @@ impl Driver {
         PathBuf::from(DRIVERS).join(self.name()).join(name)
     }
 
-    /// Whether the driver is registered.
+    /// Whether the driver is registered, and the kernel survives when it is bound.
     pub fn present(self) -> bool {
         self.attr("bind").exists() && !(self == Driver::FsdevDax && kernel::releases_late())
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The modules of the dax family, and of the owners of its memory.
 
+use crate::device::Driver;
 use crate::kernel::{self, has_module, modprobe_remove};
 use crate::ktap::{skip, Failure};
 use crate::ndctl;
@@ -67,4 +68,32 @@ pub fn require_modules() -> std::result::Result<(), Failure> {
     } else {
         skip("device_dax is built in")
     }
+}
+
+/// Skips on a kernel that waits before it releases objects ([`kernel::releases_late`]), since
+/// `what` does not work there.
+pub fn require_early_release(what: &str) -> std::result::Result<(), Failure> {
+    if kernel::releases_late() {
+        return skip(format!("on a kernel that releases late: {what}"));
+    }
+    Ok(())
+}
+
+/// Skips where binding `fsdev_dax` breaks the kernel.
+pub fn require_rebinding_of_fsdev() -> std::result::Result<(), Failure> {
+    require_early_release("fsdev_dax initialises a cdev that is still in use")
+}
+
+/// Skips where a driver cannot come back at once.
+pub fn require_drivers_to_come_back() -> std::result::Result<(), Failure> {
+    require_early_release("the folder of a driver outlives the driver")
+}
+
+/// Loads `fsdev_dax` to bind it. Skips where the kernel has none, or would break.
+pub fn require_fsdev() -> std::result::Result<(), Failure> {
+    require_rebinding_of_fsdev()?;
+    if !Driver::FsdevDax.present() && kernel::modprobe(&[Driver::FsdevDax.name()]).is_err() {
+        return skip("no fsdev_dax in this kernel");
+    }
+    Ok(())
 }

@@ -114,10 +114,6 @@ pub fn said(output: &Output) -> String {
 
 /// Loads a module with parameters; fine if it is there.
 pub fn modprobe(args: &[&str]) -> Result<()> {
-    if args.contains(&"fsdev_dax") && releases_late() {
-        let what = "modprobe fsdev_dax on a kernel that releases late";
-        return Err(Error::new(what.to_owned(), Errno::ENODEV));
-    }
     run("modprobe", args).map(drop)
 }
 

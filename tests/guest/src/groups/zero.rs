@@ -300,7 +300,7 @@ fn zero_after_kmem_is_for_other_drivers(region: &Region) -> Outcome {
     set(region, true)?;
     // kmem itself gets the memory as it is.
     lend_to_kmem(&device, || Ok(()))?;
-    if Driver::FsdevDax.present() || kernel::modprobe(&["fsdev_dax"]).is_ok() {
+    if crate::family::require_fsdev().is_ok() {
         device.bind_by_id(Driver::FsdevDax)?;
         device.unbind()?;
         device.forget()?;

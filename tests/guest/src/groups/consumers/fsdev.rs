@@ -34,6 +34,7 @@ pub const TESTS: &[Test] = &[
 
 /// A device of three ranges in no order, bound to no driver.
 fn scattered(region: &Region) -> Result<Device, Failure> {
+    crate::family::require_rebinding_of_fsdev()?;
     let spans = [region.units(9, 2), region.units(3, 1), region.units(20, 4)];
     let device = region.create_over(&spans)?;
     if !Driver::FsdevDax.present() {

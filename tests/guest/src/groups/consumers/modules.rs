@@ -205,6 +205,7 @@ fn holders_pin_what_they_use(_: &Region) -> Outcome {
 }
 
 fn drivers_unload_in_any_order() -> Outcome {
+    crate::family::require_rebinding_of_fsdev()?;
     nothing_loaded()?;
     for order in [
         ["dax_hmem", "kmem", "fsdev_dax"],

@@ -161,6 +161,7 @@ pub fn check_data(align: u64, args: &[&str]) -> Outcome {
 
 /// fsdev_dax uses the page map that a static device brings, and gives it back as it was.
 pub fn check_fsdev(namespace: &Namespace, align: u64) -> Outcome {
+    crate::family::require_rebinding_of_fsdev()?;
     let device = namespace.device()?;
     let last = device.size()? - 8;
     let before = Map::whole(&device)?;

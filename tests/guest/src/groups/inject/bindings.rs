@@ -5,7 +5,6 @@ use super::THE_COPY;
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::inject::{injector, Operation};
-use crate::kernel;
 use crate::ktap::{skip, Failure, Outcome, Test};
 use crate::memory;
 use crate::region::Region;
@@ -93,9 +92,7 @@ fn known_by(device: &Device, driver: Driver) -> sysfs::Result<String> {
 
 /// A device that is bound to `device_dax`, where there is the driver that takes devices by id.
 fn bound(region: &Region) -> Result<Device, Failure> {
-    if !BY_ID.present() && kernel::modprobe(&[BY_ID.name()]).is_err() {
-        return skip("no fsdev_dax in this kernel");
-    }
+    crate::family::require_fsdev()?;
     Ok(region.create_bound(UNIT, &[region.units(0, 1)])?)
 }
 

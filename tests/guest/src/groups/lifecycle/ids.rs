@@ -32,9 +32,7 @@ const BY_ID: Driver = Driver::FsdevDax;
 
 /// A sized device without a driver.
 fn sized(region: &Region) -> Result<Device, crate::ktap::Failure> {
-    if !BY_ID.present() && kernel::modprobe(&[BY_ID.name()]).is_err() {
-        return crate::ktap::skip("no fsdev_dax in this kernel");
-    }
+    crate::family::require_fsdev()?;
     Ok(region.create_sized(2 * UNIT)?)
 }
 

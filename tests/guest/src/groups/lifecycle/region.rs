@@ -149,9 +149,7 @@ fn region_unbind_ends_access_through_open_attributes(region: &Region) -> Outcome
 }
 
 fn region_unbind_with_fsdev_bound_works(region: &Region) -> Outcome {
-    if !Driver::FsdevDax.present() && crate::kernel::modprobe(&["fsdev_dax"]).is_err() {
-        return crate::ktap::skip("no fsdev_dax in this kernel");
-    }
+    crate::family::require_fsdev()?;
     let device = region.create_over(&[region.units(3, 2)])?;
     check(
         "by type",

@@ -4,8 +4,7 @@
 
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
-use crate::kernel::modprobe;
-use crate::ktap::{check, skip, Failure, Outcome, Test};
+use crate::ktap::{check, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::region::Region;
 use crate::test;
@@ -51,9 +50,7 @@ fn change(device: &Device, driver: Driver) -> Result<(), Failure> {
 
 /// A device that is bound to a driver.
 fn bound(region: &Region, driver: Driver) -> Result<Device, Failure> {
-    if modprobe(&[Driver::FsdevDax.name()]).is_err() {
-        return skip("no fsdev_dax in this kernel");
-    }
+    crate::family::require_fsdev()?;
     let device = region.create_over(&[region.units(4, 4)])?;
     device.bind_by_id(driver)?;
     Ok(device)

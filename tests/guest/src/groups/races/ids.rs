@@ -74,6 +74,7 @@ fn all_ids_of_a_driver_go_with_it(region: &Region) -> Outcome {
 
 fn id_told_to_a_driver_that_goes_goes_with_it(region: &Region) -> Outcome {
     family::require_modules()?;
+    family::require_drivers_to_come_back()?;
     let driver = Driver::FsdevDax;
     // Without size no driver takes it, so that telling takes no time.
     let device = region.create()?;

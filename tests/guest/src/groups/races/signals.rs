@@ -152,6 +152,7 @@ fn create_after_races_makes_a_seed(region: &Region) -> Outcome {
 
 fn new_id_against_driver_unload_leaves_no_id(region: &Region) -> Outcome {
     crate::family::require_modules()?;
+    crate::family::require_drivers_to_come_back()?;
     let device = region.create()?;
     let driver = Driver::FsdevDax;
     let (name, new_id) = (device.name(), driver.attr("new_id"));

@@ -245,6 +245,7 @@ fn interleaved_memories_are_one_region() -> Outcome {
 }
 
 fn fsdev_takes_a_device_of_cxl_memory() -> Outcome {
+    crate::family::require_rebinding_of_fsdev()?;
     let (_, dax) = empty()?;
     let device = devdax(&dax, PAGE, &[dax.units(9, 1), dax.units(3, 1)])?;
     let ranges = device.ranges()?;
