@@ -63,6 +63,12 @@ pub fn releases_late() -> bool {
     *LATE.get_or_init(|| has("CONFIG_DEBUG_KOBJECT_RELEASE=y"))
 }
 
+/// Whether the kernel unbinds each driver once, right after it was bound, and binds it again.
+pub fn unbinds_at_once() -> bool {
+    static AT_ONCE: OnceLock<bool> = OnceLock::new();
+    *AT_ONCE.get_or_init(|| has("CONFIG_DEBUG_TEST_DRIVER_REMOVE=y"))
+}
+
 fn has(option: &str) -> bool {
     config()
         .unwrap_or_default()

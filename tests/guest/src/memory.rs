@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Hotplugged memory blocks.
 
+use crate::kernel;
+use crate::ktap::{skip, Failure};
 use crate::sysfs::{self, Error, Result};
 use crate::units::Span;
 use std::path::{Path, PathBuf};
@@ -61,9 +63,19 @@ pub fn set_policy(how: &str) -> Result<()> {
     sysfs::write(Path::new(POLICY), how)
 }
 
+/// Skips on a kernel that unbinds kmem at once: memory that has come online until then stays
+/// online, and the second bind fails.
+pub fn require_blocks_to_come_online() -> std::result::Result<(), Failure> {
+    if kernel::unbinds_at_once() {
+        return skip("this kernel unbinds kmem while its memory is online");
+    }
+    Ok(())
+}
+
 /// Does something while blocks come online as movable when they appear. Whatever came of it, the
 /// policy is then as it was.
-pub fn with_online_movable<T>(work: impl FnOnce() -> T) -> Result<T> {
+pub fn with_online_movable<T>(work: impl FnOnce() -> T) -> std::result::Result<T, Failure> {
+    require_blocks_to_come_online()?;
     let policy = sysfs::read(Path::new(POLICY))?;
     set_policy("online_movable")?;
     let done = work();

@@ -86,6 +86,7 @@ fn regions_go_on_while_another_waits() -> Outcome {
 /// kmem takes a while to make a region of 1 GiB ordinary memory when the region is bound. Its task
 /// loses the CPU meanwhile.
 fn regions_answer_while_another_is_bound() -> Outcome {
+    memory::require_blocks_to_come_online()?;
     let regions = Region::fresh_all()?;
     let [other, region, ..] = &regions[..] else {
         return Err(Failure::Fail("no second region".into()));
