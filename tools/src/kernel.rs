@@ -286,6 +286,9 @@ impl<'a> Builder<'a> {
         if self.spec.builtin {
             names.push("builtin.config".to_owned());
         }
+        if self.spec.clients {
+            names.push("clients.config".to_owned());
+        }
         names
     }
 

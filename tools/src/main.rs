@@ -6,6 +6,7 @@ mod cache;
 mod cargo;
 mod check;
 mod checkpatch;
+mod clients;
 mod clippy;
 mod colours;
 mod compare;
@@ -98,6 +99,8 @@ enum Command {
     Bench,
     /// Show that tenants of one cache colour each do not push each other out (KERNEL, IMPL, SEED)
     Colours,
+    /// Run programs that use device-dax in guests, on C and Rust (ONLY, IMPL, KERNEL)
+    Clients,
     /// Build the module in the kernel tree KDIR
     Module,
     /// Build packages for Debian: kernel and daxlayout (CONFIG, TRIM, REVISION, ONLY, KERNEL)
@@ -160,6 +163,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run => return run::main(&repo()?),
         Command::Module => return module::main(&repo()?),
         Command::Colours => return colours::main(&repo()?),
+        Command::Clients => return clients::main(&repo()?),
         Command::Bench => return bench::main(&repo()?),
         Command::System => return system::main(&repo()?),
         Command::Deb => return package::main(&repo()?),

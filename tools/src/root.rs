@@ -46,6 +46,13 @@ const SYSTEM: Recipe = Recipe {
     what: "a Debian 13 system (about 300 MiB)",
 };
 
+const CLIENTS: Recipe = Recipe {
+    name: "clients",
+    suite: "trixie",
+    packages: "tools/clients.packages",
+    what: "a Debian 13 system with programs that use device-dax (about 1 GiB)",
+};
+
 const COMPILERS: [&str; 7] = ["rustc", "bindgen", "clang", "gcc", "lld", "llvm", "pahole"];
 
 #[derive(Clone)]
@@ -73,6 +80,11 @@ impl Root {
     /// Finds or makes the tree of a Debian system, which a guest boots.
     pub fn ensure_system(repo: &Path) -> Result<Self> {
         Self::make(repo, &SYSTEM)
+    }
+
+    /// Finds or makes the tree with the programs of `lab clients`.
+    pub fn ensure_clients(repo: &Path) -> Result<Self> {
+        Self::make(repo, &CLIENTS)
     }
 
     fn place(repo: &Path, recipe: &Recipe) -> Result<Self> {

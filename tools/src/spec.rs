@@ -48,6 +48,8 @@ pub struct Spec {
     pub debug: bool,
     /// The dax family in the image instead of in modules.
     pub builtin: bool,
+    /// With what the guests of `lab clients` need besides.
+    pub clients: bool,
     pub toolchain: Toolchain,
 }
 
@@ -59,13 +61,14 @@ impl Spec {
             imp,
             debug: false,
             builtin: false,
+            clients: false,
             toolchain: Toolchain::Llvm,
         }
     }
 
-    /// Whether it is not a debug kernel and has the usual toolchain.
+    /// Whether it has the usual options and the usual toolchain.
     pub fn is_usual_but_for_builtin(&self) -> bool {
-        !self.debug && self.toolchain == Toolchain::Llvm
+        !self.debug && !self.clients && self.toolchain == Toolchain::Llvm
     }
 
     /// Whether it is the kernel that is used if no variable asks for another.
@@ -79,6 +82,7 @@ impl Spec {
         let all = [
             (self.debug, "debug"),
             (self.builtin, "builtin"),
+            (self.clients, "clients"),
             (!usual, self.toolchain.name()),
         ];
         all.into_iter()

@@ -71,6 +71,7 @@ mod tests {
     fn every_page_of_results_has_its_markers() {
         let pages = [
             (crate::bench::DOCUMENT, "figures"),
+            (crate::clients::DOCUMENT, "clients"),
             (crate::colours::DOCUMENT, "colours"),
             (crate::defects::DOCUMENT, "defects"),
             (crate::matrix::DOCUMENT, "consumers 7.3"),

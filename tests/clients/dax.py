@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""dax.py COMMAND ...: the bytes of dax devices, which only mmap() reaches.
+
+fill DEVICE...          writes bytes that tell the device and the place, at the beginning and end of each range
+check DEVICE...         looks whether they are there
+pages DEVICE TOKEN      prints how many pages of each range are full of the token, a line of 16 bytes
+mark DEVICE TOKEN MARK  overwrites the token at the beginning of one such page in each range
+poison DEVICE TOKEN     makes the kernel believe that the memory of one such page is broken
+"""
+
+import mmap
+import os
+import pathlib
+import random
+import struct
+import sys
+
+BLOCK = 1 << 20
+PAGE = 4096
+EDGE = 8 << 20
+
+
+def attribute(device, name):
+    return pathlib.Path(f"/sys/bus/dax/devices/{device}/{name}").read_text().strip()
+
+
+def ranges(device):
+    """Offset in the device and length of each range."""
+    folder = pathlib.Path(f"/sys/bus/dax/devices/{device}")
+    for mapping in sorted(folder.glob("mapping[0-9]*"), key=lambda m: int(m.name[7:])):
+        start, end, page = (int((mapping / n).read_text(), 0) for n in ("start", "end", "page_offset"))
+        yield page * PAGE, end - start + 1
+
+
+def mapped(device):
+    file = os.open(f"/dev/{device}", os.O_RDWR)
+    memory = mmap.mmap(file, int(attribute(device, "size")))
+    os.close(file)
+    return memory
+
+
+def edges(device):
+    for offset, length in ranges(device):
+        places = range(0, length // BLOCK)
+        for n in places:
+            if n * BLOCK < EDGE or (n + 1) * BLOCK > length - EDGE:
+                yield offset + n * BLOCK
+
+
+def block(device, at):
+    return at.to_bytes(8, "little") + random.Random(device).randbytes(BLOCK - 8)
+
+
+def fill(device):
+    memory = mapped(device)
+    for at in edges(device):
+        memory[at : at + BLOCK] = block(device, at)
+
+
+def check(device):
+    memory = mapped(device)
+    for at in edges(device):
+        if memory[at : at + BLOCK] != block(device, at):
+            sys.exit(f"{device}: other bytes in the block at {at:#x}")
+
+
+def full_pages(memory, device, token):
+    page = (token.encode() + b"\n") * (PAGE // 16)
+    assert len(page) == PAGE, "a token has 15 characters"
+    for offset, length in ranges(device):
+        yield [at for at in range(offset, offset + length, PAGE) if memory[at : at + PAGE] == page]
+
+
+def pages(device, token):
+    memory = mapped(device)
+    print(*(len(found) for found in full_pages(memory, device, token)))
+
+
+def mark(device, token, text):
+    memory = mapped(device)
+    for found in full_pages(memory, device, token):
+        memory[found[0] : found[0] + 16] = text.encode() + b"\n"
+
+
+def poison(device, token):
+    memory = mapped(device)
+    *_, found = full_pages(memory, device, token)
+    at = found[0]
+    with open("/proc/self/maps") as maps:
+        line = next(l for l in maps if l.rstrip().endswith(f"/dev/{device}"))
+    start = int(line.split("-")[0], 16)
+    with open("/proc/self/pagemap", "rb") as pagemap:
+        pagemap.seek((start + at) // PAGE * 8)
+        (entry,) = struct.unpack("Q", pagemap.read(8))
+    frame = entry & ((1 << 55) - 1)
+    # Whoever maps the page gets a signal. This process shall not.
+    memory.close()
+    pathlib.Path("/sys/kernel/debug/hwpoison/corrupt-pfn").write_text(f"{frame:#x}")
+    print(f"frame {frame:#x}, {at:#x} in the device")
+
+
+def main(command, *words):
+    if command in ("fill", "check"):
+        for device in words:
+            {"fill": fill, "check": check}[command](device)
+    else:
+        {"pages": pages, "mark": mark, "poison": poison}[command](*words)
+
+
+main(*sys.argv[1:])

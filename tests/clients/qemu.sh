@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+. /clients/lib.sh
+
+token=inner-page-$RANDOM-word
+token=${token:0:15}
+token=${token//[^a-z0-9-]/x}
+while ((${#token} < 15)); do token+=x; done
+
+# The inner guest: this guest's kernel, and busybox as its init, which runs the lines that the serial port brings.
+image() {
+	mkdir -p /run/inner/bin && cp /usr/bin/busybox /run/inner/bin/ && cp /clients/inner-init /run/inner/init &&
+		chmod +x /run/inner/init && cd /run/inner && find . | cpio --quiet -o -H newc >/run/inner.cpio
+}
+
+# Its memory is the whole device.
+booted() {
+	mkfifo /run/tty.in /run/tty.out || return
+	exec 7<>/run/tty.in 8<>/run/tty.out
+	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -accel tcg -cpu max,la57=off -smp 1 \
+		-machine q35,memory-backend=mem -m "$size"b \
+		-object "memory-backend-file,id=mem,mem-path=/dev/$dax,share=on,align=$align,size=${size}b" \
+		-kernel /clients/bzImage -initrd /run/inner.cpio -append "console=ttyS0 nokaslr panic=-1 no_timer_check kunit.enable=0 rcupdate.rcu_cpu_stall_timeout=300" \
+		-chardev pipe,id=tty,path=/run/tty -serial chardev:tty >/run/qemu.err 2>&1 &
+	qemu=$!
+	expect 'inner: up' || {
+		cat /run/qemu.err
+		return 1
+	}
+	seen "$line"
+}
+
+# expect WORDS: reads what the inner guest says until a line has them.
+expect() {
+	while IFS= read -r -t 1200 -u 8 line; do
+		line=${line%$'\r'}
+		echo "$line" >>/run/console
+		[[ $line == *"$1"* ]] && return
+	done
+	echo "the inner guest did not say: $1"
+	tail -n 20 /run/console
+	return 1
+}
+
+inside() { # inside COMMAND: the inner guest runs a line
+	echo "$1" >&7
+	expect 'inner: status' && [[ $line == *'inner: status 0'* ]]
+}
+
+# The inner guest fills most of its memory. The device has these pages, in each range.
+frames() {
+	local found sum=0 n
+	# 4096 bytes times 256 are 1 MiB
+	inside "yes $token | head -c 1048576 >/m && for i in \$(seq $((size / MIB * 2 / 3 + 8))); do cat /m; done >/tmp/full" || return
+	found=$(/clients/dax.py pages "$dax" "$token") || return
+	seen "pages of the inner guest in the ranges: $found"
+	for n in $found; do
+		((n > 0)) || return
+		sum=$((sum + n))
+	done
+	((sum >= (size / MIB * 2 / 3 + 8) * 256))
+}
+
+# The other way round: the inner guest sees what is written to the device.
+marks() {
+	/clients/dax.py mark "$dax" "$token" outer-was-here- || return
+	inside 'test $(grep -c outer-was-here- /tmp/full) = 3'
+}
+
+alive() {
+	inside true && kill -0 "$qemu"
+}
+
+# Another QEMU, stopped, that has touched all pages of a neighbour.
+another() {
+	qemu-system-x86_64 -nodefaults -no-user-config -display none -accel tcg -S -machine q35,memory-backend=mem -m 16M \
+		-object "memory-backend-file,id=mem,mem-path=/dev/${neighbours[0]},share=on,align=$align,size=16M,prealloc=on" \
+		>/run/another.err 2>&1 &
+	another=$!
+	wait_for grep -q "/dev/${neighbours[0]}" "/proc/$another/maps"
+}
+
+# The kernel takes a page of the inner guest for broken. QEMU may die of it; nobody else may.
+poisoned() {
+	modprobe hwpoison-inject && /clients/dax.py poison "$dax" "$token" || return
+	# Touch all of it.
+	echo 'grep -c nothing /tmp/full' >&7
+	wait_for gone "$qemu" || return
+	wait "$qemu"
+	seen "QEMU ends with status $?"
+	kill -0 "$another" && [[ $(driver "$dax") == device_dax ]]
+}
+
+gone() {
+	! kill -0 "$1" || [[ $(awk '{print $3}' "/proc/$1/stat") == Z ]]
+}
+
+# The device goes while an inner guest runs on it: QEMU loses its memory, and nobody else does.
+taken_away() {
+	booted_again || return
+	unbound || return
+	echo 'grep -c nothing /proc/* /tmp/*' >&7
+	wait_for gone "$qemu" || return
+	wait "$qemu"
+	seen "QEMU ends with status $?"
+	kill -0 "$another"
+}
+
+booted_again() {
+	exec 7>&- 8>&-
+	rm -f /run/tty.in /run/tty.out
+	booted
+}
+
+# The first belongs to the other QEMU.
+neighbours_but_first() {
+	/clients/dax.py check "${neighbours[@]:1}"
+}
+
+end_another() {
+	kill "$another" && wait "$another"
+	[[ ! -s /run/another.err ]] || ! grep -v 'terminating on signal' /run/another.err
+}
+
+needs "a device of three ranges" carve
+needs "an image for the inner guest" image
+check "QEMU boots an inner guest with the device as its memory" booted
+check "the inner guest's memory is the device's, in each range" frames
+check "the inner guest sees what others write to the device" marks
+check "the device keeps its shape meanwhile" keeps_its_shape
+check "the inner guest still runs" alive
+check "another QEMU has a neighbour for its memory" another
+check "a broken page of the inner guest reaches no other QEMU" poisoned
+check "another inner guest boots; unbinding the device ends it alone" taken_away
+check "the other QEMU still runs, and ends well" end_another
+check "the neighbours' bytes are as they were" neighbours_but_first
+finish

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The table of `lab clients`: a row for each test of a client at an alignment, C beside Rust.
+
+use crate::report::{TestResult, Verdict};
+use crate::spec::Impl;
+use crate::table::Table;
+
+use super::list::{Align, Client};
+
+/// What a script puts before words for the table.
+const SEEN: &str = "# seen: ";
+
+/// A test of a client, on both drivers.
+pub struct Row {
+    client: &'static str,
+    align: Align,
+    test: String,
+    results: [Option<TestResult>; 2],
+}
+
+#[derive(Default)]
+pub struct Rows(Vec<Row>);
+
+impl Rows {
+    /// Adds what one guest reported.
+    pub fn add(&mut self, client: &Client, align: Align, imp: Impl, results: &[TestResult]) {
+        for result in results {
+            let same = |row: &&mut Row| {
+                row.client == client.name && row.align == align && row.test == result.name
+            };
+            if let Some(row) = self.0.iter_mut().find(same) {
+                row.results[imp as usize] = Some(result.clone());
+            } else {
+                let mut row = Row {
+                    client: client.name,
+                    align,
+                    test: result.name.clone(),
+                    results: [None, None],
+                };
+                row.results[imp as usize] = Some(result.clone());
+                self.0.push(row);
+            }
+        }
+    }
+
+    pub fn table(&self) -> Table {
+        let cell = |result: &Option<TestResult>| match result {
+            None => "not run".to_owned(),
+            Some(result) => match &result.verdict {
+                Verdict::Passed => "pass".to_owned(),
+                Verdict::Failed => "**FAIL**".to_owned(),
+                Verdict::Skipped(_) => "skip".to_owned(),
+            },
+        };
+        let head = ["client", "what it does", "alignment", "C", "Rust", "remark"];
+        Table {
+            head: head.map(str::to_owned).to_vec(),
+            rows: self
+                .0
+                .iter()
+                .map(|row| {
+                    vec![
+                        row.client.to_owned(),
+                        row.test.clone(),
+                        row.align.text().to_owned(),
+                        cell(&row.results[Impl::C as usize]),
+                        cell(&row.results[Impl::Rust as usize]),
+                        remark(&row.results),
+                    ]
+                })
+                .collect(),
+        }
+    }
+}
+
+/// What the scripts saw, and the last line of what failed; once, if both drivers say the same.
+fn remark(results: &[Option<TestResult>; 2]) -> String {
+    let said = |imp: Impl| results[imp as usize].as_ref().map(words);
+    match (said(Impl::C), said(Impl::Rust)) {
+        (Some(c), Some(rust)) if c == rust => c,
+        (Some(c), Some(rust)) => {
+            let both = [("C", c), ("Rust", rust)];
+            let both = both.into_iter().filter(|(_, text)| !text.is_empty());
+            let both: Vec<String> = both.map(|(imp, text)| format!("{imp}: {text}")).collect();
+            both.join("; ")
+        }
+        (c, rust) => c.or(rust).unwrap_or_default(),
+    }
+}
+
+fn words(result: &TestResult) -> String {
+    let seen = |line: &&String| line.starts_with(SEEN);
+    let mut words: Vec<&str> = result
+        .output
+        .iter()
+        .filter_map(|line| line.strip_prefix(SEEN))
+        .collect();
+    match &result.verdict {
+        Verdict::Passed => {}
+        Verdict::Skipped(why) => words.push(why),
+        Verdict::Failed => {
+            let rest = result.output.iter().filter(|line| !seen(line));
+            words.extend(rest.last().map(|line| line.trim_start_matches("# ")));
+        }
+    }
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::list::CLIENTS;
+    use crate::ktap;
+
+    fn row(c: &str, rust: &str) -> Vec<String> {
+        let mut rows = Rows::default();
+        rows.add(&CLIENTS[0], Align::TwoMib, Impl::C, &ktap::parse("", c));
+        rows.add(
+            &CLIENTS[0],
+            Align::TwoMib,
+            Impl::Rust,
+            &ktap::parse("", rust),
+        );
+        let mut table = rows.table().rows;
+        assert_eq!(table.len(), 1);
+        table.remove(0)
+    }
+
+    #[test]
+    fn both_drivers_share_a_row_and_a_remark() {
+        let same = "# seen: size: EBUSY\nok 1 - keeps its shape\n1..1\n";
+        let expected = [
+            "pmdk",
+            "keeps its shape",
+            "2 MiB",
+            "pass",
+            "pass",
+            "size: EBUSY",
+        ];
+        assert_eq!(row(same, same), expected);
+    }
+
+    #[test]
+    fn a_difference_and_a_failure_are_told() {
+        let c = "# seen: unbound\n# noise\n# killed\nnot ok 1 - a\n1..1\n";
+        let expected = [
+            "pmdk",
+            "a",
+            "2 MiB",
+            "**FAIL**",
+            "pass",
+            "C: unbound, killed",
+        ];
+        assert_eq!(row(c, "ok 1 - a\n1..1\n"), expected);
+    }
+
+    #[test]
+    fn a_test_that_only_one_driver_reached_is_not_run_on_the_other() {
+        let expected = ["pmdk", "a", "2 MiB", "not run", "pass", ""];
+        assert_eq!(row("", "ok 1 - a\n1..1\n"), expected);
+    }
+}
