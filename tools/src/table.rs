@@ -70,6 +70,10 @@ mod tests {
     #[test]
     fn every_page_of_results_has_its_markers() {
         let pages = [
+            (crate::architectures::DOCUMENT, "7.3-arm64"),
+            (crate::architectures::DOCUMENT, "7.3-arm64-16k"),
+            (crate::architectures::DOCUMENT, "7.3-arm64-64k"),
+            (crate::architectures::DOCUMENT, "7.3-riscv"),
             (crate::bench::DOCUMENT, "figures"),
             (crate::colours::DOCUMENT, "colours"),
             (crate::defects::DOCUMENT, "defects"),
