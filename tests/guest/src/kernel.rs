@@ -63,7 +63,8 @@ pub fn releases_late() -> bool {
     *LATE.get_or_init(|| has("CONFIG_DEBUG_KOBJECT_RELEASE=y"))
 }
 
-fn has(option: &str) -> bool {
+/// Whether a line is in the kernel's configuration.
+pub fn has(option: &str) -> bool {
     config()
         .unwrap_or_default()
         .lines()
