@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 # finds misspelt ones.
 export LAB_GIVEN := $(strip $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
 
-COMMANDS := run test compare matrix defects public stress model mutants check bench colours clients guest shell kernel module deb system floors clean
+COMMANDS := run test compare matrix architectures defects public stress model mutants check bench colours clients guest shell kernel module deb system floors clean
 .PHONY: help $(COMMANDS)
 
 $(COMMANDS):

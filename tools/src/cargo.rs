@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::Arch;
 use crate::cache;
 use crate::exec;
 use crate::root::Root;
@@ -14,9 +15,15 @@ use crate::root::Root;
 /// The checkout's and the cache's place inside the build root.
 pub const REPO: &str = "/usr/src/device-dax";
 const CACHE: &str = "/usr/src/cache";
+const CRATES: &str = "/usr/src/crates";
+/// Where the build root's cargo builds, in the checkout.
+const ROOT_TARGET: &str = "target/build-root";
 /// As in the bootstrap script.
 const MIN: (u32, u32) = (1, 85);
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The place of the tree inside the build root with which programs for other architectures are
+/// linked.
+const CROSS: &str = "/usr/src/cross";
 
 #[derive(Clone)]
 pub struct Cargo {
@@ -71,7 +78,7 @@ impl Cargo {
                 .cwd(REPO)
                 .env("CARGO_HOME", format!("{CACHE}/cargo"))
                 .env("CARGO_NET_OFFLINE", "true")
-                .env("CARGO_TARGET_DIR", format!("{REPO}/target/build-root"));
+                .env("CARGO_TARGET_DIR", format!("{REPO}/{ROOT_TARGET}"));
             for (name, value) in envs {
                 command = command.env(name, value);
             }
@@ -103,6 +110,58 @@ impl Cargo {
     /// statically, so it runs on the host and in a guest.
     pub fn build_static(&self, package: &str) -> Result<PathBuf> {
         self.build(package, "debug")
+    }
+
+    /// The same for an architecture. For another one than this machine's, the build root's cargo
+    /// builds it, since Debian has the standard library for that.
+    pub fn build_for(&self, arch: Arch, package: &str) -> Result<PathBuf> {
+        if arch == Arch::X86 {
+            return self.build_static(package);
+        }
+        let root = Root::ensure(&self.repo)?;
+        let cross = root.ensure_cross(&self.repo, arch)?;
+        let target = arch.target();
+        let library = Path::new("usr/lib/rustlib").join(target);
+        let linker = target.replace('-', "_").to_uppercase();
+        let flags = [
+            "-Ctarget-feature=+crt-static -Clink-arg=-fuse-ld=lld",
+            &format!("-Clink-arg=--target={}", arch.gnu()),
+            &format!("-Clink-arg=--sysroot={CROSS}"),
+        ];
+        let args = ["build", "--quiet", "--locked", "--package", package];
+        let command = root
+            .command("cargo")
+            .args(args)
+            .args(["--target", target])
+            .bind(&self.repo, REPO)
+            .bind(&self.crates()?, CRATES)
+            .bind(&cross.path, CROSS)
+            .bind(&cross.path.join(&library), Path::new("/").join(&library))
+            .cwd(REPO)
+            .env("CARGO_HOME", CRATES)
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("CARGO_TARGET_DIR", format!("{REPO}/{ROOT_TARGET}"))
+            .env(format!("CARGO_TARGET_{linker}_LINKER"), "clang")
+            .env("RUSTFLAGS", flags.join(" "));
+        exec::output(&mut command.build()?)
+            .with_context(|| format!("cannot build {package} for {}", arch.name()))?;
+        let built = self.repo.join(ROOT_TARGET).join(target);
+        Ok(built.join("debug").join(package))
+    }
+
+    /// Where all crates are. The host's cargo fetches those that it did not need so far.
+    fn crates(&self) -> Result<PathBuf> {
+        if self.root.is_some() {
+            return Ok(cache::dir().join("cargo"));
+        }
+        let out = self.run("cargo", &["fetch", "--quiet", "--locked"], &[])?;
+        if !out.success {
+            bail!("cannot fetch crates:\n{}", out.text.trim_end());
+        }
+        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+        let home = set("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(set("HOME")?).join(".cargo")));
+        home.context("neither CARGO_HOME nor HOME is set")
     }
 
     /// The same with optimisation, for a program that is given to others.
@@ -139,7 +198,7 @@ impl Cargo {
     fn target_dir(&self) -> PathBuf {
         let given = std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty());
         match given {
-            _ if self.root.is_some() => self.repo.join("target/build-root"),
+            _ if self.root.is_some() => self.repo.join(ROOT_TARGET),
             Some(dir) => dir.into(),
             None => self.repo.join("target"),
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
+use crate::arch::Arch;
 use crate::cache;
 use crate::cpio::Archive;
 use crate::exit_marker::{self, ExitMarker};
@@ -25,6 +26,9 @@ use crate::splat;
 const GRACE: Duration = Duration::from_secs(20);
 /// The same for a whole system, which stops its services first.
 const SYSTEM_GRACE: Duration = Duration::from_secs(300);
+
+/// The name of the kernel in the folder of a run.
+const IMAGE: &str = "kernel";
 
 /// How many guests' logs are kept.
 const KEPT_RUNS: usize = 60;
@@ -87,6 +91,9 @@ impl Guest {
     pub fn new(root: &Root, kernel: &Kernel, machine: &Machine, load: &Load) -> Result<Self> {
         let end = exit_marker::new_line()?;
         let dir = run_dir()?;
+        let emulator = emulator(root, kernel)?;
+        let mut machine = machine.clone();
+        kernel.arch.adapt(&mut machine)?;
         write_image(root, kernel, &dir, &load.archives, |archive| {
             archive.file(Path::new(".lab/cmd"), 0o600, load.command.as_bytes())?;
             archive.file(Path::new(".lab/end"), 0o600, end.as_bytes())?;
@@ -100,8 +107,8 @@ impl Guest {
             }
             Ok(())
         })?;
-        let mut command = qemu(root, machine, &dir, load.kunit);
-        output_port(&mut command, machine);
+        let mut command = qemu(&emulator, kernel.arch, &machine, &dir, load.kunit);
+        output_port(&mut command, &machine);
         Ok(Self {
             dir,
             command,
@@ -114,11 +121,11 @@ impl Guest {
     /// Prepares a guest that boots a system, which runs its command by itself.
     pub fn system(root: &Root, machine: &Machine, system: &System<'_>) -> Result<Self> {
         let dir = run_dir()?;
-        for (from, name) in [(system.kernel, "bzImage"), (system.initrd, "initrd")] {
+        for (from, name) in [(system.kernel, IMAGE), (system.initrd, "initrd")] {
             fs::copy(from, dir.join(name))
                 .with_context(|| format!("cannot copy {}", from.display()))?;
         }
-        let mut command = qemu(root, machine, &dir, false);
+        let mut command = qemu(root, Arch::X86, machine, &dir, false);
         for (disk, how) in [
             (system.disk, "cache=unsafe"),
             (system.second, "readonly=on"),
@@ -145,6 +152,9 @@ impl Guest {
         files: &[PathBuf],
     ) -> Result<Self> {
         let dir = run_dir()?;
+        let emulator = emulator(root, kernel)?;
+        let mut machine = machine.clone();
+        kernel.arch.adapt(&mut machine)?;
         let (rows, columns) = terminal_size();
         let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_owned());
         let term: String = term
@@ -162,7 +172,7 @@ impl Guest {
             }
             Ok(())
         })?;
-        let mut command = qemu(root, machine, &dir, false);
+        let mut command = qemu(&emulator, kernel.arch, &machine, &dir, false);
         command.args([
             "-chardev",
             "stdio,id=tty,signal=off",
@@ -280,7 +290,7 @@ impl Guest {
 
     /// Removes the images, which are large and made for one guest. The logs stay.
     fn clean(&self) {
-        for name in ["bzImage", "initrd"] {
+        for name in [IMAGE, "initrd"] {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
@@ -326,13 +336,20 @@ fn doubled_commas(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
-/// QEMU of the build root, run where it lies by the loader it was made for, so
-/// that paths in QEMU= mean this machine's files.
-fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
+/// The root with QEMU for a kernel.
+fn emulator(root: &Root, kernel: &Kernel) -> Result<Root> {
+    let elsewhere = kernel.elsewhere(root)?;
+    Ok(elsewhere.map_or_else(|| root.clone(), |(emulator, _)| emulator))
+}
+
+/// QEMU of the root, run where it lies by the loader it was made for, so that paths in QEMU= mean
+/// this machine's files.
+fn qemu(root: &Root, arch: Arch, machine: &Machine, dir: &Path, kunit: bool) -> Command {
+    let board = arch.board();
     let inside = |name: &str| root.path.join(name);
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
-    command.arg(inside("lib64/ld-linux-x86-64.so.2"));
+    command.arg(inside("usr/lib64/ld-linux-x86-64.so.2"));
     let libraries = [
         "usr/lib/x86_64-linux-gnu",
         "usr/lib/x86_64-linux-gnu/pulseaudio",
@@ -341,7 +358,7 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     command
         .arg("--library-path")
         .arg(libraries)
-        .arg(inside("usr/bin/qemu-system-x86_64"));
+        .arg(inside("usr/bin").join(board.qemu));
     for data in ["usr/share/qemu", "usr/share/seabios"] {
         command.arg("-L").arg(inside(data));
     }
@@ -352,24 +369,22 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
         "none",
         "-no-reboot",
     ]);
-    command.args(["-machine", "q35"]);
+    command.args(["-machine", board.machine]);
     if machine.counted {
         // The kernel seeds hash functions and addresses with the CPU's random numbers. Counts are
         // the same in each run only if these numbers are.
-        command.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off"]);
+        command.args(["-accel", "tcg,thread=single", "-cpu", board.counting_cpu]);
         command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
         command.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
-    } else if hardware_virtualisation() {
+    } else if arch == Arch::X86 && hardware_virtualisation() {
         command.args(["-accel", "kvm", "-cpu", "host"]);
     } else {
-        // Turn off five page table levels: while identify_cpu() has the CPU's features cleared,
-        // KASAN looks for its shadow in the wrong place, and reports an interrupt that comes then.
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"]);
+        command.args(["-accel", "tcg,thread=multi", "-cpu", board.cpu]);
     }
     command.args(["-m", &machine.mem, "-smp", &machine.cpus.to_string()]);
     command
         .arg("-kernel")
-        .arg(dir.join("bzImage"))
+        .arg(dir.join(IMAGE))
         .arg("-initrd")
         .arg(dir.join("initrd"));
     let kunit = if kunit {
@@ -377,13 +392,12 @@ fn qemu(root: &Root, machine: &Machine, dir: &Path, kunit: bool) -> Command {
     } else {
         "kunit.enable=0 "
     };
-    // On a busy machine an emulated timer is late. The kernel would take it for broken and panic.
-    // Under KVM the kernel does not check the timer either.
-    let append = &machine.append;
+    let append = format!("{}{}", board.append, machine.append);
+    let console = board.console;
     // The host may not run a CPU for a minute. That is no stall of the guest.
     let stall = "rcupdate.rcu_cpu_stall_timeout=300";
     command.arg("-append").arg(format!(
-        "console=ttyS0 ignore_loglevel nokaslr panic=-1 no_timer_check {stall} {kunit}{append}"
+        "console={console} ignore_loglevel nokaslr panic=-1 {stall} {kunit}{append}"
     ));
     let log = doubled_commas(&dir.join("kernel.log"));
     command
@@ -441,7 +455,7 @@ fn run_dir() -> Result<PathBuf> {
 fn in_use(dir: &Path) -> bool {
     let began = fs::metadata(dir).and_then(|m| m.modified());
     let age = began.map(|began| began.elapsed().unwrap_or_default());
-    dir.join("bzImage").exists() && age.is_ok_and(|age| age < LONGEST_RUN)
+    dir.join(IMAGE).exists() && age.is_ok_and(|age| age < LONGEST_RUN)
 }
 
 /// Writes the initrd: the base image, the kernel's modules, further archives, and the files of this
@@ -453,14 +467,16 @@ fn write_image(
     more: &[PathBuf],
     own: impl FnOnce(&mut Archive<Vec<u8>>) -> Result<()>,
 ) -> Result<()> {
-    let image = dir.join("bzImage");
+    let image = dir.join(IMAGE);
     fs::hard_link(kernel.image(), &image)
         .or_else(|_| fs::copy(kernel.image(), &image).map(drop))
         .with_context(|| format!("cannot copy the kernel to {}", image.display()))?;
     let path = dir.join("initrd");
     let why = || format!("cannot write {}", path.display());
     let mut initrd = File::create(&path).with_context(why)?;
-    let base = [initramfs::ensure(root)?, kernel.modules()];
+    let elsewhere = kernel.elsewhere(root)?;
+    let other = elsewhere.as_ref().map(|(_, other)| (other, kernel.arch));
+    let base = [initramfs::ensure(root, other)?, kernel.modules()];
     for part in base.iter().chain(more) {
         let mut part =
             File::open(part).with_context(|| format!("cannot open {}", part.display()))?;

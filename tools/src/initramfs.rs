@@ -9,7 +9,9 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
 
+use crate::arch::Arch;
 use crate::cache::{self, Key, Lock};
 use crate::cpio::{self, Archive};
 use crate::exec;
@@ -59,7 +61,7 @@ const PACKAGES: [&str; 38] = [
 ];
 
 /// Nothing reads these in a guest.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 8] = [
     "usr/share/doc",
     "usr/share/man",
     "usr/share/locale",
@@ -68,8 +70,9 @@ const LEFT_OUT: [&str; 9] = [
     "usr/share/bash-completion",
     "usr/share/common-licenses",
     "usr/share/perl5",
-    "usr/lib/x86_64-linux-gnu/gconv",
 ];
+/// Neither these, of the folder of libraries.
+const LEFT_OUT_LIBRARIES: [&str; 2] = ["gconv", "perl-base"];
 
 /// Links that Debian makes when it configures a package.
 const LINKS: [(&str, &str); 3] = [
@@ -93,16 +96,22 @@ const FOLDERS: [(&str, u32); 9] = [
 const INIT: &str = include_str!("../guest/init");
 const FSTAB: &str = include_str!("../guest/fstab");
 
-/// The base image for guests, a cpio archive.
-pub fn ensure(root: &Root) -> Result<PathBuf> {
+/// The base image for guests, a cpio archive: of packages of the build root, or of all packages of
+/// another one, which is for an architecture.
+pub fn ensure(root: &Root, other: Option<(&Root, Arch)>) -> Result<PathBuf> {
+    let arch = other.map_or(Arch::X86, |(_, arch)| arch);
     let key = Key::new("base image")
-        .text(&root.key)
+        .text(other.map_or(&root.key, |(other, _)| &other.key))
         .text(INIT)
         .text(FSTAB)
         .text(include_str!("initramfs.rs"))
         .text(cpio::CODE)
         .finish();
-    let name = format!("base-{key}.cpio");
+    let kind = match other {
+        None => "base".to_owned(),
+        Some(_) => format!("base-{}", arch.name()),
+    };
+    let name = format!("{kind}-{key}.cpio");
     let path = cache::dir().join(&name);
     if path.exists() {
         return Ok(path);
@@ -111,15 +120,21 @@ pub fn ensure(root: &Root) -> Result<PathBuf> {
     if !path.exists() {
         let step = Step::start("making the guest's base image", 0);
         let part = cache::part_of(&path);
-        write(root, &part, &step).context("cannot make the guest's base image")?;
+        let names = match other {
+            None => chosen(root, &step)?,
+            Some((other, arch)) => everything(&other.path, arch)?,
+        };
+        let from = other.map_or(&root.path, |(other, _)| &other.path);
+        write(root, from, &names, &part, &step).context("cannot make the guest's base image")?;
         cache::rename(&part, &path)?;
         step.done();
-        cache::prune(&cache::dir(), "base")?;
+        cache::prune(&cache::dir(), &kind)?;
     }
     Ok(path)
 }
 
-fn write(root: &Root, to: &Path, step: &Step) -> Result<()> {
+/// The names of the packages' files in the build root.
+fn chosen(root: &Root, step: &Step) -> Result<BTreeSet<PathBuf>> {
     let mut tree = Tree {
         root: &root.path,
         names: BTreeSet::new(),
@@ -131,7 +146,41 @@ fn write(root: &Root, to: &Path, step: &Step) -> Result<()> {
     for name in tree.libraries(root)? {
         tree.add(&name)?;
     }
+    Ok(tree.names)
+}
 
+/// The names of all files in the tree `root`, but for those that nothing reads.
+fn everything(root: &Path, arch: Arch) -> Result<BTreeSet<PathBuf>> {
+    let mut names = BTreeSet::new();
+    for folder in ["etc", "usr"] {
+        let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+        let files = WalkDir::new(root.join(folder))
+            .into_iter()
+            .filter_entry(|entry| !is_left_out(&relative(entry.path()), arch));
+        for entry in files {
+            let entry = entry.with_context(|| format!("cannot list {}", root.display()))?;
+            names.insert(relative(entry.path()));
+        }
+    }
+    Ok(names)
+}
+
+fn is_left_out(name: &Path, arch: Arch) -> bool {
+    let libraries = Path::new("usr/lib").join(arch.gnu());
+    LEFT_OUT.iter().any(|dir| name.starts_with(dir))
+        || LEFT_OUT_LIBRARIES
+            .iter()
+            .any(|dir| name.starts_with(libraries.join(dir)))
+}
+
+/// Writes an image with the files of those names in `from`, and the accounts of the build root.
+fn write(
+    root: &Root,
+    from: &Path,
+    names: &BTreeSet<PathBuf>,
+    to: &Path,
+    step: &Step,
+) -> Result<()> {
     let file = File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
     for (name, mode) in FOLDERS {
@@ -140,8 +189,8 @@ fn write(root: &Root, to: &Path, step: &Step) -> Result<()> {
     for link in ["bin", "sbin", "lib", "lib64"] {
         archive.symlink(Path::new(link), &Path::new("usr").join(link))?;
     }
-    for name in &tree.names {
-        archive.copy(name, &root.path.join(name))?;
+    for name in names {
+        archive.copy(name, &from.join(name))?;
         step.advance(1);
     }
     for (name, target) in LINKS {
@@ -180,7 +229,7 @@ impl Tree<'_> {
             found = true;
             for line in cache::read_text(&list)?.lines() {
                 let name = line.trim_start_matches('/');
-                let left_out = LEFT_OUT.iter().any(|dir| Path::new(name).starts_with(dir));
+                let left_out = is_left_out(Path::new(name), Arch::X86);
                 if !left_out && !matches!(name, "" | "." | "bin" | "sbin" | "lib" | "lib64") {
                     self.add(Path::new(name))?;
                 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::{Arch, Pages};
 use crate::cache::{self, Key, Lock};
 use crate::exec;
 use crate::in_tree;
@@ -22,6 +23,10 @@ use crate::spec::{Impl, Spec, Toolchain};
 pub const TREE: &str = "/usr/src/linux";
 const FRAGMENTS: &str = "/usr/src/kernel-config";
 
+/// The patch of test kernels that are not for x86, and the file that it adds.
+const SOFT_RESERVED: &str = "tests/soft-reserved/soft-reserved.patch";
+const SOFT_RESERVED_FILE: &str = "drivers/dax/hmem/soft_reserved.c";
+
 /// How many lines a full build prints, until one was counted.
 const FULL_BUILD_LINES: u64 = 2400;
 
@@ -29,6 +34,8 @@ const FULL_BUILD_LINES: u64 = 2400;
 pub struct Kernel {
     /// The folder of this kernel in the cache.
     pub dir: PathBuf,
+    pub arch: Arch,
+    repo: PathBuf,
     _lock: Lock,
 }
 
@@ -38,12 +45,22 @@ impl Kernel {
     }
 
     pub fn image(&self) -> PathBuf {
-        self.dir.join("image/bzImage")
+        self.dir.join("image").join(self.arch.image())
     }
 
     /// The cpio archive of /lib/modules.
     pub fn modules(&self) -> PathBuf {
         self.dir.join("image/modules.cpio")
+    }
+
+    /// The root with QEMU for this kernel, and the one with the guest's programs, if both are not
+    /// in `root`.
+    pub fn elsewhere(&self, root: &Root) -> Result<Option<(Root, Root)>> {
+        if self.arch == Arch::X86 {
+            return Ok(None);
+        }
+        let emulator = root.ensure_emulator(&self.repo)?;
+        Ok(Some((emulator, root.ensure_guest(&self.repo, self.arch)?)))
     }
 
     /// The build root and the folder of the Rust kernel of `spec`, if one was built, from any
@@ -124,6 +141,11 @@ impl<'a> Builder<'a> {
                 None => self.unpack(&source, &part, &tree)?,
             }
         }
+        if let Some(patch) = self.soft_reserved() {
+            if !tree.join(SOFT_RESERVED_FILE).exists() {
+                self.patch(&patch, &part)?;
+            }
+        }
         let names: Vec<String> = fragments
             .iter()
             .map(|f| format!("{FRAGMENTS}/{f}"))
@@ -146,7 +168,7 @@ impl<'a> Builder<'a> {
     /// then rebuilds only what their options make different.
     fn origin(&self, source: &Source) -> Result<String> {
         let toolchain = self.root.toolchain()?;
-        let how = self.spec.toolchain.make_variables();
+        let how = self.spec.make_variables();
         Ok(format!("{} {how} {toolchain}", source.version))
     }
 
@@ -240,12 +262,20 @@ impl<'a> Builder<'a> {
     fn c_key(&self, source: &Source) -> Result<String> {
         let mut key = Key::new("kernel-c")
             .text(&self.root.toolchain()?)
-            .text(self.spec.toolchain.make_variables())
+            .text(&self.spec.make_variables())
             .text(&source.version);
+        if let Some(patch) = self.soft_reserved() {
+            key = key.file(&patch)?;
+        }
         for fragment in self.fragments() {
             key = key.text(&kconfig_text(&self.host(&fragment))?);
         }
         Ok(key.finish())
+    }
+
+    /// The patch by which kernels of other architectures reserve memory for tests.
+    fn soft_reserved(&self) -> Option<PathBuf> {
+        (self.spec.arch != Arch::X86).then(|| self.repo.join(SOFT_RESERVED))
     }
 
     fn rust_key(&self, c_key: &str, patch: &Path) -> Result<String> {
@@ -264,13 +294,22 @@ impl<'a> Builder<'a> {
     }
 
     fn lock(&self, dir: PathBuf) -> Result<Kernel> {
-        let _lock = Lock::take(&name(&dir))?;
-        Ok(Kernel { dir, _lock })
+        let lock = Lock::take(&name(&dir))?;
+        Ok(self.kernel(dir, lock))
     }
 
     fn share(&self, dir: PathBuf) -> Result<Kernel> {
-        let _lock = Lock::share(&name(&dir))?;
-        Ok(Kernel { dir, _lock })
+        let lock = Lock::share(&name(&dir))?;
+        Ok(self.kernel(dir, lock))
+    }
+
+    fn kernel(&self, dir: PathBuf, lock: Lock) -> Kernel {
+        Kernel {
+            dir,
+            arch: self.spec.arch,
+            repo: self.repo.to_owned(),
+            _lock: lock,
+        }
     }
 
     fn fragments(&self) -> Vec<String> {
@@ -279,6 +318,12 @@ impl<'a> Builder<'a> {
         let own = format!("{}.config", self.spec.series);
         if self.host(&own).exists() {
             names.push(own);
+        }
+        if self.spec.arch != Arch::X86 {
+            names.push(format!("{}.config", self.spec.arch.name()));
+        }
+        if self.spec.pages != Pages::Of4k {
+            names.push(format!("{}.config", self.spec.pages.name()));
         }
         if self.spec.debug {
             names.push("debug.config".to_owned());
@@ -371,7 +416,11 @@ impl<'a> Builder<'a> {
             .ok()
             .and_then(|t| t.trim().parse().ok());
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let script = format!("{} -j{jobs} bzImage modules", self.spec.make());
+        let script = format!(
+            "{} -j{jobs} {} modules",
+            self.spec.make(),
+            self.spec.arch.image()
+        );
         let mut command = self
             .in_tree(dir, &script)
             .env("KBUILD_BUILD_USER", "lab")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The project's host tool, called by `make`: build root, kernels, guests, tests.
 
+mod arch;
+mod architectures;
 mod bench;
 mod cache;
 mod cargo;
@@ -68,7 +70,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build one kernel (IMPL, KERNEL, DEBUG, BUILTIN, TOOLCHAIN)
+    /// Build one kernel (IMPL, KERNEL, DEBUG, BUILTIN, TOOLCHAIN, ARCH, PAGES)
     Kernel,
     /// Run CMD in a guest (IMPL, KERNEL, DEBUG, MEM, CPUS, APPEND, QEMU, FILES, TIMEOUT,
     /// ALLOW_SPLAT)
@@ -83,6 +85,8 @@ enum Command {
     Compare,
     /// Run the tests of all consumers on all kernels (KERNEL, IMPL, BUILTIN, ONLY)
     Matrix,
+    /// Run the guest tests on another architecture (ARCH, PAGES, IMPL, ONLY)
+    Architectures,
     /// Run the tests of the C driver's defects on C and Rust (ONLY, KERNEL, DEBUG)
     Defects,
     /// Run the tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
@@ -132,12 +136,32 @@ fn main() -> ExitCode {
         Command::Enter { .. } => Ok(()),
         _ => settings::check(),
     };
+    let checked = checked.and_then(|()| elsewhere(&command));
     match checked.and_then(|()| execute(command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Refuses ARCH= for a command that knows only x86.
+fn elsewhere(command: &Command) -> Result<()> {
+    use Command::{Architectures, Enter, Guest, Kernel, Run, Shell, Test};
+    let known = matches!(
+        command,
+        Architectures | Enter { .. } | Guest | Kernel | Run | Shell | Test
+    );
+    if known {
+        return Ok(());
+    }
+    match settings::var("ARCH")?.as_deref() {
+        None | Some("x86") => Ok(()),
+        Some(arch) => bail!(
+            "ARCH={arch}: only make kernel, guest, shell, run, test and architectures know others \
+             than x86"
+        ),
     }
 }
 
@@ -154,6 +178,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Check => return check::main(&repo()?),
         Command::Test => return testrun::main(&repo()?),
         Command::Compare => return compare::main(&repo()?),
+        Command::Architectures => return architectures::main(&repo()?),
         Command::Matrix => return matrix::main(&repo()?),
         Command::Defects => return defects::main(&repo()?),
         Command::Public => return public::main(&repo()?),

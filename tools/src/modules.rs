@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest needs of a built kernel: bzImage, and an archive of its modules.
+//! What a guest needs of a built kernel: the image that boots, and an archive of its modules.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -52,8 +52,10 @@ pub fn package(root: &Root, spec: &Spec, dir: &Path) -> Result<()> {
     exec::logged(&mut install, &log, &step)?;
     write_archive(&staged, &part.join("modules.cpio"))?;
     cache::remove(&staged)?;
-    let built = dir.join("linux/arch/x86/boot/bzImage");
-    std::fs::copy(&built, part.join("bzImage"))
+    let name = spec.arch.image();
+    let built = dir.join("linux/arch").join(spec.arch.name());
+    let built = built.join("boot").join(name);
+    std::fs::copy(&built, part.join(name))
         .with_context(|| format!("cannot copy {}", built.display()))?;
     cache::write_whole(&part.join("key"), key(root).as_bytes())?;
     cache::remove(&image)?;

@@ -10,12 +10,14 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 use nix::mount::{mount, MsFlags};
 
-use crate::cache::{self, Lock};
+use crate::arch::Arch;
+use crate::cache::{self, Key, Lock};
 use crate::exec;
 use crate::progress::Step;
 
 /// Lines mmdebstrap prints when all goes well; only the progress depends on it.
 const MKROOT_LINES: u64 = 10;
+const UNPACK_LINES: u64 = 9;
 
 /// How a root is made.
 struct Recipe {
@@ -38,6 +40,12 @@ const NEWEST: Recipe = Recipe {
     packages: "tools/newest.packages",
     what: "a root with Debian's newest compilers (about 2.5 GiB)",
 };
+
+/// Trees of packages that are only unpacked, so that they need not be of this machine's
+/// architecture.
+const GUEST: &str = "tools/foreign/guest.packages";
+const CROSS: &str = "tools/foreign/cross.packages";
+const EMULATOR: &str = "tools/foreign/emulator.packages";
 
 const SYSTEM: Recipe = Recipe {
     name: "system",
@@ -85,6 +93,63 @@ impl Root {
     /// Finds or makes the tree with the programs of `lab clients`.
     pub fn ensure_clients(repo: &Path) -> Result<Self> {
         Self::make(repo, &CLIENTS)
+    }
+
+    /// Finds or makes the tree of the programs of a guest of another architecture.
+    pub fn ensure_guest(&self, repo: &Path, arch: Arch) -> Result<Self> {
+        self.unpack(repo, GUEST, arch, "guest")
+    }
+
+    /// Finds or makes the tree with which programs for another architecture are linked: its C
+    /// library, and the standard library of the build root's rustc.
+    pub fn ensure_cross(&self, repo: &Path, arch: Arch) -> Result<Self> {
+        self.unpack(repo, CROSS, arch, "cross")
+    }
+
+    /// Finds or makes the tree that has QEMU for other architectures.
+    pub fn ensure_emulator(&self, repo: &Path) -> Result<Self> {
+        self.unpack(repo, EMULATOR, Arch::X86, "emulator")
+    }
+
+    /// Unpacks packages and what they depend on, from where this root's packages are from. No
+    /// script of a package runs.
+    fn unpack(&self, repo: &Path, packages: &str, arch: Arch, name: &str) -> Result<Self> {
+        let list = cache::read_text(&repo.join(packages))?;
+        let debian = arch.debian();
+        let key = Key::new("unpacked").text(&self.key).text(&list).finish();
+        let name = format!("{name}-{debian}");
+        let path = cache::dir().join(format!("{name}-{key}"));
+        let root = Self { path, key };
+        let _lock = Lock::take(&format!("{name}-{}", root.key))?;
+        if root.path.exists() {
+            return Ok(root);
+        }
+        let log = cache::dir().join(format!("{name}-{}.log", root.key));
+        cache::remove(&log)?;
+        let part = cache::part_of(&root.path);
+        cache::remove(&part)?;
+        let lines = list.lines().filter(|line| !line.starts_with('#'));
+        let include = lines.collect::<Vec<_>>().join(",");
+        let step = Step::start(
+            format!("unpacking Debian packages of {debian}"),
+            UNPACK_LINES,
+        );
+        let mut make = Command::new("mmdebstrap");
+        make.args(["--mode=root", "--variant=extract"])
+            .arg(format!("--architectures={debian}"))
+            .arg(format!("--include={include}"))
+            .arg("trixie")
+            .arg(&part)
+            .arg(self.path.join("etc/apt/sources.list"));
+        exec::logged(&mut make, &log, &step).with_context(|| {
+            format!(
+                "cannot unpack {packages}; is the Debian mirror of this machine's apt in reach?"
+            )
+        })?;
+        cache::rename(&part, &root.path)?;
+        step.done();
+        cache::prune(&cache::dir(), &name)?;
+        Ok(root)
     }
 
     fn place(repo: &Path, recipe: &Recipe) -> Result<Self> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail, Context, Error, Result};
 
+use crate::arch::{Arch, Pages};
 use crate::spec::{Impl, Spec, Toolchain, SERIES};
 
 pub const DEFAULT_MEM: &str = "6G";
@@ -27,14 +28,17 @@ enum Values {
 
 const IMPLS: [&str; 3] = ["rust", "c", ALL];
 const KERNELS: [&str; 3] = [SERIES[0], SERIES[1], ALL];
+const ARCHES: [&str; 3] = ["x86", "arm64", "riscv"];
+const PAGES: [&str; 3] = ["4k", "16k", "64k"];
 const TOOLCHAINS: [&str; 3] = ["llvm", "gcc", "newest"];
 /// The value of IMPL and KERNEL for both, where a command can do both.
 const ALL: &str = "all";
 
 /// The variables of all commands.
-const VARIABLES: [(&str, Values); 30] = [
+const VARIABLES: [(&str, Values); 32] = [
     ("ALLOW_SPLAT", Values::Flag),
     ("APPEND", Values::Any),
+    ("ARCH", Values::Of("architecture", &ARCHES)),
     ("BUILTIN", Values::Flag),
     ("CMD", Values::Any),
     ("CONFIG", Values::Any),
@@ -51,6 +55,7 @@ const VARIABLES: [(&str, Values); 30] = [
     ("LLVM", Values::Any),
     ("MEM", Values::Any),
     ("ONLY", Values::Any),
+    ("PAGES", Values::Of("size of a page", &PAGES)),
     ("QEMU", Values::Any),
     ("QUICK", Values::Flag),
     ("RANGES", Values::Any),
@@ -180,8 +185,26 @@ pub fn spec_for(series: &str, imp: Impl) -> Result<Spec> {
         debug: flag("DEBUG")?,
         builtin: flag("BUILTIN")?,
         toolchain: parse_toolchain(var("TOOLCHAIN")?.as_deref())?,
+        arch: parse_arch(var("ARCH")?.as_deref())?,
+        pages: parse_pages(var("ARCH")?.as_deref(), var("PAGES")?.as_deref())?,
         ..Spec::new(series, imp)
     })
+}
+
+fn parse_arch(name: Option<&str>) -> Result<Arch> {
+    let name = name.unwrap_or(Arch::X86.name());
+    let found = Arch::ALL.into_iter().find(|a| a.name() == name);
+    found.ok_or_else(|| unknown("ARCH", name, "architecture", &ARCHES))
+}
+
+fn parse_pages(arch: Option<&str>, name: Option<&str>) -> Result<Pages> {
+    let name = name.unwrap_or(Pages::Of4k.name());
+    let found = Pages::ALL.into_iter().find(|p| p.name() == name);
+    let pages = found.ok_or_else(|| unknown("PAGES", name, "size of a page", &PAGES))?;
+    if pages != Pages::Of4k && parse_arch(arch)? != Arch::Arm64 {
+        bail!("PAGES={name}: only ARCH=arm64 has pages of that size");
+    }
+    Ok(pages)
 }
 
 fn implementation(name: Option<&str>) -> Result<Impl> {
@@ -385,6 +408,8 @@ mod tests {
     #[test]
     fn the_tables_are_whole() {
         assert_eq!(TOOLCHAINS, Toolchain::ALL.map(Toolchain::name));
+        assert_eq!(ARCHES, Arch::ALL.map(Arch::name));
+        assert_eq!(PAGES, Pages::ALL.map(Pages::name));
         assert!(VARIABLES.is_sorted_by_key(|(name, _)| *name));
         // `make help` does not have these: DAX_DEPTH is in docs/model.md, KUNIT is for our own use.
         let hidden = ["DAX_DEPTH", "KUNIT"];

@@ -5,6 +5,8 @@ use std::fmt;
 
 pub use dax_protocol::Impl;
 
+use crate::arch::{Arch, Pages};
+
 /// The series this project knows; the first is the default.
 pub const SERIES: [&str; 2] = ["7.3", "7.2"];
 
@@ -51,6 +53,8 @@ pub struct Spec {
     /// With what the guests of `lab clients` need besides.
     pub clients: bool,
     pub toolchain: Toolchain,
+    pub arch: Arch,
+    pub pages: Pages,
 }
 
 impl Spec {
@@ -63,12 +67,15 @@ impl Spec {
             builtin: false,
             clients: false,
             toolchain: Toolchain::Llvm,
+            arch: Arch::X86,
+            pages: Pages::Of4k,
         }
     }
 
-    /// Whether it has the usual options and the usual toolchain.
+    /// Whether it has the usual options, is for x86 and has the usual toolchain.
     pub fn is_usual_but_for_builtin(&self) -> bool {
-        !self.debug && !self.clients && self.toolchain == Toolchain::Llvm
+        let usual = self.toolchain == Toolchain::Llvm && self.arch == Arch::X86;
+        usual && !self.debug && !self.clients
     }
 
     /// Whether it is the kernel that is used if no variable asks for another.
@@ -76,10 +83,32 @@ impl Spec {
         self.is_usual_but_for_builtin() && !self.builtin
     }
 
+    /// Why a part of `make test` is not for this architecture, if it is not.
+    pub fn left_out(&self, part: &str) -> Option<&'static str> {
+        if self.arch == Arch::X86 {
+            return None;
+        }
+        match part {
+            "rules" | "host" | "vanilla" => Some("the same on every architecture"),
+            "bench" | "compare" | "poweroff" => Some("not tried here so far"),
+            "pmem" | "lifetimes-pmem" => Some("`memmap=nn!ss` is of x86"),
+            "nvdimm" | "overlap" | "layout" => Some("needs ACPI, and the guest boots without"),
+            "cxl" => Some("QEMU 10's machine has no CXL"),
+            "refused" => Some("needs an x86 CPU without pages of 1 GiB"),
+            "mmap-1g" | "mm-1g" | "poison-1g" | "lifetimes-1g" if self.arch == Arch::Arm64 => {
+                Some("arm64 has no such pages")
+            }
+            "inject" | "stress" | "stress-zero" => Some("needs a debug kernel"),
+            _ => None,
+        }
+    }
+
     /// How the kernel differs from the usual one, in words.
     fn traits(&self) -> Vec<&'static str> {
         let usual = self.toolchain == Toolchain::Llvm;
         let all = [
+            (self.arch != Arch::X86, self.arch.name()),
+            (self.pages != Pages::Of4k, self.pages.name()),
             (self.debug, "debug"),
             (self.builtin, "builtin"),
             (self.clients, "clients"),
@@ -96,9 +125,16 @@ impl Spec {
             .join("-")
     }
 
+    /// The variables for the kernel's `make`.
+    pub fn make_variables(&self) -> String {
+        let own = self.arch.make_variable();
+        let words = [own.as_deref(), Some(self.toolchain.make_variables())];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
     /// A `make` command for a shell, with this kernel's variables.
     pub fn make(&self) -> String {
-        format!("make {}", self.toolchain.make_variables())
+        format!("make {}", self.make_variables())
     }
 }
 

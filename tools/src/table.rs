@@ -40,11 +40,24 @@ pub fn replace(document: &Path, name: &str, content: &str) -> Result<()> {
     cache::write_whole(document, new.as_bytes())
 }
 
+/// The text between the markers of `name`; none if there are no markers.
+pub fn current(document: &Path, name: &str) -> Result<String> {
+    let text = cache::read_text(document)?;
+    let place = place(&text, name).map(|(begin, end)| text[begin..end].to_owned());
+    Ok(place.unwrap_or_default())
+}
+
 fn replaced(text: &str, name: &str, content: &str) -> Option<String> {
+    let (begin, end) = place(text, name)?;
+    Some(format!("{}\n{content}\n{}", &text[..begin], &text[end..]))
+}
+
+/// Where the text between the markers begins and ends.
+fn place(text: &str, name: &str) -> Option<(usize, usize)> {
     let begin = text.find(&format!("<!-- {name}: "))?;
     let begin = begin + text[begin..].find('\n')? + 1;
     let end = begin + text[begin..].find(&format!("<!-- end of {name} -->"))?;
-    Some(format!("{}\n{content}\n{}", &text[..begin], &text[end..]))
+    Some((begin, end))
 }
 
 #[cfg(test)]
@@ -70,6 +83,10 @@ mod tests {
     #[test]
     fn every_page_of_results_has_its_markers() {
         let pages = [
+            (crate::architectures::DOCUMENT, "7.3-arm64"),
+            (crate::architectures::DOCUMENT, "7.3-arm64-16k"),
+            (crate::architectures::DOCUMENT, "7.3-arm64-64k"),
+            (crate::architectures::DOCUMENT, "7.3-riscv"),
             (crate::bench::DOCUMENT, "figures"),
             (crate::clients::DOCUMENT, "clients"),
             (crate::colours::DOCUMENT, "colours"),

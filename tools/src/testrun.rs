@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Error, Result};
 
+use crate::arch::Arch;
 use crate::bench;
 use crate::cache;
 use crate::cargo::Cargo;
@@ -73,6 +74,9 @@ type Run = fn(&Tests<'_>, &mut Report) -> Result<()>;
 /// By which factor a group may take longer on a debug kernel; dax-guest has the same number.
 const DEBUG_SLOWDOWN: u32 = 4;
 
+/// By which factor a group may take longer on a CPU that is always emulated.
+const FOREIGN_SLOWDOWN: u32 = 3;
+
 /// A part of the kernel's message when it starts the first process.
 const USER_SPACE: &str = "as init process";
 
@@ -122,7 +126,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     for (name, run) in GROUPS {
         if wanted(name) {
             known = true;
-            if let Err(error) = run(&tests, &mut report) {
+            if let Some(why) = tests.spec.left_out(name) {
+                report.add(name, "not run", vec![TestResult::skipped(name, why)]);
+            } else if let Err(error) = run(&tests, &mut report) {
                 not_run(name, &error, &mut report);
             }
         }
@@ -214,17 +220,8 @@ fn kunit_suites(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let load = Load {
-        command: "modprobe device_dax".to_owned(),
-        kunit: true,
-        ..Load::default()
-    };
-    let (outcome, output) = tests.boot(&tests.name("kunit"), &Machine::default(), &load)?;
-    let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
-    let name = tests.name("kunit");
-    let mut results = kunit::results(&name, &log);
-    results.push(ended(&name, &outcome, &output));
-    report.add(&name, &human(start.elapsed()), results);
+    let results = tests.kunit()?;
+    report.add(&tests.name("kunit"), &human(start.elapsed()), results);
     Ok(())
 }
 
@@ -274,6 +271,21 @@ impl Tests<'_> {
         Ok((root, kernel))
     }
 
+    /// Runs the KUnit suites.
+    pub fn kunit(&self) -> Result<Vec<TestResult>> {
+        let load = Load {
+            command: "modprobe device_dax".to_owned(),
+            kunit: true,
+            ..Load::default()
+        };
+        let name = self.name("kunit");
+        let (outcome, output) = self.boot(&name, &Machine::default(), &load)?;
+        let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
+        let mut results = kunit::results(&name, &log);
+        results.push(ended(&name, &outcome, &output));
+        Ok(results)
+    }
+
     /// The same tests with a debug kernel, if the kernel is a usual one of the primary series. For
     /// other kernels, a debug kernel is made only if DEBUG=1 asks for it.
     fn debug(&self) -> Self {
@@ -307,6 +319,10 @@ impl Tests<'_> {
 
     /// A time limit for this kernel, from the limit for a usual one.
     pub fn slow(&self, usual: Duration) -> Duration {
+        let usual = match self.spec.arch {
+            Arch::X86 => usual,
+            Arch::Arm64 | Arch::Riscv => usual * FOREIGN_SLOWDOWN,
+        };
         match self.spec.debug {
             true => usual * DEBUG_SLOWDOWN,
             false => usual,
@@ -394,13 +410,18 @@ impl Tests<'_> {
 
     /// Runs the wanted groups of guest tests. Returns whether there was any.
     fn guests(&self, wanted: impl Fn(&str) -> bool, report: &mut Report) -> Result<bool> {
-        let program = self.cargo.build_static("dax-guest")?;
+        let program = self.cargo.build_for(self.spec.arch, "dax-guest")?;
         let mut ran = false;
-        for group in groups::list(&program)? {
+        for group in groups::list(&self.cargo.build_static("dax-guest")?)? {
             if !wanted(&group.group) || !group.is_for(self.spec.imp) {
                 continue;
             }
             ran = true;
+            if let Some(why) = self.spec.left_out(&group.group) {
+                let skipped = TestResult::skipped(&*group.group, why);
+                report.add(&group.group, "not run", vec![skipped]);
+                continue;
+            }
             let start = Instant::now();
             let name = self.name(&group.group);
             let checked = CHECKED.contains(&group.group.as_str());
@@ -455,7 +476,7 @@ impl Tests<'_> {
     fn files(&self, group: &Group, program: &Path) -> Result<Vec<PathBuf>> {
         let mut files = vec![program.to_owned()];
         for (_, package) in PROGRAMS.iter().filter(|(name, _)| *name == group.group) {
-            files.push(self.cargo.build_static(package)?);
+            files.push(self.cargo.build_for(self.spec.arch, package)?);
         }
         Ok(files)
     }

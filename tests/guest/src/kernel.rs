@@ -69,7 +69,8 @@ pub fn unbinds_at_once() -> bool {
     *AT_ONCE.get_or_init(|| has("CONFIG_DEBUG_TEST_DRIVER_REMOVE=y"))
 }
 
-fn has(option: &str) -> bool {
+/// Whether a line is in the kernel's configuration.
+pub fn has(option: &str) -> bool {
     config()
         .unwrap_or_default()
         .lines()

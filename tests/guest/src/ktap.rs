@@ -11,6 +11,7 @@ use crate::kernel::{self, Health, Impl};
 use crate::region::{self, Region};
 use crate::sysfs;
 use crate::trap;
+use crate::units::HAS_GIANT;
 use std::fmt::{Debug, Display};
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -52,6 +53,14 @@ pub fn deviates<T>(rust: T, c: T) -> T {
         Impl::Rust => rust,
         Impl::C => c,
     }
+}
+
+/// Ends the test as skipped where no device can have pages of 1 GiB.
+pub fn needs_giant_pages() -> Outcome {
+    if HAS_GIANT {
+        return Ok(());
+    }
+    skip("no device of this architecture has pages of 1 GiB")
 }
 
 /// Ends the test as skipped.

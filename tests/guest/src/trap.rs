@@ -35,6 +35,7 @@ impl fmt::Debug for Signal {
 }
 
 // rdi: address, rsi: value to store. Result: rax: value loaded, rdx: 0 or the signal.
+#[cfg(target_arch = "x86_64")]
 global_asm!(
     ".pushsection .text.dax_guest_trap, \"ax\", @progbits",
     ".globl dax_guest_load, dax_guest_load_at, dax_guest_store, dax_guest_store_at",
@@ -49,6 +50,54 @@ global_asm!(
     "xor edx, edx",
     "dax_guest_store_at:",
     "mov [rdi], rsi",
+    "dax_guest_trapped:",
+    "ret",
+    ".popsection",
+);
+
+// x0: address, x1: value to store. Result: x0: value loaded, x1: 0 or the signal.
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".pushsection .text.dax_guest_trap, \"ax\", @progbits",
+    ".balign 4",
+    ".globl dax_guest_load, dax_guest_load_at, dax_guest_store, dax_guest_store_at",
+    ".globl dax_guest_trapped",
+    "dax_guest_load:",
+    "mov x1, #0",
+    "dax_guest_load_at:",
+    "ldr x0, [x0]",
+    "ret",
+    "dax_guest_store:",
+    "mov x2, x0",
+    "mov x3, x1",
+    "mov x0, #0",
+    "mov x1, #0",
+    "dax_guest_store_at:",
+    "str x3, [x2]",
+    "dax_guest_trapped:",
+    "ret",
+    ".popsection",
+);
+
+// a0: address, a1: value to store. Result: a0: value loaded, a1: 0 or the signal.
+#[cfg(target_arch = "riscv64")]
+global_asm!(
+    ".pushsection .text.dax_guest_trap, \"ax\", @progbits",
+    ".balign 4",
+    ".globl dax_guest_load, dax_guest_load_at, dax_guest_store, dax_guest_store_at",
+    ".globl dax_guest_trapped",
+    "dax_guest_load:",
+    "li a1, 0",
+    "dax_guest_load_at:",
+    "ld a0, 0(a0)",
+    "ret",
+    "dax_guest_store:",
+    "mv a2, a0",
+    "mv a3, a1",
+    "li a0, 0",
+    "li a1, 0",
+    "dax_guest_store_at:",
+    "sd a3, 0(a2)",
     "dax_guest_trapped:",
     "ret",
     ".popsection",
@@ -89,15 +138,50 @@ extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, context: *mut l
 pub unsafe fn resume(signal: i32, context: *mut libc::c_void) -> bool {
     // SAFETY: By the contract a valid, exclusive pointer to the ucontext that the kernel restores
     // when the handler returns.
-    let regs = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    let rip = regs[libc::REG_RIP as usize] as usize;
+    let context = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext };
     let label = |f: unsafe extern "C" fn()| f as usize;
-    let ours = rip == label(dax_guest_load_at) || rip == label(dax_guest_store_at);
+    let at = program_counter(context);
+    let ours = at == label(dax_guest_load_at) || at == label(dax_guest_store_at);
     if ours {
-        regs[libc::REG_RIP as usize] = label(dax_guest_trapped) as i64;
-        regs[libc::REG_RDX as usize] = i64::from(signal);
+        go_on(context, label(dax_guest_trapped), signal);
     }
     ours
+}
+
+#[cfg(target_arch = "x86_64")]
+fn program_counter(context: &libc::mcontext_t) -> usize {
+    context.gregs[libc::REG_RIP as usize] as usize
+}
+
+#[cfg(target_arch = "aarch64")]
+fn program_counter(context: &libc::mcontext_t) -> usize {
+    context.pc as usize
+}
+
+/// The first of the registers is the program counter.
+#[cfg(target_arch = "riscv64")]
+fn program_counter(context: &libc::mcontext_t) -> usize {
+    context.__gregs[0] as usize
+}
+
+/// Resumes at an address, with the signal in the second result register.
+#[cfg(target_arch = "x86_64")]
+fn go_on(context: &mut libc::mcontext_t, at: usize, signal: i32) {
+    context.gregs[libc::REG_RIP as usize] = at as i64;
+    context.gregs[libc::REG_RDX as usize] = i64::from(signal);
+}
+
+#[cfg(target_arch = "aarch64")]
+fn go_on(context: &mut libc::mcontext_t, at: usize, signal: i32) {
+    context.pc = at as u64;
+    context.regs[1] = signal as u64;
+}
+
+/// Register 11 is a1.
+#[cfg(target_arch = "riscv64")]
+fn go_on(context: &mut libc::mcontext_t, at: usize, signal: i32) {
+    context.__gregs[0] = at as u64;
+    context.__gregs[11] = signal as u64;
 }
 
 /// Installs the handler; once per process, inherited by `fork`.

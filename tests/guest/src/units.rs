@@ -9,6 +9,8 @@ pub const PAGE: u64 = 4096;
 pub const MIB: u64 = 1 << 20;
 /// One gibibyte.
 pub const GIB: u64 = 1 << 30;
+/// Whether a device can have pages of 1 GiB: on arm64 no such page is for devices.
+pub const HAS_GIANT: bool = !cfg!(target_arch = "aarch64");
 /// The smallest piece of a device: a subsection, which is also what a PMD maps on x86-64.
 pub const UNIT: u64 = 2 * MIB;
 

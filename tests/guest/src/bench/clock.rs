@@ -11,7 +11,7 @@ const EMPTY: usize = 33;
 /// A clock that is read before and after.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
-    /// The time stamp counter, which counts instructions where the emulator runs with
+    /// The CPU's counter of time, which counts instructions where the emulator runs with
     /// `-icount shift=0`. It also goes on while the CPU has nothing to do.
     Counter,
     /// The calling thread's own time, in nanoseconds: on such a machine its instructions, and
@@ -33,12 +33,36 @@ impl Clock {
     /// Reads it.
     fn now(self) -> u64 {
         match self {
-            // SAFETY: Every x86-64 CPU has the instruction, and Linux leaves it to user space.
-            Clock::Counter => unsafe { std::arch::x86_64::_rdtsc() },
+            Clock::Counter => counter(),
             Clock::Thread => clock(libc::CLOCK_THREAD_CPUTIME_ID),
             Clock::Wall => clock(libc::CLOCK_MONOTONIC_RAW),
         }
     }
+}
+
+/// The time stamp counter.
+#[cfg(target_arch = "x86_64")]
+fn counter() -> u64 {
+    // SAFETY: Every x86-64 CPU has the instruction, and Linux leaves it to user space.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// The virtual counter.
+#[cfg(target_arch = "aarch64")]
+fn counter() -> u64 {
+    let count;
+    // SAFETY: Reads a register, which Linux leaves to user space.
+    unsafe { asm!("isb", "mrs {0}, cntvct_el0", out(reg) count, options(nomem, nostack)) };
+    count
+}
+
+/// The counter of time.
+#[cfg(target_arch = "riscv64")]
+fn counter() -> u64 {
+    let count;
+    // SAFETY: Reads a register, which Linux leaves to user space.
+    unsafe { asm!("rdtime {0}", out(reg) count, options(nomem, nostack)) };
+    count
 }
 
 /// `clock_gettime(2)` in nanoseconds.
@@ -110,7 +134,7 @@ pub fn check_counter() -> Result<()> {
         return Ok(());
     }
     Err(Error::state(format!(
-        "4000 instructions took {counted} ticks of the time stamp counter: \
+        "4000 instructions took {counted} ticks of the CPU's counter: \
          boot with -icount shift=0,sleep=off and one CPU"
     )))
 }
@@ -118,8 +142,20 @@ pub fn check_counter() -> Result<()> {
 /// A loop of two instructions.
 #[inline(never)]
 fn spin(rounds: u64) {
+    let rounds = rounds.max(1);
     // SAFETY: Counts a register down to 0, which it is not at first, and changes nothing else.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
-        asm!("2:", "dec {0}", "jnz 2b", inout(reg) rounds.max(1) => _, options(nomem, nostack));
+        asm!("2:", "dec {0}", "jnz 2b", inout(reg) rounds => _, options(nomem, nostack));
+    }
+    // SAFETY: As above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!("2:", "subs {0}, {0}, #1", "b.ne 2b", inout(reg) rounds => _, options(nomem, nostack));
+    }
+    // SAFETY: As above.
+    #[cfg(target_arch = "riscv64")]
+    unsafe {
+        asm!("2:", "addi {0}, {0}, -1", "bnez {0}, 2b", inout(reg) rounds => _, options(nomem, nostack));
     }
 }

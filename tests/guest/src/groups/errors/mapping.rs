@@ -4,7 +4,7 @@
 use super::{all_on_c, each, refused, refuses, OnC, Row};
 use crate::device::{mapping_text, mappings_text};
 use crate::errno::Errno;
-use crate::ktap::{check, deviates, Outcome, Test};
+use crate::ktap::{check, deviates, needs_giant_pages, Outcome, Test};
 use crate::region::Region;
 use crate::test;
 use crate::units::{in_order, Span, GIB, PAGE, UNIT};
@@ -218,6 +218,7 @@ fn mapping_of_bound_device_gives_ebusy(region: &Region) -> Outcome {
 
 /// Writes mappings to devices of 1 GiB alignment; the C driver takes them.
 fn refused_for_giant(region: &Region, spans: &[Span]) -> Outcome {
+    needs_giant_pages()?;
     for &span in spans {
         let device = region.create()?;
         device.set_align(GIB)?;
@@ -242,6 +243,7 @@ fn mapping_misplaced_for_one_gib_align_gives_einval(region: &Region) -> Outcome 
 
 /// The C driver takes the misaligned hole; a page fault then maps memory of others.
 fn grow_with_one_gib_align_skips_misaligned_hole(region: &Region) -> Outcome {
+    needs_giant_pages()?;
     region.create_over(&[region.units(0, 1)])?;
     let device = region.create()?;
     device.set_align(GIB)?;

@@ -4,7 +4,7 @@
 use super::{each, refused, refuses, units, Fixture, OnC, Row, NOT_NUMBERS};
 use crate::device::Device;
 use crate::errno::Errno;
-use crate::ktap::{check, Outcome, Test};
+use crate::ktap::{check, needs_giant_pages, Outcome, Test};
 use crate::region::Region;
 use crate::test;
 use crate::units::{GIB, MIB, PAGE};
@@ -81,6 +81,7 @@ fn size_below_subsection_with_small_align_gives_einval(region: &Region) -> Outco
 }
 
 fn size_not_a_multiple_of_large_align_gives_einval(region: &Region) -> Outcome {
+    needs_giant_pages()?;
     let device = region.create()?;
     device.set_align(GIB)?;
     for bytes in [2 * MIB, GIB / 2, GIB + 2 * MIB] {
@@ -120,6 +121,7 @@ fn size_of_bound_device_gives_ebusy(region: &Region) -> Outcome {
 
 /// Holes of 512 MiB have 1 GiB together, but none has an aligned GiB.
 fn size_with_no_aligned_hole_gives_enospc(region: &Region) -> Outcome {
+    needs_giant_pages()?;
     let half = GIB / 2 / (2 * MIB);
     let mut unit = 0;
     while unit < region.unit_count() {

@@ -2,7 +2,8 @@
 //! Which pages were written: soft-dirty bits, with which tools save a process in steps.
 
 use super::device;
-use crate::ktap::{check, Outcome, Test};
+use crate::kernel;
+use crate::ktap::{check, skip, Outcome, Test};
 use crate::mmap::Map;
 use crate::pagemap::{self, Entry};
 use crate::region::Region;
@@ -22,6 +23,14 @@ fn begin() -> sysfs::Result<()> {
     sysfs::write(Path::new("/proc/self/clear_refs"), "4")
 }
 
+/// arm64 has no bit for that in a page table.
+fn needs_soft_dirty_bits() -> Outcome {
+    if kernel::has("CONFIG_MEM_SOFT_DIRTY=y") {
+        return Ok(());
+    }
+    skip("the kernel has no soft-dirty bits")
+}
+
 /// The pages of `align` bytes that were written since, each as a whole.
 fn dirty(map: &Map, align: u64) -> Result<Vec<u64>, crate::ktap::Failure> {
     let entries = pagemap::entries(map.addr(), map.len() / PAGE)?;
@@ -38,6 +47,7 @@ fn dirty(map: &Map, align: u64) -> Result<Vec<u64>, crate::ktap::Failure> {
 }
 
 fn written_pages_are_soft_dirty_and_no_others(region: &Region) -> Outcome {
+    needs_soft_dirty_bits()?;
     for align in [PAGE, UNIT] {
         let device = device(region, align)?;
         let map = Map::whole(&device)?;
@@ -70,6 +80,7 @@ fn written_pages_are_soft_dirty_and_no_others(region: &Region) -> Outcome {
 }
 
 fn new_area_is_soft_dirty(region: &Region) -> Outcome {
+    needs_soft_dirty_bits()?;
     for align in [PAGE, UNIT] {
         let device = device(region, align)?;
         begin()?;

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Architectures: what they are called by make, the kernel, Debian and Rust, and QEMU's machine for
+//! each. All but x86 are cross-compiled and emulated.
+
+use anyhow::{bail, Context, Result};
+
+use crate::settings::Machine;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    X86,
+    Arm64,
+    Riscv,
+}
+
+/// The size of a page. Only arm64 has a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    Of4k,
+    Of16k,
+    Of64k,
+}
+
+/// QEMU's machine.
+pub struct Board {
+    /// The emulator's name.
+    pub qemu: &'static str,
+    /// `-machine`.
+    pub machine: &'static str,
+    /// `-cpu` without hardware virtualisation.
+    pub cpu: &'static str,
+    /// `-cpu` for a clock that counts instructions.
+    pub counting_cpu: &'static str,
+    /// The kernel's first serial port.
+    pub console: &'static str,
+    /// What the kernel's command line has there and nowhere else.
+    pub append: &'static str,
+}
+
+impl Arch {
+    pub const ALL: [Self; 3] = [Self::X86, Self::Arm64, Self::Riscv];
+
+    /// The name in ARCH=.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86 => "x86",
+            Self::Arm64 => "arm64",
+            Self::Riscv => "riscv",
+        }
+    }
+
+    /// The variable for the kernel's `make`, if it is not this machine's own architecture.
+    pub fn make_variable(self) -> Option<String> {
+        (self != Self::X86).then(|| format!("ARCH={}", self.name()))
+    }
+
+    /// Debian's name.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Self::X86 => "amd64",
+            Self::Arm64 => "arm64",
+            Self::Riscv => "riscv64",
+        }
+    }
+
+    /// The name in the paths of Debian's libraries. The compiler takes it as a target.
+    pub fn gnu(self) -> &'static str {
+        match self {
+            Self::X86 => "x86_64-linux-gnu",
+            Self::Arm64 => "aarch64-linux-gnu",
+            Self::Riscv => "riscv64-linux-gnu",
+        }
+    }
+
+    /// Rust's target.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::X86 => "x86_64-unknown-linux-gnu",
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+            Self::Riscv => "riscv64gc-unknown-linux-gnu",
+        }
+    }
+
+    /// The kernel's file that QEMU boots: make's name for it, which is its file's name too.
+    pub fn image(self) -> &'static str {
+        match self {
+            Self::X86 => "bzImage",
+            Self::Arm64 | Self::Riscv => "Image",
+        }
+    }
+
+    /// The machine on which guests run.
+    pub fn board(self) -> Board {
+        match self {
+            Self::X86 => Board {
+                qemu: "qemu-system-x86_64",
+                machine: "q35",
+                // Turn off five page table levels: while identify_cpu() has the CPU's features
+                // cleared, KASAN looks for its shadow in the wrong place, and reports an interrupt
+                // that comes then.
+                cpu: "max,la57=off",
+                counting_cpu: "max,la57=off",
+                console: "ttyS0",
+                // On a busy machine an emulated timer is late. The kernel would take it for broken
+                // and panic. Under KVM the kernel does not check the timer either.
+                append: "no_timer_check ",
+            },
+            Self::Arm64 => Board {
+                qemu: "qemu-system-aarch64",
+                machine: "virt,gic-version=3",
+                // A server's CPU that takes pages of each size. "max" has more that costs time.
+                cpu: "neoverse-n1",
+                // The counter of this one has 1 GHz, a tick for each instruction.
+                counting_cpu: "max,pauth=off,sve=off,sme=off",
+                console: "ttyAMA0",
+                append: "",
+            },
+            Self::Riscv => Board {
+                qemu: "qemu-system-riscv64",
+                machine: "virt",
+                cpu: "rv64",
+                counting_cpu: "rv64",
+                console: "ttyS0",
+                append: "",
+            },
+        }
+    }
+
+    /// What the guest of a test needs on this architecture, whose settings are for q35. There,
+    /// memory ends 2 GiB above its size, because addresses from 2 to 4 GiB are no memory. On the
+    /// machines "virt" of arm64 and RISC-V memory is whole, and begins at 1 and 2 GiB.
+    pub fn adapt(self, machine: &mut Machine) -> Result<()> {
+        let more = match self {
+            Self::Arm64 => 1,
+            Self::X86 | Self::Riscv => 0,
+        };
+        if more == 0 {
+            return Ok(());
+        }
+        machine.mem = enlarged(&machine.mem, more)?;
+        for option in &mut machine.qemu {
+            if let Some(size) = option.strip_prefix(FIRST_NODE) {
+                *option = format!("{FIRST_NODE}{}", enlarged(size, more)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pages {
+    pub const ALL: [Self; 3] = [Self::Of4k, Self::Of16k, Self::Of64k];
+
+    /// The name in PAGES=.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Of4k => "4k",
+            Self::Of16k => "16k",
+            Self::Of64k => "64k",
+        }
+    }
+}
+
+/// The memory of the first node in the settings of a guest.
+const FIRST_NODE: &str = "memory-backend-ram,id=ram0,size=";
+
+/// A size in GiB that is so much larger, with what follows it.
+fn enlarged(size: &str, more: u64) -> Result<String> {
+    let (number, rest) = size
+        .split_once('G')
+        .with_context(|| format!("MEM={size}: write it in GiB, as 6G"))?;
+    match number.parse::<u64>() {
+        Ok(number) => Ok(format!("{}G{rest}", number + more)),
+        Err(_) => bail!("MEM={size}: write it in GiB, as 6G"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_ends_where_it_does_on_q35() {
+        let mut machine = Machine {
+            mem: "6G,slots=2".to_owned(),
+            qemu: vec![
+                "-object".to_owned(),
+                "memory-backend-ram,id=ram0,size=4G".to_owned(),
+                "memory-backend-ram,id=ram1,size=2G".to_owned(),
+            ],
+            ..Machine::default()
+        };
+        Arch::X86.adapt(&mut machine).unwrap();
+        assert_eq!(machine.mem, "6G,slots=2");
+        Arch::Arm64.adapt(&mut machine).unwrap();
+        assert_eq!(machine.mem, "7G,slots=2");
+        assert_eq!(machine.qemu[1], "memory-backend-ram,id=ram0,size=5G");
+        assert_eq!(machine.qemu[2], "memory-backend-ram,id=ram1,size=2G");
+        machine.mem = "6144M".to_owned();
+        assert!(Arch::Arm64.adapt(&mut machine).is_err());
+    }
+}
