@@ -32,10 +32,6 @@ pool_made() {
 	pmempool create obj --layout=clients "/dev/$dax" && pmempool info "/dev/$dax" && pmempool check -v "/dev/$dax"
 }
 
-pool_removed() {
-	pmempool rm -f "/dev/$dax" && ! pmempool check "/dev/$dax"
-}
-
 needs "a device of three ranges" carve
 check "daxio copies a file in, and out again" copied_in_and_out
 check "daxio copies across the end of a range" part_copied
@@ -43,6 +39,5 @@ check "daxio zeroes the device" zeroed
 check "libpmem2 maps, copies, persists, maps again" /clients/pmem2.py "$dax"
 check "pmempool makes, shows and checks a pool" pool_made
 check "libpmemobj uses that pool: objects in each range" /clients/pmemobj.py "$dax" "$unit"
-check "pmempool removes the pool" pool_removed
 check "the neighbours' bytes are as they were" neighbours
 finish

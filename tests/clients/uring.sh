@@ -5,7 +5,7 @@
 # run FIXED: fio reads and writes a file of ext4 without the page cache; its buffers are the device's memory.
 run() {
 	fio --name=clients --filename=/file --size=32M --bs=1M --iodepth=4 --rw=randrw --direct=1 \
-		--ioengine=io_uring --fixedbufs="$1" --iomem="mmapshared:/dev/$dax" --iomem_align="$bytes" \
+		--ioengine=io_uring --fixedbufs="$1" --iomem="mmapshared:/dev/$dax" \
 		--verify=crc32c --verify_fatal=1 --output=/run/fio
 	local status=$?
 	cat /run/fio

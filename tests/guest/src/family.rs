@@ -41,8 +41,8 @@ pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
         ndctl::run(&["disable-region", "all"])?;
     }
     for module in MODULES {
-        if has_module(module) {
-            modprobe_remove(module)?;
+        if has_module(module) && !stays(module) {
+            remove(module)?;
         }
         note(module);
     }
@@ -52,10 +52,25 @@ pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
     }
 }
 
-/// The modules that are loaded.
+/// The modules that are loaded, but for one that stays.
 pub fn loaded() -> Vec<&'static str> {
     let loaded = MODULES.iter().copied();
-    loaded.filter(|name| has_module(name)).collect()
+    let loaded = loaded.filter(|name| has_module(name) && !stays(name));
+    loaded.collect()
+}
+
+/// Whether the kernel does not survive when the module goes: the class of libnvdimm is in the
+/// module, and a kernel that releases late looks at the class seconds later.
+fn stays(module: &str) -> bool {
+    module == "libnvdimm" && kernel::releases_late()
+}
+
+/// Removes a module; not those that it used, if one of them must stay.
+fn remove(module: &str) -> Result<()> {
+    if kernel::releases_late() {
+        return kernel::run("rmmod", &[module]).map(drop);
+    }
+    modprobe_remove(module)
 }
 
 /// Skips where modules cannot be removed, because they are in the image.

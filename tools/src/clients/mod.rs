@@ -56,11 +56,16 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
                     disk: &disk,
                     spec: &spec,
                 };
-                let (mut results, took) = lab.run(client, align, &name)?;
+                let (results, took) = lab.run(client, align, &name)?;
                 rows.add(client, align, imp, &results);
-                for result in &mut results {
-                    result.name = format!("{name}: {}", result.name);
-                }
+                let judge = |result| {
+                    let result = rows::judged(client, result);
+                    TestResult {
+                        name: format!("{name}: {}", result.name),
+                        ..result
+                    }
+                };
+                let results = results.into_iter().map(judge).collect();
                 report.add(&name, &human(took), results);
             }
         }
