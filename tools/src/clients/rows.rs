@@ -120,8 +120,8 @@ fn words(result: &TestResult) -> String {
         Verdict::Passed => {}
         Verdict::Skipped(why) => words.push(why),
         Verdict::Failed => {
-            let rest = result.output.iter().filter(|line| !seen(line));
-            words.extend(rest.last().map(|line| line.trim_start_matches("# ")));
+            let mut rest = result.output.iter().filter(|line| !seen(line));
+            words.extend(rest.next_back().map(|line| line.trim_start_matches("# ")));
         }
     }
     words.join(", ")
