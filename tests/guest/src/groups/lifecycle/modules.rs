@@ -14,7 +14,7 @@ use crate::units::UNIT;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
-    test!(modules_reload_10_times_works),
+    test!(modules_reload_10_times_works).slow(),
     test!(modules_removed_under_live_devices_take_them_along),
     test!(modules_removed_under_open_file_let_it_close),
 ];
