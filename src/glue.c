@@ -8,6 +8,7 @@
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/userfaultfd_k.h>
@@ -351,6 +352,17 @@ bool dax_glue_has_system_ram(resource_size_t start, resource_size_t size)
 {
 	return region_intersects(start, size, IORESOURCE_SYSTEM_RAM,
 				 IORES_DESC_NONE) != REGION_DISJOINT;
+}
+
+/* Without CONFIG_MODULE_UNLOAD these two are inline functions. */
+void dax_glue_get_module(void)
+{
+	__module_get(THIS_MODULE);
+}
+
+void dax_glue_put_module(void)
+{
+	module_put(THIS_MODULE);
 }
 
 void dax_glue_expedite(bool on)

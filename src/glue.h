@@ -93,6 +93,8 @@ void dax_glue_resource_conflict(const struct device *dev,
 				const struct resource *res);
 bool dax_glue_has_system_ram(resource_size_t start, resource_size_t size);
 void dax_glue_expedite(bool on);
+void dax_glue_get_module(void);
+void dax_glue_put_module(void);
 void dax_glue_sleep(unsigned int ms);
 void dax_glue_synchronize_tasks(void);
 int dax_glue_restart_syscall(void);

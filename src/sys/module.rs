@@ -38,8 +38,8 @@ impl ModuleRef {
     /// Takes a reference (`__module_get()`). The code that calls this is running, so
     /// somebody keeps the module loaded at that time.
     pub(crate) fn new() -> Self {
-        // SAFETY: The pointer is null, or this module, which is loaded while its code runs.
-        unsafe { bindings::__module_get(THIS_MODULE) };
+        // SAFETY: This module is loaded while its code runs.
+        unsafe { bindings::dax_glue_get_module() };
         Self(())
     }
 }
@@ -47,7 +47,7 @@ impl ModuleRef {
 impl Drop for ModuleRef {
     fn drop(&mut self) {
         // SAFETY: `new` took the reference that this drops.
-        unsafe { bindings::module_put(THIS_MODULE) };
+        unsafe { bindings::dax_glue_put_module() };
     }
 }
 

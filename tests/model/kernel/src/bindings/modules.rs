@@ -2,7 +2,6 @@
 
 //! kernel/module: references of the module under test, and its end.
 
-use super::*;
 use crate::sched;
 
 /// The module under test.
@@ -13,21 +12,21 @@ struct Module {
     gone: bool,
 }
 
-/// `__module_get()`. Of this module, whichever pointer it is: built in, that is null.
+/// `__module_get()` of this module.
 ///
 /// # Safety
 ///
 /// The contract is that of the C function. This holds for all functions here.
-pub unsafe extern "C" fn __module_get(_: *mut module) {
+pub unsafe extern "C" fn dax_glue_get_module() {
     sched::part(|module: &mut Module| module.references += 1);
 }
 
-/// `module_put()`.
+/// `module_put()` of this module.
 ///
 /// # Safety
 ///
 /// The contract is that of the C function.
-pub unsafe extern "C" fn module_put(_: *mut module) {
+pub unsafe extern "C" fn dax_glue_put_module() {
     put_module();
 }
 
