@@ -55,8 +55,8 @@ impl RegionMemory {
         if warn_on!(!self.0.contains(&range)) {
             return Err(EINVAL);
         }
-        // INVARIANT: The result owns a reference to the device.
-        if !reserve(device, range) {
+        // SAFETY: The result owns a reference to the device.
+        if !unsafe { reserve(device, range) } {
             return Err(EBUSY);
         }
         // INVARIANT: The range was reserved just now, and is within a region.
@@ -150,7 +150,8 @@ impl<T: Object> Claims<T> {
         };
         let mut taken = None;
         for (index, range) in ranges(liveness).rev() {
-            if !reserve(device, range) {
+            // SAFETY: `this` owns a reference to the device.
+            if !unsafe { reserve(device, range) } {
                 taken = Some((index, range));
             } else if taken.is_none() {
                 // INVARIANT: The range was reserved just now, as were those behind it.
@@ -192,11 +193,15 @@ fn ranges(liveness: &Liveness) -> impl DoubleEndedIterator<Item = (usize, PhysRa
     entries.filter_map(|(index, entry)| Some((index, entry.range()?)))
 }
 
-/// Reserves `range`, and returns whether it could. The caller keeps a reference to `device`
-/// until the range is released, because the reservation has the device's name.
-fn reserve<T: Object>(device: &Ref<T>, range: PhysRange) -> bool {
-    // SAFETY: Whoever reads `/proc/iomem` holds the lock of the resource core, and finds
-    // the name valid: all callers keep a reference to the device. The flags may be zero.
+/// Reserves `range`, and returns whether it could.
+///
+/// # Safety
+///
+/// The caller keeps a reference to `device` until the range is released, because the
+/// reservation has the device's name.
+unsafe fn reserve<T: Object>(device: &Ref<T>, range: PhysRange) -> bool {
+    // SAFETY: By the contract the name is valid until the range is released. The flags may
+    // be zero.
     let res = unsafe {
         bindings::__request_region(
             &raw mut bindings::iomem_resource,
