@@ -18,6 +18,7 @@ use crate::cpio::Archive;
 use crate::exit_marker::{self, ExitMarker};
 use crate::initramfs;
 use crate::kernel::Kernel;
+use crate::progress::Step;
 use crate::root::Root;
 use crate::settings::Machine;
 use crate::splat;
@@ -286,6 +287,22 @@ impl Guest {
             qemu,
             took,
         })
+    }
+
+    /// Runs the guest to its end, and keeps its output beside the kernel's log. Returns the output
+    /// and that file.
+    pub fn run_keeping_output(self, step: Step) -> Result<(Outcome, String, PathBuf)> {
+        let log = self.log().with_file_name("output");
+        let mut output = Vec::new();
+        let outcome = self.run(&mut |bytes| {
+            output.extend_from_slice(bytes);
+            step.advance(bytes.len() as u64);
+            Ok(())
+        })?;
+        step.done();
+        cache::write_whole(&log, &output)?;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        Ok((outcome, output, log))
     }
 
     /// Removes the images, which are large and made for one guest. The logs stay.

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cache;
 use crate::guest::{End, Guest, Load, Outcome};
 use crate::interactive::tail;
 use crate::kernel::Kernel;
@@ -114,16 +113,7 @@ impl Lab<'_> {
         let guest = Guest::new(self.root, &kernel, &machine, &load)?;
         drop(kernel);
         let step = Step::start(format!("{name}: {}", client.programs), 0);
-        let log = guest.log().with_file_name("output");
-        let mut output = Vec::new();
-        let outcome = guest.run(&mut |bytes| {
-            output.extend_from_slice(bytes);
-            step.advance(bytes.len() as u64);
-            Ok(())
-        })?;
-        step.done();
-        cache::write_whole(&log, &output)?;
-        let output = String::from_utf8_lossy(&output).into_owned();
+        let (outcome, output, log) = guest.run_keeping_output(step)?;
         let mut results = ktap::parse("", &output);
         let end = "the guest ends well and its kernel is quiet";
         results.push(match wrong(&outcome) {

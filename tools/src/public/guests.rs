@@ -69,16 +69,8 @@ impl<'a> Guests<'a> {
         drop(kernel);
 
         let step = Step::start(format!("{} on {}, {spec}", test.name, test.on), 0);
-        let log = guest.log().with_file_name("output");
-        let mut output = Vec::new();
-        let outcome = guest.run(&mut |bytes| {
-            output.extend_from_slice(bytes);
-            step.advance(bytes.len() as u64);
-            Ok(())
-        })?;
-        step.done();
-        cache::write_whole(&log, &output)?;
-        Ok(read(&outcome, &String::from_utf8_lossy(&output), &log))
+        let (outcome, output, log) = guest.run_keeping_output(step)?;
+        Ok(read(&outcome, &output, &log))
     }
 
     /// tests/public, and the kernel's selftests if the test is one.
