@@ -18,6 +18,7 @@ use crate::cpio::Archive;
 use crate::exit_marker::{self, ExitMarker};
 use crate::initramfs;
 use crate::kernel::Kernel;
+use crate::monitor::{self, Monitor};
 use crate::progress::Step;
 use crate::root::Root;
 use crate::settings::Machine;
@@ -27,6 +28,8 @@ use crate::splat;
 const GRACE: Duration = Duration::from_secs(20);
 /// The same for a whole system, which stops its services first.
 const SYSTEM_GRACE: Duration = Duration::from_secs(300);
+/// How long a guest that hangs has to say what it is doing.
+const REPORT: Duration = Duration::from_secs(20);
 
 /// The name of the kernel in the folder of a run.
 const IMAGE: &str = "kernel";
@@ -204,7 +207,13 @@ impl Guest {
         } else {
             End::Died
         };
-        self.outcome(end, start.elapsed(), String::new())
+        Ok(Outcome {
+            end,
+            log: self.log(),
+            splat: self.splat(end)?,
+            qemu: String::new(),
+            took: start.elapsed(),
+        })
     }
 
     /// Runs the guest to its end; `sink` gets the command's output as it comes.
@@ -217,14 +226,27 @@ impl Guest {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors_file);
+        let mut monitor = Monitor::add(&mut self.command)?;
         let child = self.command.spawn();
         let mut child = Running(child.context("cannot start QEMU")?);
         let end = self.watch(&mut child.0, start, sink);
+        let took = start.elapsed();
+        let ended = end.and_then(|end| Ok((end, self.splat(end)?)));
+        if matches!(ended, Ok((End::Timeout, _))) {
+            child.report(&mut monitor);
+        }
         drop(child);
         self.clean();
         let qemu = fs::read(&errors).unwrap_or_default();
         let qemu = String::from_utf8_lossy(&qemu).trim().to_owned();
-        self.outcome(end?, start.elapsed(), qemu)
+        let (end, splat) = ended?;
+        Ok(Outcome {
+            end,
+            log: self.log(),
+            splat,
+            qemu,
+            took,
+        })
     }
 
     fn watch(
@@ -272,21 +294,15 @@ impl Guest {
         }
     }
 
-    fn outcome(&self, end: End, took: Duration, qemu: String) -> Result<Outcome> {
+    /// What the kernel has complained about, if it has.
+    fn splat(&self, end: End) -> Result<Option<String>> {
         let log = self.log();
         let text = match fs::read(&log) {
             // QEMU ended before it made the log.
             Err(_) if end == End::Died => Vec::new(),
             other => other.with_context(|| format!("cannot read {}", log.display()))?,
         };
-        let splat = splat::find(&String::from_utf8_lossy(&text))?;
-        Ok(Outcome {
-            end,
-            log,
-            splat,
-            qemu,
-            took,
-        })
+        splat::find(&String::from_utf8_lossy(&text))
     }
 
     /// Runs the guest to its end, and keeps its output beside the kernel's log. Returns the output
@@ -315,6 +331,19 @@ impl Guest {
 
 /// A running QEMU. Dropping the value kills it.
 struct Running(Child);
+
+impl Running {
+    /// Makes the kernel report into its log what it is doing, and end, if it still can.
+    fn report(&mut self, monitor: &mut Monitor) {
+        if monitor.interrupt().is_err() {
+            return;
+        }
+        let start = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && start.elapsed() < REPORT {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -414,7 +443,8 @@ fn qemu(root: &Root, arch: Arch, machine: &Machine, dir: &Path, kunit: bool) -> 
     // The host may not run a CPU for a minute. That is no stall of the guest.
     let stall = "rcupdate.rcu_cpu_stall_timeout=300";
     command.arg("-append").arg(format!(
-        "console={console} ignore_loglevel nokaslr panic=-1 {stall} {kunit}{append}"
+        "console={console} ignore_loglevel nokaslr panic=-1 {} {stall} {kunit}{append}",
+        monitor::APPEND
     ));
     let log = doubled_commas(&dir.join("kernel.log"));
     command

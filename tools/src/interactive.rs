@@ -10,6 +10,7 @@ use anyhow::{bail, Context, Result};
 use crate::cache;
 use crate::guest::{End, Guest, Load, Outcome};
 use crate::kernel::Kernel;
+use crate::monitor;
 use crate::progress::human;
 use crate::root::Root;
 use crate::settings;
@@ -20,6 +21,8 @@ const DIED: u8 = 97;
 
 /// Lines of the kernel log shown when a guest does not end well.
 const TAIL: usize = 30;
+/// Most lines of what a kernel that hangs reports.
+const REPORT: usize = 200;
 
 pub fn guest(repo: &Path) -> Result<ExitCode> {
     let Some(command) = settings::var("CMD")? else {
@@ -97,15 +100,18 @@ pub fn report(outcome: &Outcome, allow_splat: bool) -> ExitCode {
     }
 }
 
-/// The last lines of a kernel log.
+/// The last lines of a kernel log, and what a kernel that hangs reported then.
 pub fn tail(log: &Path) -> String {
     let data = cache::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&data);
     let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(TAIL);
+    let report = lines.iter().position(|line| line.contains(monitor::REPORT));
+    let (before, report) = lines.split_at(report.unwrap_or(lines.len()));
+    let before = &before[before.len().saturating_sub(TAIL)..];
+    let report = &report[..report.len().min(REPORT)];
     format!(
         "the last lines of {}:\n{}",
         log.display(),
-        lines[from..].join("\n")
+        [before, report].concat().join("\n")
     )
 }

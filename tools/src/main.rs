@@ -31,6 +31,7 @@ mod matrix;
 mod model;
 mod module;
 mod modules;
+mod monitor;
 mod mutants;
 mod package;
 mod poweroff;

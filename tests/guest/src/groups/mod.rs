@@ -148,7 +148,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "suspend",
-        append: SMALL,
+        append: suspend::APPEND,
         mem: "6G",
         qemu: suspend::QEMU,
         implementations: BOTH,

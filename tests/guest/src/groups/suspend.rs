@@ -18,6 +18,9 @@ use crate::units::{PAGE, UNIT};
 use std::thread;
 use std::time::Duration;
 
+/// The kernel's log goes on while devices are suspended.
+pub const APPEND: &str = "memmap=2G%4G+0xefffffff no_console_suspend";
+
 /// The port behind which what carries the guest's output can be suspended.
 pub const QEMU: &str = "-device pcie-root-port,id=lab.port,bus=pcie.0";
 
