@@ -18,8 +18,10 @@ use crate::units::{PAGE, UNIT};
 use std::thread;
 use std::time::Duration;
 
-/// The kernel's log goes on while devices are suspended.
-pub const APPEND: &str = "memmap=2G%4G+0xefffffff no_console_suspend";
+/// The kernel's log goes on while devices are suspended. The timer is periodic: while devices are
+/// suspended no other interrupt comes, so an emulated one-shot timer whose interrupt got lost would
+/// end the test.
+pub const APPEND: &str = "memmap=2G%4G+0xefffffff no_console_suspend nohz=off highres=off";
 
 /// The port behind which what carries the guest's output can be suspended.
 pub const QEMU: &str = "-device pcie-root-port,id=lab.port,bus=pcie.0";
