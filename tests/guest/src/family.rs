@@ -17,6 +17,7 @@ const MODULES: &[&str] = &[
     "kmem",
     "nd_pmem",
     "nd_e820",
+    "ramdax",
     "nfit",
     "cxl_pci",
     "cxl_mem",

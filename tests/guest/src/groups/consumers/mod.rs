@@ -9,6 +9,7 @@ pub mod hmem;
 mod modules;
 pub mod nvdimm;
 mod pmem;
+mod ramdax;
 mod ranges;
 mod static_region;
 
@@ -92,6 +93,18 @@ pub const GROUPS: &[Consumer] = &[
             implementations: BOTH,
             timeout: 300,
             files: &[nvdimm::TESTS],
+        },
+    },
+    Consumer {
+        about: "dax_pmem on `memmap=nn!ss` that ramdax has given labels",
+        group: Group {
+            name: "ramdax",
+            append: ramdax::APPEND,
+            mem: "8G",
+            qemu: ramdax::QEMU,
+            implementations: BOTH,
+            timeout: 300,
+            files: &[ramdax::TESTS],
         },
     },
     Consumer {
