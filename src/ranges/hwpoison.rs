@@ -25,8 +25,8 @@ use crate::{
 /// `pfns` ascends, and has no number twice.
 pub(crate) struct PoisonedPages {
     pfns: KVVec<u64>,
-    /// Whether a page is missing from `pfns` because there was no memory for it.
-    incomplete: bool,
+    /// Has all pages that are missing from `pfns` because there was no memory for them.
+    unknown: Option<PhysRange>,
 }
 
 impl PoisonedPages {
@@ -34,7 +34,7 @@ impl PoisonedPages {
     pub(crate) const fn new() -> Self {
         Self {
             pfns: KVVec::new(),
-            incomplete: false,
+            unknown: None,
         }
     }
 
@@ -42,26 +42,49 @@ impl PoisonedPages {
     ///
     /// # Errors
     ///
-    /// `AllocError` if there is no memory; then [`PoisonedPages::is_incomplete`] from here
-    /// on.
+    /// `AllocError` if there is no memory; then [`PoisonedPages::knows`] no range with the
+    /// page.
     pub(crate) fn add(&mut self, pfn: u64) -> Result<(), AllocError> {
         if self.pfns.binary_search(&pfn).is_ok() {
             return Ok(());
         }
         let added = self.pfns.push(pfn, GFP_KERNEL);
-        self.incomplete |= added.is_err();
+        if added.is_err() {
+            self.miss(pfn);
+        }
         // INVARIANT: The number was not there, and the numbers ascend again.
         self.pfns.sort_unstable();
         added
     }
 
-    /// Whether pages are missing, so that nobody knows which memory may be touched.
-    pub(crate) fn is_incomplete(&self) -> bool {
-        self.incomplete
+    /// Notes that page frame `pfn` is missing from the list.
+    fn miss(&mut self, pfn: u64) {
+        let Some(page) = page(pfn) else {
+            return;
+        };
+        self.unknown = match self.unknown {
+            // No machine has memory at both ends of the address space.
+            Some(unknown) => unknown.hull(&page).or(Some(unknown)),
+            None => Some(page),
+        };
+    }
+
+    /// Whether all poisoned pages of `range` are known.
+    pub(crate) fn knows(&self, range: &PhysRange) -> bool {
+        !self.unknown.is_some_and(|unknown| unknown.overlaps(range))
     }
 
     /// Removes all pages of `range`, whose region is gone.
     pub(crate) fn forget(&mut self, range: &PhysRange) {
+        self.unknown = self.unknown.and_then(|unknown| {
+            let below = unknown.part_below(range);
+            let above = unknown.part_above(range);
+            // Pages on both sides of the region stay unknown, and so does what is between.
+            match (below, above) {
+                (Some(_), Some(_)) => Some(unknown),
+                (part, other) => part.or(other),
+            }
+        });
         // INVARIANT: Removing numbers does not change the order of the others.
         let inside = |pfn: u64| page(pfn).is_some_and(|page| range.overlaps(&page));
         self.pfns.retain(|pfn| !inside(*pfn));
@@ -132,6 +155,28 @@ mod tests {
         assert_eq!(clean(&poisoned, 9, 10), [None; 4]);
         assert_eq!(clean(&poisoned, 9, 12), [Some((11, 11)), None, None, None]);
         assert_eq!(clean(&poisoned, 4, 8), [Some((4, 8)), None, None, None]);
+        Ok(())
+    }
+
+    #[test]
+    fn pages_that_could_not_be_added_are_unknown() -> Result<(), Error> {
+        let range = |first, last| pages(first, last).ok_or(crate::prelude::EINVAL);
+        let mut poisoned = PoisonedPages::new();
+        poisoned.add(8)?;
+        assert!(poisoned.knows(&range(0, 100)?));
+        poisoned.miss(30);
+        poisoned.miss(20);
+        assert!(poisoned.knows(&range(0, 19)?) && poisoned.knows(&range(31, 100)?));
+        for (first, last) in [(0, 20), (20, 20), (25, 26), (30, 100)] {
+            assert!(!poisoned.knows(&range(first, last)?));
+        }
+        // A region between two missing pages tells nothing about either.
+        poisoned.forget(&range(22, 28)?);
+        assert!(!poisoned.knows(&range(25, 26)?));
+        poisoned.forget(&range(0, 24)?);
+        assert!(poisoned.knows(&range(0, 24)?) && !poisoned.knows(&range(25, 26)?));
+        poisoned.forget(&range(25, 30)?);
+        assert!(poisoned.knows(&range(0, 100)?));
         Ok(())
     }
 

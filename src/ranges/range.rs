@@ -127,6 +127,11 @@ impl PhysRange {
         Self::new(self.start, next.last)
     }
 
+    /// The smallest range that contains both. `None` if that is the whole address space.
+    pub(crate) fn hull(&self, other: &Self) -> Option<Self> {
+        Self::new(self.start.min(other.start), self.last.max(other.last))
+    }
+
     /// The address at `offset` bytes from the start. `None` if not all of the `size` bytes
     /// there are within the range.
     #[inline]

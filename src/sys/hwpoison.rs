@@ -51,10 +51,11 @@ fn add(pfn: u64) {
 ///
 /// # Errors
 ///
-/// `EIO` if not all poisoned pages are known, because there was no memory to note one.
+/// `EIO` if not all poisoned pages of `range` are known, because there was no memory to
+/// note one.
 pub(crate) fn first_clean(range: PhysRange) -> Result<Option<PhysRange>> {
     let pages = PAGES.lock();
-    if pages.is_incomplete() {
+    if !pages.knows(&range) {
         return Err(EIO);
     }
     Ok(pages.first_clean(range))

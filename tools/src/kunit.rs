@@ -5,12 +5,13 @@ use crate::ktap;
 use crate::report::TestResult;
 
 /// The module's suites. A suite that did not run has failed.
-const SUITES: [&str; 5] = [
+const SUITES: [&str; 6] = [
     "dax_range",
     "dax_layout",
     "dax_allocator",
     "dax_parse",
     "dax_neighbours",
+    "dax_hwpoison",
 ];
 
 /// The results of the suites in a log. Their names begin with `name`.

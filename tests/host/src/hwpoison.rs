@@ -27,16 +27,18 @@ fn clean(poisoned: &PoisonedPages, first: u64, count: u64) -> Vec<u64> {
     found
 }
 
-/// One step: a page is poisoned, or some pages are forgotten.
+/// One step: a page is poisoned, perhaps without memory to note that, or some pages are forgotten.
 #[derive(Clone, Debug)]
 enum Step {
     Add(u64),
+    Miss(u64),
     Forget(u64, u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..PAGES).prop_map(Step::Add),
+        1 => (0..PAGES).prop_map(Step::Miss),
         1 => (0..PAGES, 1..8_u64).prop_map(|(first, count)| Step::Forget(first, count)),
     ]
 }
@@ -49,22 +51,32 @@ proptest! {
         count in 1..PAGES,
     ) {
         let mut poisoned = PoisonedPages::new();
-        let mut list = BTreeSet::new();
+        let (mut list, mut missed) = (BTreeSet::new(), BTreeSet::new());
         for step in steps {
             match step {
                 Step::Add(pfn) => {
                     prop_assert!(poisoned.add(pfn).is_ok());
                     list.insert(pfn);
                 }
+                Step::Miss(pfn) => {
+                    fail_after(Some(0));
+                    let added = poisoned.add(pfn);
+                    fail_after(None);
+                    if added.is_ok() { &mut list } else { &mut missed }.insert(pfn);
+                }
                 Step::Forget(first, count) => {
                     poisoned.forget(&range(first, count));
                     list.retain(|pfn| !(first..first + count).contains(pfn));
+                    missed.retain(|pfn| !(first..first + count).contains(pfn));
                 }
             }
         }
+        let unknown = missed.range(first..first + count).next().is_some();
+        let knows = poisoned.knows(&range(first, count));
+        prop_assert!(!(unknown && knows));
+        prop_assert!(knows || !missed.is_empty());
         let expected = (first..first + count).filter(|pfn| !list.contains(pfn));
         prop_assert!(clean(&poisoned, first, count).into_iter().eq(expected));
-        prop_assert!(!poisoned.is_incomplete());
     }
 }
 
@@ -75,8 +87,9 @@ fn page_that_cannot_be_noted_is_not_forgotten_silently() {
     let added = poisoned.add(3);
     fail_after(None);
     assert!(added.is_err());
-    assert!(poisoned.is_incomplete());
-    // Later pages do not make good for it.
+    assert!(!poisoned.knows(&range(3, 1)));
+    // Later pages do not make good for it, and other ranges do not suffer.
     assert!(poisoned.add(4).is_ok());
-    assert!(poisoned.is_incomplete());
+    assert!(!poisoned.knows(&range(0, PAGES)));
+    assert!(poisoned.knows(&range(4, PAGES)));
 }
