@@ -98,7 +98,8 @@ impl Drop for Users {
         while USERS.load(Acquire) != 0 {
             super::task::sleep(10);
         }
-        // The last user may be about to return from code of this module.
+        // The last user may be about to return from code of this module, and be preempted
+        // there.
         // SAFETY: Module exit calls this, and may sleep.
         unsafe { bindings::dax_glue_synchronize_tasks() };
     }
