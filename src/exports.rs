@@ -19,7 +19,8 @@ use kernel::{
     sync::{
         Arc,
         ArcBorrow, //
-    }, //
+    },
+    warn_on, //
 };
 
 use crate::{
@@ -128,7 +129,8 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
 /// # Safety
 ///
 /// `data` is valid, and its region is in service. `data.pgmap` is null, or the region is
-/// static and the page map is valid, has one range and is not in use.
+/// static and the page map is valid, has one range and is not in use. A page map in a region
+/// that is dynamic is a bug of the caller: warns, and fails with `EINVAL`.
 #[export]
 pub(crate) unsafe extern "C" fn devm_create_dev_dax(
     data: *mut bindings::dev_dax_data,
@@ -140,6 +142,10 @@ pub(crate) unsafe extern "C" fn devm_create_dev_dax(
     let region = unsafe { ArcBorrow::from_raw(data.dax_region.cast_const().cast::<Region>()) };
     let region: Arc<Region> = region.into();
     let make = || {
+        // C warns, and uses the page map for whatever ranges the user chooses.
+        if warn_on!(!data.pgmap.is_null() && !region.is_static()) {
+            return Err(EINVAL);
+        }
         let template = match NonNull::new(data.pgmap) {
             // SAFETY: By the contract the page map is valid, has one range and is not in
             // use. From here on only the copy is used.
@@ -155,7 +161,8 @@ pub(crate) unsafe extern "C" fn devm_create_dev_dax(
         DevDax::create(&region, spec)
     };
     match make() {
-        // The region owns a reference to the device.
+        // The region owns a reference to the device, unless the user has deleted the device
+        // by now. The callers only look whether this is an error.
         Ok(device) => device.as_dev_dax(),
         Err(e) => e.to_ptr(),
     }

@@ -303,6 +303,23 @@ void dax_glue_refused(const struct device *dev, const char *why)
 	dev_info_ratelimited(dev, "refused: %s\n", why);
 }
 
+void dax_glue_refused_text(const struct device *dev, const char *text,
+			   int len, const char *why)
+{
+	dev_info_ratelimited(dev, "refused: %*pE %s\n", len, text, why);
+}
+
+void dax_glue_dbg_store(const struct device *dev, const char *attribute,
+			int error)
+{
+	dev_dbg(dev, "write of %s fails with %d\n", attribute, error);
+}
+
+void dax_glue_dbg_driver_store(const struct device_driver *drv, int error)
+{
+	pr_debug("%s: write of an id fails with %d\n", drv->name, error);
+}
+
 void dax_glue_refused_range(const struct device *dev, u64 start, u64 last,
 			    const char *why)
 {
@@ -382,6 +399,9 @@ void dax_glue_sleep(unsigned int ms)
 
 void dax_glue_synchronize_tasks(void)
 {
+	/* Kconfig selects this. Without it, a preempted task is not waited for. */
+	BUILD_BUG_ON(IS_ENABLED(CONFIG_PREEMPTION) &&
+		     !IS_ENABLED(CONFIG_TASKS_RCU));
 	synchronize_rcu_tasks();
 }
 

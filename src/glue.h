@@ -83,6 +83,11 @@ void dax_glue_reject_unaligned(const struct device *dev, int order,
 			       unsigned long mask);
 void dax_glue_dbg(const struct device *dev, const char *text);
 void dax_glue_refused(const struct device *dev, const char *why);
+void dax_glue_refused_text(const struct device *dev, const char *text,
+			   int len, const char *why);
+void dax_glue_dbg_store(const struct device *dev, const char *attribute,
+			int error);
+void dax_glue_dbg_driver_store(const struct device_driver *drv, int error);
 void dax_glue_refused_range(const struct device *dev, u64 start, u64 last,
 			    const char *why);
 void dax_glue_dbg_range(const struct device *dev, enum dax_glue_change what,

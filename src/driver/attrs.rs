@@ -35,6 +35,7 @@ use crate::{
             Typed, //
         },
         drvdata::Stored,
+        log,
         number::{
             parse_i32,
             parse_part,
@@ -171,14 +172,21 @@ static SIZE: Attribute<DevDax> = Attribute::rw(
 /// separated from the next by a space or a newline, which are appended in that order, all or
 /// none.
 static MAPPING: Attribute<DevDax> = Attribute::wo(c"mapping", 0o200, |device: &DevDax, text| {
+    let text = text.to_bytes();
+    let refused = |text: &[u8]| log::refused_text(device, text.trim_ascii_end(), c"is no range");
     // One range is parsed as in C, which takes a newline behind either number.
-    let error = match parse_range(text.to_bytes()) {
+    let error = match parse_range(text) {
         Ok(range) => return device.add_ranges(&[range]),
         Err(e) => e,
     };
+    let Some(several) = split_ranges(text) else {
+        refused(text);
+        return Err(error);
+    };
     let mut ranges = KVVec::new();
-    for text in split_ranges(text.to_bytes()).ok_or(error)? {
-        ranges.push(parse_range(text)?, GFP_KERNEL)?;
+    for text in several {
+        let range = parse_range(text).inspect_err(|_| refused(text))?;
+        ranges.push(range, GFP_KERNEL)?;
     }
     device.add_ranges(&ranges)
 })

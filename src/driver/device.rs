@@ -499,6 +499,7 @@ impl DevDax {
         let record = state.record(self)?;
         if on != self.c().memmap_on_memory() {
             if record.driver == Some(DriverType::Kmem) {
+                log::refused(self, c"kmem has it");
                 return Err(EBUSY);
             }
             self.c().set_memmap_on_memory(on);
@@ -513,11 +514,9 @@ impl DevDax {
             let mut state = self.region.lock();
             let zero = state.zero_on_alloc;
             let granule = granule(state.record(self)?.ranges.align());
-            if !change.is_aligned(granule) {
-                let misaligned = RangeError::Misaligned;
-                self.log_range_error(&misaligned);
-                return Err(misaligned.into());
-            }
+            change
+                .check_aligned(granule)
+                .inspect_err(|e| self.log_range_error(e))?;
             let (space, record) = state.editable(self)?;
             let mut layout = record.ranges.edit()?;
             let reservation = match change {
@@ -601,6 +600,9 @@ impl DevDax {
         match e {
             RangeError::OutOfRegion(range) => {
                 log::refused_range(self, *range, c"is not within the region");
+            }
+            RangeError::MisalignedRange(range) => {
+                log::refused_range(self, *range, c"is no multiple of the alignment");
             }
             RangeError::Overlap(range) => log::refused_range(self, *range, c"is not free"),
             RangeError::NoSpace => log::refused(self, c"too little free memory that is aligned"),
@@ -721,9 +723,15 @@ impl Mappings {
 
     /// Sets the end of mapping `count` - 1 to the end of `last`, if given.
     fn set_end(&self, count: usize, last: Option<PhysRange>) {
-        let mapping = count.checked_sub(1).and_then(|index| self.list.get(index));
-        if let (Some(mapping), Some(range)) = (mapping, last) {
-            mapping.object().set_end(range);
+        let Some(range) = last else {
+            return;
+        };
+        match count.checked_sub(1).and_then(|index| self.list.get(index)) {
+            Some(mapping) => mapping.object().set_end(range),
+            // Each range has a mapping.
+            None => {
+                warn_on!(true);
+            }
         }
     }
 }

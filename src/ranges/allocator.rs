@@ -59,11 +59,19 @@ pub(crate) enum Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether the parameters are multiples of `align`.
-    pub(crate) fn is_aligned(&self, align: Align) -> bool {
+    /// Checks that the parameters are multiples of `align`.
+    ///
+    /// # Errors
+    ///
+    /// `Misaligned` or `MisalignedRange` if one is not.
+    pub(crate) fn check_aligned(&self, align: Align) -> Result<(), RangeError> {
         match self {
-            Self::Resize(size) => align.is_aligned(*size),
-            Self::Append(ranges) => ranges.iter().all(|range| range.is_aligned(align)),
+            Self::Resize(size) if align.is_aligned(*size) => Ok(()),
+            Self::Resize(_) => Err(RangeError::Misaligned),
+            Self::Append(ranges) => match ranges.iter().find(|range| !range.is_aligned(align)) {
+                None => Ok(()),
+                Some(range) => Err(RangeError::MisalignedRange(*range)),
+            },
         }
     }
 }
@@ -71,8 +79,10 @@ impl Change<'_> {
 /// Why a change is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RangeError {
-    /// The new size, a new range or the current size is not a multiple of the granule.
+    /// The new size or the current size is not a multiple of the granule.
     Misaligned,
+    /// Start or size of this range is not a multiple of the granule.
+    MisalignedRange(PhysRange),
     /// This range is not within the region.
     OutOfRegion(PhysRange),
     /// A part of this range is not free.
@@ -86,7 +96,7 @@ pub(crate) enum RangeError {
 impl From<RangeError> for Error {
     fn from(e: RangeError) -> Self {
         match e {
-            RangeError::Misaligned => EINVAL,
+            RangeError::Misaligned | RangeError::MisalignedRange(_) => EINVAL,
             RangeError::OutOfRegion(_) => ERANGE,
             RangeError::Overlap(_) => EBUSY,
             RangeError::NoSpace => ENOSPC,
@@ -228,8 +238,8 @@ impl RangeAllocator {
     ///
     /// # Errors
     ///
-    /// `Misaligned` if a range or the current size is, `OutOfRegion`, `Overlap`,
-    /// `NoMemory`; `NoSpace` if the new size is too large for page offsets.
+    /// `MisalignedRange` if a range is, `Misaligned` if the current size is, `OutOfRegion`,
+    /// `Overlap`, `NoMemory`; `NoSpace` if the new size is too large for page offsets.
     pub(crate) fn append(
         &mut self,
         layout: &mut Layout,
@@ -240,7 +250,7 @@ impl RangeAllocator {
         let mut new_size = Some(layout.size());
         for range in ranges {
             if !range.is_aligned(align) {
-                return Err(RangeError::Misaligned);
+                return Err(RangeError::MisalignedRange(*range));
             }
             if !self.span.contains(range) {
                 return Err(RangeError::OutOfRegion(*range));
@@ -363,9 +373,7 @@ impl RangeAllocator {
         let for_range = spare(below.is_some() || above.is_some())?;
         let left = match above {
             Some(above) => {
-                if let Some(first) = self.holes.get_mut(&hole.last()) {
-                    *first = above.start();
-                }
+                self.move_start(&above);
                 for_below
             }
             None => {
@@ -384,8 +392,21 @@ impl RangeAllocator {
         // INVARIANT: The rests of the hole are holes of their own, and `range` is between
         // them.
         self.free = self.free.saturating_sub(range.size());
+        let node = for_range.or(left);
         // There is a node: either one was allocated, or the hole was as large as `range`.
-        for_range.or(left).ok_or(RangeError::NoMemory)
+        warn_on!(node.is_none());
+        node.ok_or(RangeError::NoMemory)
+    }
+
+    /// Moves the start of a hole to that of `hole`, which ends where the hole ends.
+    fn move_start(&mut self, hole: &PhysRange) {
+        match self.holes.get_mut(&hole.last()) {
+            Some(start) => *start = hole.start(),
+            // The callers have just found the hole.
+            None => {
+                warn_on!(true);
+            }
+        }
     }
 
     /// Makes `range` a hole, merged with the holes beside it. Uses `node` only if there is
@@ -402,16 +423,15 @@ impl RangeAllocator {
         let below = range.start().checked_sub(1);
         let below = below.and_then(|addr| Some((addr, *self.holes.get(&addr)?)));
         let first = below.map_or(range.start(), |(_, first)| first);
+        let above = above.filter(|hole| hole.follows(&range));
 
         // INVARIANT: The range and the holes beside it become one hole.
-        match above.filter(|hole| hole.follows(&range)) {
-            Some(above) => {
+        match above.and_then(|above| PhysRange::new(first, above.last())) {
+            Some(joined) => {
                 if let Some((addr, _)) = below {
                     self.holes.remove_node(&addr);
                 }
-                if let Some(value) = self.holes.get_mut(&above.last()) {
-                    *value = first;
-                }
+                self.move_start(&joined);
             }
             None => {
                 let below = below.and_then(|(addr, _)| self.holes.remove_node(&addr));
@@ -643,8 +663,10 @@ mod tests {
             Ok(range) => take_exact(&mut space, &mut a, range, align(2)).err(),
             Err(_) => None,
         };
-        assert_eq!(fail(25, 26), Some(RangeError::Misaligned));
-        assert_eq!(fail(24, 24), Some(RangeError::Misaligned));
+        for (first, last) in [(25, 26), (24, 24)] {
+            let misaligned = RangeError::MisalignedRange(pages(first, last)?);
+            assert_eq!(fail(first, last), Some(misaligned));
+        }
         for (first, last) in [(14, 17), (30, 33)] {
             let outside = RangeError::OutOfRegion(pages(first, last)?);
             assert_eq!(fail(first, last), Some(outside));

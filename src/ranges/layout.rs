@@ -9,6 +9,7 @@
 
 use crate::{
     prelude::{
+        warn_on,
         AllocError,
         KVVec,
         RBTreeNodeReservation, //
@@ -231,17 +232,17 @@ impl Layout {
         Ok(pgoff)
     }
 
-    /// Replaces the last range by `range`, which has the same start. Does nothing if there
-    /// is no range.
+    /// Replaces the last range by `range`, which has the same start.
+    ///
+    /// If there is no range, or the size would not fit, that is a bug of the caller: warns,
+    /// and changes nothing.
     pub(crate) fn set_last(&mut self, range: PhysRange) {
-        let Some(entry) = self.entries.last_mut() else {
-            return;
-        };
-        let Some(old) = entry.range() else {
-            return;
-        };
-        let others = self.size.checked_sub(old.size());
-        let Some(size) = others.and_then(|others| others.checked_add(range.size())) else {
+        let others = self
+            .last()
+            .and_then(|old| self.size.checked_sub(old.size()));
+        let size = others.and_then(|others| others.checked_add(range.size()));
+        let (Some(entry), Some(size)) = (self.entries.last_mut(), size) else {
+            warn_on!(true);
             return;
         };
         entry.start = range.start();
@@ -250,10 +251,14 @@ impl Layout {
         self.size = size;
     }
 
-    /// Removes the last range and returns it with its node.
+    /// Removes the last range and returns it with its node. `None` if there is no range.
     pub(crate) fn pop(&mut self) -> Option<(PhysRange, NodeReservation)> {
-        let range = self.entries.pop()?.range()?;
-        let node = self.reservations.pop()?;
+        let entry = self.entries.pop()?;
+        let (Some(range), Some(node)) = (entry.range(), self.reservations.pop()) else {
+            // By the invariants each entry has a range and a node.
+            warn_on!(true);
+            return None;
+        };
         // INVARIANT: The entry and its node were removed; so subtract the size.
         self.size = self.size.saturating_sub(range.size());
         if self.entries.is_empty() {

@@ -263,7 +263,12 @@ unsafe extern "C" fn driver_store_callback<S: DriverStore>(
     // SAFETY: By the contract `drv` is on the dax bus. Unregistering it removes its
     // attributes, which waits for this call.
     let driver = unsafe { Driver::from_device_driver(drv) };
-    store_text(buf, count, |text| S::store(driver, text))
+    store_text(buf, count, |text| {
+        S::store(driver, text).inspect_err(|e| {
+            // SAFETY: As above.
+            unsafe { bindings::dax_glue_dbg_driver_store(drv, e.to_errno()) }
+        })
+    })
 }
 
 // SAFETY: `raw.attr` is the first field of the first field. There is no `VISIBLE` function.

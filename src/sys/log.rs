@@ -59,6 +59,20 @@ pub(crate) fn refused<T: Object>(object: &T, why: &CStr) {
     unsafe { bindings::dax_glue_refused(raw(object), why.as_char_ptr()) };
 }
 
+/// The most bytes of a text that [`refused_text`] logs.
+const TEXT: usize = 64;
+
+/// Like [`refused`], because of the beginning of `text`, which is a part of what was written.
+pub(crate) fn refused_text<T: Object>(object: &T, text: &[u8], why: &CStr) {
+    let text = text.get(..TEXT).unwrap_or(text);
+    // CAST: The length is at most `TEXT`.
+    let len = text.len() as kernel::ffi::c_int;
+    // SAFETY: As in `refused`. `text` has `len` bytes, and it needs no NUL.
+    unsafe {
+        bindings::dax_glue_refused_text(raw(object), text.as_ptr().cast(), len, why.as_char_ptr());
+    };
+}
+
 /// Like [`refused`], because of `range`.
 pub(crate) fn refused_range<T: Object>(object: &T, range: PhysRange, why: &CStr) {
     let (start, last) = (range.start(), range.last());

@@ -157,7 +157,12 @@ unsafe extern "C" fn store_callback<T: FromDevice>(
     // SAFETY: As in `show_callback`.
     let object = unsafe { T::from_device(dev) };
     store_text(buf, count, |text| {
-        attr.store.map_or(Err(EIO), |store| store(object, text))
+        let stored = attr.store.map_or(Err(EIO), |store| store(object, text));
+        stored.inspect_err(|e| {
+            // SAFETY: The attribute is static, and its name was set when it was made. `dev`
+            // lives for this call.
+            unsafe { bindings::dax_glue_dbg_store(dev, (*attr.raw.get()).attr.name, e.to_errno()) }
+        })
     })
 }
 

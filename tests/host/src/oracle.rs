@@ -191,7 +191,7 @@ impl Dense {
     fn check_place(&self, device: usize, first: u64, pages: u64) -> Result<(), RangeError> {
         let align = self.devices[device].align;
         if first % align != 0 || pages % align != 0 {
-            return Err(RangeError::Misaligned);
+            return Err(RangeError::MisalignedRange(range(first, pages)));
         }
         if (first..first + pages).any(|page| self.index(page).is_none()) {
             return Err(RangeError::OutOfRegion(range(first, pages)));

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Messages: what dynamic debug shows of a device's ranges, as in C, and why a write is refused.
+//! Messages: dynamic debug, which shows a device's ranges as in C, and why a write is refused.
 
 use crate::compare::log::Log;
 use crate::device::{mapping_text, Device, Driver};
+use crate::errno::Errno;
 use crate::ktap::{check, deviates, skip, Outcome, Test};
 use crate::region::{self, Region};
 use crate::sysfs;
 use crate::test;
-use crate::units::{Span, UNIT};
+use crate::units::{Span, PAGE, UNIT};
 use std::path::Path;
 use std::time::Duration;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     test!(dynamic_debug_shows_the_ranges, tear_down),
+    test!(dynamic_debug_shows_the_life_of_a_device, tear_down),
+    test!(dynamic_debug_shows_writes_that_fail, tear_down),
     test!(refused_writes_say_why),
 ];
 
@@ -115,6 +118,99 @@ fn dynamic_debug_shows_the_ranges() -> Outcome {
     check("off again", ranges(&mut log, &device)?, vec![])
 }
 
+/// The messages about a device, or its region's parent, since the last call.
+fn said_of(log: &mut Log, name: &str) -> sysfs::Result<Vec<String>> {
+    let prefix = format!(" {name}: ");
+    let lines = log.lines()?;
+    let said = lines.iter().filter_map(|line| line.split_once(&prefix));
+    Ok(said.map(|(_, said)| said.to_owned()).collect())
+}
+
+fn dynamic_debug_shows_the_life_of_a_device() -> Outcome {
+    if !Path::new(CONTROL).exists() {
+        return skip("no dynamic debug in this kernel");
+    }
+    let region = Region::fresh()?;
+    let device = region.create_over(&[region.units(0, 2)])?;
+    turn("+p")?;
+    let mut log = Log::open()?;
+    let mut said = |what: &str, line: &str| {
+        let seen = said_of(&mut log, device.name())?;
+        // C says "trace", and only of an open.
+        let seen = seen.iter().any(|seen| seen == line);
+        check(format!("{what}: {line:?}"), seen, deviates(true, false))
+    };
+    device.bind(Driver::DeviceDax)?;
+    said("bind", "bound")?;
+    device.unbind()?;
+    said("unbind", "unbound")
+}
+
+fn dynamic_debug_shows_writes_that_fail() -> Outcome {
+    if !Path::new(CONTROL).exists() {
+        return skip("no dynamic debug in this kernel");
+    }
+    let region = Region::fresh()?;
+    let device = region.create_over(&[region.units(0, 1)])?;
+    turn("+p")?;
+    let mut log = Log::open()?;
+    let writes = [
+        (
+            region.attr("create"),
+            "2",
+            "create",
+            Errno::EINVAL,
+            22,
+            region.hmem(),
+        ),
+        (
+            region.attr("delete"),
+            "x",
+            "delete",
+            Errno::ENXIO,
+            6,
+            region.hmem(),
+        ),
+        (
+            device.attr("size"),
+            "x",
+            "size",
+            Errno::EINVAL,
+            22,
+            device.name(),
+        ),
+        (
+            device.attr("mapping"),
+            "x",
+            "mapping",
+            Errno::EINVAL,
+            22,
+            device.name(),
+        ),
+        (
+            device.attr("align"),
+            "12345",
+            "align",
+            Errno::EINVAL,
+            22,
+            device.name(),
+        ),
+    ];
+    for (file, text, attribute, errno, number, of) in writes {
+        let written = sysfs::try_write(&file, text.as_bytes()).map(drop);
+        check(format!("{attribute} {text}"), written, Err(errno))?;
+        let line = format!("write of {attribute} fails with -{number}");
+        let said = said_of(&mut log, of)?.contains(&line);
+        check(line, said, deviates(true, false))?;
+    }
+    let id = Driver::DeviceDax.try_write("new_id", "x").map(drop);
+    check("new_id", id, Err(Errno::EINVAL))?;
+    let lines = log.lines()?;
+    let line = "device_dax: write of an id fails with -22";
+    let said = lines.iter().any(|said| said.ends_with(line));
+    check(line, said, deviates(true, false))
+}
+
 /// What the rate limit of messages may have counted before is forgotten after so long.
 const INTERVAL: Duration = Duration::from_millis(5500);
 
@@ -141,6 +237,21 @@ fn refused_writes_say_why(region: &Region) -> Outcome {
     says("mapping", &beyond, &outside)?;
     let both = [mapping_text(region.units(8, 1)), taken.clone()].join(" ");
     says("mapping", &both, &format!("{taken} is not free"))?;
+    let words = [mapping_text(region.units(8, 1)), "here".to_owned()].join(" ");
+    says("mapping", &words, "here is no range")?;
+    // C takes both for ranges (A13).
+    if deviates(true, false) {
+        let odd = mapping_text(Span::at(region.units(8, 1).start + PAGE, UNIT));
+        let odd_too = [mapping_text(region.units(8, 1)), odd.clone()].join(" ");
+        for text in [&odd, &odd_too] {
+            says(
+                "mapping",
+                text,
+                &format!("{odd} is no multiple of the alignment"),
+            )?;
+        }
+        says("mapping", "2000-1000", "2000-1000 is no range")?;
+    }
     let all = region.span().len().to_string();
     says("size", &all, "too little free memory that is aligned")?;
     device.bind(Driver::DeviceDax)?;

@@ -150,6 +150,40 @@ pub unsafe extern "C" fn dax_glue_refused(dev: *const device, _why: *const c_cha
 /// # Safety
 ///
 /// As in C.
+pub unsafe extern "C" fn dax_glue_refused_text(
+    dev: *const device,
+    _text: *const c_char,
+    _len: c_int,
+    _why: *const c_char,
+) {
+    core(dev, "dev_info()").used("dev_info()");
+}
+
+/// A message for dynamic debug.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_dbg_store(
+    dev: *const device,
+    _attribute: *const c_char,
+    _error: c_int,
+) {
+    core(dev, "dev_dbg()").used("dev_dbg()");
+}
+
+/// A message for dynamic debug.
+///
+/// # Safety
+///
+/// As in C.
+pub unsafe extern "C" fn dax_glue_dbg_driver_store(_drv: *const device_driver, _error: c_int) {}
+
+/// A message.
+///
+/// # Safety
+///
+/// As in C.
 pub unsafe extern "C" fn dax_glue_refused_range(
     dev: *const device,
     _start: u64,
