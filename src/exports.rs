@@ -220,11 +220,15 @@ pub(crate) unsafe extern "C" fn dax_driver_unregister(driver: *mut bindings::dax
 ///
 /// # Safety
 ///
-/// `dev_dax` is a valid device of this bus.
+/// `dev_dax` is a valid device of this bus, and a driver that is being unbound from it calls
+/// this.
 #[export]
 pub(crate) unsafe extern "C" fn kill_dev_dax(dev_dax: *mut bindings::dev_dax) {
     // SAFETY: By the contract `dev_dax` is valid. All devices of the bus are `DevDax`.
-    unsafe { DevDax::from_raw(dev_dax) }.kill();
+    let device = unsafe { DevDax::from_raw(dev_dax) };
+    device.kill();
+    // SAFETY: By the contract a driver that is being unbound calls this.
+    unsafe { device.c().clear_pagemap() };
 }
 
 /// Whether the device is in a static region.

@@ -63,7 +63,7 @@ use crate::{
         dev_dax::{
             DaxObject,
             Identity,
-            Ranges, //
+            Snapshot, //
         },
         device::{
             Registration,
@@ -293,7 +293,8 @@ impl DevDax {
             memmap_on_memory: spec.memmap_on_memory,
             template: spec.template,
         };
-        let mut device = Self::make(identity, State::new(region.clone(), id))?;
+        let state = State::new(region.clone(), id);
+        let (mut device, ranges) = Self::make(identity, region.align(), state)?;
         device.set_dax_name(&DeviceName {
             region: region.id(),
             id,
@@ -304,7 +305,6 @@ impl DevDax {
             0 => None,
             size => Some(PhysRange::with_size(region.span().start(), size).ok_or(EINVAL)?),
         };
-        let ranges = Ranges::new(device.object().clone(), region.align());
         region.lock().insert(ranges, initial, node)?;
         if let Some(range) = initial {
             log::range::<Self>(device.object(), Action::Alloc, 0, range);
@@ -328,8 +328,8 @@ impl DevDax {
     /// that the ranges can be changed. Sleeps; takes the ranges lock and the region lock.
     fn publish(&self) -> Result {
         let mut mappings = self.lock_ranges();
-        let (entries, _) = self.snapshot()?;
-        let ranges = entries.iter();
+        let snapshot = self.snapshot()?;
+        let ranges = snapshot.entries().iter();
         mappings.register(
             self,
             ranges.filter_map(|entry| Some((entry.pgoff(), entry.range()?))),
@@ -430,12 +430,8 @@ impl DevDax {
     /// # Errors
     ///
     /// `ENOMEM`; `ENXIO` if the device is gone.
-    pub(crate) fn snapshot(&self) -> Result<(KVVec<DevDaxRange>, Align)> {
-        let mut entries = KVVec::new();
-        let mut state = self.region.lock();
-        let ranges = &state.record(self)?.ranges;
-        entries.extend_from_slice(ranges.layout().entries(), GFP_KERNEL)?;
-        Ok((entries, ranges.align()))
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<Self>> {
+        self.region.lock().record(self)?.ranges.snapshot()
     }
 
     /// Grows or shrinks the device to `size` bytes. Sleeps; takes the ranges lock and the
@@ -663,8 +659,8 @@ impl DevDax {
     /// Zeroes all ranges, because kmem had the memory. Sleeps; the caller is about to probe
     /// a driver, so the ranges do not change.
     fn zero_after_kmem(&self) -> Result {
-        let (entries, _) = self.snapshot()?;
-        self.zero(entries.iter().filter_map(DevDaxRange::range))?;
+        let snapshot = self.snapshot()?;
+        self.zero(snapshot.entries().iter().filter_map(DevDaxRange::range))?;
         self.region.lock().record(self)?.used_by_kmem = false;
         Ok(())
     }
@@ -687,12 +683,11 @@ impl DevDax {
     }
 
     /// Ends all access to a device that a C driver makes unavailable: marks the dax device
-    /// of super.c dead, removes every page of the device from every page table, and clears
-    /// the page map pointer of a dynamic device. Sleeps. C: `kill_dev_dax()`.
+    /// of super.c dead, and removes every page of the device from every page table. Sleeps.
+    /// C: `kill_dev_dax()`.
     pub(crate) fn kill(&self) {
         self.c().dax().kill();
         self.c().dax().unmap_all();
-        self.c().clear_pagemap();
     }
 }
 

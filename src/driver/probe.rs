@@ -26,13 +26,11 @@ use crate::{
     },
     ranges::{
         layout::DevDaxRange,
-        range::{
-            Align,
-            PgOff, //
-        }, //
+        range::PgOff, //
     },
     sys::{
         cdev::Cdev,
+        dev_dax::Snapshot,
         driver::{
             OwnDriver,
             Probe, //
@@ -62,10 +60,11 @@ impl Probe for DeviceDax {
     /// `devm_memremap_pages()` and `cdev_add()`.
     fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
         let device = Ref::of(dax);
-        let (entries, align) = dax.snapshot()?;
-        let end = entries.last().map_or(0, DevDaxRange::end);
+        let ranges = dax.snapshot()?;
+        let align = ranges.align();
+        let end = ranges.entries().last().map_or(0, DevDaxRange::end);
         let size = PgOff::new(end).bytes().ok_or(EOVERFLOW)?;
-        let map = page_map(&device, dev, entries, align)?;
+        let map = page_map(dev, ranges)?;
         let liveness = map.liveness().clone();
         let order = liveness.order();
         let drain = Drain::new(&device, map)?;
@@ -78,7 +77,6 @@ impl Probe for DeviceDax {
             drain: Some(drain),
             cdev: None,
         };
-        dax.c().dax().run();
         dax.set_binding(Some(binding));
         live.cdev = Some(Cdev::add::<Binding>(dax)?);
         devres::register(dev, live, GFP_KERNEL)
@@ -86,13 +84,8 @@ impl Probe for DeviceDax {
 }
 
 /// Makes the page map of the device. Logs which range is reserved already, as C does.
-fn page_map(
-    device: &Ref<DevDax>,
-    dev: &Device<Bound>,
-    entries: KVVec<DevDaxRange>,
-    align: Align,
-) -> Result<PageMap<DevDax>> {
-    PageMap::new(device, entries, align).map_err(|e| match e {
+fn page_map(dev: &Device<Bound>, ranges: Snapshot<DevDax>) -> Result<PageMap<DevDax>> {
+    PageMap::new(ranges).map_err(|e| match e {
         PageMapError::Taken { index, range } => {
             dev_warn!(
                 dev,

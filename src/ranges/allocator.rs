@@ -319,7 +319,7 @@ impl RangeAllocator {
             if excess == 0 {
                 break;
             }
-            let kept = range.size().checked_sub(excess).filter(|kept| *kept > 0);
+            let kept = range.size().checked_sub(excess);
             if let Some(kept) = kept.and_then(|kept| range.first_bytes(kept)) {
                 cut = Some((kept, new_node()?));
                 break;

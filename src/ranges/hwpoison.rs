@@ -25,7 +25,8 @@ use crate::{
 /// `pfns` ascends, and has no number twice.
 pub(crate) struct PoisonedPages {
     pfns: KVVec<u64>,
-    /// Has all pages that are missing from `pfns` because there was no memory for them.
+    /// Has all pages that are missing from `pfns` because there was no memory for them, and
+    /// all that are between two of them.
     unknown: Option<PhysRange>,
 }
 

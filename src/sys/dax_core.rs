@@ -90,7 +90,7 @@ impl DaxDevice {
     }
 
     /// Marks the device alive for super.c (`run_dax()`).
-    pub(crate) fn run(&self) {
+    pub(super) fn run(&self) {
         // SAFETY: The dax device is valid by the type invariants.
         unsafe { bindings::run_dax(self.as_ptr()) };
     }

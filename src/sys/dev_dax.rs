@@ -119,23 +119,27 @@ impl<T> Deref for DaxObject<T> {
     }
 }
 
-impl<T: 'static> DaxObject<T> {
-    /// Makes a device without ranges. May sleep.
+impl<T: Send + Sync + 'static> DaxObject<T> {
+    /// Makes a device, and its ranges, of which there are none, with the given alignment.
+    /// May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, and the errors of `data`.
     pub(crate) fn make(
         identity: Identity,
+        align: Align,
         data: impl PinInit<T, Error>,
-    ) -> Result<Unregistered<Self>>
+    ) -> Result<(Unregistered<Self>, Ranges<Self>)>
     where
         Self: Typed,
     {
-        Unregistered::new(try_pin_init!(Self {
+        let device = Unregistered::new(try_pin_init!(Self {
             c <- RawDevDax::new(identity),
             data <- data,
-        }? Error))
+        }? Error))?;
+        let ranges = Ranges::new(device.object().clone(), align);
+        Ok((device, ranges))
     }
 
     /// The part that C sees.
@@ -254,12 +258,15 @@ impl RawDevDax {
         unsafe { core::ptr::write_volatile(&raw mut (*self.as_ptr()).memmap_on_memory, on) };
     }
 
-    /// Clears the page map pointer of a dynamic device. A driver that is being unbound
-    /// calls this: the page map is the driver's, and is freed with it.
-    pub(crate) fn clear_pagemap(&self) {
+    /// Clears the page map pointer of a dynamic device: the page map is the driver's, and is
+    /// freed with it.
+    ///
+    /// # Safety
+    ///
+    /// A driver that is being unbound from the device calls this, or nobody uses the field.
+    pub(crate) unsafe fn clear_pagemap(&self) {
         if self.template.is_none() {
-            // SAFETY: The pointer is valid. Only the driver that is being unbound uses the
-            // field.
+            // SAFETY: The pointer is valid. By the contract nobody else uses the field.
             unsafe { (*self.as_ptr()).pgmap = core::ptr::null_mut() };
         }
     }
@@ -295,8 +302,9 @@ pub(crate) struct Ranges<T: Object + AsRef<RawDevDax>> {
 }
 
 impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
-    /// Makes an empty list of ranges with the given alignment.
-    pub(crate) fn new(device: Ref<T>, align: Align) -> Self {
+    /// Makes an empty list of ranges with the given alignment, the only one that there is
+    /// for the device.
+    fn new(device: Ref<T>, align: Align) -> Self {
         let this = Self {
             device,
             layout: Layout::new(),
@@ -313,6 +321,21 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Copies the ranges and their alignment. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<T>> {
+        let mut entries = KVVec::new();
+        entries.extend_from_slice(self.layout.entries(), GFP_KERNEL)?;
+        Ok(Snapshot {
+            device: self.device.clone(),
+            entries,
+            align: self.align,
+        })
     }
 
     /// The granule that the user asked for: start, length and page offset of each range are
@@ -413,6 +436,25 @@ impl<T: Object + AsRef<RawDevDax>> Drop for Ranges<T> {
             return;
         }
         self.hide();
+    }
+}
+
+/// The ranges that a device had, and their alignment.
+pub(crate) struct Snapshot<T: Object> {
+    pub(super) device: Ref<T>,
+    pub(super) entries: KVVec<DevDaxRange>,
+    pub(super) align: Align,
+}
+
+impl<T: Object> Snapshot<T> {
+    /// The ranges in page-offset order, as C sees them.
+    pub(crate) fn entries(&self) -> &[DevDaxRange] {
+        &self.entries
+    }
+
+    /// The granule that the user asked for, in bytes.
+    pub(crate) fn align(&self) -> Align {
+        self.align
     }
 }
 

@@ -17,7 +17,10 @@ use kernel::{
 
 use super::{
     dax_core::DaxDevice,
-    dev_dax::RawDevDax,
+    dev_dax::{
+        RawDevDax,
+        Snapshot, //
+    },
     device::{
         DeviceType,
         Typed,
@@ -33,8 +36,7 @@ use super::{
     memory::Claims,
     object::{
         self,
-        Object,
-        Ref, //
+        Object, //
     },
     task,
     template::PgmapTemplate, //
@@ -113,21 +115,30 @@ impl<E: Into<Error>> From<E> for PageMapError {
 }
 
 impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
-    /// Reserves `entries`, the ranges of the device, and makes struct pages for them
-    /// (`request_mem_region()`, `devm_memremap_pages()`), in compound pages of `align`
-    /// bytes. In a static region, the template of the device says which memory gets struct
-    /// pages; `entries` are a part of that. Sleeps.
+    /// Reserves the ranges, and makes struct pages for them (`request_mem_region()`,
+    /// `devm_memremap_pages()`), in compound pages as large as the alignment. In a static
+    /// region, the template of the device says which memory gets struct pages; the ranges
+    /// are a part of that. Marks the device alive for super.c. Sleeps.
     ///
     /// # Errors
     ///
     /// The first range of which a part is reserved; `ENOMEM`, and the errors of
-    /// `devm_memremap_pages()`.
-    pub(crate) fn new(
-        device: &Ref<T>,
-        entries: KVVec<DevDaxRange>,
-        align: Align,
-    ) -> Result<Self, PageMapError> {
+    /// `devm_memremap_pages()`. `EINVAL`, with a warning, if the template does not have all
+    /// ranges.
+    pub(crate) fn new(ranges: Snapshot<T>) -> Result<Self, PageMapError> {
+        let Snapshot {
+            device,
+            entries,
+            align,
+        } = ranges;
+        let device = &device;
         let c: &RawDevDax = (**device).as_ref();
+        if let Some(template) = c.template() {
+            let mut ranges = entries.iter().filter_map(DevDaxRange::range);
+            if warn_on!(!ranges.all(|range| template.contains(&range))) {
+                return Err(EINVAL.into());
+            }
+        }
         let map = dev_pagemap(c.template(), &entries, align)?;
         let liveness = Liveness::new(c, object::device::<T>(device), entries, align)?;
         let claims = Claims::new(device, &liveness)
@@ -153,6 +164,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             claims,
         };
         this.populate()?;
+        this.dax().run();
         Ok(this)
     }
 

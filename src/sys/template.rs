@@ -8,6 +8,8 @@ use kernel::{
     types::Opaque, //
 };
 
+use crate::ranges::range::PhysRange;
+
 /// A copy of the page map that the owner of a static region supplies.
 pub(crate) struct PgmapTemplate(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
 
@@ -32,6 +34,17 @@ impl PgmapTemplate {
         // data.
         let copy = unsafe { core::ptr::read(pgmap) };
         Ok(Self(KBox::pin(Opaque::new(copy), GFP_KERNEL)?))
+    }
+
+    /// Whether all of `range` is memory of the page map.
+    pub(super) fn contains(&self, range: &PhysRange) -> bool {
+        // SAFETY: The page map is valid.
+        let own = unsafe { &raw const (*self.as_ptr()).__bindgen_anon_1 };
+        // CAST: The field is a union, one member of which is the range.
+        let own = own.cast::<bindings::range>();
+        // SAFETY: By the contract of `copy` the page map has one range, which nobody writes.
+        let (start, last) = unsafe { ((*own).start, (*own).end) };
+        PhysRange::new(start, last).is_some_and(|own| own.contains(range))
     }
 
     /// The C pointer.

@@ -76,8 +76,11 @@ impl Real {
             Change::Append(ranges) => self.allocator.append(layout, ranges, align),
         };
         // The driver looks at this first. The allocator may find another error of a range before.
-        if change.check_aligned(align).is_err() {
-            assert!(outcome.is_err(), "{op:?}");
+        use RangeError::{Misaligned, MisalignedRange};
+        match (change.check_aligned(align), &outcome) {
+            (Err(_), outcome) => assert!(outcome.is_err(), "{op:?}"),
+            (Ok(()), Err(Misaligned | MisalignedRange(_))) => panic!("{op:?}"),
+            (Ok(()), _) => {}
         }
         Some(outcome)
     }

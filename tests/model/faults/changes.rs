@@ -42,8 +42,8 @@ changes! {
         "if mappings.created {" =>
         "if mappings.created || kernel::fault::is(\"L3\") {";
     "L3" "driver/device.rs":
-        "        let ranges = entries.iter();" =>
-        "        let ranges = entries.iter().skip(mappings.list.len());";
+        "        let ranges = snapshot.entries().iter();" =>
+        "        let ranges = snapshot.entries().iter().skip(mappings.list.len());";
     // Unbinding waits for pins.
     "L4" "driver/drain.rs":
         "            map.end();" =>
