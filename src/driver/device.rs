@@ -513,11 +513,11 @@ impl DevDax {
             change
                 .check_aligned(granule)
                 .inspect_err(|e| self.log_range_error(e))?;
-            let (space, record) = state.editable(self)?;
+            let (allocator, record) = state.editable(self)?;
             let mut layout = record.ranges.edit()?;
             let reservation = match change {
                 Change::Resize(size) if size < layout.size() => {
-                    let last = space.shrink(&mut layout, size, granule, self.log_delete())?;
+                    let last = allocator.shrink(&mut layout, size, granule, self.log_delete())?;
                     let count = layout.len();
                     drop(layout);
                     drop(state);
@@ -525,8 +525,8 @@ impl DevDax {
                     mappings.trim(count, last);
                     return Ok(());
                 }
-                Change::Resize(size) => space.grow(&mut layout, size, granule),
-                Change::Append(ranges) => space.append(&mut layout, ranges, granule),
+                Change::Resize(size) => allocator.grow(&mut layout, size, granule),
+                Change::Append(ranges) => allocator.append(&mut layout, ranges, granule),
             };
             let reservation = reservation.inspect_err(|e| self.log_range_error(e))?;
             if reservation.is_empty() {
@@ -564,7 +564,7 @@ impl DevDax {
     /// [`Mappings::register`], is an error, frees the memory and returns the error.
     fn commit(&self, mappings: &Mappings, reservation: Reservation, registered: Result) -> Result {
         let mut state = self.region.lock();
-        let (space, mut record) = state.space_and_record(self);
+        let (allocator, mut record) = state.allocator_and_record(self);
         if let Ok(record) = &mut record {
             record.zeroing = false;
         }
@@ -573,13 +573,13 @@ impl DevDax {
         let mut layout = match record.and_then(|record| record.ranges.edit()) {
             Ok(layout) => layout,
             Err(e) => {
-                reservation.cancel(space);
+                reservation.cancel(allocator);
                 return Err(e);
             }
         };
         let old = layout.len();
         let extended = reservation.extended();
-        reservation.commit(space, &mut layout);
+        reservation.commit(allocator, &mut layout);
         let new = layout.entries().get(old..).unwrap_or_default();
         for (index, range) in (old..).zip(new.iter().filter_map(DevDaxRange::range)) {
             log::range(self, Action::Alloc, index, range);

@@ -126,7 +126,7 @@ pub(crate) struct State {
     /// The parent is being unbound: nobody may add or change a device any more.
     dead: bool,
     /// The holes of the region.
-    space: RangeAllocator,
+    allocator: RangeAllocator,
     /// The devices, by id. A device that is not in this tree is gone, even if somebody
     /// still has a reference.
     devices: RBTree<i32, DeviceState>,
@@ -177,7 +177,7 @@ impl Region {
         let state = State {
             parent: Some(parent.into()),
             dead: false,
-            space: RangeAllocator::new(config.memory.span())?,
+            allocator: RangeAllocator::new(config.memory.span())?,
             devices: RBTree::new(),
             seed: None,
             youngest: None,
@@ -259,7 +259,7 @@ impl Region {
 
     /// Free bytes. Takes the region lock. C: `dax_region_avail_size()`.
     pub(crate) fn available(&self) -> u64 {
-        self.lock().space.available()
+        self.lock().allocator.available()
     }
 
     /// Id of the device that `daxctl create-device` should use next. Takes the region lock.
@@ -296,7 +296,7 @@ impl Region {
             if state.dead {
                 return Err(ENXIO);
             }
-            if state.space.available() == 0 {
+            if state.allocator.available() == 0 {
                 return Err(ENOSPC);
             }
         }
@@ -452,22 +452,22 @@ impl State {
     ///
     /// `ENXIO` if the device is gone.
     pub(crate) fn record(&mut self, device: &DevDax) -> Result<&mut DeviceState> {
-        self.space_and_record(device).1
+        self.allocator_and_record(device).1
     }
 
     /// The allocator of the region, and the record of `device` or `ENXIO` if the device is
     /// gone.
-    pub(crate) fn space_and_record(
+    pub(crate) fn allocator_and_record(
         &mut self,
         device: &DevDax,
     ) -> (&mut RangeAllocator, Result<&mut DeviceState>) {
         let record = self.devices.get_mut(&device.id());
         // Another device may have got the id since.
         let record = record.filter(|record| record.ranges.device().is(device));
-        (&mut self.space, record.ok_or(ENXIO))
+        (&mut self.allocator, record.ok_or(ENXIO))
     }
 
-    /// Like [`State::space_and_record`], but for a writer: refuses a device that is in use.
+    /// Like [`State::allocator_and_record`], but for a writer: refuses a device that is in use.
     ///
     /// # Errors
     ///
@@ -480,14 +480,14 @@ impl State {
         if self.dead {
             return Err(ENXIO);
         }
-        let (space, record) = self.space_and_record(device);
+        let (allocator, record) = self.allocator_and_record(device);
         let record = record?;
         let why = record.in_use().or_else(|| {
             let online = record.has_system_ram();
             online.then_some(c"its memory is online as System RAM")
         });
         let Some(why) = why else {
-            return Ok((space, record));
+            return Ok((allocator, record));
         };
         log::refused(device, why);
         Err(EBUSY)
@@ -516,8 +516,8 @@ impl State {
         if let Some(range) = initial {
             let align = ranges.align();
             let mut layout = ranges.edit()?;
-            let reservation = self.space.append(&mut layout, &[range], align)?;
-            reservation.commit(&mut self.space, &mut layout);
+            let reservation = self.allocator.append(&mut layout, &[range], align)?;
+            reservation.commit(&mut self.allocator, &mut layout);
         }
         let record = DeviceState {
             ranges,
@@ -574,7 +574,7 @@ impl State {
     fn release(&mut self, record: &mut DeviceState) {
         let device = record.ranges.device().clone();
         match record.ranges.edit() {
-            Ok(mut layout) => self.space.release_all(&mut layout, device.log_delete()),
+            Ok(mut layout) => self.allocator.release_all(&mut layout, device.log_delete()),
             // This is a bug: a driver is still bound. Warn, and leak the ranges, since the
             // driver may use them.
             Err(_) => {
@@ -622,7 +622,7 @@ impl DeviceState {
             log::debug::<DevDax>(self.ranges.device(), c"it has no size");
             return Err(ENXIO);
         }
-        self.ranges.pin();
+        self.ranges.freeze();
         self.driver = Some(driver);
         self.was_kmem |= driver == DriverType::Kmem;
         self.used_by_kmem |= driver == DriverType::Kmem;

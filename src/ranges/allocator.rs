@@ -368,9 +368,9 @@ impl RangeAllocator {
         let (below, above) = (hole.part_below(range), hole.part_above(range));
         // The node of the hole serves one of up to three: `above`, else `below`, else
         // `range`.
-        let spare = |needed: bool| needed.then(new_node).transpose();
-        let for_below = spare(below.is_some() && above.is_some())?;
-        let for_range = spare(below.is_some() || above.is_some())?;
+        let reserve_node = |needed: bool| needed.then(new_node).transpose();
+        let for_below = reserve_node(below.is_some() && above.is_some())?;
+        let for_range = reserve_node(below.is_some() || above.is_some())?;
         let left = match above {
             Some(above) => {
                 self.move_start(&above);
@@ -511,9 +511,9 @@ impl Reservation {
     ///
     /// If `layout` was changed since, that is a bug of the caller: warns, frees the memory
     /// and changes nothing.
-    pub(crate) fn commit(mut self, space: &mut RangeAllocator, layout: &mut Layout) {
+    pub(crate) fn commit(mut self, allocator: &mut RangeAllocator, layout: &mut Layout) {
         if warn_on!(layout.size() != self.base) {
-            self.cancel(space);
+            self.cancel(allocator);
             return;
         }
         let mut extended = self.extended.take();
@@ -523,15 +523,15 @@ impl Reservation {
             } else if let Err(node) = layout.push_reserved(range, node) {
                 // `RangeAllocator::reserve` made room.
                 warn_on!(true);
-                space.give(range, node);
+                allocator.give(range, node);
             }
         }
     }
 
     /// Frees the memory again. The holes around it may have changed since.
-    pub(crate) fn cancel(mut self, space: &mut RangeAllocator) {
+    pub(crate) fn cancel(mut self, allocator: &mut RangeAllocator) {
         while let Some((range, node)) = self.taken.pop() {
-            space.give(range, node);
+            allocator.give(range, node);
         }
     }
 }
@@ -569,29 +569,29 @@ mod tests {
     }
 
     fn resize(
-        space: &mut RangeAllocator,
+        allocator: &mut RangeAllocator,
         layout: &mut Layout,
         count: u64,
         unit: u64,
     ) -> Result<(), RangeError> {
         let (size, align) = (count * PAGE, align(unit));
         if size < layout.size() {
-            space.shrink(layout, size, align, |_, _| {})?;
+            allocator.shrink(layout, size, align, |_, _| {})?;
         } else {
-            let reservation = space.grow(layout, size, align)?;
-            reservation.commit(space, layout);
+            let reservation = allocator.grow(layout, size, align)?;
+            reservation.commit(allocator, layout);
         }
         Ok(())
     }
 
     fn take_exact(
-        space: &mut RangeAllocator,
+        allocator: &mut RangeAllocator,
         layout: &mut Layout,
         range: PhysRange,
         align: Align,
     ) -> Result<(), RangeError> {
-        let reservation = space.append(layout, &[range], align)?;
-        reservation.commit(space, layout);
+        let reservation = allocator.append(layout, &[range], align)?;
+        reservation.commit(allocator, layout);
         Ok(())
     }
 
@@ -603,64 +603,64 @@ mod tests {
 
     #[test]
     fn growth_extends_the_last_range() -> Result<(), Error> {
-        let (mut space, mut a, _) = region()?;
-        resize(&mut space, &mut a, 2, 1)?;
-        resize(&mut space, &mut a, 5, 1)?;
+        let (mut allocator, mut a, _) = region()?;
+        resize(&mut allocator, &mut a, 2, 1)?;
+        resize(&mut allocator, &mut a, 5, 1)?;
         assert!(is(a.ranges(), &[(16, 20)]));
-        assert!(is(space.holes(), &[(21, 31)]));
-        assert_eq!(space.available(), 11 * PAGE);
+        assert!(is(allocator.holes(), &[(21, 31)]));
+        assert_eq!(allocator.available(), 11 * PAGE);
         Ok(())
     }
 
     #[test]
-    fn growth_fills_the_lowest_gaps_first() -> Result<(), Error> {
-        let (mut space, mut a, mut b) = region()?;
-        take_exact(&mut space, &mut b, pages(18, 19)?, align(1))?;
-        take_exact(&mut space, &mut b, pages(22, 22)?, align(1))?;
-        resize(&mut space, &mut a, 6, 1)?;
+    fn growth_fills_the_lowest_holes_first() -> Result<(), Error> {
+        let (mut allocator, mut a, mut b) = region()?;
+        take_exact(&mut allocator, &mut b, pages(18, 19)?, align(1))?;
+        take_exact(&mut allocator, &mut b, pages(22, 22)?, align(1))?;
+        resize(&mut allocator, &mut a, 6, 1)?;
         assert!(is(a.ranges(), &[(16, 17), (20, 21), (23, 24)]));
         // The first hole does not follow the last range of `b`, so that is not extended.
-        resize(&mut space, &mut b, 4, 1)?;
+        resize(&mut allocator, &mut b, 4, 1)?;
         assert!(is(b.ranges(), &[(18, 19), (22, 22), (25, 25)]));
         Ok(())
     }
 
     #[test]
     fn growth_takes_aligned_pieces_or_nothing() -> Result<(), Error> {
-        let (mut space, mut a, mut b) = region()?;
-        take_exact(&mut space, &mut b, pages(17, 17)?, align(1))?;
-        take_exact(&mut space, &mut b, pages(22, 22)?, align(1))?;
-        assert!(resize(&mut space, &mut a, 6, 4) == Err(RangeError::Misaligned));
-        assert!(resize(&mut space, &mut a, 12, 4) == Err(RangeError::NoSpace));
+        let (mut allocator, mut a, mut b) = region()?;
+        take_exact(&mut allocator, &mut b, pages(17, 17)?, align(1))?;
+        take_exact(&mut allocator, &mut b, pages(22, 22)?, align(1))?;
+        assert!(resize(&mut allocator, &mut a, 6, 4) == Err(RangeError::Misaligned));
+        assert!(resize(&mut allocator, &mut a, 12, 4) == Err(RangeError::NoSpace));
         assert_eq!(a.len(), 0);
-        resize(&mut space, &mut a, 8, 4)?;
+        resize(&mut allocator, &mut a, 8, 4)?;
         assert!(is(a.ranges(), &[(24, 31)]));
         Ok(())
     }
 
     #[test]
     fn shrinking_frees_the_end() -> Result<(), Error> {
-        let (mut space, mut a, mut b) = region()?;
-        take_exact(&mut space, &mut b, pages(20, 20)?, align(1))?;
-        resize(&mut space, &mut a, 9, 1)?;
+        let (mut allocator, mut a, mut b) = region()?;
+        take_exact(&mut allocator, &mut b, pages(20, 20)?, align(1))?;
+        resize(&mut allocator, &mut a, 9, 1)?;
         assert!(is(a.ranges(), &[(16, 19), (21, 25)]));
-        resize(&mut space, &mut a, 3, 1)?;
+        resize(&mut allocator, &mut a, 3, 1)?;
         assert!(is(a.ranges(), &[(16, 18)]));
-        assert!(is(space.holes(), &[(19, 19), (21, 31)]));
-        resize(&mut space, &mut a, 0, 1)?;
-        space.release_all(&mut b, |_, _| {});
-        assert!(is(space.holes(), &[(16, 31)]));
+        assert!(is(allocator.holes(), &[(19, 19), (21, 31)]));
+        resize(&mut allocator, &mut a, 0, 1)?;
+        allocator.release_all(&mut b, |_, _| {});
+        assert!(is(allocator.holes(), &[(16, 31)]));
         Ok(())
     }
 
     #[test]
     fn exact_ranges_are_checked_and_never_merged() -> Result<(), Error> {
-        let (mut space, mut a, _) = region()?;
-        take_exact(&mut space, &mut a, pages(20, 21)?, align(2))?;
-        take_exact(&mut space, &mut a, pages(22, 23)?, align(2))?;
+        let (mut allocator, mut a, _) = region()?;
+        take_exact(&mut allocator, &mut a, pages(20, 21)?, align(2))?;
+        take_exact(&mut allocator, &mut a, pages(22, 23)?, align(2))?;
         assert!(is(a.ranges(), &[(20, 21), (22, 23)]));
         let mut fail = |first, last| match pages(first, last) {
-            Ok(range) => take_exact(&mut space, &mut a, range, align(2)).err(),
+            Ok(range) => take_exact(&mut allocator, &mut a, range, align(2)).err(),
             Err(_) => None,
         };
         for (first, last) in [(25, 26), (24, 24)] {
@@ -681,34 +681,34 @@ mod tests {
 
     #[test]
     fn several_ranges_are_appended_or_none() -> Result<(), Error> {
-        let (mut space, mut a, _) = region()?;
+        let (mut allocator, mut a, _) = region()?;
         let both = [pages(24, 25)?, pages(20, 20)?];
-        let reservation = space.append(&mut a, &both, align(1))?;
+        let reservation = allocator.append(&mut a, &both, align(1))?;
         assert!(reservation
             .added()
             .map(|(pgoff, range)| (pgoff.pages(), range.start() / PAGE))
             .eq([(0, 24), (2, 20)]));
         assert!(is(reservation.memory(), &[(24, 25), (20, 20)]));
-        reservation.commit(&mut space, &mut a);
+        reservation.commit(&mut allocator, &mut a);
         assert!(is(a.ranges(), &[(24, 25), (20, 20)]));
         // The second overlaps the first.
         let overlap = [pages(28, 29)?, pages(29, 30)?];
-        let refused = space.append(&mut a, &overlap, align(1)).err();
+        let refused = allocator.append(&mut a, &overlap, align(1)).err();
         assert_eq!(refused, Some(RangeError::Overlap(pages(29, 30)?)));
-        assert!(is(space.holes(), &[(16, 19), (21, 23), (26, 31)]));
+        assert!(is(allocator.holes(), &[(16, 19), (21, 23), (26, 31)]));
         Ok(())
     }
 
     #[test]
     fn cancel_gives_back_among_changed_neighbours() -> Result<(), Error> {
-        let (mut space, mut a, mut b) = region()?;
-        resize(&mut space, &mut a, 2, 1)?;
-        let reservation = space.grow(&mut a, 4 * PAGE, align(1))?;
-        resize(&mut space, &mut b, 12, 1)?;
-        assert_eq!(space.available(), 0);
-        reservation.cancel(&mut space);
+        let (mut allocator, mut a, mut b) = region()?;
+        resize(&mut allocator, &mut a, 2, 1)?;
+        let reservation = allocator.grow(&mut a, 4 * PAGE, align(1))?;
+        resize(&mut allocator, &mut b, 12, 1)?;
+        assert_eq!(allocator.available(), 0);
+        reservation.cancel(&mut allocator);
         assert!(is(a.ranges(), &[(16, 17)]));
-        assert!(is(space.holes(), &[(18, 19)]));
+        assert!(is(allocator.holes(), &[(18, 19)]));
         Ok(())
     }
 }

@@ -286,7 +286,7 @@ unsafe extern "C" fn probe_callback<B: BusOps>(dev: *mut bindings::device) -> ke
     from_result(|| {
         B::prepare(device, driver)?;
         // The driver reads the ranges without a lock, so they must not change.
-        if warn_on!(!device.as_ref().is_pinned()) {
+        if warn_on!(!device.as_ref().is_frozen()) {
             return Err(EINVAL);
         }
         // SAFETY: The core is probing this device with this driver.

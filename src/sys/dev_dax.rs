@@ -78,7 +78,7 @@ pub(crate) struct RawDevDax {
     /// Owns `raw.region`.
     region: Arc<CRegion>,
     /// Whether a driver was probed since the last change of the ranges.
-    pinned: Atomic<bool>,
+    frozen: Atomic<bool>,
 }
 
 // SAFETY: Fields of `raw` are constant, or [`Ranges`] guards them, or they are single
@@ -221,7 +221,7 @@ impl RawDevDax {
                     }
                 })
             },
-            pinned: Atomic::new(false),
+            frozen: Atomic::new(false),
         }? Error)
     }
 
@@ -241,8 +241,8 @@ impl RawDevDax {
     }
 
     /// Whether the ranges must not change while a driver is bound.
-    pub(super) fn is_pinned(&self) -> bool {
-        self.pinned.load(Relaxed)
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.load(Relaxed)
     }
 
     /// Whether kmem places the memmap in the memory itself.
@@ -357,8 +357,8 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
             // above.
             entries.as_ptr().cast_mut().cast()
         };
-        // SAFETY: The pointer is valid. No driver reads the fields: `unpin` was called, or
-        // the device is new, and `pin` needs `&mut self`.
+        // SAFETY: The pointer is valid. No driver reads the fields: `thaw` was called, or
+        // the device is new, and `freeze` needs `&mut self`.
         unsafe {
             (*raw).nr_range = count.unwrap_or(0);
             (*raw).ranges = ranges;
@@ -369,7 +369,7 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     /// Shows no ranges to C. Callers make sure that no driver reads the fields.
     fn hide(&self) {
         let raw = self.c().as_ptr();
-        // SAFETY: The pointer is valid. `unpin` was called, so no driver reads the fields.
+        // SAFETY: The pointer is valid. `thaw` was called, so no driver reads the fields.
         unsafe {
             (*raw).nr_range = 0;
             (*raw).ranges = core::ptr::null_mut();
@@ -382,8 +382,8 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
 
     /// Freezes the ranges, because a driver is about to be probed: they must not change
     /// until the driver core has cleared `dev->driver`. The caller holds the region lock.
-    pub(crate) fn pin(&mut self) {
-        self.c().pinned.store(true, Relaxed);
+    pub(crate) fn freeze(&mut self) {
+        self.c().frozen.store(true, Relaxed);
     }
 
     /// Allows a change of the ranges, unless a driver may read them.
@@ -391,13 +391,13 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     /// # Errors
     ///
     /// `EBUSY` if a driver may read them.
-    fn unpin(&mut self) -> Result {
-        // A driver that comes after this check calls `pin` before it reads the ranges, and
-        // `pin` waits until the caller releases `self`.
-        if self.c().is_pinned() && has_driver(&*self.device) {
+    fn thaw(&mut self) -> Result {
+        // A driver that comes after this check calls `freeze` before it reads the ranges, and
+        // `freeze` waits until the caller releases `self`.
+        if self.c().is_frozen() && has_driver(&*self.device) {
             return Err(EBUSY);
         }
-        self.c().pinned.store(false, Relaxed);
+        self.c().frozen.store(false, Relaxed);
         Ok(())
     }
 
@@ -407,7 +407,7 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     ///
     /// `EBUSY` while a driver may read them.
     pub(crate) fn edit(&mut self) -> Result<Edit<'_, T>> {
-        self.unpin()?;
+        self.thaw()?;
         // If the caller leaks the result, C sees no ranges instead of stale ones.
         self.hide();
         Ok(Edit(self))
@@ -419,7 +419,7 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     ///
     /// `EBUSY` while a driver may read it.
     pub(crate) fn set_align(&mut self, align: Align) -> Result {
-        self.unpin()?;
+        self.thaw()?;
         self.align = align;
         self.show();
         Ok(())
@@ -431,7 +431,7 @@ impl<T: Object + AsRef<RawDevDax>> Drop for Ranges<T> {
     /// their memory.
     fn drop(&mut self) {
         let layout = core::mem::replace(&mut self.layout, Layout::new());
-        if warn_on!(self.unpin().is_err()) {
+        if warn_on!(self.thaw().is_err()) {
             core::mem::forget(layout);
             return;
         }

@@ -221,13 +221,13 @@ changes! {
         "            Some(mapping) => mapping.object().set_end(range)," =>
         "            Some(_) if kernel::fault::is(\"a mapping keeps its old end\") => {}
             Some(mapping) => mapping.object().set_end(range),";
-    "space is not given back after a failure" "driver/device.rs":
-        "                reservation.cancel(space);
+    "memory is not given back after a failure" "driver/device.rs":
+        "                reservation.cancel(allocator);
                 return Err(e);" =>
-        "                if kernel::fault::is(\"space is not given back after a failure\") {
+        "                if kernel::fault::is(\"memory is not given back after a failure\") {
                     core::mem::forget(reservation);
                 } else {
-                    reservation.cancel(space);
+                    reservation.cancel(allocator);
                 }
                 return Err(e);";
     "writers look for no driver" "driver/region.rs":
@@ -236,8 +236,8 @@ changes! {
             && !kernel::fault::is(\"writers look for no driver\")
         {";
     "writers look for no driver" "sys/dev_dax.rs":
-        "if self.c().is_pinned() && has_driver(&*self.device) {" =>
-        "if self.c().is_pinned()
+        "if self.c().is_frozen() && has_driver(&*self.device) {" =>
+        "if self.c().is_frozen()
             && has_driver(&*self.device)
             && !kernel::fault::is(\"writers look for no driver\")
         {";

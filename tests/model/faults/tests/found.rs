@@ -135,8 +135,8 @@ faults! {
         "the region's files go last": Sized ["create", "region unbind"], PLAIN => "";
     a_mapping_keeps_its_old_end
         "a mapping keeps its old end": Sized ["shrink"], PLAIN => "mapping0 shows";
-    space_is_not_given_back_after_a_failure
-        "space is not given back after a failure": Sized ["mapping"], FAILING => "are free";
+    memory_is_not_given_back_after_a_failure
+        "memory is not given back after a failure": Sized ["mapping"], FAILING => "are free";
     writers_look_for_no_driver
         "writers look for no driver": Bound ["read"], PLAIN => "to size of";
     the_driver_data_stays
