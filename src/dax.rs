@@ -5,9 +5,10 @@
 //! Differentiated memory (HBM, CXL, soft-reserved, persistent) is carved into `/dev/daxX.Y`
 //! devices. This crate replaces drivers/dax/bus.c and device.c.
 //!
-//! # Layers
+//! # Floors
 //!
-//! There are three layers. Each one uses only the layers below it:
+//! There are three floors. Each one uses only the floors below it. One exception:
+//! `driver/params.rs` reads the parameters, which `module!` puts into this file.
 //!
 //! - `driver/` acts: regions, devices, attributes, the `device_dax` driver. Safe code.
 //! - `sys/` calls C: one C object a file.
@@ -40,7 +41,7 @@
 //! | device lock of a device | driver core: probe, remove | everything below |
 //! | sysfs active reference | a show or store handler | everything below |
 //! | ranges lock, [`driver::device::DevDax::lock_ranges`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
-//! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks for pinned pages | freeing struct pages |
+//! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks for pinned pages | the SRCU grace period of `kill_dax()`, unmapping, the first 31 ms of looking, freeing struct pages |
 //! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
 //! | ids of drivers, [`sys::ids`]; poisoned pages, [`sys::hwpoison`]; binding of a device | match, new_id; zeroing, memory failure, memory hotplug; open | nothing |
 //!

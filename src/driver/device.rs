@@ -153,6 +153,7 @@ impl Binding {
         })
     }
 
+    /// The device that is bound.
     pub(crate) fn device(&self) -> &DevDax {
         &self.device
     }
@@ -257,8 +258,7 @@ impl DevDax {
         });
         let unregistered = added?;
         let device = unregistered.object().clone();
-        // The region has a record of the device now. Whoever removes the record frees the
-        // id.
+        // The region has a record of the device now. `retire()` frees the id.
         let registered = device
             .zero_initial()
             .and_then(|()| unregistered.register(&parent));
@@ -343,6 +343,7 @@ impl DevDax {
         self.id
     }
 
+    /// The region that the device is in.
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }

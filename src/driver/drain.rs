@@ -4,7 +4,7 @@
 //!
 //! Unbinding must not wait for a pin: the driver core holds the device lock meanwhile, and
 //! each `new_id` of the driver and a shutdown of the machine need that lock too. So
-//! unbinding ends all access, looks for pinned pages for a few milliseconds, and returns.
+//! unbinding ends all access, looks for pinned pages for up to 31 ms, and returns.
 //! If a page is still pinned, the device *drains*: its page map stays, and a work item
 //! looks again, less and less often, until no page is pinned. The work item must poll,
 //! because ZONE_DEVICE has no callback for the last unpin of a page.
@@ -187,7 +187,7 @@ impl Drain {
     }
 }
 
-/// Looks for a pinned page, repeatedly for a few milliseconds. Returns the physical address
+/// Looks for a pinned page, repeatedly for up to 31 ms. Returns the physical address
 /// of one that is still pinned.
 ///
 /// A process that is just unmapping the device clears its page table first and drops the

@@ -6,8 +6,8 @@
 //!
 //! The region lock, [`Region::lock`], is a mutex. It guards everything in a region that
 //! changes, including the ranges of its devices. Code holds it to look something up or to
-//! commit a reservation. No code holds it while it registers or unregisters a device, probes or
-//! removes a driver, or waits for a reader or writer of a sysfs file.
+//! commit a reservation. No code registers or unregisters a device, probes or removes a
+//! driver, or waits for a reader or writer of a sysfs file while it holds the lock.
 //!
 //! A [`DeviceState`] belongs to one device from [`State::insert`] on. Another device may
 //! get the id of a deleted one, so look-ups take the device itself, not its id.

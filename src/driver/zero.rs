@@ -96,7 +96,8 @@ fn zero_clean(mapped: &mut Mapped<'_>, range: PhysRange) -> Result {
     Ok(())
 }
 
-/// How far zeroing has come, and when the log said so. Short ones say nothing.
+/// How far zeroing has come, and when the log said so. A zeroing that ends before the first
+/// report logs nothing.
 struct Progress<'a> {
     device: &'a DevDax,
     /// All of it, in bytes.

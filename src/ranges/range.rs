@@ -47,6 +47,7 @@ impl PhysRange {
         }
     }
 
+    /// First address.
     pub(crate) const fn start(&self) -> u64 {
         self.start
     }
@@ -171,6 +172,7 @@ impl Align {
         Some(Self(bytes))
     }
 
+    /// The alignment in bytes.
     pub(crate) const fn bytes(self) -> u64 {
         self.0
     }
@@ -212,6 +214,7 @@ impl Align {
 pub(crate) struct PgOff(u64);
 
 impl PgOff {
+    /// The page offset of that many pages.
     pub(crate) const fn new(pages: u64) -> Self {
         Self(pages)
     }

@@ -315,10 +315,12 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
         this
     }
 
+    /// The device that has the ranges.
     pub(crate) fn device(&self) -> &Ref<T> {
         &self.device
     }
 
+    /// The ranges in page-offset order.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }

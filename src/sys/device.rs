@@ -140,6 +140,7 @@ unsafe extern "C" fn release<T: Object>(dev: *mut bindings::device) {
 pub(crate) struct Unregistered<T: Object>(Ref<T>);
 
 impl<T: Object> Unregistered<T> {
+    /// The object that contains the device.
     pub(crate) fn object(&self) -> &Ref<T> {
         &self.0
     }
@@ -207,6 +208,7 @@ impl<T: Typed> Unregistered<T> {
         unsafe { bindings::dax_glue_copy_node(raw::<T>(&self.0), raw(other)) };
     }
 
+    /// The C pointer.
     pub(super) fn as_raw(&self) -> *mut bindings::device {
         raw::<T>(&self.0)
     }
@@ -242,6 +244,7 @@ impl<T: Typed> Unregistered<T> {
 pub(crate) struct Registration<T: Object>(Ref<T>);
 
 impl<T: Object> Registration<T> {
+    /// The object that contains the device.
     pub(crate) fn object(&self) -> &Ref<T> {
         &self.0
     }

@@ -75,6 +75,7 @@ impl Driver {
         unsafe { &*driver.cast_const().cast::<Self>() }
     }
 
+    /// The kind that the driver registered with.
     pub(crate) fn kind(&self) -> DriverType {
         // SAFETY: The driver is valid. The type is set before registration and does not
         // change.

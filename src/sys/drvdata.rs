@@ -105,6 +105,7 @@ impl<T: Send + Sync + 'static> DriverData<T> {
         })
     }
 
+    /// The driver data that was set.
     pub(crate) fn data(&self) -> &Arc<T> {
         &self.data
     }

@@ -48,8 +48,8 @@ pub(super) const CHUNK_SHIFT: u32 = bindings::DAX_GLUE_CHUNK_SHIFT;
 ///
 /// # Invariants
 ///
-/// - Whoever frees the struct pages of `entries` calls [`Liveness::end`] first, and then
-///   waits until nobody has an [`AliveGuard`].
+/// - [`PageMap`](super::pagemap::PageMap) calls [`Liveness::end`] before it frees the struct
+///   pages of `entries`, and then waits until nobody has an [`AliveGuard`].
 /// - `touched` has a bit for each chunk of the device's pages.
 /// - `dev_dax` is inside the object of `_device`; `mapping` is the address space of its dax
 ///   device.
@@ -270,8 +270,8 @@ impl<'a> Page<'a> {
         self.liveness.mapping
     }
 
-    /// The bitmap in which C notes that the page was mapped; null if there are no struct
-    /// pages of ours, which nobody looks at.
+    /// The bitmap in which C notes that the page was mapped. Null if the page is in no range
+    /// of the device: then nobody looks for pinned pages.
     #[inline]
     pub(super) fn touched(&self) -> *mut kernel::ffi::c_ulong {
         match self.entry {

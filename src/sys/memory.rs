@@ -49,8 +49,8 @@ impl RegionMemory {
     /// # Errors
     ///
     /// `EBUSY` if somebody has reserved a part of it: a driver, memory that is online, or
-    /// pinned pages of a device that is gone; also without memory, which the kernel does not
-    /// tell from the former. `EINVAL`, with a warning, if it is not within the region.
+    /// pinned pages of a device that is gone. The kernel returns the same if an allocation
+    /// fails. `EINVAL`, with a warning, if it is not within the region.
     pub(crate) fn claim<T: Object>(&self, device: &Ref<T>, range: PhysRange) -> Result<Claim<T>> {
         if warn_on!(!self.0.contains(&range)) {
             return Err(EINVAL);
@@ -136,8 +136,8 @@ impl<T: Object> Claims<T> {
     ///
     /// # Errors
     ///
-    /// The first range of which a part is reserved, and its index; also without memory,
-    /// which the kernel does not tell from the former.
+    /// The first range of which a part is reserved, and its index. The kernel returns the
+    /// same if an allocation fails.
     pub(super) fn new(
         device: &Ref<T>,
         liveness: &Arc<Liveness>,

@@ -57,7 +57,7 @@ pub(crate) fn parse_i32(text: &CStr, base: Base) -> Result<i32> {
 ///
 /// Those of [`parse_u64`]; `ENOMEM`.
 pub(crate) fn parse_part(text: &[u8], base: Base) -> Result<u64> {
-    // Longer than this is only a number with many leading zeros.
+    // Only a number with many leading zeros is longer than this buffer.
     let mut short = [0; 32];
     if text.len() < short.len() {
         if let Some(copy) = short.get_mut(..text.len()) {

@@ -62,6 +62,7 @@ impl VmaDesc {
         self.0.vm_ops = ops;
     }
 
+    /// The C pointer of the open file.
     pub(super) fn file(&self) -> *mut bindings::file {
         self.0.file
     }
@@ -109,6 +110,7 @@ impl Fault {
         unsafe { VmaRef::from_raw(self.0.__bindgen_anon_1.vma) }
     }
 
+    /// The C pointer of the open file.
     pub(super) fn file(&self) -> *mut bindings::file {
         // SAFETY: The VMA is locked, so it is valid.
         unsafe { (*self.vma().as_ptr()).vm_file }

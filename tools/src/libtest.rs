@@ -56,7 +56,7 @@ mod tests {
     use crate::report::Verdict;
 
     #[test]
-    fn each_test_is_a_point() {
+    fn each_test_is_a_result() {
         let text = "\
 running 3 tests
 test a::one ... ok

@@ -138,7 +138,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let tasks = tasks(&wanted);
     let mut figures = Figures::default();
     eprintln!(
-        "{} guests, one after the other; 10 minutes on two idle cores",
+        "{} guests, one after the other",
         tasks.len()
     );
     for (number, task) in (1..).zip(&tasks) {
