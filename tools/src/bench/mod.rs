@@ -137,10 +137,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     guests.build()?;
     let tasks = tasks(&wanted);
     let mut figures = Figures::default();
-    eprintln!(
-        "{} guests, one after the other",
-        tasks.len()
-    );
+    eprintln!("{} guests, one after the other", tasks.len());
     for (number, task) in (1..).zip(&tasks) {
         let label = format!(
             "{number} of {}, after {}: {}, {}",
