@@ -15,7 +15,8 @@ Exit status:
   2  no such region, device, driver or cache
   3  it does not fit, or is refused; nothing was changed
   4  the kernel refused a write; what was done before was undone
-  5  a file cannot be read or written
+  5  a file cannot be read or written; what was done before was undone
+  6  something failed, and not everything could be undone
 
 Sizes and addresses are bytes: 2097152, 0x200000, 2M, 1G. A range is START-LAST, as in sysfs, or START+LENGTH.";
 

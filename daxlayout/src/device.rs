@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::iomem::Iomem;
 use crate::memory::{self, Memory};
 use crate::region::numbers_of;
-use crate::span::{Span, PAGE};
+use crate::span::{page, Span};
 use crate::sysfs::{self, Sysfs};
 
 /// The driver that makes a device system RAM.
@@ -121,7 +121,7 @@ pub fn in_order(spans: &[Span]) -> Vec<Mapping> {
     let mut mappings = Vec::new();
     for &span in spans {
         mappings.push(Mapping { span, page_offset });
-        page_offset += span.len() / PAGE;
+        page_offset += span.len() / page();
     }
     mappings
 }

@@ -78,7 +78,8 @@ impl Error {
             Self::NotFound(_) => 2,
             Self::Refused(_) | Self::DoesNotFit(_) => 3,
             Self::Write { .. } | Self::Range { .. } | Self::Unexpected(_) => 4,
-            Self::HalfWay { cause, .. } => cause.status(),
+            Self::HalfWay { cause, left } if left.is_empty() => cause.status(),
+            Self::HalfWay { .. } => 6,
             Self::Read { .. } | Self::Parse { .. } | Self::Json { .. } | Self::Output { .. } => 5,
         }
     }

@@ -7,7 +7,7 @@ pub use dax_map::Style;
 
 use crate::device::Device;
 use crate::region::Region;
-use crate::span::{human, Span, PAGE};
+use crate::span::{human, page, Span};
 
 /// What standard output can show.
 pub fn style_of_terminal() -> Style {
@@ -55,7 +55,7 @@ pub fn device_lines(device: &Device) -> Vec<String> {
     if mappings.len() > 1 {
         for mapping in mappings {
             let first = mapping.page_offset;
-            let last = first + mapping.span.len() / PAGE - 1;
+            let last = first + mapping.span.len() / page() - 1;
             let size = human(mapping.span.len());
             lines.push(format!(
                 "    pages {first:#8x}-{last:#8x} at {}  {size}",

@@ -3,12 +3,17 @@
 
 use std::fmt;
 
+use nix::unistd::{sysconf, SysconfVar};
 use serde::{Deserialize, Serialize};
 
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
-/// The page that page offsets count.
-pub const PAGE: u64 = 4096;
+
+/// The page that page offsets count, in bytes: that of the kernel that runs.
+pub fn page() -> u64 {
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| size.try_into().ok()).unwrap_or(4096)
+}
 
 /// Bytes from `start` to `end`, both inside, as sysfs has them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -253,6 +253,28 @@ fn status_tells_what_is_wrong() {
 }
 
 #[test]
+fn what_could_not_be_undone_has_a_status_of_its_own() {
+    let tree = Tree::new();
+    tree.device(0, &[], None).device(1, &[], None);
+    let folder = tree.path(&format!("{PARENT}/dax0.1"));
+    fs::remove_file(folder.join("mapping")).unwrap();
+    symlink("/dev/full", folder.join("mapping")).unwrap();
+    let (sysfs, region) = (tree.sysfs(), tree.region());
+    let refused = crate::change::Change::all_or_nothing(&sysfs, &region, |change| {
+        change.align("dax0.1", 4096)?;
+        // The alignment cannot be set back.
+        fs::remove_file(folder.join("align")).unwrap();
+        symlink("/dev/full", folder.join("align")).unwrap();
+        change.fill("dax0.1", &[mib(0, 2)])
+    });
+    let error = refused.unwrap_err();
+    assert_eq!(error.status(), 6);
+    let text = error.to_string();
+    assert!(text.contains("not everything could be undone"), "{text}");
+    assert!(text.contains("align: No space"), "{text}");
+}
+
+#[test]
 fn a_range_that_is_refused_is_named_and_all_is_undone() {
     let tree = Tree::new();
     tree.device(0, &[], None).device(1, &[], None);
