@@ -40,7 +40,7 @@ const GROUPS: [(&str, Run); 7] = [
 
 /// The guest tests that `make test` also runs on the other series, after KUnit. `KERNEL=` with that
 /// series runs all of them there.
-const SHARE: [&str; 3] = ["sysfs", "mmap", "kmem"];
+const SHARE: [&str; 5] = ["sysfs", "mmap", "kmem", "zero", "layout"];
 
 /// The groups that need a debug kernel. They run on one whichever kernel of the primary series is
 /// tested.
