@@ -19,7 +19,7 @@ pub fn places(spans: &[Span], period: u64) -> Vec<Span> {
     merged(places)
 }
 
-/// How many bytes of the cache both use.
+/// Number of bytes of the cache that both use.
 pub fn shared(one: &[Span], other: &[Span], period: u64) -> u64 {
     let other = places(other, period);
     let common = places(one, period)

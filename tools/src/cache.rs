@@ -166,7 +166,7 @@ impl Lock {
     }
 }
 
-/// How many artefacts of a kind are kept: one for this checkout, and one for another.
+/// Number of artefacts of a kind that are kept: one for this checkout, and one for another.
 const KEPT: usize = 2;
 
 /// Removes the older artefacts in `folder` whose names begin with `prefix`. An artefact in use

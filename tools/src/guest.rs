@@ -24,19 +24,19 @@ use crate::root::Root;
 use crate::settings::Machine;
 use crate::splat;
 
-/// How long QEMU may run after the command ended: the guest only has to power off.
+/// Time that QEMU may run after the command ended: the guest only has to power off.
 const GRACE: Duration = Duration::from_secs(20);
 /// The same for a whole system, which stops its services first.
 const SYSTEM_GRACE: Duration = Duration::from_secs(300);
-/// How long a guest that hangs has to say what it is doing.
+/// Time that a guest that hangs has to say what it is doing.
 const REPORT: Duration = Duration::from_secs(20);
 
 /// The name of the kernel in the folder of a run.
 const IMAGE: &str = "kernel";
 
-/// How many guests' logs are kept.
+/// Number of guests' logs that are kept.
 const KEPT_RUNS: usize = 60;
-/// How long the folder of a guest that has not ended is kept. A guest that runs longer may lose its
+/// Time that the folder of a guest that has not ended is kept. A guest that runs longer may lose its
 /// log.
 const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
@@ -56,7 +56,7 @@ pub struct Outcome {
     pub splat: Option<String>,
     /// QEMU's own messages.
     pub qemu: String,
-    /// How long QEMU ran.
+    /// Time that QEMU ran.
     pub took: Duration,
 }
 
@@ -64,7 +64,7 @@ pub struct Guest {
     dir: PathBuf,
     command: Command,
     timeout: Duration,
-    /// How long it may run after the command.
+    /// Time that it may run after the command.
     grace: Duration,
     mark: Option<ExitMarker>,
 }

@@ -27,7 +27,7 @@ const FRAGMENTS: &str = "/usr/src/kernel-config";
 const SOFT_RESERVED: &str = "tests/soft-reserved/soft-reserved.patch";
 const SOFT_RESERVED_FILE: &str = "drivers/dax/hmem/soft_reserved.c";
 
-/// How many lines a full build prints, until one was counted.
+/// Number of lines that a full build prints, until one was counted.
 const FULL_BUILD_LINES: u64 = 2400;
 
 /// A built kernel. Its files are not replaced while the value lives.

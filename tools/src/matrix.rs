@@ -123,7 +123,7 @@ fn wanted(groups: Vec<Group>) -> Result<Wanted> {
 /// A run that is under way.
 struct Run {
     program: PathBuf,
-    /// How many guests there will be.
+    /// Number of guests of the whole run.
     total: usize,
     start: Instant,
     report: Report,

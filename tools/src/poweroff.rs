@@ -33,7 +33,7 @@ const WAYS: [(&str, &[&str]); 3] = [
 /// that waited was killed.
 const STATES: [&str; 4] = ["bound", "unbound", "waiting", "killed"];
 
-/// How long QEMU may run. A machine that is still up then never goes down.
+/// Time that QEMU may run. A machine that is still up then never goes down.
 const LIMIT: Duration = Duration::from_secs(150);
 
 /// One result for each way in each state.

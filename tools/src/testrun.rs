@@ -83,7 +83,7 @@ const USER_SPACE: &str = "as init process";
 /// The name of the result for the guest itself.
 pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 
-/// How long a guest for one test may take on a usual kernel: dax-guest gives up a test that hangs
+/// Time that a guest for one test may take on a usual kernel: dax-guest gives up a test that hangs
 /// after a minute, and the clean-up after another.
 const ONE_TEST: Duration = Duration::from_secs(150);
 

@@ -64,7 +64,7 @@ impl Memory {
         used
     }
 
-    /// How many places both have.
+    /// Number of places that both have.
     pub fn shared(self, one: &[u64], other: &[u64]) -> u64 {
         let (one, other) = (self.used(one), self.used(other));
         one.iter().zip(other).filter(|&(&a, b)| a && b).count() as u64

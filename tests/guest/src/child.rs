@@ -25,7 +25,7 @@ pub enum End {
 
 /// The exit status of a child that panicked, as Rust has it.
 const PANICKED: i32 = 101;
-/// How long a killed process may take to go.
+/// Time that a killed process may take to go.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
 /// A running child; killed and reaped when dropped.

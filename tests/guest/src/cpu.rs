@@ -88,7 +88,7 @@ pub struct Switch {
     _unfair: Unfair,
 }
 
-/// How often it looks at the time.
+/// Number of times that it looks at the time.
 const LOOK: Duration = Duration::from_micros(50);
 
 impl Switch {

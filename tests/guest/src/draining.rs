@@ -10,11 +10,11 @@ use crate::region::Region;
 use crate::sysfs::{self, Error};
 use std::time::Duration;
 
-/// How long an unbind may take that waits for nobody.
+/// Time that an unbind may take that waits for nobody.
 const PROMPTLY: Duration = Duration::from_secs(5);
-/// How long to look whether one waits.
+/// Time in which to see whether one waits.
 const WHILE: Duration = Duration::from_secs(1);
-/// How long one may take that waited.
+/// Time that one may take that waited.
 const AT_LAST: Duration = Duration::from_secs(20);
 
 /// Unbinds a device of which `held` holds a page, which must not take long, and returns `held`.

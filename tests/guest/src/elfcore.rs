@@ -15,7 +15,7 @@ use std::time::Duration;
 const PATTERN: &str = "/proc/sys/kernel/core_pattern";
 /// Which kinds of memory are in them.
 const FILTER: &str = "/proc/self/coredump_filter";
-/// How long one may take to be written.
+/// Time that one may take to be written.
 const LIMIT: Duration = Duration::from_secs(100);
 
 /// Memory that was mapped.

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 const WORKER: &str = "rcu_exp_gp_kthread_worker";
 /// `MEMBARRIER_CMD_GLOBAL`: one grace period.
 const GLOBAL: libc::c_long = 1;
-/// How many to ask for. Others may ask for an expedited one meanwhile, but not for so many.
+/// Number of grace periods to ask for. Others may ask for an expedited one meanwhile, but not for
+/// so many.
 const ROUNDS: u64 = 12;
 
 /// The thread's folder in /proc.
@@ -29,7 +30,7 @@ fn worker() -> sysfs::Result<PathBuf> {
     Err(Error::state(format!("there is no {WORKER}")))
 }
 
-/// How often it has gone to sleep.
+/// Number of times that it has gone to sleep.
 fn sleeps(worker: &Path) -> sysfs::Result<u64> {
     let path = worker.join("status");
     let failed = |e| Error::new(path.display().to_string(), Errno::from(e));

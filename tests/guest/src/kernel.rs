@@ -129,7 +129,7 @@ pub fn modprobe_remove(name: &str) -> Result<()> {
     run("modprobe", &["-r", name]).map(drop)
 }
 
-/// How long the kernel may take for its background work.
+/// Time that the kernel may take for its background work.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks again and again until there is `what`.

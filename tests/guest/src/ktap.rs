@@ -139,7 +139,7 @@ pub struct Test {
     body: Body,
     /// Why the C driver is not put through it.
     not_on_c: Option<&'static str>,
-    /// How long it may take.
+    /// Time that it may take.
     limit: Duration,
     /// Whether the kernel may warn meanwhile.
     may_warn: bool,
@@ -206,7 +206,7 @@ macro_rules! test {
 const FORCE: &str = "DAX_GUEST_FORCE";
 /// Exit status of a test's process: skipped. (0 is passed, 1 is failed.)
 const SKIPPED: i32 = 4;
-/// How long emptying the region may take.
+/// Time that emptying the region may take.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(60);
 
 /// The result of a test, as the report has it.

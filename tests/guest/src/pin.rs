@@ -21,9 +21,9 @@ use crate::trap::Signal;
 use crate::units::{holes, Span, PAGE, UNIT};
 use std::time::Duration;
 
-/// How long a task is watched to see whether it waits.
+/// Time that a task is watched to see whether it waits.
 pub const WHILE: Duration = Duration::from_secs(1);
-/// How long a task may take that waits for nobody.
+/// Time that a task may take that waits for nobody.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Names a failed system call.

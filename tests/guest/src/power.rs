@@ -10,9 +10,9 @@ use std::path::Path;
 const STATE: &str = "/sys/power/state";
 /// How far it goes, for a test.
 const TEST: &str = "/sys/power/pm_test";
-/// How many seconds that then lasts.
+/// Seconds that such a suspend lasts.
 const TEST_DELAY: &str = "/sys/module/suspend/parameters/pm_test_delay";
-/// How many milliseconds processes have to stop.
+/// Milliseconds that processes have to stop.
 const FREEZE_TIMEOUT: &str = "/sys/power/pm_freeze_timeout";
 
 /// How far it goes.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the threads run; longer if a race must show its effect.
+/// Time that the threads run; longer if a race must show its effect.
 const DURATION: Duration = Duration::from_secs(3);
 const TO_SHOW: Duration = Duration::from_secs(30);
 

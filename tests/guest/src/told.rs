@@ -34,7 +34,7 @@ const OPTIONAL: i32 = 5;
 /// The offset of `si_addr_lsb` in `siginfo_t`.
 const LSB: usize = 24;
 
-/// How many signals `Notes` has room for.
+/// Number of signals that `Notes` has room for.
 const ROOM: usize = 16;
 /// The words of `Notes`: how many signals there were, then two for each.
 const WORDS: usize = 1 + 2 * ROOM;

@@ -9,7 +9,7 @@ use nix::sys::socket::{
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long an event may take to arrive.
+/// Time that an event may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A socket that hears every event from now on.

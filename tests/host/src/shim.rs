@@ -81,7 +81,7 @@ pub(crate) fn fail_after(count: Option<usize>) {
     FAIL_AFTER.set(count);
 }
 
-/// How many tree nodes of this thread there are, in trees or in reserve.
+/// Number of tree nodes of this thread, in trees or in reserve.
 pub(crate) fn nodes() -> usize {
     NODES.get()
 }

@@ -22,7 +22,7 @@ use crate::sys::module::Users;
 pub const BASE: u64 = 4 << 30;
 /// The granule of devices.
 pub const GRANULE: u64 = 2 << 20;
-/// How many of them the region has.
+/// Number of them in the region.
 pub const GRANULES: u64 = 8;
 /// The order of such pages.
 pub const ORDER: u32 = 9;

@@ -182,7 +182,7 @@ impl Operation {
 #[derive(Default)]
 struct Results(Vec<(&'static str, Result)>);
 
-/// How many operations of these names said that all is well.
+/// Number of operations of these names that succeeded.
 pub fn successes(names: &[&str]) -> usize {
     sched::part(|results: &mut Results| {
         let good = results.0.iter().filter(|(_, result)| result.is_ok());

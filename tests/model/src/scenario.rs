@@ -157,7 +157,7 @@ pub struct Scenario {
     pub failure: Option<Failure>,
     /// One step in so many fails, at random; 0 for none.
     pub one_in: u64,
-    /// How often work is done although nothing happened.
+    /// Number of times that work is done although nothing happened.
     pub impatience: u32,
 }
 

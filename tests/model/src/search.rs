@@ -17,9 +17,9 @@ use crate::scenario::{Scenario, State, STATES};
 /// The scenarios that were tried, and their results.
 #[derive(Default)]
 pub struct Found {
-    /// How many scenarios.
+    /// Number of scenarios.
     pub scenarios: u64,
-    /// How many schedules of them.
+    /// Number of schedules of them.
     pub schedules: u64,
     /// The scenarios that went wrong, and what happened in each.
     pub wrong: Vec<(String, Wrong)>,

@@ -21,7 +21,7 @@ fn seeds() -> u64 {
     }
 }
 
-/// How often a task that could go on has to give way, in a pair.
+/// Number of times that a task that could go on has to give way, in a pair.
 fn preemptions(state: State) -> usize {
     match (deep(), state) {
         (false, _) => 0,

@@ -41,7 +41,7 @@ pub struct Measurement {
     /// Of the three costs.
     pub unit: String,
     pub value: f64,
-    /// How many repetitions or things were measured.
+    /// Number of repetitions or things that were measured.
     pub count: u64,
     /// The least that one of them cost, and the most.
     pub least: f64,

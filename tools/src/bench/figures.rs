@@ -40,7 +40,7 @@ pub struct Figure {
     pub unit: String,
     /// The median of the guests' values.
     pub value: f64,
-    /// How many repetitions one guest measured.
+    /// Number of repetitions that one guest measured.
     pub count: u64,
     pub least: f64,
     pub most: f64,

@@ -40,7 +40,7 @@ const CHARTS: &str = "docs/results/charts";
 
 /// The numbers of ranges, when RANGES= does not say otherwise.
 const RANGES: [u64; 5] = [1, 16, 256, 1024, 4096];
-/// How many guests each driver has, in turns, where real time is measured.
+/// Number of guests that each driver has, in turns, where real time is measured.
 const ALTERNATIONS: usize = 3;
 /// As above, for what two CPUs do at once: there, guests of one driver differ more than the
 /// drivers.

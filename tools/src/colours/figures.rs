@@ -47,7 +47,7 @@ pub struct Case {
     pub driver: Impl,
     pub kind: Kind,
     pub placement: Placement,
-    /// How many ranges of page frames each has.
+    /// Number of ranges of page frames that each has.
     pub ranges: [usize; 2],
     /// Pages of the cache, or of near memory, and those that both tenants use.
     pub places: u64,

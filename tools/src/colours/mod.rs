@@ -33,7 +33,7 @@ const CHARTS: &str = "docs/results/charts";
 
 /// The group whose guest has a memory-side cache.
 const GROUP: &str = "layout";
-/// How often the devices grow in turns, each time by other amounts.
+/// Number of times that the devices grow in turns, each time by other amounts.
 const TIMES: u64 = 3;
 
 pub fn main(repo: &Path) -> Result<ExitCode> {

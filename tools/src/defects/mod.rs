@@ -24,7 +24,7 @@ use list::{Defect, DEFECTS};
 
 pub const DOCUMENT: &str = "docs/results/defects.md";
 
-/// How many characters of a test's notes the table shows.
+/// Number of characters of a test's notes that the table shows.
 const LONGEST: usize = 200;
 
 /// A test of a defect, as `group/test`.
@@ -103,7 +103,7 @@ struct Run<'a> {
     cargo: Cargo,
     program: PathBuf,
     groups: Vec<Group>,
-    /// How many guests there will be.
+    /// Number of guests of the whole run.
     total: usize,
     done: usize,
     start: Instant,

@@ -95,7 +95,7 @@ pub fn numbered(mut placed: Vec<Placed>) -> Vec<Mutant> {
     mutants
 }
 
-/// How many mutants had each fate.
+/// Number of mutants of each fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Score {
     pub failed: usize,
@@ -118,12 +118,12 @@ impl Score {
         }
     }
 
-    /// How many the tests see.
+    /// Number of mutants that the tests see.
     pub fn seen(self) -> usize {
         self.failed + self.timed_out
     }
 
-    /// How many compile.
+    /// Number of mutants that compile.
     pub fn all(self) -> usize {
         self.seen() + self.survived
     }

@@ -92,7 +92,7 @@ fn result(mutant: &Mutant, rows: &[Row]) -> TestResult {
     }
 }
 
-/// How many mutants each file has, and what became of them.
+/// Number of mutants of each file, and their fates.
 pub fn scores(mutants: &[Mutant]) -> Table {
     let files = files(mutants);
     let names = files.iter().map(|file| Some(file.as_str())).chain([None]);

@@ -15,7 +15,7 @@ use crate::progress::Step;
 
 /// The newest version that cargo 1.85 can build.
 const VERSION: &str = "26.0.0";
-/// How many lines its build prints, for the progress.
+/// Number of lines that its build prints, for the progress.
 const BUILD_LINES: u64 = 340;
 /// Seconds after which a build, or the tests, count as endless. The tests take a tenth of the time.
 pub const BUILD_TIMEOUT: &str = "300";

@@ -29,7 +29,7 @@ const KEPT: &str = "drivers/dax:drivers/nvdimm:drivers/acpi/nfit:drivers/cxl";
 /// The name of the source package that the packages say they are from.
 const SOURCE: &str = "linux-device-dax";
 
-/// How many lines a build of the small configuration prints, until one was counted.
+/// Number of lines that a build of the small configuration prints, until one was counted.
 const LINES: u64 = 2900;
 
 /// What is known before anything is built.

@@ -15,7 +15,7 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub end: End,
-    /// How many tests passed, or why it was skipped.
+    /// Number of tests that passed, or why it was skipped.
     pub detail: String,
     /// The end of what the test printed.
     pub output: String,

@@ -61,7 +61,7 @@ const BOOTS: [Boot; 5] = [
     },
 ];
 
-/// How long a step may take. An emulated machine boots in one to two minutes on an idle host.
+/// Time that a step may take. An emulated machine boots in one to two minutes on an idle host.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 
 pub fn main(repo: &Path) -> Result<ExitCode> {

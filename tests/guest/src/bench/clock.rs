@@ -5,7 +5,7 @@ use crate::sysfs::{Error, Result};
 use std::arch::asm;
 use std::mem::MaybeUninit;
 
-/// How often nothing is measured, to know what measuring costs.
+/// Number of times that nothing is measured, to know what measuring costs.
 const EMPTY: usize = 33;
 
 /// A clock that is read before and after.

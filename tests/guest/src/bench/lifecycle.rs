@@ -10,7 +10,7 @@ use crate::sysfs::Result;
 
 /// The operation.
 const NAME: &str = "create-delete";
-/// How often.
+/// Number of repetitions.
 const ROUNDS: usize = 33;
 
 /// Creates and deletes an empty device.

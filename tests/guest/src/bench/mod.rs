@@ -73,7 +73,7 @@ impl Bench {
         self.mode != Mode::Smoke
     }
 
-    /// How often an operation is repeated.
+    /// Number of times that an operation is repeated.
     fn repetitions(&self, usual: usize) -> usize {
         match self.mode {
             Mode::Smoke => 2,

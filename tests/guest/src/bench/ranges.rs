@@ -51,7 +51,7 @@ pub fn counted(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()>
     Ok(())
 }
 
-/// How long it takes to unbind.
+/// Time that it takes to unbind.
 pub fn timed(bench: &mut Bench, region: &Region, ranges: &[u64]) -> Result<()> {
     let operation = match bench.mode {
         Mode::Turns => "unbind-turns",

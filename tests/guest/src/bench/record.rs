@@ -16,7 +16,7 @@ pub struct Record {
 pub struct Subject {
     /// Its name.
     pub operation: &'static str,
-    /// How many ranges there are.
+    /// Number of ranges.
     pub ranges: u64,
     /// The unit of the figure.
     pub unit: &'static str,
@@ -32,7 +32,7 @@ impl Record {
         }
     }
 
-    /// How many figures there are.
+    /// Number of figures.
     pub fn figures(&self) -> u64 {
         self.figures
     }

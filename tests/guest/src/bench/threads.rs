@@ -71,7 +71,7 @@ fn at_once<W: FnMut() -> Result<()> + Send>(work: &mut [W]) -> Result<u64> {
     Ok(costs?.into_iter().max().unwrap_or_default().max(1))
 }
 
-/// How many times as much two get done as one alone, at their best.
+/// Factor by which two get more done than one alone, at their best.
 fn compare<W: FnMut() -> Result<()> + Send>(
     bench: &mut Bench,
     operation: &'static str,

@@ -18,16 +18,16 @@ use crate::units::{Span, MIB, PAGE, UNIT};
 const LARGE: u64 = 1920 * MIB;
 /// The same where it is only to be seen that it works.
 const SMALL: u64 = 64 * MIB;
-/// How often each is done.
+/// Number of times that each is done.
 const ROUNDS: usize = 5;
 
 /// How much of the device was mapped before it is unbound.
 struct Use {
     /// The operation's name for instructions of the unbinding thread.
     own: &'static str,
-    /// How long it takes, waiting included.
+    /// Time that it takes, waiting included.
     turns: &'static str,
-    /// How many halves of the device are touched, from its start.
+    /// Number of halves of the device that are touched, from its start.
     halves: u64,
     /// Bytes from one touched page to the next.
     step: u64,

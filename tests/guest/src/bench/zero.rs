@@ -16,10 +16,10 @@ use crate::units::{MIB, UNIT};
 const NAME: &str = "zero";
 /// How much is zeroed, in bytes; both take tens of milliseconds.
 const SIZE: u64 = 512 * MIB;
-/// How often.
+/// Number of repetitions.
 const ROUNDS: usize = 15;
 
-/// How many times as fast as `memset()` the kernel zeroes: the growth of a device, all included.
+/// Factor by which the kernel zeroes faster than `memset()`: the growth of a device, all included.
 pub fn bandwidth(bench: &mut Bench, region: &Region) -> Result<()> {
     if !bench.wants(NAME) || bench.implementation == Impl::C {
         return Ok(());

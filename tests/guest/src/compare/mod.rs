@@ -25,7 +25,7 @@ use view::View;
 
 /// Operations of a sequence, at least and at most.
 const LENGTH: (u64, u64) = (4, 16);
-/// How long a sequence may take before it is taken for a hang.
+/// Time that a sequence may take before it is taken for a hang.
 const LIMIT: Duration = Duration::from_secs(120);
 /// The command by which daxctl prints everything that it knows.
 const LIST: [&str; 4] = ["daxctl", "list", "-DRMi", "-u"];

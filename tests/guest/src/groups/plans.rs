@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = &[
     test!(ranges_that_are_planned_are_those_that_can_be).slow(),
 ];
 
-/// How many plans a test makes.
+/// Number of plans that a test makes.
 const PLANS: u32 = 60;
 /// The plans use so many units of the region. There are few, so that many plans meet what is taken.
 const USED: u64 = 96;

@@ -93,7 +93,7 @@ fn dirty(region: &Region, spans: &[Span]) -> Outcome {
     Ok(region.destroy(&device)?)
 }
 
-/// How many pages there are in the spans.
+/// Number of pages in the spans.
 fn pages(spans: &[Span]) -> u64 {
     spans.iter().map(|span| span.len() / PAGE).sum()
 }

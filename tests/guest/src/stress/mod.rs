@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 /// Processes, and threads in each.
 const PROCESSES: usize = 4;
 const THREADS: usize = 2;
-/// How often the supervisor looks around.
+/// Number of times that the supervisor looks around.
 const TICK: Duration = Duration::from_millis(20);
 /// One process in so many ticks is killed.
 const KILL_ONCE_IN: u64 = 15;

@@ -51,7 +51,7 @@ impl Kind {
         Kind::Look,
     ];
 
-    /// How often it is chosen, compared with the others.
+    /// Number of times that it is chosen, compared with the others.
     pub fn weight(self) -> u64 {
         match self {
             Kind::Create => 80,
@@ -102,7 +102,7 @@ impl Kind {
         !matches!(self, Kind::Touch | Kind::Split | Kind::Fork | Kind::Pin)
     }
 
-    /// How many of its allocations may be made to fail, the first ones; none unless it is a write
+    /// Number of its first allocations that may be made to fail; none unless it is a write
     /// to sysfs.
     ///
     /// Operations that may plug memory in starve only before they do that: if `__add_pages()` fails

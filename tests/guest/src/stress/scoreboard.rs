@@ -89,7 +89,7 @@ impl Scoreboard {
         self.word(1).fetch_add(1, SeqCst);
     }
 
-    /// How often a rule was broken.
+    /// Number of times that a rule was broken.
     pub fn violations(&self) -> u64 {
         self.word(1).load(SeqCst)
     }
@@ -134,13 +134,13 @@ impl Scoreboard {
             .collect()
     }
 
-    /// How often an operation ended like this.
+    /// Number of times that an operation ended like this.
     fn count(&self, kind: Kind, end: End) -> &AtomicU64 {
         let index = kind as usize * ENDS + end as usize;
         self.word(HEAD + self.threads * WORDS + index)
     }
 
-    /// How often: well, in an error, without memory.
+    /// Number of operations that ended well, in an error, without memory.
     pub fn ends(&self, kind: Kind) -> [u64; ENDS] {
         [End::Done, End::Refused, End::Starved].map(|end| self.count(kind, end).load(SeqCst))
     }

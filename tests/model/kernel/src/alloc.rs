@@ -34,7 +34,7 @@ impl From<AllocError> for Error {
     }
 }
 
-/// How many allocations there are.
+/// Number of allocations.
 #[derive(Default)]
 struct Live(i64);
 
@@ -65,7 +65,7 @@ impl Drop for Memory {
     }
 }
 
-/// How many allocations there are.
+/// Number of allocations.
 pub fn live() -> i64 {
     sched::part(|live: &mut Live| live.0)
 }
@@ -151,7 +151,7 @@ impl<T> KVVec<T> {
         Ok(())
     }
 
-    /// How many there is room for.
+    /// Number of elements that there is room for.
     pub fn capacity(&self) -> usize {
         self.items.capacity()
     }

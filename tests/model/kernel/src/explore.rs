@@ -26,7 +26,7 @@ pub enum Strategy {
     Random {
         /// The first seed.
         seed: u64,
-        /// How many.
+        /// Number of them.
         count: u64,
     },
     /// One schedule again.
@@ -201,7 +201,7 @@ impl Scheduler for Explorer {
 /// The number of schedules that were tried, and the finding.
 #[derive(Clone, Debug)]
 pub struct Tried {
-    /// How many schedules.
+    /// Number of schedules.
     pub schedules: u64,
     /// The first that went wrong.
     pub wrong: Option<Wrong>,
@@ -242,7 +242,7 @@ pub fn explore(strategy: &Strategy, test: impl Fn(u64, bool) + Send + Sync + 'st
 
 type Test = Arc<dyn Fn(u64, bool) + Send + Sync>;
 
-/// How many schedules were run; what went wrong in the last, and how to get there.
+/// Number of schedules that were run; the fault of the last one, and how to get there.
 fn run(strategy: Strategy, trace: bool, test: Test) -> (u64, Option<(String, Vec<usize>)>) {
     sched::forget();
     let state = Rc::new(RefCell::new(State::default()));

@@ -40,7 +40,7 @@ pub(crate) struct Task {
     timer: bool,
     /// For how long it has slept under the lock that it took last.
     slept: u32,
-    /// How many fallible steps it took so far.
+    /// Number of fallible steps that it took so far.
     fallible: usize,
 }
 
@@ -64,9 +64,9 @@ struct World {
     failure_hit: bool,
     chance: Option<(Rng, u64)>,
     trace: Option<Vec<String>>,
-    /// How many steps all tasks made.
+    /// Number of steps that all tasks made.
     steps: u64,
-    /// How often time passed while everybody waited, and how often in a row.
+    /// Number of times that time passed while everybody waited, and how often in a row.
     time: u64,
     idle: u32,
     /// Few enough to be searched.
@@ -273,16 +273,16 @@ pub(crate) fn wake_up() {
     with(|world| world.tasks.get_mut(&me).expect("every task is known").slept = 0);
 }
 
-/// How often time passed while everybody waited: what is done at some later time is due
+/// Number of times that time passed while everybody waited: what is done at some later time is due
 /// when this has grown.
 pub fn time() -> u64 {
     with(|world| world.time)
 }
 
-/// How often in a row time passes without anybody but timers doing anything. Then nobody
+/// Number of times in a row that time passes without anybody but timers doing anything. Then nobody
 /// ever will.
 const PATIENCE: u32 = 3;
-/// How often it passes at all. More is needed only by somebody who waits in a loop.
+/// Number of times that it passes at all. More is needed only by somebody who waits in a loop.
 const LONG: u64 = 100;
 
 /// Everybody waits: time passes, unless that did not help before.

@@ -32,11 +32,11 @@ impl<C> Clone for Instant<C> {
 
 impl<C> Copy for Instant<C> {}
 
-/// How long something took.
+/// Duration of something.
 #[derive(Clone, Copy)]
 pub struct Delta(u64);
 
-/// How long it takes until time has passed once.
+/// Time until time has passed once.
 const LONG_MS: u64 = 10_000;
 
 impl<C> Instant<C> {

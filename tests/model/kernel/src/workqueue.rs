@@ -67,7 +67,7 @@ pub trait HasDelayedWork<T> {
     fn delayed_work(&self) -> &DelayedWork<T>;
 }
 
-/// How often work is done although nothing happened since it was done last.
+/// Number of times that work is done although nothing happened since it was done last.
 #[derive(Default)]
 pub struct Impatience(u32);
 
@@ -76,11 +76,11 @@ pub fn set_impatience(times: u32) {
     sched::part(|left: &mut Impatience| left.0 = times);
 }
 
-/// How many work items are being done, or are about to be.
+/// Number of work items that are being done, or are about to be.
 #[derive(Default)]
 struct Running(usize);
 
-/// How many work items are being done.
+/// Number of work items that are being done.
 pub fn running() -> usize {
     sched::part(|running: &mut Running| running.0)
 }
@@ -89,7 +89,7 @@ pub fn running() -> usize {
 #[derive(Default)]
 struct Pending(usize);
 
-/// How many work items wait for their time.
+/// Number of work items that wait for their time.
 pub fn pending() -> usize {
     sched::part(|pending: &mut Pending| pending.0)
 }

@@ -83,7 +83,7 @@ impl Writer {
         })
     }
 
-    /// How often it has written.
+    /// Number of times that it has written.
     fn count(&self) -> u64 {
         self.words.load(WRITTEN).unwrap_or(0)
     }

@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
     test!(m5_hint_for_a_page_of_one_gib_is_a_wish),
 ];
 
-/// How long a process may take.
+/// Time that a process may take.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A device of so many pages of 1 GiB.

@@ -69,7 +69,7 @@ fn m3_guard_among_small_pages_is_a_page(region: &Region) -> Outcome {
     check("load after unbind", map.load(0), Err(Signal::BUS))
 }
 
-/// How long they meet.
+/// Time during which they meet.
 const LONG: Duration = Duration::from_secs(6);
 
 /// One thread puts guards where another one writes for the first time. The kernel warns if a page

@@ -38,11 +38,11 @@ pub const TESTS: &[Test] = &[
 const C: &str = "deadlocks";
 /// Whether drivers are bound to devices as they appear.
 const AUTOPROBE: &str = "/sys/bus/dax/drivers_autoprobe";
-/// How often it is tried.
+/// Number of times that it is tried.
 const ROUNDS: u32 = 24;
 /// The CPU of tasks that create devices.
 const CPU: usize = 1;
-/// How long they may be kept from it.
+/// Time that they may be kept from it.
 const KEPT: Duration = Duration::from_secs(1);
 
 /// Puts everything back.

@@ -15,7 +15,7 @@ pub const TESTS: &[Test] = &[test!(l5_ids_go_with_the_module, region::tear_down)
 
 /// Ids that a driver is told before it goes: so many that what holds them is no small object.
 const IDS: u32 = 150;
-/// How often.
+/// Number of repetitions.
 const ROUNDS: u64 = 60;
 
 /// The module comes, is told ids, and goes.

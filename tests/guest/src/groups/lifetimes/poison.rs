@@ -24,7 +24,7 @@ const ADDRESS: usize = 0x6000_0000_0000;
 /// The page that is poisoned, and how many there are.
 const POISONED: u64 = 5;
 const PAGES: u64 = 16;
-/// How long the kernel may take to tell a process.
+/// Time that the kernel may take to tell a process.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Asks to be told of poison at once, in the way that ends a process.

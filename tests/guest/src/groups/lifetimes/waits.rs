@@ -36,7 +36,7 @@ pub const TESTS: &[Test] = &[
     test!(m13_drivers_come_and_go_while_a_device_drains).not_on_c(PINNED_C),
 ];
 
-/// How long an operation may take.
+/// Time that an operation may take.
 const SOON: Duration = Duration::from_secs(10);
 
 /// A device that drains, and what holds its page.

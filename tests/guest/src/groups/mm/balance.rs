@@ -31,7 +31,7 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 /// The size of the memory that is touched again and again.
 const SIZE: u64 = 64 * MIB;
-/// How long it may take until it is looked at.
+/// Time that it may take until it is looked at.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Off again, and the regions emptied.
@@ -49,7 +49,7 @@ fn turn_on() -> sysfs::Result<()> {
     sysfs::write(Path::new(SWITCH), "1")
 }
 
-/// How many entries of page tables were changed to see who uses them.
+/// Number of entries of page tables that were changed to see who uses them.
 fn updates() -> sysfs::Result<u64> {
     let path = "/proc/vmstat";
     let text = fs::read_to_string(path).map_err(|e| Error::new(path, Errno::from(e)))?;

@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
     test!(unbind_of_an_idle_device_says_nothing, region::tear_down),
 ];
 
-/// How often the log names the page.
+/// Number of times that the log names the page.
 const OFTEN: Duration = Duration::from_secs(60);
 
 /// The lines about a device since the last call, without those of refused writes: these tests try

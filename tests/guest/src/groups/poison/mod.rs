@@ -108,7 +108,7 @@ fn poison(map: &Map, offset: u64) -> Outcome {
     check("MADV_HWPOISON", poisoned, Ok(()))
 }
 
-/// How often this thread had a page mapped that it touched.
+/// Number of times that this thread had a page mapped that it touched.
 fn faults() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.minor_page_faults())
 }

@@ -25,8 +25,8 @@ pub const TESTS: &[Test] = &[
         .slow(),
 ];
 
-/// How often the driver goes. Its list is to be emptied when nobody can add to it any more, and the
-/// moment in which the one may come before the other is short.
+/// Number of times that the driver goes. Its list is to be emptied when nobody can add to it any
+/// more, and the moment in which the one may come before the other is short.
 const ROUNDS: u64 = 25;
 /// The CPU of tasks that write ids.
 const FAST: usize = 0;

@@ -182,11 +182,11 @@ pub unsafe extern "C" fn memunmap(addr: *mut c_void) {
     unsafe { std::alloc::dealloc(addr, layout) };
 }
 
-/// How many notifiers of memory hotplug are registered.
+/// Number of notifiers of memory hotplug that are registered.
 #[derive(Default)]
 struct Notifiers(usize);
 
-/// How many that are.
+/// Number of registered ones.
 pub fn memory_notifiers() -> usize {
     sched::part(|notifiers: &mut Notifiers| notifiers.0)
 }

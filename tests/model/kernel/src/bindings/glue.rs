@@ -277,7 +277,7 @@ pub unsafe extern "C" fn dax_glue_expedite(on: bool) {
 #[derive(Default)]
 struct Expedited(i64);
 
-/// How often RCU was expedited more than that was undone.
+/// Number of times that RCU was expedited and not yet unexpedited.
 pub fn expedited() -> i64 {
     sched::part(|expedited: &mut Expedited| expedited.0)
 }

@@ -57,7 +57,7 @@ pub fn try_stop_module() -> bool {
     })
 }
 
-/// How many references there are.
+/// Number of references.
 pub fn module_references() -> usize {
     sched::part(|module: &mut Module| module.references)
 }

@@ -36,7 +36,7 @@ struct Mm {
     pins: Vec<(usize, c_ulong, c_uint)>,
     areas: usize,
     last_pin: usize,
-    /// How often something changed that a look at pages would see.
+    /// Number of times that something changed that a look at pages would see.
     changes: u64,
     /// For each task, how often that was when it looked last.
     looks: Vec<(sched::TaskId, u64)>,
@@ -208,12 +208,12 @@ pub(crate) fn changed() {
     mm(|mm| mm.changes += 1);
 }
 
-/// How often that happened until now.
+/// Number of such changes until now.
 pub(crate) fn changes() -> u64 {
     mm(|mm| mm.changes)
 }
 
-/// How often that had happened when this task looked last.
+/// The same number when this task looked last.
 pub(crate) fn changes_seen() -> u64 {
     let me = sched::current();
     mm(|mm| {
@@ -521,7 +521,7 @@ pub fn is_held(dev: *mut device) -> bool {
     })
 }
 
-/// How many pins there are.
+/// Number of pins.
 pub fn pins() -> usize {
     mm(|mm| mm.pins.len())
 }

@@ -208,7 +208,7 @@ pub unsafe extern "C" fn set_dax_nocache(_: *mut dax_device) {}
 /// The contract is that of the C function.
 pub unsafe extern "C" fn set_dax_nomc(_: *mut dax_device) {}
 
-/// How many dax devices there are.
+/// Number of dax devices.
 pub fn dax_devices() -> usize {
     sched::part(|all: &mut DaxDevices| all.0.len())
 }

@@ -41,7 +41,7 @@ pub const QEMU: &str = "-machine cxl=on -object memory-backend-ram,id=ram0,size=
 
 /// The size of a memory.
 const SIZE: u64 = 256 * MIB;
-/// How many there are.
+/// Number of the memories.
 const MEMORIES: usize = 2;
 /// The node of the window.
 const NODE: u64 = 1;
