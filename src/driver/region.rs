@@ -123,8 +123,6 @@ pub(crate) struct State {
     /// The device that created the region, until the region is shut down. References of the
     /// region may outlive that device.
     parent: Option<ARef<Device>>,
-    /// The parent is being unbound: nobody may add or change a device any more.
-    dead: bool,
     /// The holes of the region.
     allocator: RangeAllocator,
     /// The devices, by id. A device that is not in this tree is gone, even if somebody
@@ -176,7 +174,6 @@ impl Region {
     pub(crate) fn new(parent: &Device, config: Config) -> Result<Arc<Self>> {
         let state = State {
             parent: Some(parent.into()),
-            dead: false,
             allocator: RangeAllocator::new(config.memory.span())?,
             devices: RBTree::new(),
             seed: None,
@@ -288,17 +285,10 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the region is going away, `ENOSPC` if it has no free memory, and the
-    /// errors of [`DevDax::create`].
+    /// `ENOSPC` if the region has no free memory, and the errors of [`DevDax::create`].
     pub(crate) fn create(self: &Arc<Self>) -> Result {
-        {
-            let state = self.lock();
-            if state.dead {
-                return Err(ENXIO);
-            }
-            if state.allocator.available() == 0 {
-                return Err(ENOSPC);
-            }
+        if self.available() == 0 {
+            return Err(ENOSPC);
         }
         let device = DevDax::create(self, DevDaxData::empty())?;
         self.lock().set_youngest(&device);
@@ -471,15 +461,12 @@ impl State {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device or the region is gone or going away. `EBUSY` if a driver is
-    /// bound, pages are pinned, or memory that kmem onlined is still online.
+    /// `ENXIO` if the device is gone. `EBUSY` if a driver is bound, pages are pinned, or
+    /// memory that kmem onlined is still online.
     pub(crate) fn editable(
         &mut self,
         device: &DevDax,
     ) -> Result<(&mut RangeAllocator, &mut DeviceState)> {
-        if self.dead {
-            return Err(ENXIO);
-        }
         let (allocator, record) = self.allocator_and_record(device);
         let record = record?;
         let why = record.in_use().or_else(|| {
@@ -498,17 +485,13 @@ impl State {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the region is going away, `EEXIST` if the id is taken, and the errors of
-    /// [`RangeAllocator::append`]. Nothing changes then.
+    /// `EEXIST` if the id is taken, and the errors of [`RangeAllocator::append`]. Nothing changes then.
     pub(crate) fn insert(
         &mut self,
         mut ranges: Ranges<DevDax>,
         initial: Option<PhysRange>,
         node: RBTreeNodeReservation<i32, DeviceState>,
     ) -> Result {
-        if self.dead {
-            return Err(ENXIO);
-        }
         let id = ranges.device().id();
         if self.devices.get(&id).is_some() {
             return Err(EEXIST);
@@ -689,8 +672,7 @@ impl RegionRegistration {
 impl Drop for RegionRegistration {
     /// C: `dax_region_unregister()` and the devices' own devres actions. Sleeps.
     fn drop(&mut self) {
-        self.region.data().lock().dead = true;
-        // Waits for tasks that are creating or deleting a device.
+        // Waits for tasks that are creating or deleting a device. Then nobody else can.
         self.region.remove_groups();
         self.region.data().shut_down();
         hwpoison::forget(self.region.data().span());
