@@ -17,20 +17,29 @@ on_node() { # on_node ROW: what numastat, whose output is the input, has in that
 }
 
 # kmem gives the device's memory to a node that had none. daxctl takes a device for one range that begins at its
-# address, and puts online what is in that range; the rest is put online here.
+# address, and puts online or offline what is in that range. The script does that with the rest.
 system_ram() {
-	local first total state
+	local first total
 	node=$(<"$at/$dax/target_node")
 	! grep -E 'MemTotal: +[1-9]' "/sys/devices/system/node/node$node/meminfo" || return
 	daxctl reconfigure-device --mode=system-ram "$dax" && [[ $(driver "$dax") == kmem ]] || return
 	first=$(numastat -m | on_node MemTotal)
-	for state in "/sys/devices/system/node/node$node"/memory*/state; do
-		[[ $(<"$state") == online ]] || echo online_movable >"$state" || return
-	done
+	blocks online_movable online || return
 	numastat -m
 	total=$(numastat -m | on_node MemTotal)
 	seen "daxctl puts $first MiB online, numastat shows $total MiB with the rest"
 	((total == size / MIB))
+}
+
+blocks() { # blocks WORD STATE: brings the node's blocks of memory into that state
+	local block
+	for block in "/sys/devices/system/node/node$node"/memory*; do
+		wait_for block_is "$block/state" "$@" || return
+	done
+}
+
+block_is() {
+	[[ $(<"$1") == "$3" ]] || echo "$2" >"$1"
 }
 
 # stress-ng gets memory from that node alone. numastat shows how much the processes have there.
@@ -54,7 +63,7 @@ uses() { # uses MIB: so much, at least, of stress-ng's processes
 }
 
 devdax_again() {
-	daxctl reconfigure-device --mode=devdax --force "$dax" && [[ $(driver "$dax") == device_dax && $(ranges "$dax") == 3 ]] &&
+	blocks offline offline && daxctl reconfigure-device --mode=devdax "$dax" && [[ $(driver "$dax") == device_dax && $(ranges "$dax") == 3 ]] &&
 		/clients/dax.py fill "$dax" && /clients/dax.py check "$dax"
 }
 
