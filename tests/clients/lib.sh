@@ -9,7 +9,7 @@ at=/sys/bus/dax/devices
 MIB=$((1 << 20))
 
 case $align in
-4K) bytes=4096 unit=$((128 * MIB + 4096)) ;; # ranges that are no multiple of 2 MiB
+4K) bytes=4096 unit=$((130 * MIB)) ;; # the size of a device is a multiple of 2 MiB all the same
 2M) bytes=$((2 * MIB)) unit=$((128 * MIB)) ;;
 1G) bytes=$((1024 * MIB)) unit=$((1024 * MIB)) ;;
 *)
@@ -56,15 +56,60 @@ finish() {
 	exit 0
 }
 
-wait_for() { # wait_for COMMAND...: until it succeeds, for up to 5 minutes
-	local end=$((SECONDS + 300))
+patience=300
+
+wait_for() { # wait_for COMMAND...: until it succeeds, for so many seconds
+	local end=$((SECONDS + patience))
 	until "$@" >/dev/null 2>&1; do
 		if ((SECONDS > end)); then
-			echo "after 5 minutes: still not: $*"
+			echo "after $patience seconds: still not: $*"
 			return 1
 		fi
 		sleep 0.2
 	done
+}
+
+soon() { # soon COMMAND...: if it is not over in a minute, it failed, and the script goes on
+	local task end=$((SECONDS + 60))
+	"$@" &
+	task=$!
+	while kill -0 "$task" 2>/dev/null; do
+		if ((SECONDS > end)); then
+			echo "after a minute: not over: $*"
+			return 1
+		fi
+		sleep 0.2
+	done
+	wait "$task"
+}
+
+# helper PROGRAM...: starts a program that takes a command a line. The shell forgets its pipes when it ends; copies stay.
+helper() {
+	trap '' PIPE # a program that died fails its test, not the script
+	coproc HELPER { exec "$@" 2>&1; }
+	exec 5<&"${HELPER[0]}" 6>&"${HELPER[1]}"
+	helper=$HELPER_PID
+	answered
+}
+
+ask() { # ask WORD...: the helper does that
+	echo "$*" >&6 && answered
+}
+
+answered() {
+	local line
+	while IFS= read -r -t 300 -u 5 line; do
+		[[ $line == ok ]] && return
+		echo "$line"
+		[[ $line == error:* ]] && return 1
+	done
+	echo "no answer"
+	return 1
+}
+
+let_go() { # the helper ends, and whatever it holds goes
+	echo end >&6
+	wait "$helper"
 }
 
 created() { # created SIZE: makes a device and prints its name
@@ -82,6 +127,7 @@ destroyed() { # destroyed DEVICE
 # neighbours and have bytes of their own, which `neighbours` looks at.
 carve() {
 	local i name
+	echo 1 >/proc/sys/kernel/panic_on_oops # the guest ends then, and does not hang
 	modprobe dax_hmem region_idle=1 && modprobe device_dax || return
 	wait_for test -e "$at/dax0.0" || return
 	neighbours=()
@@ -125,14 +171,15 @@ written() {
 	PYTHON
 }
 
-# refused FILE TEXT: the write must fail.
+# refused FILE TEXT [ERROR]: the write must fail, with that error.
 refused() {
 	local why
-	if why=$(written "$@" 2>&1); then
+	if why=$(written "$1" "$2" 2>&1); then
 		echo "$1 took $2"
 		return 1
 	fi
 	seen "$(basename "$1"): $why"
+	[[ $why == "${3:-$why}" ]]
 }
 
 # A device that is bound and used keeps its shape.
@@ -165,5 +212,20 @@ unbound_and_bound() {
 
 # After the use the device can be bound, and its bytes can be reached.
 works_again() {
+	[[ $(driver "$dax") == none ]] || {
+		echo "it has a driver"
+		return 1
+	}
 	wait_for bound && /clients/dax.py fill "$dax" && /clients/dax.py check "$dax"
+}
+
+let_go_and_works_again() {
+	let_go && works_again
+}
+
+# The memory of a device that was unbound while its pages are pinned.
+no_new_owner() {
+	refused "$at/$dax/size" 0 EBUSY && refused /sys/bus/dax/drivers/device_dax/bind "$dax" EBUSY && return
+	written "$at/$dax/size" "$size" # what it lost, if it lost it
+	return 1
 }

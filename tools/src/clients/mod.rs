@@ -24,7 +24,7 @@ use crate::settings;
 use crate::spec::{Spec, SERIES};
 use crate::table;
 
-use list::{Align, Client, CLIENTS};
+use list::{Align, Client, CLIENTS, END};
 use rows::Rows;
 
 pub const DOCUMENT: &str = "docs/results/clients.md";
@@ -32,7 +32,7 @@ pub const DOCUMENT: &str = "docs/results/clients.md";
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let only = settings::var("ONLY")?;
     let wanted = |client: &&Client| only.as_ref().is_none_or(|only| only == client.name);
-    let clients: Vec<&Client> = CLIENTS.iter().filter(wanted).collect();
+    let clients: Vec<&'static Client> = CLIENTS.iter().filter(wanted).collect();
     if let (Some(only), true) = (&only, clients.is_empty()) {
         let names: Vec<&str> = CLIENTS.iter().map(|c| c.name).collect();
         return Err(settings::unknown("ONLY", only, "client", &names));
@@ -58,7 +58,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
                 let (results, took) = lab.run(client, align, &name)?;
                 rows.add(client, align, imp, &results);
                 let judge = |result| {
-                    let result = rows::judged(client, result);
+                    let result = rows::judged(client, imp, result);
                     TestResult {
                         name: format!("{name}: {}", result.name),
                         ..result
@@ -115,16 +115,15 @@ impl Lab<'_> {
         let step = Step::start(format!("{name}: {}", client.programs), 0);
         let (outcome, output, log) = guest.run_keeping_output(step)?;
         let mut results = ktap::parse("", &output);
-        let end = "the guest ends well and its kernel is quiet";
         results.push(match wrong(&outcome) {
-            None => TestResult::passed(end),
+            None => TestResult::passed(END),
             Some(why) => {
                 let text = format!(
                     "{}\nall of the output: {}\n{why}",
                     tail(&outcome.log),
                     log.display()
                 );
-                TestResult::failed(end, &text)
+                TestResult::failed(END, &text)
             }
         });
         Ok((results, outcome.took))

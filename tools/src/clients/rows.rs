@@ -12,19 +12,28 @@ const SEEN: &str = "# seen: ";
 
 /// A test of a client, on both drivers.
 pub struct Row {
-    client: &'static str,
+    client: &'static Client,
     align: Align,
     test: String,
-    why: Option<&'static str>,
     results: [Option<TestResult>; 2],
 }
 
 impl Row {
-    /// Why the test is known to fail, or what the guests said.
+    /// What the guests said; once, if both drivers say the same.
     fn remark(&self) -> String {
-        match self.why {
-            Some(why) => why.to_owned(),
-            None => remark(&self.results),
+        let said = |imp: Impl| {
+            let result = self.results[imp as usize].as_ref();
+            result.map(|result| words(self.client, imp, result))
+        };
+        match (said(Impl::C), said(Impl::Rust)) {
+            (Some(c), Some(rust)) if c == rust => c,
+            (Some(c), Some(rust)) => {
+                let both = [("C", c), ("Rust", rust)];
+                let both = both.into_iter().filter(|(_, text)| !text.is_empty());
+                let both: Vec<String> = both.map(|(imp, text)| format!("{imp}: {text}")).collect();
+                both.join("; ")
+            }
+            (c, rust) => c.or(rust).unwrap_or_default(),
         }
     }
 }
@@ -34,19 +43,24 @@ pub struct Rows(Vec<Row>);
 
 impl Rows {
     /// Adds what one guest reported.
-    pub fn add(&mut self, client: &Client, align: Align, imp: Impl, results: &[TestResult]) {
+    pub fn add(
+        &mut self,
+        client: &'static Client,
+        align: Align,
+        imp: Impl,
+        results: &[TestResult],
+    ) {
         for result in results {
             let same = |row: &&mut Row| {
-                row.client == client.name && row.align == align && row.test == result.name
+                row.client.name == client.name && row.align == align && row.test == result.name
             };
             if let Some(row) = self.0.iter_mut().find(same) {
                 row.results[imp as usize] = Some(result.clone());
             } else {
                 let mut row = Row {
-                    client: client.name,
+                    client,
                     align,
                     test: result.name.clone(),
-                    why: client.known(&result.name),
                     results: [None, None],
                 };
                 row.results[imp as usize] = Some(result.clone());
@@ -72,7 +86,7 @@ impl Rows {
                 .iter()
                 .map(|row| {
                     vec![
-                        row.client.to_owned(),
+                        row.client.name.to_owned(),
                         row.test.clone(),
                         row.align.text().to_owned(),
                         cell(&row.results[Impl::C as usize]),
@@ -85,41 +99,33 @@ impl Rows {
     }
 }
 
-/// The result for the report: a test that is known to fail counts as skipped while it does.
-pub fn judged(client: &Client, result: TestResult) -> TestResult {
-    match (client.known(&result.name), &result.verdict) {
-        (Some(why), Verdict::Failed) => TestResult::skipped(result.name, why),
-        (Some(_), _) => TestResult::failed(result.name, "it is listed as one that fails"),
-        (None, _) => result,
-    }
-}
-
-/// What the scripts saw, and the last line of what failed; once, if both drivers say the same.
-fn remark(results: &[Option<TestResult>; 2]) -> String {
-    let said = |imp: Impl| results[imp as usize].as_ref().map(words);
-    match (said(Impl::C), said(Impl::Rust)) {
-        (Some(c), Some(rust)) if c == rust => c,
-        (Some(c), Some(rust)) => {
-            let both = [("C", c), ("Rust", rust)];
-            let both = both.into_iter().filter(|(_, text)| !text.is_empty());
-            let both: Vec<String> = both.map(|(imp, text)| format!("{imp}: {text}")).collect();
-            both.join("; ")
+/// The result for the report: a test that is known to fail counts as skipped while it does, for the
+/// known reason.
+pub fn judged(client: &Client, imp: Impl, result: TestResult) -> TestResult {
+    match client.known(&result.name, imp) {
+        Some(known) if known.explains(&result) => TestResult::skipped(result.name, known.why),
+        Some(_) if result.verdict == Verdict::Passed => {
+            TestResult::failed(result.name, "it is listed as one that fails")
         }
-        (c, rust) => c.or(rust).unwrap_or_default(),
+        _ => result,
     }
 }
 
-fn words(result: &TestResult) -> String {
+/// What the script saw, and why the test was skipped or failed: what is known of that, or the last
+/// line.
+fn words(client: &Client, imp: Impl, result: &TestResult) -> String {
     let seen = |line: &&String| line.starts_with(SEEN);
     let mut words: Vec<&str> = result
         .output
         .iter()
         .filter_map(|line| line.strip_prefix(SEEN))
         .collect();
-    match &result.verdict {
-        Verdict::Passed => {}
-        Verdict::Skipped(why) => words.push(why),
-        Verdict::Failed => {
+    let known = client.known(&result.name, imp);
+    match (&result.verdict, known.filter(|k| k.explains(result))) {
+        (Verdict::Passed, _) => {}
+        (Verdict::Skipped(why), _) => words.push(why),
+        (Verdict::Failed, Some(known)) => words.push(known.why),
+        (Verdict::Failed, None) => {
             let mut rest = result.output.iter().filter(|line| !seen(line));
             words.extend(rest.next_back().map(|line| line.trim_start_matches("# ")));
         }
@@ -130,7 +136,7 @@ fn words(result: &TestResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clients::list::CLIENTS;
+    use crate::clients::list::{CLIENTS, END};
     use crate::ktap;
 
     fn row(c: &str, rust: &str) -> Vec<String> {
@@ -184,10 +190,20 @@ mod tests {
     #[test]
     fn a_known_failure_is_skipped_and_must_still_fail() {
         let name = "pmempool makes, shows and checks a pool";
-        let verdict = |result| judged(&CLIENTS[0], result).verdict;
-        let failed = verdict(TestResult::failed(name, "x"));
+        let verdict = |result| judged(&CLIENTS[0], Impl::Rust, result).verdict;
+        let failed = verdict(TestResult::failed(name, "# status 139"));
         assert!(matches!(failed, Verdict::Skipped(why) if why.contains("libpmem2")));
         assert_eq!(verdict(TestResult::passed(name)), Verdict::Failed);
         assert_eq!(verdict(TestResult::passed("other")), Verdict::Passed);
+    }
+
+    #[test]
+    fn what_only_one_driver_cannot_do_the_other_must() {
+        let rdma = CLIENTS.iter().find(|c| c.name == "rdma").unwrap();
+        let verdict = |imp, text| judged(rdma, imp, TestResult::failed(END, text)).verdict;
+        let oops = "[   93.9]  rxe_mr_copy+0xae/0x2a0 [rdma_rxe]";
+        assert!(matches!(verdict(Impl::C, oops), Verdict::Skipped(why) if why.contains("A29")));
+        assert_eq!(verdict(Impl::Rust, oops), Verdict::Failed);
+        assert_eq!(verdict(Impl::C, "another oops"), Verdict::Failed);
     }
 }
