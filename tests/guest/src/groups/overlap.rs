@@ -3,7 +3,7 @@
 //! soft-reserved. The first region gets the memory; the second can be bound when the first has
 //! gone.
 
-use super::consumers::nvdimm::label;
+use super::consumers::labelled::label;
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::kernel;

@@ -6,6 +6,7 @@
 mod cxl;
 mod fsdev;
 pub mod hmem;
+pub mod labelled;
 mod modules;
 pub mod nvdimm;
 mod pmem;

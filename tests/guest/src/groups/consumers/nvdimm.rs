@@ -2,6 +2,7 @@
 //! dax_pmem on an NVDIMM that the firmware describes (NFIT). The NVDIMM has labels, so its one
 //! region holds several namespaces, and it is a NUMA node of its own.
 
+use super::labelled::{self, check_mark, check_restored, label, mark, Share};
 use super::pmem::load_by_modalias;
 use super::static_region::{check_data, check_files, check_fsdev, check_values, span};
 use crate::daxctl;
@@ -88,69 +89,14 @@ fn load() -> sysfs::Result<()> {
     Ok(())
 }
 
-/// Gives every NVDIMM labels, blank ones.
-pub fn label() -> sysfs::Result<()> {
-    ndctl::run(&["disable-region", "all"])?;
-    ndctl::run(&["init-labels", "all"])?;
-    ndctl::run(&["enable-region", "all"]).map(drop)
-}
-
 /// A device of that alignment in a new namespace of that size.
 fn devdax(align: u64, size: u64) -> sysfs::Result<Namespace> {
     load()?;
     Namespace::devdax(align, &["-s", &size.to_string()])
 }
 
-/// One namespace of each alignment. The last has one page of 1 GiB: the other is in part its
-/// metadata's.
-fn one_of_each() -> sysfs::Result<Vec<(u64, u64, Namespace)>> {
-    [(PAGE, 256 * MIB), (UNIT, 768 * MIB), (GIB, 2 * GIB)]
-        .into_iter()
-        .map(|(align, size)| Ok((align, size, devdax(align, size)?)))
-        .collect()
-}
-
-/// Stores another value through a mapping of each.
-fn mark(namespaces: &[(u64, u64, Namespace)]) -> Result<Vec<Map>, Failure> {
-    let mut maps = Vec::new();
-    for (value, (_, _, namespace)) in (1..).zip(namespaces) {
-        let map = Map::whole(&namespace.device()?)?;
-        for offset in [0, map.len() - 8] {
-            check("store", map.store(offset, offset + value), Ok(()))?;
-        }
-        maps.push(map);
-    }
-    Ok(maps)
-}
-
-/// Checks the words that [`mark`] stored into the namespace of that position.
-fn check_mark(map: &Map, position: u64) -> Outcome {
-    for offset in [0, map.len() - 8] {
-        check("load", map.load(offset), Ok(offset + position + 1))?;
-    }
-    Ok(())
-}
-
-/// Namespaces that went and came back are what they were, [`mark`]s included. They are known by
-/// their labels; their numbers are given anew.
-fn check_restored(namespaces: &[(u64, u64, Namespace)]) -> Outcome {
-    let now = Namespace::all()?;
-    check("namespaces", now.len(), namespaces.len())?;
-    for (position, (align, _, before)) in (0..).zip(namespaces) {
-        let uuid = &before.listed["uuid"];
-        let found = now.iter().find(|n| n.listed["uuid"] == *uuid);
-        let Some(found) = found else {
-            return Err(Failure::Fail(format!("no namespace {uuid} in {now:?}")));
-        };
-        for key in ["size", "align", "map"] {
-            check(key, &found.listed[key], &before.listed[key])?;
-        }
-        let device = found.device()?;
-        check("align", device.align()?, *align)?;
-        check("driver", device.driver(), Some("device_dax".into()))?;
-        check_mark(&Map::whole(&device)?, position)?;
-    }
-    Ok(())
+fn one_of_each() -> sysfs::Result<Vec<Share>> {
+    labelled::one_of_each(devdax)
 }
 
 fn region_is_that_of_the_machine() -> Outcome {

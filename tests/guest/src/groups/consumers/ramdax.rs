@@ -2,6 +2,7 @@
 //! dax_pmem on memory that the command line declares persistent and ramdax divides: the end of the
 //! memory holds labels, so the one region holds several namespaces.
 
+use super::labelled::{self, check_mark, check_restored, label, mark, Share};
 use super::static_region::{check_data, check_files, check_fsdev, check_values, span};
 use crate::daxctl;
 use crate::device::Device;
@@ -53,9 +54,6 @@ const OWNER: &str = "Persistent Memory (legacy)";
 const DEVICE: &str = "e820_pmem";
 const PLATFORM: &str = "/sys/bus/platform/devices/e820_pmem";
 const DRIVER: &str = "/sys/bus/platform/drivers/ramdax";
-/// The sizes of the namespaces, each with its alignment. The last one has two pages of 1 GiB, and
-/// one of them is in part the namespace's own data.
-const SHARES: [(u64, u64); 3] = [(PAGE, 256 * MIB), (UNIT, 768 * MIB), (GIB, 2 * GIB)];
 
 /// Loads the modules, and gives the memory to ramdax.
 fn load() -> sysfs::Result<()> {
@@ -81,7 +79,7 @@ fn load() -> sysfs::Result<()> {
     bind()?;
     // Memory that was never used has no labels.
     if Namespace::all()?.is_empty() {
-        super::nvdimm::label()?;
+        label()?;
     }
     Ok(())
 }
@@ -100,36 +98,22 @@ fn devdax(align: u64, size: u64) -> sysfs::Result<Namespace> {
     Namespace::devdax(align, &["-s", &size.to_string()])
 }
 
-/// One namespace of each alignment, with a mapping in which a word tells them apart.
-fn one_of_each() -> Result<Vec<(Namespace, Map)>, Failure> {
-    let mut all = Vec::new();
-    for (number, (align, size)) in (1..).zip(SHARES) {
-        let namespace = devdax(align, size)?;
-        let map = Map::whole(&namespace.device()?)?;
-        check("store", map.store(map.len() - 8, number), Ok(()))?;
-        all.push((namespace, map));
-    }
-    Ok(all)
-}
-
-/// Checks the word of the namespace of that number, which begins at 1.
-fn check_word(device: &Device, number: u64) -> Outcome {
-    let map = Map::whole(device)?;
-    check("load", map.load(map.len() - 8), Ok(number))
+fn one_of_each() -> sysfs::Result<Vec<Share>> {
+    labelled::one_of_each(devdax)
 }
 
 fn namespaces_of_every_align_share_the_region() -> Outcome {
-    let all = one_of_each()?;
+    let namespaces = one_of_each()?;
     let mut end = SPAN.start;
-    for ((align, size), (namespace, map)) in SHARES.into_iter().zip(&all) {
+    for (align, size, namespace) in &namespaces {
         check("start", namespace.start()?, end)?;
         end += size;
-        check_values(namespace, align, end - 1, OWNER)?;
-        let page = map.smaps_kib("KernelPageSize")? << 10;
-        check("KernelPageSize", page, align)?;
+        check_values(namespace, *align, end - 1, OWNER)?;
     }
-    for (number, (namespace, _)) in (1..).zip(&all) {
-        check_word(&namespace.device()?, number)?;
+    for (position, map) in (0..).zip(mark(&namespaces)?) {
+        check_mark(&map, position)?;
+        let page = map.smaps_kib("KernelPageSize")? << 10;
+        check("KernelPageSize", page, namespaces[position as usize].0)?;
     }
     Ok(())
 }
@@ -147,37 +131,28 @@ fn data_is_where_the_block_device_has_it() -> Outcome {
 }
 
 fn disabled_namespace_leaves_its_neighbours_alone() -> Outcome {
-    let all = one_of_each()?;
-    let (middle, map) = &all[1];
+    let namespaces = one_of_each()?;
+    let maps = mark(&namespaces)?;
+    let (_, _, middle) = &namespaces[1];
     middle.disable()?;
-    check("load", map.load(0), Err(Signal::BUS))?;
-    check_word(&all[0].0.device()?, 1)?;
-    check_word(&all[2].0.device()?, 3)?;
-    check_word(&middle.enable()?.device()?, 2)
+    check("load", maps[1].load(0), Err(Signal::BUS))?;
+    check_mark(&maps[0], 0)?;
+    check_mark(&maps[2], 2)?;
+    check_mark(&Map::whole(&middle.enable()?.device()?)?, 1)
 }
 
 /// The labels are in the memory, and the namespaces of a new binding are known by them.
 fn labels_bring_the_namespaces_back() -> Outcome {
-    let before: Vec<Namespace> = one_of_each()?.into_iter().map(|(n, _)| n).collect();
+    let namespaces = one_of_each()?;
+    drop(mark(&namespaces)?);
     unbind()?;
     check("devices", Device::all(), vec![])?;
     bind()?;
-    let now = eventually("namespaces", || {
-        Ok(Some(Namespace::all()?).filter(|now| now.len() == before.len()))
+    eventually("namespaces", || {
+        let found = Namespace::all()?.len() == namespaces.len();
+        Ok(found.then_some(()))
     })?;
-    for (number, before) in (1..).zip(&before) {
-        let found = now
-            .iter()
-            .find(|n| n.listed["uuid"] == before.listed["uuid"]);
-        let Some(found) = found else {
-            return Err(Failure::Fail(format!("no {before:?} in {now:?}")));
-        };
-        for key in ["size", "align", "map"] {
-            check(key, &found.listed[key], &before.listed[key])?;
-        }
-        check_word(&found.device()?, number)?;
-    }
-    Ok(())
+    check_restored(&namespaces)
 }
 
 fn system_ram_and_back_to_devdax_works() -> Outcome {
@@ -198,8 +173,8 @@ fn system_ram_and_back_to_devdax_works() -> Outcome {
 }
 
 fn fsdev_and_back_to_device_dax_works() -> Outcome {
-    for (align, size) in SHARES {
-        check_fsdev(&devdax(align, size)?, align)?;
+    for (align, _, namespace) in one_of_each()? {
+        check_fsdev(&namespace, align)?;
     }
     Ok(())
 }
@@ -208,10 +183,12 @@ fn unload_leaves_iomem_as_before() -> Outcome {
     family::require_modules()?;
     family::unload()?;
     let before = iomem::read()?;
-    for (namespace, _) in one_of_each()? {
+    let namespaces = one_of_each()?;
+    for (_, _, namespace) in &namespaces {
         let device = namespace.device()?;
         check("reserved", iomem::named(device.name())?.len(), 1)?;
     }
+    drop(mark(&namespaces)?);
     family::unload()?;
     check("iomem", iomem::read()?, before)?;
     load().map_err(Failure::from)

@@ -37,15 +37,20 @@ fn tear_down() -> sysfs::Result<()> {
     region::tear_down()
 }
 
+/// The messages about a device, or its region's parent, since the last call.
+fn said_of(log: &mut Log, name: &str) -> sysfs::Result<Vec<String>> {
+    // A line begins with the driver that is bound, or with the bus if none is.
+    let prefix = format!(" {name}: ");
+    let lines = log.lines()?;
+    let said = lines.iter().filter_map(|line| line.split_once(&prefix));
+    Ok(said.map(|(_, said)| said.to_owned()).collect())
+}
+
 /// The messages about ranges of a device since the last call.
 fn ranges(log: &mut Log, device: &Device) -> sysfs::Result<Vec<String>> {
-    let lines = log.lines()?;
-    let ours = lines.iter().filter_map(|line| {
-        // A line begins with the driver that is bound, or with the bus if none is.
-        let (_, said) = line.split_once(&format!(" {}: ", device.name()))?;
-        said.contains(" range[").then(|| said.to_owned())
-    });
-    Ok(ours.collect())
+    let mut said = said_of(log, device.name())?;
+    said.retain(|said| said.contains(" range["));
+    Ok(said)
 }
 
 /// A message. Both addresses of an allocated range are padded, as C prints resources.
@@ -116,14 +121,6 @@ fn dynamic_debug_shows_the_ranges() -> Outcome {
     turn("-p")?;
     let device = region.create_over(&[unit(0, 1)])?;
     check("off again", ranges(&mut log, &device)?, vec![])
-}
-
-/// The messages about a device, or its region's parent, since the last call.
-fn said_of(log: &mut Log, name: &str) -> sysfs::Result<Vec<String>> {
-    let prefix = format!(" {name}: ");
-    let lines = log.lines()?;
-    let said = lines.iter().filter_map(|line| line.split_once(&prefix));
-    Ok(said.map(|(_, said)| said.to_owned()).collect())
 }
 
 fn dynamic_debug_shows_the_life_of_a_device() -> Outcome {
