@@ -12,9 +12,9 @@ use crate::region::Region;
 use crate::span::Span;
 use crate::sysfs::{self, Sysfs};
 
-/// What one write of `mapping` may be, with room left in the page that sysfs takes.
+/// The longest write of `mapping`, in bytes. sysfs takes a page; some room is left.
 const LONGEST_WRITE: usize = 4000;
-/// What the bus says of a device that the driver does not match.
+/// The bus's errno for a device that the driver does not match.
 const ENODEV: i32 = 19;
 
 /// A step that was done.

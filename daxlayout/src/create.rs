@@ -15,7 +15,7 @@ use crate::region::{unit_of, Region};
 use crate::span::{counted, human, Span};
 use crate::sysfs::Sysfs;
 
-/// What `--driver` says for no driver.
+/// The value of `--driver` for no driver.
 const NO_DRIVER: &str = "none";
 
 /// A plan, as `--json` prints it.
@@ -130,7 +130,7 @@ fn ranges(region: &Region, args: &PlanArgs) -> Result<Vec<Span>> {
     Ok(plan(&region.holes(), &request)?)
 }
 
-/// What was asked for, with the sizes of caches filled in.
+/// The request, with the sizes of caches filled in.
 fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
     let place = &args.place;
     let period = || {
@@ -172,7 +172,8 @@ fn planned(region: &Region, args: &PlanArgs, spans: &[Span]) -> Device {
     Device::planned(region.id, id, align_of(region, args), spans)
 }
 
-/// What `daxctl create-device --input` takes, and `daxctl list -M` prints: the last mapping first.
+/// The input of `daxctl create-device --input`, which is the output of `daxctl list -M`: the last
+/// mapping first.
 fn daxctl_json(device: &Device) -> Value {
     let mappings = device.mappings.iter().rev().map(|mapping| {
         json!({

@@ -101,7 +101,7 @@ impl Device {
         self.mappings.iter().map(|mapping| mapping.span).collect()
     }
 
-    /// What people are told of its state.
+    /// Its state, in words for people.
     pub fn state(&self) -> String {
         let state = match (&self.driver, self.draining) {
             (Some(driver), _) => driver.as_str(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What can go wrong, and the exit status for each.
+//! Errors, and the exit status for each.
 
 use std::io;
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ pub enum Error {
     Output { what: String, source: io::Error },
 }
 
-/// What undoing came to.
+/// The result of undoing.
 fn undone(left: &[Error]) -> String {
     if left.is_empty() {
         return "everything was undone".to_owned();

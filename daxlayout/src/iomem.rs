@@ -23,7 +23,7 @@ impl Iomem {
         self.0.iter().any(|(_, owner)| owner == name)
     }
 
-    /// What has that size.
+    /// The kind of memory that has that size.
     pub fn spans_of_size(&self, size: u64) -> Vec<Span> {
         let spans = self.0.iter().map(|(span, _)| *span);
         spans.filter(|span| span.len() == size).collect()

@@ -18,7 +18,7 @@ use crate::sysfs::{self, Sysfs};
 /// The format that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// What a file has.
+/// The content of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {

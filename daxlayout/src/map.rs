@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::region::Region;
 use crate::span::{human, page, Span};
 
-/// What standard output can show.
+/// The abilities of standard output.
 pub fn style_of_terminal() -> Style {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()

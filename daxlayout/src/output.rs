@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What goes to standard output, or into a file.
+//! Output, to standard output or into a file.
 
 use std::fs;
 use std::io::{self, Write};

@@ -26,7 +26,7 @@ pub struct Window {
     pub width: u64,
 }
 
-/// What a device shall get.
+/// A wish for a device.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Bytes; without, as much as there is.
@@ -138,7 +138,7 @@ pub fn plan(holes: &[Span], request: &Request) -> Result<Vec<Span>, Refusal> {
     }
 }
 
-/// What ranges can be made of, in pieces.
+/// The free memory that ranges can be made of, in pieces.
 fn aligned(spans: &[Span], unit: u64) -> Vec<Span> {
     spans.iter().filter_map(|span| span.aligned(unit)).collect()
 }
@@ -217,7 +217,7 @@ fn lowered(span: Span, distance: u64) -> Option<Span> {
     })
 }
 
-/// What was asked for, if it can be had.
+/// The ranges for a wish, if there is memory for it.
 fn exact(
     holes: &[Span],
     spans: &[Span],

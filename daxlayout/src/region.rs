@@ -26,7 +26,7 @@ pub struct Region {
     pub align: u64,
     /// Where it begins, if anything tells.
     pub start: Option<u64>,
-    /// What it has left; none for a static region, which cannot be divided.
+    /// Free bytes; none for a static region, which cannot be divided.
     pub available: Option<u64>,
     /// Caches in front of its memory.
     pub caches: Vec<Cache>,
@@ -166,7 +166,7 @@ impl Region {
         self.devices.iter().flat_map(Device::spans).collect()
     }
 
-    /// What nobody has, in address order.
+    /// The free ranges, in address order.
     pub fn holes(&self) -> Vec<Span> {
         self.span()
             .map_or_else(Vec::new, |all| span::holes(all, &self.taken()))
@@ -194,7 +194,7 @@ impl Region {
     }
 }
 
-/// What ranges of a device of that alignment are multiples of.
+/// The granularity of the ranges of a device of that alignment, in bytes.
 pub fn unit_of(align: u64) -> u64 {
     align.max(MIN_UNIT)
 }

@@ -14,7 +14,7 @@ use crate::region::{numbers_of, unit_of, Region};
 use crate::span::Span;
 use crate::sysfs::Sysfs;
 
-/// What has to be done to a region.
+/// The steps that a region needs.
 struct Work {
     region: Region,
     /// Devices that are there, with what is saved of them.
@@ -23,7 +23,7 @@ struct Work {
     missing: Vec<(u64, SavedDevice)>,
 }
 
-/// What became of a saved device.
+/// The fate of a saved device.
 #[derive(Serialize)]
 struct Restored {
     saved: String,
@@ -105,7 +105,7 @@ fn all_present(saved: &[SavedRegion], present: &[Region]) -> Result<()> {
     Ok(())
 }
 
-/// What has to be done, if all of it can be.
+/// The steps, if all of them can be done.
 fn check(saved: &SavedRegion, region: &Region) -> Result<Work> {
     let refused = |text: String| Error::DoesNotFit(format!("region {}: {text}", region.id));
     if !region.is_dynamic() {
@@ -189,7 +189,7 @@ fn check_present(saved: &SavedDevice, present: &Device) -> std::result::Result<(
     }
 }
 
-/// What would become of the saved devices of a region.
+/// The fates of the saved devices of a region, if it were restored.
 fn would_do(work: &Work) -> Vec<Restored> {
     let there = work.there.iter().map(|(saved, present)| Restored {
         saved: saved.name.clone(),

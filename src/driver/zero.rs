@@ -102,7 +102,7 @@ struct Progress<'a> {
     device: &'a DevDax,
     /// All of it, in bytes.
     total: u64,
-    /// What is done, in bytes.
+    /// Bytes that are zeroed so far.
     done: u64,
     began: Instant<Monotonic>,
     said: Option<Instant<Monotonic>>,

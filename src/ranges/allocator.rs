@@ -473,7 +473,7 @@ fn check_sizes(layout: &Layout, new_size: u64, align: Align) -> Result<(), Range
 pub(crate) struct Reservation {
     /// Size in bytes of the layout that this was made for.
     base: u64,
-    /// What the last range of the layout becomes, if it is extended.
+    /// The new last range of the layout, if growth extends the old one.
     extended: Option<PhysRange>,
     /// The memory in page-offset order, with the nodes with which it becomes holes again.
     taken: KVVec<(PhysRange, NodeReservation)>,
@@ -485,7 +485,7 @@ impl Reservation {
         self.taken.is_empty()
     }
 
-    /// What the last range of the device becomes, if it is extended.
+    /// The new last range of the device, if growth extends the old one.
     pub(crate) fn extended(&self) -> Option<PhysRange> {
         self.extended
     }

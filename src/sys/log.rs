@@ -17,7 +17,7 @@ use super::object::{
 
 use crate::ranges::range::PhysRange;
 
-/// What happens to a range of a device.
+/// A change of one range of a device.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
     /// The range was allocated.

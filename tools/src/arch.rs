@@ -33,7 +33,7 @@ pub struct Board {
     pub counting_cpu: &'static str,
     /// The kernel's first serial port.
     pub console: &'static str,
-    /// What the kernel's command line has there and nowhere else.
+    /// Words of the kernel's command line for this architecture alone.
     pub append: &'static str,
 }
 
@@ -126,7 +126,7 @@ impl Arch {
         }
     }
 
-    /// What the guest of a test needs on this architecture, whose settings are for q35. There,
+    /// Adapts a test's guest, whose settings are for q35, to this architecture. On q35,
     /// memory ends 2 GiB above its size, because addresses from 2 to 4 GiB are no memory. On the
     /// machines "virt" of arm64 and RISC-V memory is whole, and begins at 1 and 2 GiB.
     pub fn adapt(self, machine: &mut Machine) -> Result<()> {

@@ -32,7 +32,7 @@ pub struct Cargo {
     root: Option<Root>,
 }
 
-/// What a command printed, and whether it succeeded.
+/// The output of a command, and whether it succeeded.
 pub struct Output {
     pub success: bool,
     pub text: String,

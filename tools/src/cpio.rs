@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use walkdir::WalkDir;
 
-/// What archives are made with, for their keys: other code may make other archives.
+/// The code that makes archives, for their keys: other code may make other archives.
 pub const CODE: &str = include_str!("cpio.rs");
 
 const DIR: u32 = 0o040_000;

@@ -79,7 +79,7 @@ impl Floors {
         Self(uses.collect())
     }
 
-    /// What breaks the rule, a line each.
+    /// The breaches of the rule, a line each.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (name, used) in &self.0 {
@@ -176,7 +176,7 @@ impl Floors {
         text
     }
 
-    /// What a file uses of a floor, as text.
+    /// The names that a file uses of a floor, as text.
     fn arrows(&self, name: &str, own: &str, to: &str) -> Option<String> {
         let used = self.0.get(name).into_iter().flatten();
         let used: Vec<&str> = used.filter(|n| floor(n) == to).map(|n| short(n)).collect();

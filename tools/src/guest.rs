@@ -294,7 +294,7 @@ impl Guest {
         }
     }
 
-    /// What the kernel has complained about, if it has.
+    /// The complaint of the kernel, if there is one.
     fn splat(&self, end: End) -> Result<Option<String>> {
         let log = self.log();
         let text = match fs::read(&log) {

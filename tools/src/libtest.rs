@@ -42,7 +42,7 @@ pub fn parse(package: &str, output: &Output) -> Vec<TestResult> {
     results
 }
 
-/// What libtest captured of one failed test.
+/// The output of one failed test, as libtest captured it.
 fn stdout_of(name: &str, text: &str) -> String {
     let head = format!("---- {name} stdout ----");
     let lines = text.lines().skip_while(|l| *l != head).skip(1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest needs of a built kernel: the image that boots, and an archive of its modules.
+//! The parts of a built kernel for a guest: the image that boots, and an archive of its modules.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -90,7 +90,7 @@ fn one(
     })
 }
 
-/// What is wrong with the way in which a guest went down.
+/// The fault in the way in which a guest went down, if there is one.
 fn wrong(outcome: &Outcome, output: &str, log: &str, said: &[&str]) -> Option<String> {
     if let Some(splat) = &outcome.splat {
         return Some(format!("the kernel complained:\n{splat}"));

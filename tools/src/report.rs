@@ -18,7 +18,7 @@ pub enum Verdict {
 pub struct TestResult {
     pub name: String,
     pub verdict: Verdict,
-    /// What is shown if it failed.
+    /// Lines that are shown if the test failed.
     pub output: Vec<String>,
 }
 

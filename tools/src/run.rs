@@ -16,7 +16,7 @@ use crate::progress::human;
 use crate::root::Root;
 use crate::settings;
 
-/// What was done and how long it took.
+/// The steps that were done, and how long each took.
 #[derive(Default)]
 struct Times(Vec<(&'static str, Duration)>);
 

@@ -422,7 +422,7 @@ mod tests {
         }
     }
 
-    /// What make passes on, with the repository's Makefile and another recipe.
+    /// The variables that make passes on, with the repository's Makefile and another recipe.
     fn passed(args: &[&str], envs: &[(&str, &str)]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let more = dir.path().join("more");

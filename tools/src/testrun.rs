@@ -94,7 +94,7 @@ pub struct Ran {
     pub results: Vec<TestResult>,
 }
 
-/// What all groups have in common.
+/// The settings that all groups have in common.
 #[derive(Clone)]
 pub struct Tests<'a> {
     pub repo: &'a Path,
@@ -472,7 +472,7 @@ impl Tests<'_> {
         }
     }
 
-    /// What a group's guest needs: the program with the tests, and those that they run.
+    /// Files for a group's guest: the program with the tests, and those that they run.
     fn files(&self, group: &Group, program: &Path) -> Result<Vec<PathBuf>> {
         let mut files = vec![program.to_owned()];
         for (_, package) in PROGRAMS.iter().filter(|(name, _)| *name == group.group) {

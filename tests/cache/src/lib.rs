@@ -71,7 +71,7 @@ impl Memory {
     }
 }
 
-/// What became of a tenant's accesses, and of its pages.
+/// Counts of a tenant's accesses, and of its pages, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Accesses to a page that was in its place.
@@ -156,7 +156,7 @@ impl Machine {
         *place = Some(Resident { frame, owner });
     }
 
-    /// What happened since the last time, by tenant.
+    /// Takes the counts since the last call, by tenant.
     pub fn take(&mut self) -> Vec<Tally> {
         let empty = vec![Tally::default(); self.tallies.len()];
         std::mem::replace(&mut self.tallies, empty)

@@ -249,7 +249,7 @@ pub fn mapping_text(span: Span) -> String {
     format!("{:#x}-{:#x}", span.start, span.end)
 }
 
-/// What to write to `mapping` for several ranges at once.
+/// Text for `mapping` that adds several ranges at once.
 pub fn mappings_text(spans: &[Span], separator: &str) -> String {
     let texts: Vec<String> = spans.iter().map(|span| mapping_text(*span)).collect();
     texts.join(separator)

@@ -35,7 +35,7 @@ errnos! {
 }
 
 impl Errno {
-    /// What a system call returned. If that is -1, the call failed.
+    /// Turns the return value of a system call into a result: -1 is a failure.
     pub fn result<T: ErrnoSentinel + PartialEq>(returned: T) -> Result<T, Errno> {
         Ok(nix::errno::Errno::result(returned)?)
     }

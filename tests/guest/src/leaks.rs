@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is still allocated after an operation was repeated many times.
+//! Finds memory that is still allocated after an operation was repeated many times.
 
 use crate::errno::Errno;
 use crate::iomem::{self, Entry};

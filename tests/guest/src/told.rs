@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the kernel tells a process of poison in its memory: SIGBUS with an address, and how many
+//! The kernel tells a process of poison in its memory: SIGBUS with an address, and how many
 //! bytes around it are gone.
 
 use crate::errno::Errno;

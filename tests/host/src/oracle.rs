@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver should do, as an array that says who owns each page.
+//! The oracle: the driver's rules on an array that has the owner of each page.
 //!
 //! This is slow and plain on purpose: growth looks for one aligned free piece at a time, shrinking
 //! takes one page at a time. It was written from what the C driver does, not from `allocator.rs`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users and C must see whenever no operation runs.
+//! The state that users and C must see whenever no operation runs.
 
 use kernel::bindings::{self, device};
 use kernel::error::code::ENOENT;

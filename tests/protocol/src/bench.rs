@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What `dax-guest bench` prints.
+//! The output of `dax-guest bench`.
 
 use crate::{print_as_json, Impl};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl Mode {
     }
 }
 
-/// What an operation on a device of some ranges costs.
+/// The cost of an operation on a device of some ranges.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measurement {
     pub operation: String,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What `dax-guest colours` prints: the page frames of two tenants, by how their devices were made.
+//! The output of `dax-guest colours`: the page frames of two tenants, by how their devices were
+//! made.
 
 use crate::{print_as_json, Impl};
 use serde::{Deserialize, Serialize};

@@ -103,13 +103,13 @@ print_as_json!(Line);
 /// How a line begins that tells what a test of a group does.
 pub const OBSERVED: &str = "#observe ";
 
-/// What such a line says.
+/// The content of such a line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Observed {
     /// A process acts for the first time, in this state.
     Base(State),
-    /// What a process did.
+    /// An operation of a process, and its result.
     Step(Step),
     /// The state could not be read.
     Error(String),

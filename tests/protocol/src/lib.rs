@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the guest program prints for the host tool, one JSON object a line, and the files of
-//! operations that the host tool gives to the guest program.
+//! The lines that the guest program prints for the host tool, one JSON object each, and the files
+//! of operations that the host tool gives to the guest program.
 //!
 //! Results of tests are not here: they are KTAP, as those of KUnit are.
 
@@ -54,7 +54,7 @@ impl fmt::Display for Impl {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
     pub group: String,
-    /// What is added to the kernel's command line.
+    /// Words for the end of the kernel's command line.
     pub append: String,
     /// Memory of the guest, as QEMU reads it.
     pub mem: String,
@@ -66,7 +66,7 @@ pub struct Group {
     pub implementations: Vec<Impl>,
     /// Seconds for the whole group, boot included.
     pub timeout: u64,
-    /// What is exercised, if the group is about a consumer of the driver.
+    /// The subject of the group, if the group is about a consumer of the driver.
     pub consumer: Option<String>,
 }
 print_as_json!(Group);

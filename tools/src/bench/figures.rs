@@ -28,7 +28,7 @@ impl Driver {
     }
 }
 
-/// What an operation on so many ranges costs a driver.
+/// The cost of an operation on so many ranges, for a driver.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
     #[serde(skip)]

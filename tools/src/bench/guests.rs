@@ -33,7 +33,7 @@ const SECOND: u64 = GIB;
 /// The longest that a guest may take.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// What a mode measures, for people.
+/// The unit of a mode's figures, for people.
 pub fn unit(mode: Mode) -> &'static str {
     match mode {
         Mode::Count => "instructions",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is measured, as `dax-guest bench` names it.
+//! The operations that are measured, as `dax-guest bench` names them.
 
 /// The kind of guest that an operation is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

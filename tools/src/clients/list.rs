@@ -129,7 +129,7 @@ pub struct Known {
     client: &'static str,
     test: &'static str,
     imps: &'static [Impl],
-    /// What its output has if it failed for that reason.
+    /// A part of the output of a test that failed for that reason.
     says: &'static str,
     pub why: &'static str,
 }
@@ -222,7 +222,7 @@ const NO_NVDIMM: &str =
                          goes on with a null pointer";
 
 impl Client {
-    /// What is known of a test that fails with a driver.
+    /// The known reason why a test fails with a driver, if there is one.
     pub fn known(&self, test: &str, imp: Impl) -> Option<&'static Known> {
         let same = |k: &&Known| k.client == self.name && k.test == test && k.imps.contains(&imp);
         KNOWN.iter().find(same)

@@ -80,7 +80,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(report.finish())
 }
 
-/// What the guests of one kernel have in common.
+/// The things that the guests of one kernel have in common.
 struct Lab<'a> {
     repo: &'a Path,
     root: &'a Root,

@@ -7,7 +7,7 @@ use crate::table::Table;
 
 use super::list::{Align, Client};
 
-/// What a script puts before words for the table.
+/// The mark that a script puts before words for the table.
 const SEEN: &str = "# seen: ";
 
 /// A test of a client, on both drivers.
@@ -19,7 +19,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What the guests said; once, if both drivers say the same.
+    /// The guests' words; once, if both drivers say the same.
     fn remark(&self) -> String {
         let said = |imp: Impl| {
             let result = self.results[imp as usize].as_ref();
@@ -111,7 +111,7 @@ pub fn judged(client: &Client, imp: Impl, result: TestResult) -> TestResult {
     }
 }
 
-/// What the script saw, and why the test was skipped or failed: what is known of that, or the last
+/// The script's words, and why the test was skipped or failed: the known reason, or the last
 /// line.
 fn words(client: &Client, imp: Impl, result: &TestResult) -> String {
     let seen = |line: &&String| line.starts_with(SEEN);

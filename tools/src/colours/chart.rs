@@ -15,7 +15,7 @@ const FONT: &str = "sans-serif";
 /// The width of all bars of a group; the groups are 1 apart.
 const WIDTH: f64 = 0.8;
 
-/// What bars of one colour stand for, their value, and how faint they are.
+/// The bars of one colour: their name, their value, and how faint they are.
 struct Series {
     name: &'static str,
     driver: Impl,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the model makes of the page frames that a guest told.
+//! The figures that the model of a cache gives for the page frames of a guest.
 
 use anyhow::{bail, Context, Result};
 use dax_cache::{Memory, Tally, Turns};
@@ -13,7 +13,7 @@ pub const TURNS: u64 = 1_000_000;
 /// The bytes of its memory that a small tenant uses.
 pub const SMALL: u64 = 128 << 20;
 
-/// What stands in front of the memory.
+/// The kind of memory: with a cache in front, or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -129,7 +129,7 @@ impl Guest {
         }
     }
 
-    /// What the model makes of it.
+    /// The model's figures for these page frames.
     pub fn cases(&self, seed: u64) -> Vec<Case> {
         let mut cases = Vec::new();
         for kind in [Kind::Cached, Kind::Flat] {
@@ -208,7 +208,7 @@ impl Case {
         self.small.each_ref().map(percent)
     }
 
-    /// What is not as it has to be: tenants whose memory daxlayout chose do not push each other
+    /// Broken expectations: tenants whose memory daxlayout chose do not push each other
     /// out, and others do.
     pub fn trouble(&self) -> Vec<String> {
         let mut trouble = Vec::new();
@@ -237,7 +237,7 @@ impl Case {
 mod tests {
     use super::*;
 
-    /// What a guest prints whose tenants have these page frames of 64, behind a cache of 16 pages.
+    /// The output of a guest whose tenants have these page frames of 64, behind a cache of 16 pages.
     fn guest(placement: Placement, frames: [&[(u64, u64)]; 2]) -> Guest {
         let machine = Line::Machine {
             driver: Impl::C,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::rules::{self, Rule};
 use super::transcript::{apply, Operation, Sequence, State, Step};
 
-/// What the two drivers made of one sequence.
+/// The judgement of one sequence on two drivers.
 #[derive(Debug)]
 pub enum Outcome {
     /// It ran to its end on both, with the same state after each step.

@@ -41,7 +41,7 @@ const SHRUNK: usize = 5;
 /// Sequences in `make test`.
 const SHARE: u64 = 60;
 
-/// What came of it all.
+/// The result of the whole comparison.
 #[derive(Default, Serialize)]
 pub struct Tally {
     pub sequences: u64,
@@ -58,7 +58,7 @@ pub struct Tally {
     pub answers: BTreeMap<String, u64>,
     #[serde(skip)]
     differences: Vec<(u64, Difference)>,
-    /// What went wrong with guests.
+    /// Failures of guests.
     pub trouble: Vec<String>,
 }
 
@@ -119,7 +119,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     })
 }
 
-/// What `make test` runs of it: one result for each thing that can go wrong.
+/// The share of `make test`: one result for each thing that can go wrong.
 pub fn share(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>> {
     let pair = Pair::new(repo, cargo, spec)?;
     let tally = sequences(&pair, 1, 0, SHARE)?;
@@ -219,7 +219,7 @@ pub fn sequences(pair: &Pair<'_>, seed: u64, first: u64, count: u64) -> Result<T
 }
 
 impl Tally {
-    /// What the guests were before anything was done.
+    /// Compares the two guests' states before anything was done.
     fn compare_bases(&mut self, c: &Transcript, rust: &Transcript) {
         if c.base != rust.base {
             let differ = |(key, value): &(&String, &String)| rust.base.get(*key) != Some(value);
@@ -273,7 +273,7 @@ impl Tally {
     }
 }
 
-/// What was done and how it was answered, without names and figures.
+/// The operation and its answer, without names and figures.
 fn answer(op: &Operation, result: &str) -> String {
     let what = match op {
         Operation::Write { path, .. } => path.rsplit('/').next().unwrap_or_default(),

@@ -34,7 +34,7 @@ struct Test {
     parts: Vec<Part>,
 }
 
-/// What the comparison of a group comes to.
+/// The result of the comparison of a group.
 #[derive(Default)]
 struct Tally {
     tests: u64,
@@ -236,7 +236,7 @@ impl Tally {
     }
 }
 
-/// What differs between two states.
+/// The differences of two states, as text.
 fn bases(c: &State, rust: &State) -> String {
     let mut text = "before its first action\n".to_owned();
     for key in c

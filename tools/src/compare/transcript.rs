@@ -16,7 +16,7 @@ pub struct Sequence {
     pub begun: Option<Operation>,
     /// How it ended, and daxctl's words at the end. None if it did not end.
     pub end: Option<(String, String)>,
-    /// What went wrong in the guest.
+    /// Failures of the guest.
     pub trouble: Vec<String>,
 }
 

@@ -172,7 +172,7 @@ fn of_c(show: Show, ran: &Ran) -> String {
     }
 }
 
-/// What went wrong in a guest, in one line, if something did.
+/// The fault of a guest in one line, if there is one.
 fn trouble(ran: &Ran) -> Option<String> {
     if let Some(splat) = &ran.outcome.splat {
         let failed = ran.results.first().filter(|p| p.verdict == Verdict::Failed);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::PURE;
 use crate::cache;
 
-/// What happened to a mutant.
+/// The fate of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// A test failed.

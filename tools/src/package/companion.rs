@@ -15,7 +15,7 @@ use crate::root::Root;
 
 const INSIDE: &str = "/usr/src/daxlayout";
 
-/// What the package has of this checkout: from, to.
+/// Parts of this checkout in the package: from, to.
 const PARTS: [(&str, &str); 7] = [
     ("tools/package/daxlayout", "debian"),
     ("daxlayout/dist", "dist"),

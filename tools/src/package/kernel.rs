@@ -32,7 +32,7 @@ const SOURCE: &str = "linux-device-dax";
 /// Number of lines that a build of the small configuration prints, until one was counted.
 const LINES: u64 = 2900;
 
-/// What is known before anything is built.
+/// The choices that are made before anything is built.
 pub struct Plan<'a> {
     repo: &'a Path,
     root: &'a Root,

@@ -28,7 +28,7 @@ const OUT: &str = "target/deb";
 /// Built packages. Their files are not replaced while the value lives.
 pub struct Packages {
     pub files: Vec<PathBuf>,
-    /// What `uname -r` says.
+    /// The release, as `uname -r` prints it.
     pub release: String,
     /// The version of the kernel's packages.
     pub version: String,

@@ -116,7 +116,7 @@ impl Request {
         format!("{}-{}{trimmed}", self.spec.series, self.config.folder())
     }
 
-    /// What the kernel's own version gets as an end. Debian's kernels are called 7.3.4+deb13-amd64
+    /// The end of the kernel's version. Debian's kernels are called 7.3.4+deb13-amd64
     /// and 7.3.4+deb13-cloud-amd64. A name with `-dax-` comes right after these.
     pub fn local_version(&self, release: &str) -> String {
         format!("+deb{release}-dax-{}amd64", self.config.flavour())

@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 
 use crate::exec;
 
-/// What goes into the packages.
+/// Files that go into the packages.
 const INPUTS: [&str; 15] = [
     "Cargo.lock",
     "Cargo.toml",

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec};
 
-/// What a guest has besides ndctl and the files of tests/public.
+/// Additions to a guest that has ndctl and the files of tests/public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum With {
     Nothing,
@@ -46,7 +46,7 @@ pub struct Test {
     mem: &'static str,
     append: &'static str,
     qemu: &'static str,
-    /// What bash runs in the guest, after tests/public/prelude.sh.
+    /// The command for bash in the guest, after tests/public/prelude.sh.
     pub command: &'static str,
     minutes: u64,
     /// Our change of the test, for the table.

@@ -37,7 +37,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// What came of an operation.
+    /// Notes an operation and its result.
     pub fn step(self, op: Operation, result: String) -> Step {
         Step {
             op,

@@ -268,7 +268,7 @@ impl Group {
         Group::all().find(|group| group.name == name)
     }
 
-    /// What the group exercises, if it is about a consumer of the driver.
+    /// The subject of the group, if the group is about a consumer of the driver.
     fn about(&self) -> Option<&'static str> {
         let mut consumers = consumers::GROUPS.iter();
         consumers

@@ -44,7 +44,7 @@ pub const TESTS: &[Test] = &[
 const NOT_IN_C: &str = "has no zero_on_alloc";
 /// The attribute.
 const ATTRIBUTE: &str = "zero_on_alloc";
-/// What the tests write into each page.
+/// The word that the tests write into each page.
 const MARK: u64 = 0x6b72_616d_6b72_616d;
 /// Far more time than any change needs.
 const LIMIT: Duration = Duration::from_secs(60);

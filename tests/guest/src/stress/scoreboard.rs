@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the processes of a stress run share: who does what, and how often it was done.
+//! Memory that the processes of a stress run share: who does what, and how often it was done.
 
 use super::operation::Kind;
 use crate::cpu;

@@ -13,7 +13,7 @@ use crate::str::{CStr, CStrExt};
 use crate::sync::aref::AlwaysRefCounted;
 use crate::types::Opaque;
 
-/// What is known of a device.
+/// The driver core's state of a device, as a type.
 pub trait DeviceContext {}
 /// Nothing.
 pub struct Normal;

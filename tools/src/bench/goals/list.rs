@@ -3,7 +3,7 @@
 
 use crate::bench::figures::Driver;
 
-/// What a figure is compared with.
+/// The reference that a figure is compared with.
 #[derive(Clone, Copy)]
 pub enum Against {
     /// The C driver's figure of the same operation.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the Rust driver must reach, and whether it does.
+//! The goals of the Rust driver, and whether it reaches them.
 
 mod list;
 
@@ -29,7 +29,7 @@ pub struct Row {
     /// `≤ 0.30 of C`.
     pub goal: String,
     pub figure: Option<f64>,
-    /// What the figure is compared with.
+    /// The reference that the figure is compared with.
     pub reference: Option<f64>,
     /// Why there is a limit.
     pub reached: Option<f64>,

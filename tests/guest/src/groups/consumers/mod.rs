@@ -27,7 +27,7 @@ pub const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
 
 /// A group, and what it is about.
 pub struct Consumer {
-    /// What the group exercises, for the table of docs/results/consumers.md.
+    /// The subject of the group, for the table of docs/results/consumers.md.
     pub about: &'static str,
     /// The group.
     pub group: Group,

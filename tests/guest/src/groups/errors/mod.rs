@@ -67,7 +67,7 @@ impl Fixture {
     }
 }
 
-/// What the C driver does with a write that the Rust driver refuses.
+/// The C driver's answer to a write that the Rust driver refuses.
 #[derive(Clone, Copy)]
 enum OnC {
     /// The same.

@@ -208,7 +208,7 @@ fn dynamic_debug_shows_writes_that_fail() -> Outcome {
     check(line, said, deviates(true, false))
 }
 
-/// What the rate limit of messages may have counted before is forgotten after so long.
+/// The rate limit of messages forgets its count after so long.
 const INTERVAL: Duration = Duration::from_millis(5500);
 
 /// The C driver says nothing.

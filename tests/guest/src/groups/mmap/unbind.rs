@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What happens to files and mappings when their device is unbound.
+//! Files and mappings whose device is unbound.
 
 use super::{bound, map, open};
 use crate::child::{Child, End};

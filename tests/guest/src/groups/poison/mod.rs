@@ -83,7 +83,7 @@ fn map_from(device: &Device, align: u64, first: u64) -> Result<Map, Failure> {
     Map::shared(&file, len, first * align).map_err(failed("mmap"))
 }
 
-/// What the kernel tells the process that touches the poisoned page at this offset of a mapping.
+/// The news of the poisoned page at this offset of a mapping, for the process that touches it.
 fn required(map: &Map, offset: u64, align: u64) -> Told {
     Told {
         required: true,
@@ -92,7 +92,7 @@ fn required(map: &Map, offset: u64, align: u64) -> Told {
     }
 }
 
-/// What the kernel tells another process.
+/// The same news, for another process.
 fn optional(map: &Map, offset: u64, align: u64) -> Told {
     let required = false;
     Told {

@@ -12,7 +12,7 @@ use crate::sched;
 
 /// Size of the pages of which the model knows who wrote to them.
 const PAGE: u64 = 1 << PMD_SHIFT;
-/// What a page of a [`memremap()`] has in it that is not zero.
+/// The byte that some places of a page of a [`memremap()`] have; all others are zero.
 const MARK: u8 = 0xa5;
 /// Where in a page the marks are.
 const MARKS: [usize; 3] = [0, PAGE as usize / 2 + 1, PAGE as usize - 1];

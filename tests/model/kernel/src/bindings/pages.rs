@@ -464,7 +464,7 @@ pub(super) fn dev_dax_of(dev: *mut device) -> *mut dev_dax {
         .cast()
 }
 
-/// What C sees of the ranges of a device.
+/// The ranges of a device, as C sees them.
 ///
 /// # Safety
 ///
