@@ -52,7 +52,7 @@ pub(crate) trait BusOps: Sized + 'static {
     /// The errno with which the uevent fails.
     fn uevent(env: &mut Uevent<'_>) -> Result;
     /// Prepares to bind `driver` to `device`. The ranges must not change from here on, see
-    /// [`Ranges::pin`](super::dev_dax::Ranges::pin). After this the driver's own probe is
+    /// [`Ranges::freeze`](super::dev_dax::Ranges::freeze). After this the driver's own probe is
     /// called. The device lock is held.
     ///
     /// # Errors
