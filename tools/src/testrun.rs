@@ -77,6 +77,12 @@ const DEBUG_SLOWDOWN: u32 = 4;
 /// By which factor a group may take longer on a CPU that is always emulated.
 const FOREIGN_SLOWDOWN: u32 = 3;
 
+/// Turns kmemleak off. kmemleak notes each allocation, which takes half of a debug kernel's time.
+const NO_KMEMLEAK: &str = "kmemleak=off";
+
+/// Turns kmemleak on. A group whose tests ask kmemleak has this on its command line.
+const KMEMLEAK: &str = "kmemleak=on";
+
 /// A part of the kernel's message when it starts the first process.
 const USER_SPACE: &str = "as init process";
 
@@ -335,6 +341,7 @@ impl Tests<'_> {
     /// and wait for ever. A guest that hangs like that, before its first process, is booted once
     /// more.
     pub fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
+        let machine = &adapted(&self.spec, machine);
         let (outcome, output) = self.boot_once(label, machine, load)?;
         let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
         if outcome.end != End::Timeout || outcome.splat.is_some() || log.contains(USER_SPACE) {
@@ -444,12 +451,15 @@ impl Tests<'_> {
         Ok(ran)
     }
 
-    /// Runs one test of a group, even if it is left out on the C driver.
+    /// Runs one test of a group, even if it is left out on the C driver. The test may ask kmemleak.
     pub fn one(&self, group: &Group, test: &str, program: &Path) -> Result<Ran> {
         let (quoted, test) = (shlex::try_quote(&group.group)?, shlex::try_quote(test)?);
         let command = format!("DAX_GUEST_FORCE=1 /dax-guest test {quoted} {test}");
         let mut machine = groups::machine(group)?;
         machine.timeout = machine.timeout.min(ONE_TEST);
+        if self.spec.debug {
+            machine.append = format!("{} {KMEMLEAK}", machine.append);
+        }
         let files = self.files(group, program)?;
         self.run(&format!("{test}"), machine, command, files)
     }
@@ -539,6 +549,16 @@ impl Tests<'_> {
     }
 }
 
+/// The settings of a guest for a kernel. A debug kernel has kmemleak only if the guest's settings
+/// ask for it.
+fn adapted(spec: &Spec, machine: &Machine) -> Machine {
+    let mut machine = machine.clone();
+    if spec.debug && !machine.append.split(' ').any(|word| word == KMEMLEAK) {
+        machine.append = format!("{} {NO_KMEMLEAK}", machine.append);
+    }
+    machine
+}
+
 /// The result for the guest itself: whether it ended well, and its kernel did not complain.
 fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
     let label = format!("{name}: {QUIET}");
@@ -562,6 +582,24 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_groups_that_ask_for_kmemleak_have_it() {
+        let line = |debug: bool, append: &str| {
+            let spec = Spec {
+                debug,
+                ..Spec::new(SERIES[0], Impl::Rust)
+            };
+            let machine = Machine {
+                append: append.to_owned(),
+                ..Machine::default()
+            };
+            adapted(&spec, &machine).append
+        };
+        assert_eq!(line(true, "memmap=1G"), "memmap=1G kmemleak=off");
+        assert_eq!(line(true, "memmap=1G kmemleak=on"), "memmap=1G kmemleak=on");
+        assert_eq!(line(false, "memmap=1G"), "memmap=1G");
+    }
 
     #[test]
     fn the_quick_groups_are_groups() {

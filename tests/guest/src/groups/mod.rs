@@ -247,7 +247,8 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "endurance",
-        append: SMALL,
+        // On a debug kernel, the group asks kmemleak.
+        append: "memmap=2G%4G+0xefffffff kmemleak=on",
         mem: "6G",
         qemu: "",
         implementations: BOTH,
