@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 
 use crate::cache;
 use crate::report::TestResult;
-use crate::rust_code;
+use crate::rust_code::{self, Token};
 
 /// The floors from the top, as in the head of src/dax.rs. Each may use itself and those below.
 const FLOORS: [&str; 6] = ["dax", "exports", "driver", "sys", "ranges", "prelude"];
@@ -60,23 +60,24 @@ impl Floors {
                 texts.push((name.display().to_string(), cache::read_text(path)?));
             }
         }
-        Ok(Self::new(&texts))
+        Self::new(&texts)
     }
 
-    fn new(texts: &[(String, String)]) -> Self {
+    fn new(texts: &[(String, String)]) -> Result<Self> {
         let names: BTreeSet<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
-        let uses = texts.iter().map(|(name, text)| {
+        let mut uses = BTreeMap::new();
+        for (name, text) in texts {
             let module = module(name);
-            let mut used = BTreeSet::new();
-            for path in paths(&rust_code::without_test_modules(&rust_code::only_code(
-                text,
-            ))) {
-                used.extend(resolve(&module, &path).and_then(|path| file(&names, &path)));
-            }
+            let items = rust_code::items(text).with_context(|| format!("src/{name}"))?;
+            let tokens: Vec<Token> = items.iter().flat_map(rust_code::tokens).collect();
+            let paths = paths(&tokens).into_iter();
+            let mut used: BTreeSet<String> = paths
+                .filter_map(|path| file(&names, &resolve(&module, &path)?))
+                .collect();
             used.remove(name);
-            (name.clone(), used)
-        });
-        Self(uses.collect())
+            uses.insert(name.clone(), used);
+        }
+        Ok(Self(uses))
     }
 
     /// The breaches of the rule, a line each.
@@ -250,14 +251,13 @@ fn file(names: &BTreeSet<&str>, path: &[String]) -> Option<String> {
 }
 
 /// All paths that begin with `crate`, `super` or `self`. Braces are expanded to one path each.
-fn paths(code: &str) -> Vec<Vec<String>> {
-    let tokens = tokens(code);
+fn paths(tokens: &[Token]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut at = 0;
-    while at < tokens.len() {
-        let begins = matches!(tokens[at], "crate" | "super" | "self");
-        if begins && tokens.get(at + 1) == Some(&"::") {
-            at = tree(&tokens, at, &[], &mut found);
+    while let Some(word) = text(tokens, at) {
+        let begins = matches!(word, "crate" | "super" | "self");
+        if begins && text(tokens, at + 1) == Some("::") {
+            at = tree(tokens, at, &[], &mut found);
         } else {
             at += 1;
         }
@@ -266,29 +266,31 @@ fn paths(code: &str) -> Vec<Vec<String>> {
 }
 
 /// Reads one path, or one tree of a `use`, and returns where it ends.
-fn tree(tokens: &[&str], mut at: usize, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
+fn tree(tokens: &[Token], mut at: usize, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
     let mut path = before.to_vec();
     loop {
-        match tokens.get(at) {
-            Some(&"{") => {
+        match text(tokens, at) {
+            Some("{") => {
                 at += 1;
-                while !matches!(tokens.get(at), None | Some(&"}")) {
+                while !matches!(text(tokens, at), None | Some("}")) {
                     let end = tree(tokens, at, &path, found);
                     // Of `a as b,` the rest.
-                    let rest = tokens[end..].iter().position(|t| matches!(*t, "," | "}"));
+                    let rest = tokens[end..]
+                        .iter()
+                        .position(|t| t.text == "," || t.text == "}");
                     at = rest.map_or(tokens.len(), |n| end + n);
-                    at += usize::from(tokens.get(at) == Some(&","));
+                    at += usize::from(text(tokens, at) == Some(","));
                 }
                 return at + 1;
             }
             Some(word) if is_word(word) => {
-                path.push((*word).to_owned());
+                path.push(word.to_owned());
                 at += 1;
             }
             _ => break,
         }
-        match tokens.get(at) {
-            Some(&"::") => at += 1,
+        match text(tokens, at) {
+            Some("::") => at += 1,
             _ => break,
         }
     }
@@ -296,30 +298,12 @@ fn tree(tokens: &[&str], mut at: usize, before: &[String], found: &mut Vec<Vec<S
     at
 }
 
-/// Splits code into words, `::`, and other single characters.
-fn tokens(code: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let mut rest = code.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let word = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
-        let length = match word {
-            0 if rest.starts_with("::") => 2,
-            0 => first.len_utf8(),
-            _ => word,
-        };
-        let (token, after) = rest.split_at(length);
-        found.push(token);
-        rest = after.trim_start();
-    }
-    found
-}
-
-fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+fn text(tokens: &[Token], at: usize) -> Option<&str> {
+    tokens.get(at).map(|token| token.text.as_str())
 }
 
 fn is_word(token: &str) -> bool {
-    token.starts_with(is_of_word)
+    token.starts_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]
@@ -328,7 +312,7 @@ mod tests {
 
     fn floors(texts: &[(&str, &str)]) -> Floors {
         let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
-        Floors::new(&texts.iter().map(owned).collect::<Vec<_>>())
+        Floors::new(&texts.iter().map(owned).collect::<Vec<_>>()).unwrap()
     }
 
     fn used(floors: &Floors, name: &str) -> Vec<String> {

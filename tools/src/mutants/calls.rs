@@ -2,12 +2,12 @@
 //! Mutants that cargo-mutants does not make. It changes operators, but the pure modules do most
 //! arithmetic by calls like `checked_add()`, because no sum may wrap unnoticed.
 
-use std::fmt;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
-use regex::Regex;
+use syn::visit::{self, Visit};
+use syn::{Block, ImplItemFn, ItemFn, ItemImpl, Signature, Type};
 
 use super::found::{numbered, Fate, Mutant, Placed};
 use super::tool::{BUILD_TIMEOUT, SEED, TEST_TIMEOUT};
@@ -15,7 +15,7 @@ use super::TREE;
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::progress::Step;
-use crate::rust_code::{only_code, without_test_modules};
+use crate::rust_code;
 
 /// Ends of calls' names, and what replaces them.
 const SWAPS: [(&str, &str); 6] = [
@@ -26,7 +26,8 @@ const SWAPS: [(&str, &str); 6] = [
     ("min", "max"),
     ("max", "min"),
 ];
-const CALL: &str = r"(?:\b(checked_|saturating_|wrapping_)|\.)(add|sub|mul|div|min|max)\(";
+/// Beginnings of calls' names that say what happens on overflow.
+const FAMILIES: [&str; 3] = ["checked_", "saturating_", "wrapping_"];
 /// The exit status of `timeout` after it ended a program.
 const ENDED: i32 = 124;
 
@@ -104,26 +105,75 @@ fn test(cargo: &Cargo, seconds: &str, more: &[&str]) -> Result<Option<i32>> {
 
 /// All changes of a file, except those of its tests.
 fn changed(text: &str) -> Result<Vec<Change>> {
-    let call = Regex::new(CALL)?;
-    let code = without_test_modules(&only_code(text));
-    let mut place = Place::new()?;
-    let mut changes = Vec::new();
-    for (number, line) in code.lines().enumerate() {
-        place.enter(line);
-        for found in call.captures_iter(line) {
-            let family = found.get(1).map_or("", |family| family.as_str());
-            let name = found.get(2).context("a call without a name")?;
-            let swap = SWAPS.iter().find(|(old, _)| *old == name.as_str());
-            let (old, new) = swap.context("a call that has no other")?;
-            let column = line[..name.start()].chars().count();
-            changes.push(Change {
-                at: (number + 1, column + 1),
+    let mut calls = Calls {
+        text,
+        owner: None,
+        changes: Vec::new(),
+    };
+    for item in &rust_code::items(text)? {
+        calls.visit_item(item);
+    }
+    Ok(calls.changes)
+}
+
+/// Looks for calls that can be changed.
+struct Calls<'a> {
+    text: &'a str,
+    /// The type whose functions are being visited.
+    owner: Option<String>,
+    changes: Vec<Change>,
+}
+
+impl Calls<'_> {
+    fn look(&mut self, function: &Signature, body: &Block) {
+        let tokens = rust_code::tokens(body);
+        let is = |at: Option<usize>, text: &str| {
+            let token = at.and_then(|at| tokens.get(at));
+            token.is_some_and(|token| token.text == text)
+        };
+        for (at, token) in tokens.iter().enumerate() {
+            if !is(at.checked_add(1), "(") {
+                continue;
+            }
+            let family = FAMILIES.into_iter().find(|f| token.text.starts_with(f));
+            if family.is_none() && !is(at.checked_sub(1), ".") {
+                continue;
+            }
+            let family = family.unwrap_or_default();
+            let name = &token.text[family.len()..];
+            let Some((old, new)) = SWAPS.into_iter().find(|(old, _)| *old == name) else {
+                continue;
+            };
+            let place = rust_code::name(&function.ident);
+            let owner = self.owner.as_ref().map(|owner| format!("{owner}::"));
+            let place = owner.unwrap_or_default() + &place;
+            let (line, column) = (token.at.0, token.at.1 + family.len());
+            self.changes.push(Change {
+                at: (line, column),
                 what: format!("replace {family}{old} with {family}{new} in {place}"),
-                text: swapped(text, (number, column), old, new),
+                text: swapped(self.text, (line - 1, column - 1), old, new),
             });
         }
     }
-    Ok(changes)
+}
+
+impl<'ast> Visit<'ast> for Calls<'_> {
+    fn visit_item_impl(&mut self, item: &'ast ItemImpl) {
+        if let Type::Path(of) = &*item.self_ty {
+            let last = of.path.segments.last();
+            self.owner = last.map(|segment| rust_code::name(&segment.ident));
+        }
+        visit::visit_item_impl(self, item);
+        self.owner = None;
+    }
+
+    fn visit_item_fn(&mut self, function: &'ast ItemFn) {
+        self.look(&function.sig, &function.block);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
+        self.look(&function.sig, &function.block);
+    }
 }
 
 /// `text` with `new` for `old` at a line and column.
@@ -134,45 +184,6 @@ fn swapped(text: &str, at: (usize, usize), old: &str, new: &str) -> String {
     let after: String = line.chars().skip(at.1 + old.len()).collect();
     lines[at.0] = format!("{before}{new}{after}");
     lines.join("\n") + "\n"
-}
-
-/// The function that a line is in, as cargo-mutants names it.
-struct Place {
-    header: Regex,
-    function: Regex,
-    owner: Option<String>,
-    name: String,
-}
-
-impl Place {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            header: Regex::new(r"^impl\b.*?\b(\w+)(?:<[^{]*>)? \{$")?,
-            function: Regex::new(r"\bfn (?:r#)?(\w+)")?,
-            owner: None,
-            name: String::new(),
-        })
-    }
-
-    fn enter(&mut self, line: &str) {
-        if let Some(found) = self.header.captures(line) {
-            self.owner = found.get(1).map(|owner| owner.as_str().to_owned());
-        } else if line == "}" {
-            self.owner = None;
-        }
-        if let Some(name) = self.function.captures(line).and_then(|found| found.get(1)) {
-            self.name = name.as_str().to_owned();
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.owner {
-            Some(owner) => write!(f, "{owner}::{}", self.name),
-            None => write!(f, "{}", self.name),
-        }
-    }
 }
 
 #[cfg(test)]
