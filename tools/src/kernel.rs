@@ -328,6 +328,9 @@ impl<'a> Builder<'a> {
         if self.spec.debug {
             names.push("debug.config".to_owned());
         }
+        if self.spec.no_test_remove {
+            names.push("no-test-remove.config".to_owned());
+        }
         if self.spec.builtin {
             names.push("builtin.config".to_owned());
         }

@@ -46,6 +46,10 @@ const SHARE: [&str; 5] = ["sysfs", "mmap", "kmem", "zero", "layout"];
 /// tested.
 const CHECKED: [&str; 2] = ["inject", "stress"];
 
+/// The groups whose guests have libnvdimm. On a debug kernel, its regions cannot be unbound while
+/// they are being bound.
+const NVDIMM: [&str; 5] = ["overlap", "lifetimes-pmem", "pmem", "nvdimm", "ramdax"];
+
 /// Programs of this project that the tests of a group run.
 const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
 
@@ -432,7 +436,8 @@ impl Tests<'_> {
             let start = Instant::now();
             let name = self.name(&group.group);
             let checked = CHECKED.contains(&group.group.as_str());
-            let tests = if checked { self.debug() } else { self.clone() };
+            let mut tests = if checked { self.debug() } else { self.clone() };
+            tests.spec.no_test_remove = tests.spec.debug && NVDIMM.contains(&group.group.as_str());
             if let Some(why) = tests.hindrance(checked)? {
                 report.add(
                     &name,
