@@ -25,6 +25,7 @@ use kernel::{
     prelude::*,
     rbtree::RBTreeNodeReservation,
     sync::{
+        aref::ARef,
         lock::{
             mutex::MutexBackend,
             Guard, //
@@ -75,10 +76,7 @@ use crate::{
             self,
             Action, //
         },
-        object::{
-            device,
-            Ref, //
-        },
+        object::device,
         pagemap,
         task::restart_write,
         template::PgmapTemplate, //
@@ -119,7 +117,7 @@ pub(crate) struct State {
 /// which it was opened for as long as the file exists. A later binding may have other
 /// ranges, so the file never switches to that.
 pub(crate) struct Binding {
-    device: Ref<DevDax>,
+    device: ARef<DevDax>,
     /// Page size of the device in bytes.
     page_size: usize,
     /// Size of the device in bytes.
@@ -138,7 +136,7 @@ impl Binding {
     ///
     /// `EINVAL` if `align` does not fit into a `usize`.
     pub(super) fn new(
-        device: Ref<DevDax>,
+        device: ARef<DevDax>,
         size: u64,
         align: Align,
         window: Option<Window>,
@@ -241,7 +239,7 @@ impl DevDax {
     /// misaligned. `EBUSY` if the memory is taken, `ERANGE` if the size exceeds the region,
     /// `EEXIST` if the id is taken, `ENXIO` if the region is going away, `ENOMEM`, and the
     /// errors of `device_add()`.
-    pub(crate) fn create(region: &Arc<Region>, spec: DevDaxData) -> Result<Ref<Self>> {
+    pub(crate) fn create(region: &Arc<Region>, spec: DevDaxData) -> Result<ARef<Self>> {
         let parent = region.parent()?;
         let id = match (region.is_static(), spec.id) {
             (true, Some(id)) => id,

@@ -16,6 +16,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        aref::ARef,
         Arc,
         Mutex, //
     },
@@ -41,10 +42,7 @@ use crate::{
             ModuleRef,
             User, //
         },
-        object::{
-            device,
-            Ref, //
-        },
+        object::device,
         pagemap::PageMap,
         task::sleep, //
     }, //
@@ -68,7 +66,7 @@ pub(crate) struct Drain {
     work: DelayedWork<Self>,
     #[pin]
     state: Mutex<State>,
-    device: Ref<DevDax>,
+    device: ARef<DevDax>,
     _user: User,
 }
 
@@ -96,7 +94,7 @@ impl Drain {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(device: &Ref<DevDax>, map: PageMap<DevDax>) -> Result<Arc<Self>> {
+    pub(crate) fn new(device: &ARef<DevDax>, map: PageMap<DevDax>) -> Result<Arc<Self>> {
         let state = State {
             map: Some(map),
             interval_ms: FIRST_MS,

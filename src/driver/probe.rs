@@ -12,7 +12,10 @@ use kernel::{
     },
     devres,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -35,7 +38,6 @@ use crate::{
             OwnDriver,
             Probe, //
         },
-        object::Ref,
         pagemap::{
             PageMap,
             PageMapError, //
@@ -59,7 +61,7 @@ impl Probe for DeviceDax {
     /// `EBUSY` if a part of the memory is reserved, `ENOMEM`, and the errors of
     /// `devm_memremap_pages()` and `cdev_add()`.
     fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
-        let device = Ref::of(dax);
+        let device = ARef::from(dax);
         let ranges = dax.snapshot()?;
         let align = ranges.align();
         let end = ranges.entries().last().map_or(0, DevDaxRange::end);

@@ -453,7 +453,7 @@ impl State {
     ) -> (&mut RangeAllocator, Result<&mut DeviceState>) {
         let record = self.devices.get_mut(&device.id());
         // Another device may have got the id since.
-        let record = record.filter(|record| record.ranges.device().is(device));
+        let record = record.filter(|record| core::ptr::eq(&**record.ranges.device(), device));
         (&mut self.allocator, record.ok_or(ENXIO))
     }
 

@@ -9,6 +9,7 @@
 
 use kernel::{
     prelude::*,
+    sync::aref::ARef,
     time::{
         Instant,
         Monotonic, //
@@ -22,10 +23,7 @@ use crate::{
         hwpoison,
         log,
         memory::Mapped,
-        object::{
-            device,
-            Ref, //
-        },
+        object::device,
         task::{
             cond_resched,
             must_give_up, //
@@ -55,7 +53,7 @@ impl DevDax {
         let sizes = ranges.clone().map(|range| range.size());
         let mut progress = Progress::new(self, sizes.fold(0, u64::saturating_add));
         let memory = self.region().memory();
-        let this = Ref::of(self);
+        let this = ARef::from(self);
         for range in ranges {
             let claim = memory.claim(&this, range).inspect_err(|_| {
                 log::refused_range(self, range, c"could not be reserved, and is not zeroed");

@@ -10,13 +10,18 @@ use core::{
         offset_of,
         size_of, //
     },
-    ops::Deref, //
+    ops::Deref,
+    ptr::NonNull, //
 };
 
 use kernel::{
     bindings,
     prelude::*,
     sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
         atomic::{
             ordering::Relaxed,
             Atomic, //
@@ -34,9 +39,10 @@ use super::{
         Unregistered, //
     },
     object::{
+        get,
         has_driver,
-        Object,
-        Ref, //
+        put,
+        Object, //
     },
     template::PgmapTemplate, //
 };
@@ -103,6 +109,18 @@ pub(crate) struct DaxObject<T> {
 // that offset. Only `make` makes a `Self`, by `Unregistered::new`.
 unsafe impl<T: 'static> Object for DaxObject<T> {
     const OFFSET: usize = offset_of!(bindings::dev_dax, dev);
+}
+
+// SAFETY: As for `WithDevice`.
+unsafe impl<T: 'static> AlwaysRefCounted for DaxObject<T> {
+    fn inc_ref(&self) {
+        get(self);
+    }
+
+    unsafe fn dec_ref(object: NonNull<Self>) {
+        // SAFETY: By the contract the object is valid, and the reference is the caller's.
+        unsafe { put(object) };
+    }
 }
 
 impl<T> AsRef<RawDevDax> for DaxObject<T> {
@@ -296,7 +314,7 @@ impl RawDevDax {
 ///
 /// C sees the current entries of `layout` at their current address, or no ranges.
 pub(crate) struct Ranges<T: Object + AsRef<RawDevDax>> {
-    device: Ref<T>,
+    device: ARef<T>,
     layout: Layout,
     align: Align,
 }
@@ -304,7 +322,7 @@ pub(crate) struct Ranges<T: Object + AsRef<RawDevDax>> {
 impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     /// Makes an empty list of ranges with the given alignment, the only one that there is
     /// for the device.
-    fn new(device: Ref<T>, align: Align) -> Self {
+    fn new(device: ARef<T>, align: Align) -> Self {
         let this = Self {
             device,
             layout: Layout::new(),
@@ -316,7 +334,7 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     }
 
     /// The device that has the ranges.
-    pub(crate) fn device(&self) -> &Ref<T> {
+    pub(crate) fn device(&self) -> &ARef<T> {
         &self.device
     }
 
@@ -443,7 +461,7 @@ impl<T: Object + AsRef<RawDevDax>> Drop for Ranges<T> {
 
 /// The ranges that a device had, and their alignment.
 pub(crate) struct Snapshot<T: Object> {
-    pub(super) device: Ref<T>,
+    pub(super) device: ARef<T>,
     pub(super) entries: KVVec<DevDaxRange>,
     pub(super) align: Align,
 }

@@ -13,6 +13,10 @@ use kernel::{
     device::Device,
     error::to_result,
     prelude::*,
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
     types::Opaque, //
 };
 
@@ -20,9 +24,10 @@ use super::{
     module::User,
     object::{
         as_raw,
+        get,
+        put,
         raw,
-        Object,
-        Ref, //
+        Object, //
     },
     sysfs::{
         Attribute,
@@ -87,6 +92,19 @@ unsafe impl<T: 'static> Object for WithDevice<T> {
     const OFFSET: usize = 0;
 }
 
+// SAFETY: `get` and `put` count the references to the device, and only [`release`], which the
+// driver core calls after the last one was put, frees the object.
+unsafe impl<T: 'static> AlwaysRefCounted for WithDevice<T> {
+    fn inc_ref(&self) {
+        get(self);
+    }
+
+    unsafe fn dec_ref(object: NonNull<Self>) {
+        // SAFETY: By the contract the object is valid, and the reference is the caller's.
+        unsafe { put(object) };
+    }
+}
+
 /// Objects whose device has a `struct device_type`.
 pub(crate) trait Typed: Object + Send + Sync {
     /// The device type: the attributes, and the function that frees the object.
@@ -137,11 +155,11 @@ unsafe extern "C" fn release<T: Object>(dev: *mut bindings::device) {
 /// A device that was made, but is not registered and not known to anybody else. Each device
 /// has at most one `Unregistered`, and [`Unregistered::register`] consumes it, so a device
 /// is registered only once, and nothing is set after that.
-pub(crate) struct Unregistered<T: Object>(Ref<T>);
+pub(crate) struct Unregistered<T: Object>(ARef<T>);
 
 impl<T: Object> Unregistered<T> {
     /// The object that contains the device.
-    pub(crate) fn object(&self) -> &Ref<T> {
+    pub(crate) fn object(&self) -> &ARef<T> {
         &self.0
     }
 }
@@ -164,8 +182,9 @@ impl<T: Typed> Unregistered<T> {
         let dev = raw::<T>(unsafe { object.as_ref() });
         // SAFETY: `dev` is valid, zeroed by the contract of `Object`, and not initialised.
         unsafe { bindings::device_initialize(dev) };
-        // SAFETY: The reference that device_initialize() created is nobody else's.
-        let this = unsafe { Ref::first(object) };
+        // SAFETY: The object is valid, and the reference that device_initialize() created is
+        // nobody else's.
+        let this = unsafe { ARef::from_raw(object) };
         // SAFETY: `dev` is valid, and nobody else knows the device yet.
         unsafe { (*dev).type_ = T::device_type().0.get() };
         // `release` ends this user.
@@ -241,11 +260,11 @@ impl<T: Typed> Unregistered<T> {
 /// That unbinds the driver, and waits for all readers and writers of the device's
 /// attributes. So it sleeps, and the caller holds no lock that a remove or a sysfs handler
 /// takes.
-pub(crate) struct Registration<T: Object>(Ref<T>);
+pub(crate) struct Registration<T: Object>(ARef<T>);
 
 impl<T: Object> Registration<T> {
     /// The object that contains the device.
-    pub(crate) fn object(&self) -> &Ref<T> {
+    pub(crate) fn object(&self) -> &ARef<T> {
         &self.0
     }
 }

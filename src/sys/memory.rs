@@ -11,7 +11,10 @@ use core::{
 use kernel::{
     bindings,
     prelude::*,
-    sync::Arc,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     warn_on, //
 };
 
@@ -19,8 +22,7 @@ use super::{
     liveness::Liveness,
     object::{
         name_ptr,
-        Object,
-        Ref, //
+        Object, //
     }, //
 };
 
@@ -51,7 +53,7 @@ impl RegionMemory {
     /// `EBUSY` if somebody has reserved a part of it: a driver, memory that is online, or
     /// pinned pages of a device that is gone. The kernel returns the same if an allocation
     /// fails. `EINVAL`, with a warning, if it is not within the region.
-    pub(crate) fn claim<T: Object>(&self, device: &Ref<T>, range: PhysRange) -> Result<Claim<T>> {
+    pub(crate) fn claim<T: Object>(&self, device: &ARef<T>, range: PhysRange) -> Result<Claim<T>> {
         if warn_on!(!self.0.contains(&range)) {
             return Err(EINVAL);
         }
@@ -76,7 +78,7 @@ impl RegionMemory {
 pub(crate) struct Claim<T: Object> {
     range: PhysRange,
     /// Its name is the name of the reservation.
-    _device: Ref<T>,
+    _device: ARef<T>,
 }
 
 impl<T: Object> Claim<T> {
@@ -123,7 +125,7 @@ impl<T: Object> Drop for Claim<T> {
 pub(super) struct Claims<T: Object> {
     liveness: Arc<Liveness>,
     first: usize,
-    device: Ref<T>,
+    device: ARef<T>,
 }
 
 impl<T: Object> Claims<T> {
@@ -139,7 +141,7 @@ impl<T: Object> Claims<T> {
     /// The first range of which a part is reserved, and its index. The kernel returns the
     /// same if an allocation fails.
     pub(super) fn new(
-        device: &Ref<T>,
+        device: &ARef<T>,
         liveness: &Arc<Liveness>,
     ) -> Result<Self, (usize, PhysRange)> {
         // INVARIANT: Nothing is reserved yet.
@@ -166,7 +168,7 @@ impl<T: Object> Claims<T> {
     }
 
     /// The device.
-    pub(super) fn device(&self) -> &Ref<T> {
+    pub(super) fn device(&self) -> &ARef<T> {
         &self.device
     }
 
@@ -199,7 +201,7 @@ fn ranges(liveness: &Liveness) -> impl DoubleEndedIterator<Item = (usize, PhysRa
 ///
 /// The caller keeps a reference to `device` until the range is released, because the
 /// reservation has the device's name.
-unsafe fn reserve<T: Object>(device: &Ref<T>, range: PhysRange) -> bool {
+unsafe fn reserve<T: Object>(device: &ARef<T>, range: PhysRange) -> bool {
     // SAFETY: By the contract the name is valid until the range is released. The flags may
     // be zero.
     let res = unsafe {

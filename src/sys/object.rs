@@ -2,10 +2,7 @@
 
 //! Rust objects that contain a `struct device`, and conversions between the two.
 
-use core::{
-    ops::Deref,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 
 use kernel::{
     bindings,
@@ -13,17 +10,21 @@ use kernel::{
         Bound,
         Device, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::aref::AlwaysRefCounted, //
 };
 
 /// A type that contains a `struct device`, whose reference count is that of the object.
+///
+/// Dropping the last [`ARef`](kernel::sync::aref::ARef) of an object drops the object, which
+/// may sleep. So nobody drops an `ARef` under a lock that the destructor of the object takes.
 ///
 /// # Safety
 ///
 /// At [`Object::OFFSET`] bytes from its start, `Self` has a `struct device`. The device is
 /// zeroed when the object is made, and only `sys/` changes it. Only
 /// [`Unregistered::new`](super::device::Unregistered::new) makes a `Self`.
-pub(crate) unsafe trait Object: Sized + 'static {
+pub(crate) unsafe trait Object: AlwaysRefCounted + Sized + 'static {
     /// Offset of the `struct device` in `Self`, in bytes.
     const OFFSET: usize;
 }
@@ -70,69 +71,25 @@ unsafe impl<T: Object + Sync> FromDevice for T {
     }
 }
 
-/// A counted reference to an object (`get_device()`/`put_device()`).
-///
-/// Dropping the last one drops the object, which may sleep. So no `Ref` is dropped under a
-/// lock that the destructor of `T` takes.
-///
-/// # Invariants
-///
-/// The pointer is to a valid object for which `device_initialize()` was called, and this
-/// owns one reference to it.
-pub(crate) struct Ref<T: Object>(NonNull<T>);
-
-// SAFETY: `T` is `Send` and `Sync`, and the reference count is atomic.
-unsafe impl<T: Object + Send + Sync> Send for Ref<T> {}
-// SAFETY: As above.
-unsafe impl<T: Object + Send + Sync> Sync for Ref<T> {}
-
-impl<T: Object> Ref<T> {
-    /// Wraps the first reference to an object.
-    ///
-    /// # Safety
-    ///
-    /// `device_initialize()` was called for the object, and nobody else owns the reference
-    /// that this created.
-    pub(super) unsafe fn first(object: NonNull<T>) -> Self {
-        // INVARIANT: By the contract the reference is ours.
-        Self(object)
-    }
-
-    /// Takes a reference to `object`.
-    pub(crate) fn of(object: &T) -> Self {
-        // SAFETY: `object` is valid while it is borrowed, so its reference count is not
-        // zero.
-        // INVARIANT: get_device() took the reference.
-        unsafe { bindings::get_device(raw(object)) };
-        Self(NonNull::from(object))
-    }
-
-    /// Whether `self` and `object` are the same object.
-    pub(crate) fn is(&self, object: &T) -> bool {
-        core::ptr::eq(self.0.as_ptr(), object)
-    }
+/// Takes a reference to the device of `object` (`get_device()`), for
+/// [`AlwaysRefCounted::inc_ref`].
+pub(super) fn get<T: Object>(object: &T) {
+    // SAFETY: `object` is valid while it is borrowed, so its reference count is not zero.
+    unsafe { bindings::get_device(raw(object)) };
 }
 
-impl<T: Object> Deref for Ref<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: By the type invariants we own a reference, so the object is valid.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl<T: Object> Clone for Ref<T> {
-    fn clone(&self) -> Self {
-        Self::of(self)
-    }
-}
-
-impl<T: Object> Drop for Ref<T> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants we own the reference that this drops.
-        unsafe { bindings::put_device(raw::<T>(self)) };
-    }
+/// Puts a reference to the device of `object` (`put_device()`), for
+/// [`AlwaysRefCounted::dec_ref`]. Putting the last one drops the object, which may sleep. So
+/// the caller holds no lock that the destructor of `T` takes.
+///
+/// # Safety
+///
+/// `object` is valid, and the caller owns a reference to it, which it gives up.
+pub(super) unsafe fn put<T: Object>(object: NonNull<T>) {
+    // SAFETY: By the contract the object is valid.
+    let dev = raw(unsafe { object.as_ref() });
+    // SAFETY: By the contract the caller owns the reference that this drops.
+    unsafe { bindings::put_device(dev) };
 }
 
 /// The device of an object, as the kernel crate sees it.

@@ -29,6 +29,17 @@ unsafe impl<T: AlwaysRefCounted + Send + Sync> Send for ARef<T> {}
 // SAFETY: As above.
 unsafe impl<T: AlwaysRefCounted + Send + Sync> Sync for ARef<T> {}
 
+impl<T: AlwaysRefCounted> ARef<T> {
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    ///
+    /// The value is valid, and the caller owns the reference, which it gives up.
+    pub unsafe fn from_raw(value: NonNull<T>) -> Self {
+        Self(value)
+    }
+}
+
 impl<T: AlwaysRefCounted> From<&T> for ARef<T> {
     fn from(value: &T) -> Self {
         value.inc_ref();
