@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `lab test`: everything, group by group; ONLY=name runs one.
+
+mod guests;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{anyhow, bail, Error, Result};
+
+use crate::bench;
+use crate::cargo::Cargo;
+use crate::check::{self, Depth};
+use crate::compare;
+use crate::groups;
+use crate::poweroff;
+use crate::progress::human;
+use crate::report::{Report, TestResult};
+use crate::root::Root;
+use crate::settings;
+use crate::spec::{Impl, Spec, SERIES};
+use crate::vanilla;
+
+pub use guests::{Ran, Tests, C_ON_DEBUG, QUIET};
+
+/// The groups that run before the guest tests. dax-guest lists those.
+const GROUPS: [(&str, Run); 7] = [
+    ("rules", rules),
+    ("host", host),
+    ("vanilla", vanilla),
+    ("kunit", kunit_suites),
+    ("compare", side_by_side),
+    ("bench", bench_smoke),
+    ("poweroff", going_down),
+];
+
+/// The guest tests that `make test` also runs on the other series, after KUnit. `KERNEL=` with that
+/// series runs all of them there.
+const SHARE: [&str; 5] = ["sysfs", "mmap", "kmem", "zero", "layout"];
+
+/// The groups of QUICK=1, which judge a change in about three minutes if kernels are in the cache.
+const QUICK: [&str; 8] = [
+    "rules",
+    "host",
+    "kunit",
+    "sysfs",
+    "errors",
+    "mmap",
+    "kmem",
+    "lifecycle",
+];
+
+/// ONLY=guest stands for all groups of guest tests.
+const GUEST: &str = "guest";
+
+type Run = fn(&Tests<'_>, &mut Report) -> Result<()>;
+
+pub fn main(repo: &Path) -> Result<ExitCode> {
+    let only = settings::var("ONLY")?;
+    let quick = settings::flag("QUICK")?;
+    if let (Some(only), true) = (&only, quick) {
+        bail!("QUICK=1 is a choice of groups, and ONLY={only} is another: leave one out");
+    }
+    let cargo = Cargo::find(repo)?;
+    let tests = Tests {
+        repo,
+        spec: settings::spec()?,
+        cargo: &cargo,
+        began: Instant::now(),
+    };
+    let wanted = |name: &str| match only.as_deref() {
+        Some(only) => only == name,
+        None => !quick || QUICK.contains(&name),
+    };
+    let mut report = Report::default();
+    let mut known = false;
+    for (name, run) in GROUPS {
+        if wanted(name) {
+            known = true;
+            if let Some(why) = tests.spec.left_out(name) {
+                report.add(name, "not run", vec![TestResult::skipped(name, why)]);
+            } else if let Err(error) = run(&tests, &mut report) {
+                not_run(name, &error, &mut report);
+            }
+        }
+    }
+    if only.is_none() || !known {
+        let group = |name: &str| only.as_deref() == Some(GUEST) || wanted(name);
+        match tests.guests(group, &mut report) {
+            Ok(ran) => known |= ran,
+            Err(error) => {
+                known = true;
+                not_run(GUEST, &error, &mut report);
+            }
+        }
+    }
+    for other in tests.other_series() {
+        let name = other.spec.series.clone();
+        if wanted(&name) {
+            known = true;
+            if let Err(error) = other.share(&mut report) {
+                not_run(&name, &error, &mut report);
+            }
+        }
+    }
+    if let (Some(only), false) = (only, known) {
+        return Err(nothing(&tests, &only)?);
+    }
+    if quick {
+        report.left_out("QUICK=1", tests.left_out()?);
+    }
+    Ok(report.finish())
+}
+
+/// The error about a name that no group of this kernel has.
+fn nothing(tests: &Tests<'_>, only: &str) -> Result<Error> {
+    let guests = groups::list(&tests.cargo.build_static("dax-guest")?)?;
+    let guests = guests.iter().map(|group| group.group.as_str());
+    let names: Vec<&str> = GROUPS
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain([GUEST])
+        .chain(guests)
+        .chain(SERIES.into_iter().skip(1))
+        .collect();
+    Ok(if names.contains(&only) {
+        anyhow!("ONLY={only}: nothing of it is for {}", tests.spec)
+    } else {
+        settings::unknown("ONLY", only, "group", &names)
+    })
+}
+
+fn not_run(name: &str, error: &anyhow::Error, report: &mut Report) {
+    report.add(
+        name,
+        "not run",
+        vec![TestResult::failed(name, &format!("{error:#}"))],
+    );
+}
+
+fn rules(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    // The lints of the module need a kernel tree, so build one first.
+    if tests.spec.imp == Impl::Rust {
+        drop(tests.kernel()?);
+    }
+    check::rules_group(tests.repo, tests.cargo, report)
+}
+
+fn host(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    let depth = match settings::flag("QUICK")? {
+        true => Depth::Quick,
+        false => Depth::Full,
+    };
+    check::host_group(tests.cargo, depth, report)
+}
+
+fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    let start = Instant::now();
+    let root = Root::ensure(tests.repo)?;
+    let results = vanilla::results(tests.repo, &root, &tests.spec)?;
+    report.add("vanilla", &human(start.elapsed()), results);
+    Ok(())
+}
+
+fn kunit_suites(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    if tests.spec.imp == Impl::C {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let results = tests.kunit()?;
+    report.add(&tests.name("kunit"), &human(start.elapsed()), results);
+    Ok(())
+}
+
+/// Runs a small part of `make compare`. It boots both kernels, so it runs only when the Rust kernel
+/// is tested.
+fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    if tests.spec.imp == Impl::C {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let results = match tests.spec.debug {
+        true => vec![TestResult::skipped("compare", C_ON_DEBUG)],
+        false => compare::share(tests.repo, tests.cargo, &tests.spec)?,
+    };
+    report.add("compare", &human(start.elapsed()), results);
+    Ok(())
+}
+
+/// Runs the benchmark briefly, to see that it works. It boots both usual kernels, so it runs only
+/// when the usual Rust kernel is tested.
+fn bench_smoke(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    if tests.spec != Spec::new(&tests.spec.series, Impl::Rust) {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let results = bench::smoke(tests.repo, tests.cargo, &tests.spec)?;
+    report.add("bench", &human(start.elapsed()), results);
+    Ok(())
+}
+
+/// Runs machines that go down. Each way down needs a guest of its own, so this is no group of
+/// `dax-guest`.
+fn going_down(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    let start = Instant::now();
+    let program = tests.cargo.build_static("dax-guest")?;
+    let name = tests.name("poweroff");
+    let results = poweroff::results(tests, &name, &program)?;
+    report.add(&name, &human(start.elapsed()), results);
+    Ok(())
+}
+
+impl Tests<'_> {
+    /// The same tests for the other series, if the primary one is tested.
+    fn other_series(&self) -> Vec<Self> {
+        if self.spec != Spec::new(SERIES[0], Impl::Rust) {
+            return Vec::new();
+        }
+        let others = SERIES.iter().skip(1);
+        others
+            .map(|series| Self {
+                repo: self.repo,
+                spec: Spec::new(series, Impl::Rust),
+                cargo: self.cargo,
+                began: self.began,
+            })
+            .collect()
+    }
+
+    /// The groups of `make test` that QUICK=1 does not run.
+    fn left_out(&self) -> Result<Vec<String>> {
+        let guests = groups::list(&self.cargo.build_static("dax-guest")?)?;
+        let guests = guests.into_iter().filter(|g| g.is_for(self.spec.imp));
+        let all = GROUPS
+            .into_iter()
+            .map(|(name, _)| name.to_owned())
+            .chain(guests.map(|group| group.group))
+            .chain(self.other_series().into_iter().map(|t| t.spec.series));
+        Ok(all.filter(|name| !QUICK.contains(&name.as_str())).collect())
+    }
+
+    /// Runs the part of the tests that the other series must pass too.
+    fn share(&self, report: &mut Report) -> Result<()> {
+        kunit_suites(self, report)?;
+        self.guests(|name| SHARE.contains(&name), report)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_groups_are_groups() {
+        let guests = [
+            include_str!("../../../tests/guest/src/groups/mod.rs"),
+            include_str!("../../../tests/guest/src/groups/consumers/mod.rs"),
+        ]
+        .concat();
+        for name in QUICK {
+            let own = GROUPS.iter().any(|(group, _)| *group == name);
+            let guest = guests.contains(&format!("name: \"{name}\","));
+            assert!(own || guest, "{name}");
+        }
+    }
+}
