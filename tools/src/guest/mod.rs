@@ -2,6 +2,9 @@
 //! Guests: boots a kernel in QEMU, runs one command in it and hands out the
 //! command's bytes, its exit status and what the kernel had to say.
 
+mod folder;
+mod qemu;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -14,15 +17,18 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use crate::arch::Arch;
 use crate::cache;
-use crate::cpio::Archive;
 use crate::exit_marker::{self, ExitMarker};
-use crate::initramfs;
 use crate::kernel::Kernel;
-use crate::monitor::{self, Monitor};
+use crate::monitor::Monitor;
 use crate::progress::Step;
 use crate::root::Root;
 use crate::settings::Machine;
 use crate::splat;
+
+use folder::{run_dir, write_image, IMAGE, INITRD, LOG};
+use qemu::{doubled_commas, emulator, output_port, qemu};
+
+pub use qemu::{hardware_virtualisation, KVM};
 
 /// Time that QEMU may run after the command ended: the guest only has to power off.
 const GRACE: Duration = Duration::from_secs(20);
@@ -30,15 +36,6 @@ const GRACE: Duration = Duration::from_secs(20);
 const SYSTEM_GRACE: Duration = Duration::from_secs(300);
 /// Time that a guest that hangs has to say what it is doing.
 const REPORT: Duration = Duration::from_secs(20);
-
-/// The name of the kernel in the folder of a run.
-const IMAGE: &str = "kernel";
-
-/// Number of guests' logs that are kept.
-const KEPT_RUNS: usize = 60;
-/// Time that the folder of a guest that has not ended is kept. A guest that runs longer may lose its
-/// log.
-const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -125,7 +122,7 @@ impl Guest {
     /// Prepares a guest that boots a system, which runs its command by itself.
     pub fn system(root: &Root, machine: &Machine, system: &System<'_>) -> Result<Self> {
         let dir = run_dir()?;
-        for (from, name) in [(system.kernel, IMAGE), (system.initrd, "initrd")] {
+        for (from, name) in [(system.kernel, IMAGE), (system.initrd, INITRD)] {
             fs::copy(from, dir.join(name))
                 .with_context(|| format!("cannot copy {}", from.display()))?;
         }
@@ -193,7 +190,7 @@ impl Guest {
     }
 
     pub fn log(&self) -> PathBuf {
-        self.dir.join("kernel.log")
+        self.dir.join(LOG)
     }
 
     /// Runs an interactive guest to its end.
@@ -323,7 +320,7 @@ impl Guest {
 
     /// Removes the images, which are large and made for one guest. The logs stay.
     fn clean(&self) {
-        for name in [IMAGE, "initrd"] {
+        for name in [IMAGE, INITRD] {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
@@ -352,188 +349,6 @@ impl Drop for Running {
     }
 }
 
-/// The name of the port for the device that carries the command's output, if the machine has a
-/// port.
-const PORT: &str = "lab.port";
-
-/// The QEMU options that place the device which carries the command's output. The machine may have
-/// more buses, on which the device would not work, so the bus is always named.
-///
-/// A guest that is suspended resets the device, unless the device is behind a port and says that it
-/// needs no reset. After a reset Linux 7.3 does not notice that the host listens.
-fn serial_bus(machine: &Machine) -> String {
-    let port = format!("id={PORT},");
-    if machine.qemu.iter().any(|option| option.contains(&port)) {
-        format!("bus={PORT},x-pcie-pm-no-soft-reset=on")
-    } else {
-        "bus=pcie.0".to_owned()
-    }
-}
-
-/// Adds the port that carries the output of the guest's command to QEMU's stdout.
-fn output_port(command: &mut Command, machine: &Machine) {
-    let serial = format!("virtio-serial-pci,{},max_ports=2", serial_bus(machine));
-    command.args(["-chardev", "stdio,id=out,signal=off", "-device", &serial]);
-    command.args(["-device", "virtserialport,nr=1,chardev=out,name=lab.out"]);
-}
-
-/// A path in an option of QEMU, which wants its commas doubled.
-fn doubled_commas(path: &Path) -> String {
-    path.display().to_string().replace(',', ",,")
-}
-
-/// The root with QEMU for a kernel.
-fn emulator(root: &Root, kernel: &Kernel) -> Result<Root> {
-    let elsewhere = kernel.elsewhere(root)?;
-    Ok(elsewhere.map_or_else(|| root.clone(), |(emulator, _)| emulator))
-}
-
-/// QEMU of the root, run where it lies by the loader it was made for, so that paths in QEMU= mean
-/// this machine's files.
-fn qemu(root: &Root, arch: Arch, machine: &Machine, dir: &Path, kunit: bool) -> Command {
-    let board = arch.board();
-    let inside = |name: &str| root.path.join(name);
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]);
-    command.arg(inside("usr/lib64/ld-linux-x86-64.so.2"));
-    let libraries = [
-        "usr/lib/x86_64-linux-gnu",
-        "usr/lib/x86_64-linux-gnu/pulseaudio",
-    ];
-    let libraries = libraries.map(|l| inside(l).display().to_string()).join(":");
-    command
-        .arg("--library-path")
-        .arg(libraries)
-        .arg(inside("usr/bin").join(board.qemu));
-    for data in ["usr/share/qemu", "usr/share/seabios"] {
-        command.arg("-L").arg(inside(data));
-    }
-    command.args([
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-    ]);
-    command.args(["-machine", board.machine]);
-    if machine.counted {
-        // The kernel seeds hash functions and addresses with the CPU's random numbers. Counts are
-        // the same in each run only if these numbers are.
-        command.args(["-accel", "tcg,thread=single", "-cpu", board.counting_cpu]);
-        command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
-        command.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
-    } else if arch == Arch::X86 && hardware_virtualisation() {
-        command.args(["-accel", "kvm", "-cpu", "host"]);
-    } else {
-        command.args(["-accel", "tcg,thread=multi", "-cpu", board.cpu]);
-    }
-    command.args(["-m", &machine.mem, "-smp", &machine.cpus.to_string()]);
-    command
-        .arg("-kernel")
-        .arg(dir.join(IMAGE))
-        .arg("-initrd")
-        .arg(dir.join("initrd"));
-    let kunit = if kunit {
-        "kunit.filter_glob=dax_* "
-    } else {
-        "kunit.enable=0 "
-    };
-    let append = format!("{}{}", board.append, machine.append);
-    let console = board.console;
-    // The host may not run a CPU for a minute. That is no stall of the guest.
-    let stall = "rcupdate.rcu_cpu_stall_timeout=300";
-    command.arg("-append").arg(format!(
-        "console={console} ignore_loglevel nokaslr panic=-1 {} {stall} {kunit}{append}",
-        monitor::APPEND
-    ));
-    let log = doubled_commas(&dir.join("kernel.log"));
-    command
-        .arg("-chardev")
-        .arg(format!("file,id=log,path={log}"))
-        .args(["-serial", "chardev:log"]);
-    command.args(&machine.qemu);
-    command
-}
-
-/// The device by which the kernel offers hardware virtualisation.
-pub const KVM: &str = "/dev/kvm";
-
-/// Whether KVM works. The device also opens on CPUs without virtualisation, so the CPU's flags are
-/// checked too.
-pub fn hardware_virtualisation() -> bool {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = cpu
-        .lines()
-        .find(|l| l.starts_with("flags"))
-        .unwrap_or_default();
-    let able = flags.split_whitespace().any(|f| f == "vmx" || f == "svm");
-    able && File::options().read(true).write(true).open(KVM).is_ok()
-}
-
-/// Makes a folder for one run, and removes old ones.
-fn run_dir() -> Result<PathBuf> {
-    let runs = cache::dir().join("runs");
-    cache::mkdir(&runs)?;
-    let mut old: Vec<PathBuf> = fs::read_dir(&runs)
-        .with_context(|| format!("cannot list {}", runs.display()))?
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    old.sort_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
-    for path in old
-        .iter()
-        .rev()
-        .skip(KEPT_RUNS)
-        .filter(|path| !in_use(path))
-    {
-        // Another run may be cleaning as well.
-        let _ = fs::remove_dir_all(path);
-    }
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    let dir = runs.join(format!("{}-{}", now.as_millis(), std::process::id()));
-    cache::mkdir(&dir)?;
-    Ok(dir)
-}
-
-/// Whether a guest may be running in the folder: a guest that ends removes its kernel, unless it
-/// was killed.
-fn in_use(dir: &Path) -> bool {
-    let began = fs::metadata(dir).and_then(|m| m.modified());
-    let age = began.map(|began| began.elapsed().unwrap_or_default());
-    dir.join(IMAGE).exists() && age.is_ok_and(|age| age < LONGEST_RUN)
-}
-
-/// Writes the initrd: the base image, the kernel's modules, further archives, and the files of this
-/// run.
-fn write_image(
-    root: &Root,
-    kernel: &Kernel,
-    dir: &Path,
-    more: &[PathBuf],
-    own: impl FnOnce(&mut Archive<Vec<u8>>) -> Result<()>,
-) -> Result<()> {
-    let image = dir.join(IMAGE);
-    fs::hard_link(kernel.image(), &image)
-        .or_else(|_| fs::copy(kernel.image(), &image).map(drop))
-        .with_context(|| format!("cannot copy the kernel to {}", image.display()))?;
-    let path = dir.join("initrd");
-    let why = || format!("cannot write {}", path.display());
-    let mut initrd = File::create(&path).with_context(why)?;
-    let elsewhere = kernel.elsewhere(root)?;
-    let other = elsewhere.as_ref().map(|(_, other)| (other, kernel.arch));
-    let base = [initramfs::ensure(root, other)?, kernel.modules()];
-    for part in base.iter().chain(more) {
-        let mut part =
-            File::open(part).with_context(|| format!("cannot open {}", part.display()))?;
-        std::io::copy(&mut part, &mut initrd).with_context(why)?;
-    }
-    let mut archive = Archive::new(Vec::new());
-    own(&mut archive)?;
-    initrd.write_all(&archive.finish()?).with_context(why)
-}
-
 fn terminal_size() -> (String, String) {
     let size = Command::new("stty")
         .arg("size")
@@ -545,21 +360,5 @@ fn terminal_size() -> (String, String) {
     match text.split_once(' ') {
         Some((rows, columns)) => (rows.trim().to_owned(), columns.trim().to_owned()),
         None => ("24".to_owned(), "80".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn output_is_behind_the_port_if_there_is_one() {
-        let mut machine = Machine::default();
-        assert_eq!(serial_bus(&machine), "bus=pcie.0");
-        machine.qemu = vec![
-            "-device".into(),
-            format!("pcie-root-port,id={PORT},bus=pcie.0"),
-        ];
-        assert!(serial_bus(&machine).starts_with("bus=lab.port,"));
     }
 }
