@@ -3,6 +3,7 @@
 //! drivers/dax/{bus,device}.c. Both are built at /usr/src/linux inside the build root, so the Rust
 //! kernel's build can begin with a copy of the C kernel's tree.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -178,6 +179,8 @@ impl<'a> Builder<'a> {
         cache::mkdir(&all)?;
         let entries =
             std::fs::read_dir(&all).with_context(|| format!("cannot list {}", all.display()))?;
+        let paths: Vec<PathBuf> = self.fragments().iter().map(|f| self.host(f)).collect();
+        let wanted = kconfig::read(&paths)?;
         let own = format!("{}-c-", self.spec.flavour());
         let best = entries
             .flatten()
@@ -190,7 +193,10 @@ impl<'a> Builder<'a> {
                 let name = e.file_name().to_string_lossy().into_owned();
                 // Almost no object of a debug kernel fits another kernel.
                 let debug = name.contains("-debug") == self.spec.debug;
-                (debug, name.starts_with(&own))
+                let config = std::fs::read_to_string(e.path().join("linux/.config"));
+                let config = kconfig::parse(&config.unwrap_or_default());
+                let differences = kconfig::differences(&wanted, &config).len();
+                (debug, Reverse(differences), name.starts_with(&own))
             });
         best.map(|e| self.share(e.path())).transpose()
     }
