@@ -332,7 +332,7 @@ impl Tests<'_> {
 
 /// The settings of a guest for a kernel. A debug kernel has kmemleak only if the guest's settings
 /// ask for it.
-fn adapted(spec: &Spec, machine: &Machine) -> Machine {
+pub fn adapted(spec: &Spec, machine: &Machine) -> Machine {
     let mut machine = machine.clone();
     if spec.debug && !machine.append.split(' ').any(|word| word == KMEMLEAK) {
         machine.append = format!("{} {NO_KMEMLEAK}", machine.append);
