@@ -30,6 +30,23 @@ const MODULES: &[&str] = &[
     "device_dax",
 ];
 
+/// The bus, and before it the modules that use it.
+const BUS: &[&str] = &[
+    "dax_cxl",
+    "dax_hmem",
+    "dax_pmem",
+    "fsdev_dax",
+    "kmem",
+    "device_dax",
+];
+
+/// Removes the bus and the modules that use it, and leaves those of the memory's owners. That is
+/// faster than [`unload`] on a kernel that releases late: each module takes seconds there.
+pub fn unload_bus() -> Result<()> {
+    let mut loaded = BUS.iter().filter(|name| has_module(name));
+    loaded.try_for_each(|name| kernel::run("rmmod", &[name]).map(drop))
+}
+
 /// Removes all that are loaded. `modprobe -r` may take others along.
 pub fn unload() -> Result<()> {
     unload_noting(|_| ())

@@ -219,7 +219,7 @@ fn zero_of_a_device_made_with_its_region() -> Outcome {
     let span = region.units(0, 8);
     dirty(&region, &[span])?;
     let hmem = region.hmem().to_owned();
-    family::unload()?;
+    family::unload_bus()?;
     kernel::modprobe(&["device_dax", "zero_on_alloc=1"])?;
     // Not idle: the first device has all of the region.
     kernel::modprobe(&["dax_hmem", "region_idle=0"])?;

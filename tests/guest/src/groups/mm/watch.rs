@@ -141,14 +141,14 @@ fn watched_area_has_no_neighbours_mapped(_: &Region) -> Outcome {
     family::require_modules()?;
     let outcome = touch_watched();
     // The next test loads the module as it is loaded by default.
-    family::unload()?;
+    family::unload_bus()?;
     outcome
 }
 
 /// With fault-around turned on, a touch of an area that is watched maps one page. (The C driver
 /// has no such thing, and does not mind the parameter.)
 fn touch_watched() -> Outcome {
-    family::unload()?;
+    family::unload_bus()?;
     kernel::run("modprobe", &["device_dax", "fault_around_bytes=65536"])?;
     let region = Region::fresh()?;
     let device = device(&region, PAGE)?;

@@ -363,14 +363,14 @@ fn fault_around_bytes_is_the_window_in_whole_pages(_: &Region) -> Outcome {
     .into_iter()
     .try_for_each(|(bytes, pages)| touched_with(bytes, pages));
     // The next test loads the module as it is loaded by default.
-    family::unload()?;
+    family::unload_bus()?;
     outcome
 }
 
 /// A touch with `fault_around_bytes` set to that, which comes to so many pages of 4 KiB and one of
 /// any other size.
 fn touched_with(bytes: u64, pages: u64) -> Outcome {
-    family::unload()?;
+    family::unload_bus()?;
     let parameter = format!("fault_around_bytes={bytes}");
     kernel::run("modprobe", &["device_dax", &parameter])?;
     let region = Region::fresh()?;
