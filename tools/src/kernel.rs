@@ -334,8 +334,8 @@ impl<'a> Builder<'a> {
         if self.spec.debug {
             names.push("debug.config".to_owned());
         }
-        if self.spec.no_test_remove {
-            names.push("no-test-remove.config".to_owned());
+        if self.spec.nvdimm {
+            names.push("nvdimm.config".to_owned());
         }
         if self.spec.builtin {
             names.push("builtin.config".to_owned());

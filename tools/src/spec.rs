@@ -48,8 +48,8 @@ pub struct Spec {
     pub series: String,
     pub imp: Impl,
     pub debug: bool,
-    /// A debug kernel without DEBUG_TEST_DRIVER_REMOVE, which libnvdimm does not survive.
-    pub no_test_remove: bool,
+    /// A debug kernel without the options that libnvdimm and its disks do not survive.
+    pub nvdimm: bool,
     /// The dax family in the image instead of in modules.
     pub builtin: bool,
     /// With what the guests of `lab clients` need besides.
@@ -66,7 +66,7 @@ impl Spec {
             series: series.to_owned(),
             imp,
             debug: false,
-            no_test_remove: false,
+            nvdimm: false,
             builtin: false,
             clients: false,
             toolchain: Toolchain::Llvm,
@@ -113,7 +113,7 @@ impl Spec {
             (self.arch != Arch::X86, self.arch.name()),
             (self.pages != Pages::Of4k, self.pages.name()),
             (self.debug, "debug"),
-            (self.no_test_remove, "no-test-remove"),
+            (self.nvdimm, "nvdimm"),
             (self.builtin, "builtin"),
             (self.clients, "clients"),
             (!usual, self.toolchain.name()),

@@ -25,8 +25,7 @@ use crate::spec::{Impl, Spec, SERIES};
 /// tested.
 const CHECKED: [&str; 2] = ["inject", "stress"];
 
-/// The groups whose guests have libnvdimm. On a debug kernel, its regions cannot be unbound while
-/// they are being bound.
+/// The groups whose guests have libnvdimm, which needs a debug kernel of its own.
 const NVDIMM: [&str; 5] = ["overlap", "lifetimes-pmem", "pmem", "nvdimm", "ramdax"];
 
 /// Programs of this project that the tests of a group run.
@@ -213,7 +212,7 @@ impl Tests<'_> {
             let name = self.name(&group.group);
             let checked = CHECKED.contains(&group.group.as_str());
             let mut tests = if checked { self.debug() } else { self.clone() };
-            tests.spec.no_test_remove = tests.spec.debug && NVDIMM.contains(&group.group.as_str());
+            tests.spec.nvdimm = tests.spec.debug && NVDIMM.contains(&group.group.as_str());
             if let Some(why) = tests.hindrance(checked)? {
                 report.add(
                     &name,
