@@ -105,10 +105,9 @@ impl CxlRegion {
     pub fn dax_region(&self) -> Result<Region> {
         let first = Device::named(format!("dax{}.0", self.id()));
         let what = format!("{}, bound to a driver, and its mapping", first.name());
-        // The mapping comes last.
-        let driver = kernel::eventually(&what, || {
-            Ok(first.driver().filter(|_| first.attr("mapping0").exists()))
-        })?;
+        // The mapping comes last, and of its files this one.
+        let last = first.attr("mapping0/page_offset");
+        let driver = kernel::eventually(&what, || Ok(first.driver().filter(|_| last.exists())))?;
         if driver != Driver::Kmem.name() {
             return Err(Error::state(format!("{}: driver {driver}", first.name())));
         }
