@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
 fn modules_reload_10_times_works(region: &Region) -> Outcome {
     family::require_modules()?;
     for round in 0..10 {
-        family::unload()?;
+        family::unload_bus()?;
         check("device_dax", has_module("device_dax"), false)?;
         check("device", region.first_device().is_ok(), false)?;
         if round % 2 == 0 {
