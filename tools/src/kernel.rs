@@ -179,8 +179,7 @@ impl<'a> Builder<'a> {
         cache::mkdir(&all)?;
         let entries =
             std::fs::read_dir(&all).with_context(|| format!("cannot list {}", all.display()))?;
-        let paths: Vec<PathBuf> = self.fragments().iter().map(|f| self.host(f)).collect();
-        let wanted = kconfig::read(&paths)?;
+        let wanted = kconfig::read(&self.hosts(&self.fragments()))?;
         let own = format!("{}-c-", self.spec.flavour());
         let best = entries
             .flatten()
@@ -350,6 +349,10 @@ impl<'a> Builder<'a> {
         self.repo.join("tools/kernel").join(fragment)
     }
 
+    fn hosts(&self, fragments: &[String]) -> Vec<PathBuf> {
+        fragments.iter().map(|f| self.host(f)).collect()
+    }
+
     /// A command in the tree of `dir`, at the path both kernels share.
     pub fn in_tree(&self, dir: &Path, script: &str) -> InRoot {
         in_tree(&self.root, &dir.join("linux"), script)
@@ -410,8 +413,10 @@ impl<'a> Builder<'a> {
         cache::remove(&log)?;
         let step = Step::start(format!("configuring {}", self.spec), 0);
         exec::logged(&mut self.in_tree(dir, script).build()?, &log, &step)?;
-        let paths: Vec<PathBuf> = fragments.iter().map(|f| self.host(f)).collect();
-        kconfig::verify(&kconfig::read(&paths)?, &dir.join("linux/.config"))?;
+        kconfig::verify(
+            &kconfig::read(&self.hosts(fragments))?,
+            &dir.join("linux/.config"),
+        )?;
         step.done();
         Ok(())
     }

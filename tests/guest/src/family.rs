@@ -8,13 +8,14 @@ use crate::ndctl;
 use crate::sysfs::{Error, Result};
 use std::path::Path;
 
-/// All modules, each before the modules that it uses.
-const MODULES: &[&str] = &[
-    "dax_cxl",
-    "dax_hmem",
-    "dax_pmem",
-    "fsdev_dax",
-    "kmem",
+/// The bus. Open files of a device pin it.
+const BUS: &str = "device_dax";
+
+/// The modules that use the bus.
+const USERS: &[&str] = &["dax_cxl", "dax_hmem", "dax_pmem", "fsdev_dax", "kmem"];
+
+/// The modules of the memory's owners, each before the modules that it uses.
+const OWNERS: &[&str] = &[
     "nd_pmem",
     "nd_e820",
     "ramdax",
@@ -26,24 +27,18 @@ const MODULES: &[&str] = &[
     "cxl_port",
     "cxl_core",
     "libnvdimm",
-    // Open files of a device pin it.
-    "device_dax",
 ];
 
-/// The bus, and before it the modules that use it.
-const BUS: &[&str] = &[
-    "dax_cxl",
-    "dax_hmem",
-    "dax_pmem",
-    "fsdev_dax",
-    "kmem",
-    "device_dax",
-];
+/// All modules, each before the modules that it uses.
+fn modules() -> impl Iterator<Item = &'static str> {
+    [USERS, OWNERS, &[BUS]].into_iter().flatten().copied()
+}
 
 /// Removes the bus and the modules that use it, and leaves those of the memory's owners. That is
 /// faster than [`unload`] on a kernel that releases late: each module takes seconds there.
 pub fn unload_bus() -> Result<()> {
-    let mut loaded = BUS.iter().filter(|name| has_module(name));
+    let bus = USERS.iter().chain([&BUS]);
+    let mut loaded = bus.filter(|name| has_module(name));
     loaded.try_for_each(|name| kernel::run("rmmod", &[name]).map(drop))
 }
 
@@ -58,7 +53,7 @@ pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
     if Path::new(ndctl::REGION_DRIVER).exists() {
         ndctl::run(&["disable-region", "all"])?;
     }
-    for module in MODULES {
+    for module in modules() {
         if has_module(module) && !stays(module) {
             remove(module)?;
         }
@@ -72,8 +67,7 @@ pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
 
 /// The modules that are loaded, but for one that stays.
 pub fn loaded() -> Vec<&'static str> {
-    let loaded = MODULES.iter().copied();
-    let loaded = loaded.filter(|name| has_module(name) && !stays(name));
+    let loaded = modules().filter(|name| has_module(name) && !stays(name));
     loaded.collect()
 }
 
