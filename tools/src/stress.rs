@@ -14,7 +14,6 @@ use crate::interactive;
 use crate::kernel::Kernel;
 use crate::root::Root;
 use crate::settings;
-use crate::testrun::adapted;
 
 /// Time for the boot, for checks before and after, and for the report of a hang.
 const SLACK: Duration = Duration::from_secs(600);
@@ -22,7 +21,7 @@ const SLACK: Duration = Duration::from_secs(600);
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let spec = settings::spec()?;
     let (seed, seconds) = settings::seed_and_seconds()?;
-    let mut machine = adapted(&spec, &settings::machine()?);
+    let mut machine = settings::machine()?;
     if settings::var("TIMEOUT")?.is_none() {
         machine.timeout = Duration::from_secs(seconds) + SLACK;
     }

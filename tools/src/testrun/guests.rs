@@ -42,10 +42,8 @@ const DEBUG_SLOWDOWN: u32 = 4;
 /// By which factor a group may take longer on a CPU that is always emulated.
 const FOREIGN_SLOWDOWN: u32 = 3;
 
-/// Turns kmemleak off. kmemleak notes each allocation, which takes half of a debug kernel's time.
-const NO_KMEMLEAK: &str = "kmemleak=off";
-
-/// Turns kmemleak on. A group whose tests ask kmemleak has this on its command line.
+/// Turns kmemleak on. A group whose tests ask kmemleak has this on its command line. kmemleak notes
+/// each allocation, which takes half of a debug kernel's time.
 const KMEMLEAK: &str = "kmemleak=on";
 
 /// A part of the kernel's message when it starts the first process.
@@ -151,7 +149,6 @@ impl Tests<'_> {
     /// and wait for ever. A guest that hangs like that, before its first process, is booted once
     /// more.
     pub fn boot(&self, label: &str, machine: &Machine, load: &Load) -> Result<(Outcome, String)> {
-        let machine = &adapted(&self.spec, machine);
         let (outcome, output) = self.boot_once(label, machine, load)?;
         let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
         if outcome.end != End::Timeout || outcome.splat.is_some() || log.contains(USER_SPACE) {
@@ -329,16 +326,6 @@ impl Tests<'_> {
     }
 }
 
-/// The settings of a guest for a kernel. A debug kernel has kmemleak only if the guest's settings
-/// ask for it.
-pub fn adapted(spec: &Spec, machine: &Machine) -> Machine {
-    let mut machine = machine.clone();
-    if spec.debug && !machine.append.split(' ').any(|word| word == KMEMLEAK) {
-        machine.append = format!("{} {NO_KMEMLEAK}", machine.append);
-    }
-    machine
-}
-
 /// The result for the guest itself: whether it ended well, and its kernel did not complain.
 fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
     let label = format!("{name}: {QUIET}");
@@ -357,27 +344,4 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
         label,
         &format!("{why}\nthe whole kernel log: {}", outcome.log.display()),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_groups_that_ask_for_kmemleak_have_it() {
-        let line = |debug: bool, append: &str| {
-            let spec = Spec {
-                debug,
-                ..Spec::new(SERIES[0], Impl::Rust)
-            };
-            let machine = Machine {
-                append: append.to_owned(),
-                ..Machine::default()
-            };
-            adapted(&spec, &machine).append
-        };
-        assert_eq!(line(true, "memmap=1G"), "memmap=1G kmemleak=off");
-        assert_eq!(line(true, "memmap=1G kmemleak=on"), "memmap=1G kmemleak=on");
-        assert_eq!(line(false, "memmap=1G"), "memmap=1G");
-    }
 }

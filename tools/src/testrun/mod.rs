@@ -22,7 +22,7 @@ use crate::settings;
 use crate::spec::{Impl, Spec, SERIES};
 use crate::vanilla;
 
-pub use guests::{adapted, Ran, Tests, C_ON_DEBUG, QUIET};
+pub use guests::{Ran, Tests, C_ON_DEBUG, QUIET};
 
 /// The groups that run before the guest tests. dax-guest lists those.
 const GROUPS: [(&str, Run); 7] = [
