@@ -33,13 +33,17 @@
 //!
 //! # Locks
 //!
-//! Outermost first. The first two belong to the driver core and to sysfs, but order like
-//! locks.
+//! Outermost first. Device locks and active references belong to the driver core and to
+//! sysfs. No handler takes the lock of the device whose attribute it is. The `create` and
+//! `delete` of a region take the locks of its devices, and `new_id` of a driver those of
+//! the devices that it binds.
 //!
 //! | lock | taken by | held across |
 //! |---|---|---|
-//! | device lock of a device | driver core: probe, remove | everything below |
-//! | sysfs active reference | a show or store handler | everything below |
+//! | device lock of a region's parent | driver core: probe and remove of the parent's driver | everything below |
+//! | sysfs active reference of a region's or a driver's attribute | a show or store handler | everything below |
+//! | device lock of a device | driver core: probe, remove, `device_del()` | everything below |
+//! | sysfs active reference of a device's attribute | a show or store handler | everything below |
 //! | ranges lock, [`driver::device::DevDax::lock_ranges`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
 //! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks for pinned pages | the SRCU grace period of `kill_dax()`, unmapping, the first 31 ms of looking, freeing struct pages |
 //! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
@@ -47,7 +51,7 @@
 //!
 //! Attributes of mappings take no lock. A task that unregisters a device holds none of
 //! these locks but the first two. A task that unregisters a mapping may also hold the
-//! ranges lock.
+//! ranges lock of the device.
 
 #![recursion_limit = "2048"]
 

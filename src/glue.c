@@ -269,7 +269,7 @@ void dax_glue_file_set_mapping(struct inode *inode, struct file *file,
 	inode_set_flags(inode, S_DAX, S_DAX);
 }
 
-/* Name in the C driver of the handler of faults; of mmap() if @order is < 0. */
+/* The C driver's name of its fault handler of @order, of mmap() if @order < 0. Messages use it. */
 static const char *handler(int order)
 {
 	if (order < 0)

@@ -544,8 +544,8 @@ impl DevDax {
             gained = self.zero(reservation.memory());
             mappings = self.lock_ranges();
             // If the device is gone, its mappings are being unregistered, and there must not
-            // be a second `mapping0`. If it is there, nobody does that before we release the
-            // ranges lock.
+            // be a second `mapping0`. If it is there, nobody unregisters its mappings until we
+            // release the ranges lock.
             gained = gained.and_then(|()| self.is_there());
         }
         // Register the mappings without the region lock, which must not be held across
@@ -647,7 +647,7 @@ impl DevDax {
             let zero = state.zero_on_alloc;
             let record = state.record(self)?;
             record.begin_bind(driver)?;
-            zero && record.used_by_kmem && driver != DriverType::Kmem
+            zero && record.kmem_may_have_written && driver != DriverType::Kmem
         };
         if zero {
             self.zero_after_kmem().inspect_err(|_| self.unbound())?;
@@ -660,7 +660,7 @@ impl DevDax {
     fn zero_after_kmem(&self) -> Result {
         let snapshot = self.snapshot()?;
         self.zero(snapshot.entries().iter().filter_map(DevDaxRange::range))?;
-        self.region.lock().record(self)?.used_by_kmem = false;
+        self.region.lock().record(self)?.kmem_may_have_written = false;
         Ok(())
     }
 
@@ -691,7 +691,7 @@ impl DevDax {
 }
 
 impl Mappings {
-    /// Registers a mapping of `parent` for each of `ranges`, after those that there are.
+    /// Registers a mapping of `parent` for each of `ranges`, after the existing ones.
     /// After an error, the mappings registered so far are in the list. Sleeps.
     fn register(
         &mut self,

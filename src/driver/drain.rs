@@ -10,7 +10,7 @@
 //! because ZONE_DEVICE has no callback for the last unpin of a page.
 //!
 //! A device that drains can be neither bound nor changed, and its memory is not free; see
-//! [`Region::begins_to_drain`](crate::driver::region::Region::begins_to_drain).
+//! [`Region::note_draining`](crate::driver::region::Region::note_draining).
 
 use kernel::{
     new_mutex,
@@ -135,7 +135,7 @@ impl Drain {
         };
         // The driver is still bound here, so nobody can bind or change the device before
         // this call.
-        self.device.region().begins_to_drain(&self.device);
+        self.device.region().note_draining(&self.device);
         dev_warn!(
             device::<DevDax>(&self.device),
             "unbound, but the page at {:#x} is pinned: draining\n",
@@ -180,7 +180,7 @@ impl Drain {
             "drained after {} ms\n",
             began.elapsed().as_millis()
         );
-        self.device.region().has_drained(&self.device);
+        self.device.region().note_drained(&self.device);
         drop(module);
     }
 }
@@ -205,7 +205,7 @@ impl WorkItem for Drain {
     fn run(this: Arc<Self>) {
         match this.look() {
             Some(ms) => {
-                this.device.region().still_drains();
+                this.device.region().wake_if_giving_up();
                 Self::look_later(this, ms);
             }
             None => this.end(),

@@ -148,9 +148,9 @@ pub(crate) struct DeviceState {
     /// The driver that is bound or being bound.
     pub(crate) driver: Option<DriverType>,
     /// kmem was bound at some time. Memory that it onlined may still be online.
-    was_kmem: bool,
+    kmem_ever_bound: bool,
     /// kmem was bound since the memory was zeroed last.
-    pub(super) used_by_kmem: bool,
+    pub(super) kmem_may_have_written: bool,
     /// Memory that the device is about to gain is being zeroed. Until it is, nobody may
     /// bind, change or delete the device.
     pub(super) zeroing: bool,
@@ -344,7 +344,8 @@ impl Region {
         if !self.is_static() {
             self.ids.free(device.id());
         }
-        // C sees no ranges any more. Apart from `device`, this may drop the last reference.
+        // This hides the ranges from C. `device` holds a reference, so the device is not freed
+        // here.
         drop(record);
     }
 
@@ -401,9 +402,9 @@ impl Region {
     }
 
     /// Marks `device` as draining: it was unbound, but some of its pages are still pinned.
-    /// Until [`Region::has_drained`] it can be neither bound nor changed. Takes the region
+    /// Until [`Region::note_drained`] it can be neither bound nor changed. Takes the region
     /// lock.
-    pub(crate) fn begins_to_drain(&self, device: &DevDax) {
+    pub(crate) fn note_draining(&self, device: &DevDax) {
         let mut state = self.lock();
         state.draining = state.draining.saturating_add(1);
         // A device that is being retired has no record any more, but it counts.
@@ -412,9 +413,9 @@ impl Region {
         }
     }
 
-    /// Ends what [`Region::begins_to_drain`] began: no page of `device` is pinned any more,
+    /// Ends what [`Region::note_draining`] began: no page of `device` is pinned any more,
     /// and its struct pages are gone. Takes the region lock.
-    pub(crate) fn has_drained(&self, device: &DevDax) {
+    pub(crate) fn note_drained(&self, device: &DevDax) {
         let mut state = self.lock();
         if let Ok(record) = state.record(device) {
             record.draining = false;
@@ -426,7 +427,7 @@ impl Region {
 
     /// Wakes a waiter that must give up, although devices still drain. Takes the region
     /// lock.
-    pub(crate) fn still_drains(&self) {
+    pub(crate) fn wake_if_giving_up(&self) {
         let mut state = self.lock();
         if state.waiter.as_ref().is_some_and(Waiter::must_give_up) {
             state.waiter = None;
@@ -485,7 +486,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// `EEXIST` if the id is taken, and the errors of [`RangeAllocator::append`]. Nothing changes then.
+    /// `EEXIST` if the id is taken, and the errors of [`RangeAllocator::append`]. Nothing
+    /// changes then.
     pub(crate) fn insert(
         &mut self,
         mut ranges: Ranges<DevDax>,
@@ -505,8 +507,8 @@ impl State {
         let record = DeviceState {
             ranges,
             driver: None,
-            was_kmem: false,
-            used_by_kmem: false,
+            kmem_ever_bound: false,
+            kmem_may_have_written: false,
             zeroing: false,
             draining: false,
             ever_bound: false,
@@ -516,9 +518,9 @@ impl State {
         Ok(())
     }
 
-    /// Records that the device was registered. Nobody removes a device before this; if it
-    /// was removed all the same, returns the registration. The caller must then drop it
-    /// after the region lock, since dropping it unregisters the device.
+    /// Records that the device was registered. Returns the registration if the device has no
+    /// record, which is a bug. The caller then drops the registration without the region
+    /// lock, since that unregisters the device.
     pub(crate) fn set_registered(
         &mut self,
         device: Registration<DevDax>,
@@ -529,8 +531,7 @@ impl State {
         }
     }
 
-    /// Takes the record of `device` out of the region: for everyone the device is gone
-    /// then.
+    /// Removes the record of `device`. From then on no look-up finds the device.
     pub(crate) fn remove(&mut self, device: &DevDax) -> Option<DeviceState> {
         self.record(device).ok()?;
         self.remove_id(device.id())
@@ -607,8 +608,8 @@ impl DeviceState {
         }
         self.ranges.freeze();
         self.driver = Some(driver);
-        self.was_kmem |= driver == DriverType::Kmem;
-        self.used_by_kmem |= driver == DriverType::Kmem;
+        self.kmem_ever_bound |= driver == DriverType::Kmem;
+        self.kmem_may_have_written |= driver == DriverType::Kmem;
         Ok(())
     }
 
@@ -633,7 +634,7 @@ impl DeviceState {
 
     /// Whether memory that kmem onlined is still online. Nobody else may use such memory.
     fn has_system_ram(&self) -> bool {
-        self.was_kmem && self.ranges.layout().ranges().any(has_system_ram)
+        self.kmem_ever_bound && self.ranges.layout().ranges().any(has_system_ram)
     }
 }
 

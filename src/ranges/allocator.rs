@@ -20,7 +20,7 @@
 //! each step (region lock).
 //!
 //! Differences from C: a new range starts and ends at a multiple of the granule, which the
-//! caller passes as `align`, and a change is made in full or not at all.
+//! caller passes as `granule`, and a change is made in full or not at all.
 
 use crate::{
     prelude::{
@@ -59,16 +59,16 @@ pub(crate) enum Change<'a> {
 }
 
 impl Change<'_> {
-    /// Checks that the parameters are multiples of `align`.
+    /// Checks that the parameters are multiples of `granule`.
     ///
     /// # Errors
     ///
     /// `Misaligned` or `MisalignedRange` if one is not.
-    pub(crate) fn check_aligned(&self, align: Align) -> Result<(), RangeError> {
+    pub(crate) fn check_aligned(&self, granule: Align) -> Result<(), RangeError> {
         match self {
-            Self::Resize(size) if align.is_aligned(*size) => Ok(()),
+            Self::Resize(size) if granule.is_aligned(*size) => Ok(()),
             Self::Resize(_) => Err(RangeError::Misaligned),
-            Self::Append(ranges) => match ranges.iter().find(|range| !range.is_aligned(align)) {
+            Self::Append(ranges) => match ranges.iter().find(|range| !range.is_aligned(granule)) {
                 None => Ok(()),
                 Some(range) => Err(RangeError::MisalignedRange(*range)),
             },
@@ -175,12 +175,12 @@ impl RangeAllocator {
             .filter(|hole| hole.contains(range))
     }
 
-    /// Parts of holes, aligned to `align`, that add up to `wanted` bytes, in ascending
-    /// order. They add up to less if there is not as much.
-    fn pieces(&self, wanted: u64, align: Align) -> impl Iterator<Item = PhysRange> + '_ {
+    /// Parts of holes, aligned to `granule`, that add up to `wanted` bytes, in ascending
+    /// order. If the holes have less than that, so have the parts.
+    fn pieces(&self, wanted: u64, granule: Align) -> impl Iterator<Item = PhysRange> + '_ {
         let mut usable = self
             .holes()
-            .filter_map(move |hole| hole.aligned_part(align));
+            .filter_map(move |hole| hole.aligned_part(granule));
         let mut wanted = wanted;
         core::iter::from_fn(move || {
             if wanted == 0 {
@@ -205,15 +205,15 @@ impl RangeAllocator {
         &mut self,
         layout: &mut Layout,
         new_size: u64,
-        align: Align,
+        granule: Align,
     ) -> Result<Reservation, RangeError> {
-        let align = align.max(Align::PAGE);
-        check_sizes(layout, new_size, align)?;
+        let granule = granule.max(Align::PAGE);
+        check_sizes(layout, new_size, granule)?;
         let wanted = new_size.saturating_sub(layout.size());
         // Check that there is enough before allocating anything.
         let (mut found, mut count) = (0_u64, 0_usize);
         if wanted <= self.free {
-            for range in self.pieces(wanted, align) {
+            for range in self.pieces(wanted, granule) {
                 found = found.saturating_add(range.size());
                 count = count.saturating_add(1);
             }
@@ -223,7 +223,7 @@ impl RangeAllocator {
         }
         let mut ranges = KVVec::new();
         ranges.reserve(count, GFP_KERNEL)?;
-        for range in self.pieces(wanted, align) {
+        for range in self.pieces(wanted, granule) {
             ranges.push(range, GFP_KERNEL)?;
         }
         let extended = match (layout.last(), ranges.first()) {
@@ -244,12 +244,12 @@ impl RangeAllocator {
         &mut self,
         layout: &mut Layout,
         ranges: &[PhysRange],
-        align: Align,
+        granule: Align,
     ) -> Result<Reservation, RangeError> {
-        let align = align.max(Align::PAGE);
+        let granule = granule.max(Align::PAGE);
         let mut new_size = Some(layout.size());
         for range in ranges {
-            if !range.is_aligned(align) {
+            if !range.is_aligned(granule) {
                 return Err(RangeError::MisalignedRange(*range));
             }
             if !self.span.contains(range) {
@@ -257,7 +257,7 @@ impl RangeAllocator {
             }
             new_size = new_size.and_then(|size| size.checked_add(range.size()));
         }
-        check_sizes(layout, new_size.ok_or(RangeError::NoSpace)?, align)?;
+        check_sizes(layout, new_size.ok_or(RangeError::NoSpace)?, granule)?;
         self.reserve(layout, ranges, None)
     }
 
@@ -309,10 +309,10 @@ impl RangeAllocator {
         &mut self,
         layout: &mut Layout,
         new_size: u64,
-        align: Align,
+        granule: Align,
         mut removed: impl FnMut(usize, PhysRange),
     ) -> Result<Option<PhysRange>, RangeError> {
-        check_sizes(layout, new_size, align.max(Align::PAGE))?;
+        check_sizes(layout, new_size, granule.max(Align::PAGE))?;
         let mut excess = layout.size().saturating_sub(new_size);
         let (mut count, mut cut) = (0_usize, None);
         for range in layout.ranges().rev() {
@@ -366,8 +366,8 @@ impl RangeAllocator {
         let hole = self.hole_around(range);
         let hole = hole.ok_or(RangeError::Overlap(*range))?;
         let (below, above) = (hole.part_below(range), hole.part_above(range));
-        // The node of the hole serves one of up to three: `above`, else `below`, else
-        // `range`.
+        // The node of the hole is used again: for `above` if there is one, else for `below`,
+        // else for `range`. Each of the others needs a new node.
         let reserve_node = |needed: bool| needed.then(new_node).transpose();
         let for_below = reserve_node(below.is_some() && above.is_some())?;
         let for_range = reserve_node(below.is_some() || above.is_some())?;
@@ -452,10 +452,10 @@ fn new_node() -> Result<NodeReservation, AllocError> {
 ///
 /// # Errors
 ///
-/// `Misaligned` if one is not a multiple of `align`; `NoSpace` if the page offset of some
+/// `Misaligned` if one is not a multiple of `granule`; `NoSpace` if the page offset of some
 /// page does not fit into a `usize`.
-fn check_sizes(layout: &Layout, new_size: u64, align: Align) -> Result<(), RangeError> {
-    if !align.is_aligned(new_size) || !align.is_aligned(layout.size()) {
+fn check_sizes(layout: &Layout, new_size: u64, granule: Align) -> Result<(), RangeError> {
+    if !granule.is_aligned(new_size) || !granule.is_aligned(layout.size()) {
         return Err(RangeError::Misaligned);
     }
     let pages = usize::try_from(PgOff::of_byte(new_size).pages());

@@ -25,8 +25,7 @@ use crate::{
 /// `pfns` ascends, and has no number twice.
 pub(crate) struct PoisonedPages {
     pfns: KVVec<u64>,
-    /// Has all pages that are missing from `pfns` because there was no memory for them, and
-    /// all that are between two of them.
+    /// The smallest range that contains every page that could not be added to `pfns`.
     unknown: Option<PhysRange>,
 }
 

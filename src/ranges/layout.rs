@@ -44,7 +44,8 @@ pub(crate) struct DevDaxRange {
 }
 
 impl DevDaxRange {
-    /// `None` if `pgoff` does not fit into a `usize`.
+    /// Makes the entry of `range` at page offset `pgoff`. `None` if `pgoff` does not fit
+    /// into a `usize`.
     fn new(pgoff: PgOff, range: PhysRange) -> Option<Self> {
         Some(Self {
             pgoff: usize::try_from(pgoff.pages()).ok()?,

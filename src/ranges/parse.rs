@@ -56,24 +56,10 @@ pub(crate) fn parse_device_name(text: &[u8]) -> Option<DeviceName> {
 
 /// Parses a number that is spelled as `%d` prints it.
 fn canonical_i32(text: &[u8]) -> Option<i32> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    match digits {
-        [] | [b'0', _, ..] => return None,
-        [b'0'] if negative => return None,
-        _ => {}
-    }
-    // Accumulate a negative value, since `i32::MIN` has no positive counterpart.
-    let value = digits.iter().try_fold(0_i32, |value, byte| {
-        let digit = i32::try_from(char::from(*byte).to_digit(10)?).ok()?;
-        value.checked_mul(10)?.checked_sub(digit)
-    })?;
-    if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
+    match text {
+        // `parse` accepts these.
+        [b'+', ..] | [b'0', _, ..] | [b'-', b'0', ..] => None,
+        text => core::str::from_utf8(text).ok()?.parse().ok(),
     }
 }
 

@@ -132,22 +132,6 @@ impl PhysRange {
     pub(crate) fn hull(&self, other: &Self) -> Option<Self> {
         Self::new(self.start.min(other.start), self.last.max(other.last))
     }
-
-    /// The address at `offset` bytes from the start. `None` if not all of the `size` bytes
-    /// there are within the range.
-    #[inline]
-    pub(crate) fn address(&self, offset: u64, size: u64) -> Option<u64> {
-        let address = self.start.checked_add(offset)?;
-        let behind = self.last.checked_sub(address)?;
-        (size.saturating_sub(1) <= behind).then_some(address)
-    }
-
-    /// The page frame number of the page with the given index, in pages of `align` bytes.
-    /// `None` if that page is not within the range.
-    pub(crate) fn pfn_at(&self, index: u64, align: Align) -> Option<u64> {
-        let offset = index.checked_mul(align.bytes())?;
-        Some(self.address(offset, align.bytes())? >> PAGE_SHIFT)
-    }
 }
 
 /// An alignment in bytes.
@@ -240,11 +224,6 @@ impl PgOff {
     pub(crate) fn since(self, origin: Self) -> Option<Self> {
         Some(Self(self.0.checked_sub(origin.0)?))
     }
-
-    /// The offset right after `range`, if `range` begins at this offset.
-    pub(crate) fn after(self, range: &PhysRange) -> Option<Self> {
-        Some(Self(self.0.checked_add(range.size() >> PAGE_SHIFT)?))
-    }
 }
 
 #[cfg(any(test, CONFIG_DEV_DAX_RUST_KUNIT_TEST))]
@@ -299,26 +278,6 @@ mod tests {
     }
 
     #[test]
-    fn address_needs_all_bytes_within() {
-        let at = |offset, size| range(0x1000, 0x2fff)?.address(offset, size);
-        assert_eq!(at(0, 0x2000), Some(0x1000));
-        assert_eq!(at(1, 0x2000), None);
-        assert_eq!(at(0x1fff, 1), Some(0x2fff));
-        assert_eq!(at(0x2000, 0), None);
-        assert_eq!(at(u64::MAX, 1), None);
-    }
-
-    #[test]
-    fn pfn_at_counts_pages_of_the_alignment() {
-        let four = PhysRange::with_size(4 * PAGE_SIZE, 4 * PAGE_SIZE);
-        let pfn = |index| four?.pfn_at(index, align(2 * PAGE_SIZE));
-        assert_eq!(pfn(0), Some(4));
-        assert_eq!(pfn(1), Some(6));
-        assert_eq!(pfn(2), None);
-        assert_eq!(pfn(u64::MAX), None);
-    }
-
-    #[test]
     fn align_is_a_power_of_two() {
         assert!(Align::new(0).is_none());
         assert!(Align::new(3).is_none());
@@ -332,10 +291,6 @@ mod tests {
 
     #[test]
     fn page_offset_counts_pages() {
-        let two_pages = PhysRange::with_size(0, 2 * PAGE_SIZE);
-        let after = |pages| PgOff::new(pages).after(&two_pages?);
-        assert_eq!(after(3), Some(PgOff::new(5)));
-        assert_eq!(after(u64::MAX - 1), None);
         assert_eq!(PgOff::new(2).bytes(), Some(2 * PAGE_SIZE));
         assert_eq!(PgOff::new(u64::MAX).bytes(), None);
         assert_eq!(PgOff::of_byte(PAGE_SIZE - 1), PgOff::new(0));

@@ -358,8 +358,8 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
         })
     }
 
-    /// The granule that the user asked for: start, length and page offset of each range are
-    /// multiples of this alignment.
+    /// The alignment of the device. Start, length and page offset of each range are multiples
+    /// of it. C: `dev_dax.align`.
     pub(crate) fn align(&self) -> Align {
         self.align
     }
@@ -472,7 +472,7 @@ impl<T: Object> Snapshot<T> {
         &self.entries
     }
 
-    /// The granule that the user asked for, in bytes.
+    /// The alignment of the device.
     pub(crate) fn align(&self) -> Align {
         self.align
     }

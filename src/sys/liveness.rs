@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Liveness: until when the pages of a device may be mapped, and where each page is.
+//! Liveness: whether the pages of a device may still be mapped, and where each page is.
 
 use kernel::{
     bindings,
@@ -147,12 +147,13 @@ impl Liveness {
         self.mapping
     }
 
-    /// Whether the liveness lasted at the time of the call.
+    /// Whether the binding had not ended at the time of the call.
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Acquire)
     }
 
-    /// Whether the liveness lasts. If so, the device's pages stay until `guard` is dropped.
+    /// Whether the binding has not ended. If so, the device's pages stay until `guard` is
+    /// dropped.
     ///
     /// Every page fault calls this. It does not use an atomic load of the kernel crate,
     /// since that is a call into C.

@@ -29,7 +29,7 @@ use super::{
 use crate::ranges::range::PhysRange;
 
 /// The memory of a region. Only [`RegionResource`](super::resource::RegionResource) makes
-/// this, so it is no other memory.
+/// values, so a value always stands for memory that a region has reserved.
 #[derive(Clone, Copy)]
 pub(crate) struct RegionMemory(PhysRange);
 
@@ -172,7 +172,8 @@ impl<T: Object> Claims<T> {
         &self.device
     }
 
-    /// Never frees the ranges.
+    /// Leaks the reservations and a reference to the device, because somebody still uses a
+    /// page.
     pub(super) fn leak(&mut self) {
         // INVARIANT: The reservations are nobody's, and so is the reference to the device.
         self.first = usize::MAX;

@@ -95,6 +95,7 @@ impl Users {
 impl Drop for Users {
     /// Sleeps. The bus is unregistered by then, so nobody can add a user any more.
     fn drop(&mut self) {
+        // There is nearly never a user left, so a counter and polling suffice.
         while USERS.load(Acquire) != 0 {
             super::task::sleep(10);
         }

@@ -157,9 +157,9 @@ changes! {
         "if (held as u64) < pfn(end) {" =>
         "if (held as u64) < pfn(end) && !kernel::fault::is(\"pins are not looked at\") {";
     "draining is not noted" "driver/drain.rs":
-        "        self.device.region().begins_to_drain(&self.device);" =>
+        "        self.device.region().note_draining(&self.device);" =>
         "        if !kernel::fault::is(\"draining is not noted\") {
-            self.device.region().begins_to_drain(&self.device);
+            self.device.region().note_draining(&self.device);
         }";
     "the end of draining wakes nobody" "driver/region.rs":
         "        state.draining = state.draining.saturating_sub(1);
@@ -169,9 +169,9 @@ changes! {
             self.drained.notify_all();
         }";
     "nobody gives up" "driver/drain.rs":
-        "                this.device.region().still_drains();" =>
+        "                this.device.region().wake_if_giving_up();" =>
         "                if !kernel::fault::is(\"nobody gives up\") {
-                    this.device.region().still_drains();
+                    this.device.region().wake_if_giving_up();
                 }";
     "the module may go while a device drains" "driver/drain.rs":
         "            state.module = Some(ModuleRef::new());" =>
@@ -262,8 +262,8 @@ changes! {
             mapped.zero(clean);
         }";
     "what kmem had is not zeroed" "driver/device.rs":
-        "            zero && record.used_by_kmem && driver != DriverType::Kmem" =>
-        "            zero && record.used_by_kmem
+        "            zero && record.kmem_may_have_written && driver != DriverType::Kmem" =>
+        "            zero && record.kmem_may_have_written
                 && driver != DriverType::Kmem
                 && !kernel::fault::is(\"what kmem had is not zeroed\")";
     "a device can be changed while memory is zeroed" "driver/region.rs":
