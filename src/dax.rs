@@ -65,7 +65,7 @@ mod sys;
 
 use crate::driver::bus::{DaxBus, BUS};
 use crate::driver::probe::DRIVER;
-use crate::sys::bus::{BusRegistration, DriverRegistration};
+use crate::sys::bus::DriverRegistration;
 use crate::sys::hwpoison::MemoryNotifier;
 use crate::sys::module::Users;
 
@@ -88,12 +88,11 @@ module! {
     },
 }
 
-/// The module. Fields are dropped in order: unloading unregisters the driver, the notifier,
+/// The module. Fields are dropped in order: unloading unregisters the notifier, the driver,
 /// then the bus, and then waits until nobody can call the module any more.
 struct DaxModule {
-    _driver: DriverRegistration,
     _memory: MemoryNotifier,
-    _bus: Option<BusRegistration<DaxBus>>,
+    _driver: DriverRegistration<DaxBus>,
     _users: Users,
 }
 
@@ -102,10 +101,10 @@ impl kernel::Module for DaxModule {
         let users = Users::new();
         // If built in, the bus was registered when the kernel booted.
         let bus = cfg!(MODULE).then(|| BUS.register()).transpose()?;
+        let driver = BUS.register_own(bus, &DRIVER, c"device_dax")?;
         Ok(Self {
-            _driver: BUS.register_own(&DRIVER, c"device_dax")?,
             _memory: MemoryNotifier::register()?,
-            _bus: bus,
+            _driver: driver,
             _users: users,
         })
     }

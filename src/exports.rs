@@ -64,7 +64,8 @@ use crate::{
 ///
 /// # Safety
 ///
-/// `parent` is being probed, and its driver does not use its driver data. `range` is valid.
+/// `parent` is being probed, and its driver does not use its driver data. `range` is valid,
+/// and is memory that the driver owns until it is unbound.
 #[export]
 pub(crate) unsafe extern "C" fn alloc_dax_region(
     parent: *mut bindings::device,
@@ -86,7 +87,9 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
             return Err(EINVAL);
         }
         let flags = flags as u32;
-        let resource = RegionResource::request(dev, span, flags)?;
+        // SAFETY: By the contract the memory is the parent's, which is being probed. The
+        // registration below drops the resource when the parent is unbound.
+        let resource = unsafe { RegionResource::request(dev, span, flags) }?;
         let config = Config {
             id: region_id,
             memory: resource.memory(),
@@ -269,7 +272,7 @@ pub(crate) unsafe extern "C" fn dax_rust_pgoff_to_phys(
 pub(crate) unsafe extern "C" fn dax_rust_bus_init() -> c_int {
     match BUS.register() {
         Ok(bus) => {
-            core::mem::forget(bus);
+            bus.keep();
             0
         }
         Err(e) => e.to_errno(),

@@ -371,6 +371,15 @@ bool dax_glue_has_system_ram(resource_size_t start, resource_size_t size)
 				 IORES_DESC_NONE) != REGION_DISJOINT;
 }
 
+/* Whether kmem, or another driver, added a part of that memory. */
+bool dax_glue_is_driver_managed(resource_size_t start, resource_size_t size)
+{
+	return region_intersects(start, size,
+				 IORESOURCE_SYSTEM_RAM |
+				 IORESOURCE_SYSRAM_DRIVER_MANAGED,
+				 IORES_DESC_NONE) != REGION_DISJOINT;
+}
+
 /* Without CONFIG_MODULE_UNLOAD these two are inline functions. */
 void dax_glue_get_module(void)
 {

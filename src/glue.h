@@ -97,6 +97,7 @@ void dax_glue_dbg_fault(const struct device *dev, unsigned int order,
 void dax_glue_resource_conflict(const struct device *dev,
 				const struct resource *res);
 bool dax_glue_has_system_ram(resource_size_t start, resource_size_t size);
+bool dax_glue_is_driver_managed(resource_size_t start, resource_size_t size);
 void dax_glue_expedite(bool on);
 void dax_glue_get_module(void);
 void dax_glue_put_module(void);

@@ -235,12 +235,11 @@ impl Layout {
 
     /// Replaces the last range by `range`, which has the same start.
     ///
-    /// If there is no range, or the size would not fit, that is a bug of the caller: warns,
-    /// and changes nothing.
+    /// If there is no range, if the last one begins elsewhere, or if the size would not fit,
+    /// that is a bug of the caller: warns, and changes nothing.
     pub(crate) fn set_last(&mut self, range: PhysRange) {
-        let others = self
-            .last()
-            .and_then(|old| self.size.checked_sub(old.size()));
+        let old = self.last().filter(|old| old.start() == range.start());
+        let others = old.and_then(|old| self.size.checked_sub(old.size()));
         let size = others.and_then(|others| others.checked_add(range.size()));
         let (Some(entry), Some(size)) = (self.entries.last_mut(), size) else {
             warn_on!(true);

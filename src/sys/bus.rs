@@ -13,7 +13,11 @@ use kernel::{
     prelude::*,
     str::as_char_ptr_in_const_context,
     sync::atomic::{
-        ordering::Full,
+        ordering::{
+            Acquire,
+            Full,
+            Release, //
+        },
         Atomic, //
     },
     types::Opaque,
@@ -88,16 +92,20 @@ impl Uevent<'_> {
     }
 }
 
+/// Whether a bus was registered, or is being registered. This crate has one bus at most,
+/// since the ids and the poisoned pages are those of one bus.
+static REGISTERED: Atomic<bool> = Atomic::new(false);
+
 /// `struct bus_type` with the callbacks of `B`.
 pub(crate) struct BusType<B> {
     raw: Opaque<bindings::bus_type>,
-    /// Whether the bus was registered, or is being registered.
-    registered: Atomic<bool>,
+    /// Whether the bus stays registered for good.
+    kept: Atomic<bool>,
     ops: PhantomData<fn(B)>,
 }
 
 // SAFETY: `raw` is never written after construction, as bus_register() takes a const
-// pointer. `registered` is atomic.
+// pointer. `kept` is atomic.
 unsafe impl<B> Sync for BusType<B> {}
 
 impl<B: BusOps> BusType<B> {
@@ -113,7 +121,7 @@ impl<B: BusOps> BusType<B> {
         raw.remove = Some(remove_callback::<B>);
         Self {
             raw: Opaque::new(raw),
-            registered: Atomic::new(false),
+            kept: Atomic::new(false),
             ops: PhantomData,
         }
     }
@@ -123,19 +131,19 @@ impl<B: BusOps> BusType<B> {
         self.raw.get().cast_const()
     }
 
-    /// Registers the bus. Works only once. May sleep.
+    /// Registers the bus. Works only once, for one bus. May sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the bus was registered before, and the errors of `bus_register()`.
+    /// `EBUSY` if a bus was registered before, and the errors of `bus_register()`.
     pub(crate) fn register(&'static self) -> Result<BusRegistration<B>> {
-        if self.registered.xchg(true, Full) {
+        if REGISTERED.xchg(true, Full) {
             return Err(EBUSY);
         }
-        // SAFETY: This crate has one bus, and `registered` lets one caller come here, once.
-        // No driver is on the bus yet, so nobody has used the ids.
+        // SAFETY: `REGISTERED` lets one caller come here, once. No driver is on a bus of
+        // this crate yet, so nobody has used the ids.
         unsafe { ids::init() };
-        // SAFETY: As above. There is no device and no notifier yet.
+        // SAFETY: As above.
         unsafe { hwpoison::init() };
         // SAFETY: The bus is static, its name, groups and callbacks are set, and it is not
         // registered.
@@ -179,14 +187,22 @@ impl<B: BusOps> BusType<B> {
 
     /// Registers the driver of this crate. May sleep and probe devices.
     ///
+    /// `bus` is what [`BusType::register`] returned, and is dropped after the driver was
+    /// unregistered. `None` if the bus stays registered, see [`BusRegistration::keep`].
+    ///
     /// # Errors
     ///
-    /// `EBUSY` if it was registered before, and the errors of `driver_register()`.
+    /// `EINVAL` without a bus, `EBUSY` if the driver was registered before, and the errors
+    /// of `driver_register()`.
     pub(crate) fn register_own(
         &'static self,
+        bus: Option<BusRegistration<B>>,
         driver: &'static OwnDriver<B::Device>,
         name: &'static CStr,
-    ) -> Result<DriverRegistration> {
+    ) -> Result<DriverRegistration<B>> {
+        if bus.is_none() && !self.kept.load(Acquire) {
+            return Err(EINVAL);
+        }
         let raw = driver.take()?;
         // SAFETY: `raw` is in a static, and `take` returns it only once, so nobody else
         // uses it. Dropping the result unregisters it, which happens before this module is
@@ -194,31 +210,47 @@ impl<B: BusOps> BusType<B> {
         unsafe { self.register_driver(raw, THIS_MODULE, name.as_char_ptr()) }?;
         // SAFETY: The driver was registered just now, on the dax bus. It stays registered
         // until the result is dropped.
-        Ok(DriverRegistration(unsafe { Driver::from_raw(raw) }))
+        Ok(DriverRegistration {
+            driver: unsafe { Driver::from_raw(raw) },
+            _bus: bus,
+        })
     }
 }
 
 /// The registered driver of this crate. Dropping it unregisters the driver, and forgets the
-/// ids that `new_id` added.
-pub(crate) struct DriverRegistration(&'static Driver);
+/// ids that `new_id` added. Then it drops the registration of the bus, if it has that: the
+/// driver core forgets which drivers a bus has when the bus goes.
+pub(crate) struct DriverRegistration<B: BusOps> {
+    driver: &'static Driver,
+    _bus: Option<BusRegistration<B>>,
+}
 
-impl Drop for DriverRegistration {
+impl<B: BusOps> Drop for DriverRegistration<B> {
     fn drop(&mut self) {
         // SAFETY: `register_own` registered the driver, and only this unregisters it.
-        unsafe { self.0.unregister() };
-        ids::forget(self.0);
+        unsafe { self.driver.unregister() };
+        ids::forget(self.driver);
     }
 }
 
 /// A registered bus. Dropping it unregisters the bus; all drivers and devices are gone by
-/// then.
+/// then. C modules with drivers use symbols of this module, so they go first.
 pub(crate) struct BusRegistration<B: BusOps>(&'static BusType<B>);
+
+impl<B: BusOps> BusRegistration<B> {
+    /// Leaves the bus registered for good.
+    pub(crate) fn keep(self) {
+        self.0.kept.store(true, Release);
+        core::mem::forget(self);
+    }
+}
 
 impl<B: BusOps> Drop for BusRegistration<B> {
     fn drop(&mut self) {
         // SAFETY: `register` registered the bus, and only this unregisters it.
         unsafe { bindings::bus_unregister(self.0.as_ptr()) };
         ids::forget_all();
+        hwpoison::forget_all();
     }
 }
 

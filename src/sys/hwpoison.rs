@@ -13,35 +13,59 @@ use kernel::{
     bindings,
     error::to_result,
     prelude::*,
-    sync::global_lock,
-    types::Opaque, //
+    sync::{
+        atomic::{
+            ordering::{
+                Acquire,
+                Release, //
+            },
+            Atomic, //
+        },
+        global_lock, //
+    },
+    types::Opaque,
+    warn_on, //
 };
 
 use crate::ranges::{
     hwpoison::PoisonedPages,
-    range::PhysRange, //
+    range::{
+        PhysRange,
+        PAGE_SHIFT, //
+    }, //
 };
 
 global_lock! {
     /// A leaf lock: no other lock is taken under it.
-    // SAFETY: `BusType::register()` initialises it before it registers the bus. All other
-    // uses need a device of the bus, or a `MemoryNotifier`, which is made after that.
+    // SAFETY: `init` initialises it before it sets `READY`. All uses look at `READY`.
     unsafe(uninit) static PAGES: Mutex<PoisonedPages> = PoisonedPages::new();
 }
 
-/// Initialises the list of pages.
+/// Whether `PAGES` is initialised.
+static READY: Atomic<bool> = Atomic::new(false);
+
+/// Initialises the list of pages. `BusType::register()` calls this, so there is no device
+/// before.
 ///
 /// # Safety
 ///
-/// Called only once, and before every other function of this file.
+/// Called only once.
 pub(super) unsafe fn init() {
     // SAFETY: By the contract this is the first and only call.
     unsafe { PAGES.init() };
+    READY.store(true, Release);
+}
+
+/// Whether [`init`] was called. Warns if not.
+fn is_ready() -> bool {
+    let ready = READY.load(Acquire);
+    warn_on!(!ready);
+    ready
 }
 
 /// Notes page frame `pfn`. May sleep.
 fn add(pfn: u64) {
-    if PAGES.lock().add(pfn).is_err() {
+    if is_ready() && PAGES.lock().add(pfn).is_err() {
         pr_err!("no memory to note the poisoned page {:#x}\n", pfn);
     }
 }
@@ -54,6 +78,9 @@ fn add(pfn: u64) {
 /// `EIO` if not all poisoned pages of `range` are known, because there was no memory to
 /// note one.
 pub(crate) fn first_clean(range: PhysRange) -> Result<Option<PhysRange>> {
+    if !is_ready() {
+        return Err(EIO);
+    }
     let pages = PAGES.lock();
     if !pages.knows(&range) {
         return Err(EIO);
@@ -63,7 +90,17 @@ pub(crate) fn first_clean(range: PhysRange) -> Result<Option<PhysRange>> {
 
 /// Forgets the pages of `range`, because its region is gone. May sleep.
 pub(crate) fn forget(range: PhysRange) {
-    PAGES.lock().forget(&range);
+    if is_ready() {
+        PAGES.lock().forget(&range);
+    }
+}
+
+/// Forgets all pages, because the module is being unloaded. May sleep.
+pub(super) fn forget_all() {
+    if is_ready() {
+        let pages = core::mem::replace(&mut *PAGES.lock(), PoisonedPages::new());
+        drop(pages);
+    }
 }
 
 /// Notes the pages from `pfn` to before `end` whose struct pages are marked. Sleeps.
@@ -143,7 +180,7 @@ unsafe impl Send for MemoryNotifier {}
 unsafe impl Sync for MemoryNotifier {}
 
 impl MemoryNotifier {
-    /// Registers the notifier, once the bus is registered. May sleep.
+    /// Registers the notifier. May sleep.
     ///
     /// # Errors
     ///
@@ -180,9 +217,14 @@ unsafe extern "C" fn memory_callback(
         let memory = data.cast::<bindings::memory_notify>();
         // SAFETY: By the contract.
         let (first, count) = unsafe { ((*memory).start_pfn as u64, (*memory).nr_pages as u64) };
-        // SAFETY: Memory hotplug frees the struct pages only after this call, under a lock
-        // that it holds now.
-        unsafe { note(first, first.saturating_add(count)) };
+        // Other memory than kmem's is no memory of a region.
+        // SAFETY: The function has no precondition.
+        if unsafe { bindings::dax_glue_is_driver_managed(first << PAGE_SHIFT, count << PAGE_SHIFT) }
+        {
+            // SAFETY: Memory hotplug frees the struct pages only after this call, under a
+            // lock that it holds now.
+            unsafe { note(first, first.saturating_add(count)) };
+        }
     }
     bindings::NOTIFY_DONE as kernel::ffi::c_int
 }

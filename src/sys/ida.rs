@@ -5,7 +5,8 @@
 use kernel::{
     bindings,
     prelude::*,
-    types::Opaque, //
+    types::Opaque,
+    warn_on, //
 };
 
 /// An id allocator. It needs no lock of the caller: it has a spinlock.
@@ -54,7 +55,9 @@ impl Ida {
 
     /// Frees an `id` that [`Ida::alloc`] returned.
     pub(crate) fn free(&self, id: i32) {
-        if let Ok(id) = u32::try_from(id) {
+        let id = u32::try_from(id);
+        warn_on!(id.is_err());
+        if let Ok(id) = id {
             // SAFETY: `new` initialised the ida. For an id that is not allocated,
             // ida_free() only warns.
             unsafe { bindings::ida_free(self.raw.get(), id) };

@@ -168,8 +168,12 @@ impl Liveness {
 
     /// Whether a page in the chunk of `page` was ever mapped. `page` counts pages of the
     /// device. To be called after the liveness has ended, since the answer may change until
-    /// then.
+    /// then. If nfit_test decides where pages are, nobody notes which are mapped, and all
+    /// count as touched.
     pub(super) fn was_touched(&self, page: u64) -> bool {
+        if self.overridden {
+            return true;
+        }
         let chunk = page >> CHUNK_SHIFT;
         let word = usize::try_from(chunk / 64).ok();
         let word = word.and_then(|index| self.touched.get(index));

@@ -4,6 +4,7 @@
 
 use kernel::{
     bindings,
+    prelude::*,
     sync::atomic::{
         ordering::{
             Acquire,
@@ -82,6 +83,9 @@ impl Drop for User {
     }
 }
 
+/// How long unloading waits before it says so, in milliseconds.
+const REPORT_MS: u32 = 10_000;
+
 /// Makes unloading wait: dropping this waits until there is no [`User`].
 pub(crate) struct Users(());
 
@@ -96,8 +100,16 @@ impl Drop for Users {
     /// Sleeps. The bus is unregistered by then, so nobody can add a user any more.
     fn drop(&mut self) {
         // There is nearly never a user left, so a counter and polling suffice.
+        let mut waited_ms = 0_u32;
         while USERS.load(Acquire) != 0 {
             super::task::sleep(10);
+            waited_ms = waited_ms.saturating_add(10);
+            if waited_ms == REPORT_MS {
+                pr_warn!(
+                    "unloading waits for {} devices that somebody still refers to\n",
+                    USERS.load(Relaxed)
+                );
+            }
         }
         // The last user may be about to return from code of this module, and be preempted
         // there.

@@ -34,6 +34,7 @@ use super::{
         CHUNK_SHIFT,
     },
     memory::Claims,
+    module::ModuleRef,
     object::{
         self,
         Object, //
@@ -280,6 +281,8 @@ impl<T: Object + AsRef<RawDevDax>> Drop for PageMap<T> {
             core::mem::forget(core::mem::replace(&mut self.map, KVVec::new()));
             self.claims.leak();
             core::mem::forget(self.holder.object().clone());
+            // `rmmod` fails from now on. Otherwise it would wait for ever.
+            core::mem::forget(ModuleRef::new());
             return;
         }
         let _expedited = Expedited::new();

@@ -50,10 +50,15 @@ unsafe impl Send for RegionResource {}
 impl RegionResource {
     /// Reserves `range` for a region that `parent` creates. May sleep.
     ///
+    /// # Safety
+    ///
+    /// `range` is memory that may be mapped cacheable, and it stays so until the result is
+    /// dropped. Who uses it, reserves it in `/proc/iomem`.
+    ///
     /// # Errors
     ///
     /// `EBUSY` if another region overlaps, which is logged; `ENOMEM`.
-    pub(crate) fn request(parent: &Device, range: PhysRange, flags: u32) -> Result<Self> {
+    pub(crate) unsafe fn request(parent: &Device, range: PhysRange, flags: u32) -> Result<Self> {
         // SAFETY: All zeroes is a valid `struct resource`.
         let mut res: bindings::resource = unsafe { core::mem::zeroed() };
         res.start = range.start();

@@ -130,7 +130,7 @@ impl Fault {
     }
 
     /// Maps `page` where the fault occurred. `page` is of the device whose file the VMA
-    /// maps.
+    /// maps, and all of it is in the VMA.
     ///
     /// The memory manager checks that the struct pages are compound pages of that order.
     #[inline(always)]
@@ -141,7 +141,18 @@ impl Fault {
         if warn_on!(mapping != page.mapping()) {
             return VmFault::SIGBUS;
         }
+        // The memory manager does not check that a huge page ends within the VMA.
+        if page.order() != 0 && warn_on!(!self.has_room(page.order())) {
+            return VmFault::SIGBUS;
+        }
         insert(&mut self.0, page)
+    }
+
+    /// Whether the aligned area of 2^`order` pages around the address is in the VMA.
+    fn has_room(&self, order: u32) -> bool {
+        let size = 1_usize.wrapping_shl(order.saturating_add(PAGE_SHIFT as u32));
+        let start = self.address() & !size.wrapping_sub(1);
+        start >= self.start() && self.end().wrapping_sub(start) >= size
     }
 
     /// Whether the user advised that accesses are random (`MADV_RANDOM`), so neighbours are

@@ -59,9 +59,9 @@ changes! {
     }
     let ids = IDS.lock().take();";
     "L5" "sys/bus.rs":
-        "        ids::forget(self.0);" =>
+        "        ids::forget(self.driver);" =>
         "        if !kernel::fault::is(\"L5\") {
-            ids::forget(self.0);
+            ids::forget(self.driver);
         }";
     // A region whose attributes cannot be added leaves the devices that were created
     // through them.
@@ -261,11 +261,15 @@ changes! {
         "        if !kernel::fault::is(\"nothing is zeroed\") {
             mapped.zero(clean);
         }";
-    "what kmem had is not zeroed" "driver/device.rs":
-        "            zero && record.kmem_may_have_written && driver != DriverType::Kmem" =>
-        "            zero && record.kmem_may_have_written
-                && driver != DriverType::Kmem
-                && !kernel::fault::is(\"what kmem had is not zeroed\")";
+    "what kmem had is not zeroed" "driver/region.rs":
+        "        Ok(zero && record.kmem_was_last && record.is_changing().is_none())" =>
+        "        Ok(zero && record.kmem_was_last && record.is_changing().is_none()
+            && !kernel::fault::is(\"what kmem had is not zeroed\"))";
+    "a region does not wait for zeroing" "driver/region.rs":
+        "        self.wait_until_zeroed();" =>
+        "        if !kernel::fault::is(\"a region does not wait for zeroing\") {
+            self.wait_until_zeroed();
+        }";
     "a device can be changed while memory is zeroed" "driver/region.rs":
         "        } else if self.zeroing {" =>
         "        } else if self.zeroing

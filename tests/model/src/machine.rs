@@ -14,7 +14,7 @@ use kernel::sched;
 use crate::driver::bus::{DaxBus, BUS};
 use crate::driver::probe::DRIVER;
 use crate::exports;
-use crate::sys::bus::{BusRegistration, DriverRegistration};
+use crate::sys::bus::DriverRegistration;
 use crate::sys::hwpoison::MemoryNotifier;
 use crate::sys::module::Users;
 
@@ -29,9 +29,8 @@ pub const ORDER: u32 = 9;
 
 /// The values that `src/dax.rs` makes when the module is loaded. Fields are dropped in order.
 struct Module {
-    _driver: DriverRegistration,
     _memory: MemoryNotifier,
-    _bus: BusRegistration<DaxBus>,
+    _driver: DriverRegistration<DaxBus>,
     _users: Users,
 }
 
@@ -39,10 +38,10 @@ impl Module {
     fn load() -> Result<Self> {
         let users = Users::new();
         let bus = BUS.register()?;
+        let driver = BUS.register_own(Some(bus), &DRIVER, c"device_dax")?;
         Ok(Self {
-            _driver: BUS.register_own(&DRIVER, c"device_dax")?,
             _memory: MemoryNotifier::register()?,
-            _bus: bus,
+            _driver: driver,
             _users: users,
         })
     }

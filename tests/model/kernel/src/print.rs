@@ -17,6 +17,12 @@ macro_rules! pr_err {
     ($($args:tt)*) => { $crate::sched::trace(|| format!($($args)*)) };
 }
 
+/// `pr_warn()`
+#[macro_export]
+macro_rules! pr_warn {
+    ($($args:tt)*) => { $crate::sched::trace(|| format!($($args)*)) };
+}
+
 /// `dev_err()`
 #[macro_export]
 macro_rules! dev_err {

@@ -202,6 +202,19 @@ pub unsafe extern "C" fn dax_glue_has_system_ram(
     sched::part(|ram: &mut SystemRam| ram.0.iter().any(|(s, l)| *s <= last && start <= *l))
 }
 
+/// Whether kmem added a part of it, which is the only System RAM of the model.
+///
+/// # Safety
+///
+/// The contract is that of the C function.
+pub unsafe extern "C" fn dax_glue_is_driver_managed(
+    start: resource_size_t,
+    size: resource_size_t,
+) -> bool {
+    // SAFETY: The contract is the same.
+    unsafe { dax_glue_has_system_ram(start, size) }
+}
+
 /// `ida`s that were used, by address: the ids that are taken.
 #[derive(Default)]
 struct Idas(Vec<(usize, Vec<c_int>)>);
