@@ -76,8 +76,12 @@ use crate::{
             self,
             Action, //
         },
-        object::device,
+        object::{
+            device,
+            has_driver, //
+        },
         pagemap,
+        resource::has_system_ram,
         task::restart_write,
         template::PgmapTemplate, //
     }, //
@@ -89,10 +93,12 @@ pub(crate) struct Mappings {
     list: KVVec<Registration<Mapping>>,
     /// Whether the device is registered and its initial ranges have mappings.
     created: bool,
+    /// When the device began to be registered.
+    since: Instant<Monotonic>,
 }
 
-/// How long after a device was made a write to it is restarted, in milliseconds, while the
-/// device is not created yet.
+/// How long after a device began to be registered a write to it is restarted, in
+/// milliseconds, while the device is not created yet.
 const PATIENCE_MS: i64 = 100;
 
 /// A device. The part that changes is in the
@@ -103,8 +109,6 @@ pub(crate) type DevDax = DaxObject<State>;
 #[pin_data]
 pub(crate) struct State {
     id: i32,
-    /// When the device was made.
-    born: Instant<Monotonic>,
     #[pin]
     mappings: Mutex<Mappings>,
     /// The current binding of the device_dax driver, if any.
@@ -218,10 +222,10 @@ impl State {
         let mappings = Mappings {
             list: KVVec::new(),
             created: false,
+            since: Instant::now(),
         };
         try_pin_init!(Self {
             id,
-            born: Instant::now(),
             mappings <- new_mutex!(mappings, "dev_dax::mappings"),
             binding <- new_mutex!(None, "dev_dax::binding"),
             region,
@@ -257,9 +261,11 @@ impl DevDax {
         let unregistered = added?;
         let device = unregistered.object().clone();
         // The region has a record of the device now. `retire()` frees the id.
-        let registered = device
-            .zero_initial()
-            .and_then(|()| unregistered.register(&parent));
+        let registered = device.zero_initial().and_then(|()| {
+            // Zeroing may have taken minutes, and nobody could write meanwhile.
+            device.lock_ranges().since = Instant::now();
+            unregistered.register(&parent)
+        });
         let published = registered.and_then(|registered| {
             let unplaced = region.lock().set_registered(registered);
             if warn_on!(unplaced.is_some()) {
@@ -369,16 +375,20 @@ impl DevDax {
     ///
     /// # Errors
     ///
-    /// If the device is not created yet: first the error that restarts `write(2)`, and
-    /// `ENXIO` once the device is older than `PATIENCE_MS`.
+    /// If the device is not created yet: the error that restarts `write(2)` for
+    /// `PATIENCE_MS`. After that `EBUSY` if the device is being bound meanwhile, otherwise
+    /// `ENXIO`.
     fn write(&self) -> Result<Guard<'_, Mappings, MutexBackend>> {
         let mappings = self.lock_ranges();
         if mappings.created {
             return Ok(mappings);
         }
+        let waited = mappings.since.elapsed();
         drop(mappings);
-        if self.born.elapsed().as_millis() < PATIENCE_MS {
+        if waited.as_millis() < PATIENCE_MS {
             Err(restart_write())
+        } else if has_driver(self) {
+            Err(EBUSY)
         } else {
             Err(ENXIO)
         }
@@ -512,6 +522,7 @@ impl DevDax {
             change
                 .check_aligned(granule)
                 .inspect_err(|e| self.log_range_error(e))?;
+            let had_system_ram = state.had_system_ram;
             let (allocator, record) = state.editable(self)?;
             let mut layout = record.ranges.edit()?;
             let reservation = match change {
@@ -532,6 +543,11 @@ impl DevDax {
                 return Ok(());
             }
             drop(layout);
+            if had_system_ram && reservation.memory().any(has_system_ram) {
+                log::refused(self, c"the memory is online as System RAM");
+                reservation.cancel(allocator);
+                return Err(EBUSY);
+            }
             record.zeroing = zero;
             (reservation, zero)
         };
@@ -628,9 +644,9 @@ impl DevDax {
         }
     }
 
-    /// Records that `driver` is about to be probed. From here on the ranges do not change.
-    /// Zeroes what kmem left in the memory, if the region wants that. Sleeps; takes the
-    /// ranges lock and the region lock.
+    /// Zeroes what kmem left in the memory, if the region wants that, and records that
+    /// `driver` is about to be probed. From then on the ranges do not change. Sleeps; takes
+    /// the ranges lock and the region lock.
     ///
     /// The driver core has set `dev->driver` already. A writer that gets the ranges lock
     /// after this sees that driver and fails; an earlier writer finishes before this gets
@@ -638,37 +654,25 @@ impl DevDax {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device is gone, and those of [`DevDax::zero`] and of
+    /// `ENXIO` if the device is gone, and those of [`DevDax::zero_after_kmem`] and of
     /// [`DeviceState::begin_bind`](crate::driver::region::DeviceState::begin_bind).
     pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
-        let zero = {
-            let _ranges = self.lock_ranges();
-            let mut state = self.region.lock();
-            let zero = state.zero_on_alloc;
-            let record = state.record(self)?;
-            record.begin_bind(driver)?;
-            zero && record.kmem_may_have_written && driver != DriverType::Kmem
-        };
-        if zero {
-            self.zero_after_kmem().inspect_err(|_| self.unbound())?;
+        if driver != DriverType::Kmem {
+            self.zero_after_kmem()?;
         }
-        Ok(())
-    }
-
-    /// Zeroes all ranges, because kmem had the memory. Sleeps; the caller is about to probe
-    /// a driver, so the ranges do not change.
-    fn zero_after_kmem(&self) -> Result {
-        let snapshot = self.snapshot()?;
-        self.zero(snapshot.entries().iter().filter_map(DevDaxRange::range))?;
-        self.region.lock().record(self)?.kmem_may_have_written = false;
-        Ok(())
+        let _ranges = self.lock_ranges();
+        self.region.lock().record(self)?.begin_bind(driver)
     }
 
     /// Records that the driver's probe succeeded. Takes the region lock.
     pub(crate) fn bound(&self) {
         log::debug(self, c"bound");
+        let mut state = self.region.lock();
+        if let Ok(record) = state.record(self) {
+            record.bound();
+        }
         if !self.region.is_static() {
-            self.region.lock().clear_seed(self);
+            state.clear_seed(self);
         }
     }
 

@@ -173,6 +173,9 @@ impl Drain {
             let mut state = self.state.lock();
             (state.map.take(), state.began, state.module.take())
         };
+        if warn_on!(map.is_none()) {
+            return;
+        }
         // Frees the struct pages and the reservations in /proc/iomem.
         drop(map);
         dev_info!(

@@ -113,7 +113,7 @@ pub(crate) struct Region {
     ids: Ida,
     #[pin]
     state: Mutex<State>,
-    /// Notified when a device has drained, and when the waiter must give up.
+    /// Notified when a device has drained or was zeroed, and when the waiter must give up.
     #[pin]
     drained: CondVar,
 }
@@ -137,6 +137,12 @@ pub(crate) struct State {
     draining: usize,
     /// The task that waits until `draining` is 0.
     waiter: Option<Waiter>,
+    /// Number of devices that a work item zeroes, including those that were deleted
+    /// meanwhile.
+    zeroing: usize,
+    /// Whether a part of the memory was System RAM when the region was made: kmem of an
+    /// earlier region could not take it offline. It may still be online.
+    pub(super) had_system_ram: bool,
     /// Whether memory is zeroed before a device gains it, and after kmem had it.
     pub(super) zero_on_alloc: bool,
 }
@@ -147,12 +153,13 @@ pub(crate) struct DeviceState {
     pub(crate) ranges: Ranges<DevDax>,
     /// The driver that is bound or being bound.
     pub(crate) driver: Option<DriverType>,
-    /// kmem was bound at some time. Memory that it onlined may still be online.
+    /// kmem was bound at some time, or had the memory of an earlier region. Memory that it
+    /// onlined may still be online.
     kmem_ever_bound: bool,
-    /// kmem was bound since the memory was zeroed last.
-    pub(super) kmem_may_have_written: bool,
-    /// Memory that the device is about to gain is being zeroed. Until it is, nobody may
-    /// bind, change or delete the device.
+    /// kmem was bound, and since then neither was another driver nor was the memory zeroed.
+    kmem_was_last: bool,
+    /// Memory of the device, or memory that it is about to gain, is being zeroed. Until it
+    /// is, nobody may bind, change or delete the device.
     pub(super) zeroing: bool,
     /// The device was unbound, but some of its pages are still pinned.
     draining: bool,
@@ -180,6 +187,8 @@ impl Region {
             youngest: None,
             draining: 0,
             waiter: None,
+            zeroing: 0,
+            had_system_ram: config.kind == Kind::Dynamic && has_system_ram(config.memory.span()),
             zero_on_alloc: config.kind == Kind::Dynamic && params::zero_on_alloc(),
         };
         let c = CRegion::new(config.id, config.target_node, config.align)?;
@@ -362,9 +371,19 @@ impl Region {
             };
             self.retire(record);
         }
+        self.wait_until_zeroed();
         self.wait_until_drained();
         let parent = self.lock().parent.take();
         drop(parent);
+    }
+
+    /// Waits until no work item zeroes memory of the region. That is soon, since its devices
+    /// are gone.
+    fn wait_until_zeroed(&self) {
+        let mut state = self.lock();
+        while state.zeroing > 0 {
+            self.drained.wait(&mut state);
+        }
     }
 
     /// Waits until no device of the region drains.
@@ -399,6 +418,45 @@ impl Region {
         if let Some(parent) = parent.filter(|_| gave_up) {
             dev_warn!(parent, "leaves pinned pages of {} devices\n", left);
         }
+    }
+
+    /// Whether a work item must zero `device` before a driver other than kmem is bound,
+    /// because kmem was bound last. Takes the region lock.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if the device is gone.
+    pub(super) fn must_zero_after_kmem(&self, device: &DevDax) -> Result<bool> {
+        let mut state = self.lock();
+        let zero = state.zero_on_alloc;
+        let record = state.record(device)?;
+        Ok(zero && record.kmem_was_last && record.is_changing().is_none())
+    }
+
+    /// Marks `device` as being zeroed by a work item, until [`Region::note_zeroed`]. Takes
+    /// the region lock.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if the device is gone.
+    pub(super) fn note_zeroing(&self, device: &DevDax) -> Result {
+        let mut state = self.lock();
+        state.record(device)?.zeroing = true;
+        state.zeroing = state.zeroing.saturating_add(1);
+        Ok(())
+    }
+
+    /// Ends what [`Region::note_zeroing`] began. `done` tells whether all of the memory is
+    /// zeroed. Takes the region lock.
+    pub(super) fn note_zeroed(&self, device: &DevDax, done: bool) {
+        let mut state = self.lock();
+        if let Ok(record) = state.record(device) {
+            record.zeroing = false;
+            record.kmem_was_last &= !done;
+        }
+        warn_on!(state.zeroing == 0);
+        state.zeroing = state.zeroing.saturating_sub(1);
+        self.drained.notify_all();
     }
 
     /// Marks `device` as draining: it was unbound, but some of its pages are still pinned.
@@ -507,14 +565,16 @@ impl State {
         let record = DeviceState {
             ranges,
             driver: None,
-            kmem_ever_bound: false,
-            kmem_may_have_written: false,
+            kmem_ever_bound: self.had_system_ram,
+            kmem_was_last: false,
             zeroing: false,
             draining: false,
             ever_bound: false,
             registered: None,
         };
-        self.devices.insert(node.into_node(id, record));
+        let replaced = self.devices.insert(node.into_node(id, record));
+        // There was no such id, see above.
+        warn_on!(replaced.is_some());
         Ok(())
     }
 
@@ -609,8 +669,12 @@ impl DeviceState {
         self.ranges.freeze();
         self.driver = Some(driver);
         self.kmem_ever_bound |= driver == DriverType::Kmem;
-        self.kmem_may_have_written |= driver == DriverType::Kmem;
         Ok(())
+    }
+
+    /// Records that the driver's probe succeeded.
+    pub(super) fn bound(&mut self) {
+        self.kmem_was_last = self.driver == Some(DriverType::Kmem);
     }
 
     /// Why nobody may change or delete the device now; `None` if nobody uses it.
@@ -675,7 +739,12 @@ impl Drop for RegionRegistration {
     fn drop(&mut self) {
         // Waits for tasks that are creating or deleting a device. Then nobody else can.
         self.region.remove_groups();
-        self.region.data().shut_down();
-        hwpoison::forget(self.region.data().span());
+        let region = self.region.data();
+        region.shut_down();
+        // While pages are pinned, nobody else gets the memory, and its poisoned pages stay
+        // what they are.
+        if region.lock().draining == 0 {
+            hwpoison::forget(region.span());
+        }
     }
 }

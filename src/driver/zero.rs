@@ -4,29 +4,58 @@
 //!
 //! Zeroing takes seconds for each ten gigabytes or so. So it runs without the locks of this
 //! driver, and ends early if the writer is killed, the machine goes down or the device
-//! goes. Memory is zeroed through a mapping of its own, since memory without a driver has
+//! goes. Memory that kmem had is zeroed by a work item: a task that binds a device holds the
+//! device lock, which each `new_id` of the driver needs too.
+//! Memory is zeroed through a mapping of its own, since memory without a driver has
 //! no struct pages and is not in the direct map.
 
 use kernel::{
+    error::to_result,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::{
+                Acquire,
+                Release, //
+            },
+            Atomic, //
+        },
+        Arc, //
+    },
     time::{
         Instant,
         Monotonic, //
+    },
+    warn_on,
+    workqueue::{
+        self,
+        impl_has_delayed_work,
+        new_delayed_work,
+        DelayedWork,
+        WorkItem, //
     }, //
 };
 
 use crate::{
     driver::device::DevDax,
-    ranges::range::PhysRange,
+    ranges::{
+        layout::DevDaxRange,
+        range::PhysRange, //
+    },
     sys::{
         hwpoison,
         log,
         memory::Mapped,
+        module::{
+            ModuleRef,
+            User, //
+        },
         object::device,
         task::{
             cond_resched,
-            must_give_up, //
+            must_give_up,
+            sleep, //
         }, //
     }, //
 };
@@ -39,7 +68,97 @@ const STEP: u64 = 2 << 20;
 /// Interval between messages about the progress, in milliseconds.
 const REPORT_MS: i64 = 10_000;
 
+/// Sleep after each look whether the work item is done, in milliseconds. A bind waits for a
+/// second, and then leaves the work item alone.
+const BRIEFLY_MS: [u32; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+/// Zeroing of all ranges of a device, by a work item.
+#[pin_data]
+struct Background {
+    #[pin]
+    work: DelayedWork<Self>,
+    device: ARef<DevDax>,
+    /// 0 after success, an errno after failure, `RUNNING` before.
+    outcome: Atomic<i32>,
+    _module: ModuleRef,
+    _user: User,
+}
+
+/// The value of `Background::outcome` until the work item has ended.
+const RUNNING: i32 = 1;
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for Background { self.work }
+}
+
+impl WorkItem for Background {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let result = this.device.zero_all();
+        if let Err(e) = result {
+            dev_warn!(
+                device::<DevDax>(&this.device),
+                "the memory that kmem had could not be zeroed: {}\n",
+                e.to_errno()
+            );
+        }
+        this.device
+            .region()
+            .note_zeroed(&this.device, result.is_ok());
+        let outcome = result.map_or_else(Error::to_errno, |()| 0);
+        this.outcome.store(outcome, Release);
+    }
+}
+
 impl DevDax {
+    /// Zeroes what kmem left in the memory, if kmem was bound last and the region wants
+    /// that. Waits for up to a second. Sleeps; takes the region lock. The caller is about to
+    /// probe a driver.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if zeroing takes longer; it goes on, and the device can be bound once it has
+    /// ended. `ENXIO` if the device is gone, `ENOMEM`, and the errors of [`DevDax::zero`].
+    pub(super) fn zero_after_kmem(&self) -> Result {
+        if !self.region().must_zero_after_kmem(self)? {
+            return Ok(());
+        }
+        let work = Arc::pin_init(
+            try_pin_init!(Background {
+                work <- new_delayed_work!("dax::Background"),
+                device: ARef::from(self),
+                outcome: Atomic::new(RUNNING),
+                _module: ModuleRef::new(),
+                _user: User::new(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        // No writer comes in between: the driver core has set `dev->driver` already.
+        self.region().note_zeroing(self)?;
+        let queued = workqueue::system_long().enqueue_delayed(work.clone(), 0);
+        // It was made just now, so it is not queued yet.
+        if warn_on!(queued.is_err()) {
+            self.region().note_zeroed(self, false);
+            return Err(EBUSY);
+        }
+        for ms in BRIEFLY_MS {
+            sleep(ms);
+            match work.outcome.load(Acquire) {
+                RUNNING => {}
+                errno => return to_result(errno),
+            }
+        }
+        log::refused::<DevDax>(self, c"its memory is being zeroed");
+        Err(EBUSY)
+    }
+
+    /// Zeroes all ranges. Nobody may change them meanwhile.
+    fn zero_all(&self) -> Result {
+        let snapshot = self.snapshot()?;
+        self.zero(snapshot.entries().iter().filter_map(DevDaxRange::range))
+    }
+
     /// Zeroes `ranges`, all but the pages that memory-failure handling marked. Sleeps; no
     /// lock of ours is held. Nobody else may use the ranges: they are reserved for the
     /// device, or its driver is about to be probed.

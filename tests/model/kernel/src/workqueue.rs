@@ -100,7 +100,7 @@ impl Queue {
     /// # Errors
     ///
     /// It is queued already.
-    pub fn enqueue_delayed<T>(&self, item: Arc<T>, _delay: Jiffies) -> Result<(), Arc<T>>
+    pub fn enqueue_delayed<T>(&self, item: Arc<T>, delay: Jiffies) -> Result<(), Arc<T>>
     where
         T: WorkItem<Pointer = Arc<T>> + HasDelayedWork<T> + Send + Sync + 'static,
     {
@@ -112,7 +112,7 @@ impl Queue {
         sched::part(|pending: &mut Pending| pending.0 += 1);
         sched::spawn("work", move || {
             sched::woken_by_time();
-            let due = || bindings::changes() != seen || sched::time() != queued;
+            let due = || delay == 0 || bindings::changes() != seen || sched::time() != queued;
             sched::wait_until(|| "the time of the work".to_owned(), &|| {
                 due() || sched::part(|left: &mut Impatience| left.0 > 0)
             });
