@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The model finds each fault that is put into the driver, and finds nothing in the same scenarios
-//! without a fault.
+//! without a fault. docs/model.md has a row for each fault.
+
+use std::collections::BTreeSet;
 
 use dax_model_faults::scenario::{Scenario, State};
 use dax_model_faults::search;
@@ -64,13 +66,37 @@ fn found(fault: &'static str, state: State, operations: &[&str], failing: bool, 
     fault::set("");
 }
 
-macro_rules! faults {
-    ($($test:ident $fault:literal: $state:ident $ops:expr, $failing:expr => $what:literal;)*) => {$(
-        #[test]
-        fn $test() {
-            found($fault, State::$state, &$ops, $failing, $what);
+/// A fault, as docs/model.md has it.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Row {
+    fault: String,
+    found_in: String,
+}
+
+impl Row {
+    fn new(fault: &str, state: State, operations: &[&str], failing: bool) -> Self {
+        let failing = if failing { "; failing" } else { "" };
+        Self {
+            fault: fault.to_owned(),
+            found_in: format!("{state:?}: {}{failing}", operations.join(", ")),
         }
-    )*};
+    }
+}
+
+macro_rules! faults {
+    ($($test:ident $fault:literal: $state:ident $ops:expr, $failing:expr => $what:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                found($fault, State::$state, &$ops, $failing, $what);
+            }
+        )*
+
+        /// The faults that have a test.
+        fn tested() -> Vec<Row> {
+            vec![$(Row::new($fault, State::$state, &$ops, $failing)),*]
+        }
+    };
 }
 
 const FAILING: bool = true;
@@ -158,4 +184,57 @@ fn everything_else_passes_with_the_switches_off() {
     fault::set("");
     let found = search::random(1);
     assert!(found.wrong.is_empty());
+}
+
+mod changes {
+    #![allow(dead_code, reason = "the build script uses the rest")]
+
+    include!("../changes.rs");
+
+    /// The faults that can be put in. A fault may have several changes.
+    pub(super) fn faults() -> impl Iterator<Item = &'static str> {
+        CHANGES.iter().map(|change| change.fault)
+    }
+}
+
+/// The rows of the table of docs/model.md.
+fn documented() -> Vec<Row> {
+    let text = include_str!("../../../../docs/model.md");
+    let (_, section) = text
+        .split_once("\n## Faults that it finds\n")
+        .expect("docs/model.md has the section");
+    let section = section.split("\n## ").next().unwrap_or(section);
+    let rows = section.lines().filter_map(|line| {
+        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?;
+        let [fault, _, found_in] = cells.split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("not three cells: {line}");
+        };
+        Some(Row {
+            fault: fault.to_owned(),
+            found_in: found_in.to_owned(),
+        })
+    });
+    // The first is the head.
+    rows.skip(1).collect()
+}
+
+#[test]
+fn each_fault_that_can_be_put_in_has_a_test() {
+    let faults: BTreeSet<String> = changes::faults().map(str::to_owned).collect();
+    let tested: BTreeSet<String> = tested().into_iter().map(|row| row.fault).collect();
+    let different: Vec<_> = faults.symmetric_difference(&tested).collect();
+    assert!(different.is_empty(), "in one of both only: {different:?}");
+}
+
+#[test]
+fn the_table_has_a_row_for_each_fault() {
+    let (documented, tested) = (documented(), tested());
+    let count = documented.len();
+    let documented: BTreeSet<Row> = documented.into_iter().collect();
+    assert_eq!(documented.len(), count, "a row is there twice");
+    let tested: BTreeSet<Row> = tested.into_iter().collect();
+    let missing: Vec<_> = tested.difference(&documented).collect();
+    assert!(missing.is_empty(), "docs/model.md lacks {missing:#?}");
+    let more: Vec<_> = documented.difference(&tested).collect();
+    assert!(more.is_empty(), "only docs/model.md has {more:#?}");
 }
