@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which parts of a direct-mapped cache memory uses.
+//! The parts of a direct-mapped cache that memory uses.
 
 use crate::span::{merged, total, Span};
 
@@ -19,7 +19,7 @@ pub fn places(spans: &[Span], period: u64) -> Vec<Span> {
     merged(places)
 }
 
-/// Number of bytes of the cache that both use.
+/// The number of bytes of a cache of `period` bytes that both use.
 pub fn shared(one: &[Span], other: &[Span], period: u64) -> u64 {
     let other = places(other, period);
     let common = places(one, period)

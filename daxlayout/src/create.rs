@@ -60,7 +60,7 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
         return dry_run(sysfs, args, as_json);
     }
     let region = Region::one(sysfs, args.plan.region)?;
-    // Refuse before anything is made, if it can be known.
+    // Refuse before anything is changed, if the start of the region is known.
     if args.driver != NO_DRIVER {
         driver_dir(sysfs, &args.driver)?;
     }
@@ -69,7 +69,7 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     }
     let name = Change::all_or_nothing(sysfs, &region, |change| {
         let name = change.create()?;
-        // An empty device tells where the region begins.
+        // The attribute `resource` of an empty device is the start of the region.
         let now = Region::one(sysfs, Some(region.id))?;
         now.known_span()?;
         let spans = ranges(&now, &args.plan)?;
@@ -85,14 +85,14 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     let region = Region::one(sysfs, Some(region.id))?;
     let device = region
         .device(&name)
-        .ok_or_else(|| Error::Unexpected(format!("{name}: made, and gone again")))?;
+        .ok_or_else(|| Error::Unexpected(format!("{name}: created, but somebody deleted it")))?;
     if as_json {
         return output::json(device);
     }
     output::lines(&map::device_lines(device))
 }
 
-/// Shows the region before and after.
+/// Draws the region as it is, and as it would be.
 fn dry_run(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     if as_json || args.plan.daxctl_json {
         return print_plan(sysfs, &args.plan, as_json);
@@ -120,7 +120,9 @@ fn align_of(region: &Region, args: &PlanArgs) -> u64 {
 fn ranges(region: &Region, args: &PlanArgs) -> Result<Vec<Span>> {
     let align = align_of(region, args);
     if !align.is_power_of_two() {
-        return Err(Error::Usage(format!("{align} is no alignment")));
+        return Err(Error::Usage(format!(
+            "alignment {align}: not a power of two"
+        )));
     }
     let request = Request {
         size: args.size,
@@ -130,7 +132,7 @@ fn ranges(region: &Region, args: &PlanArgs) -> Result<Vec<Span>> {
     Ok(plan(&region.holes(), &request)?)
 }
 
-/// The request, with the sizes of caches filled in.
+/// The place that the options ask for, with the size of the cache filled in.
 fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
     let place = &args.place;
     let period = || {
@@ -165,7 +167,7 @@ fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
     })
 }
 
-/// The device that there would be.
+/// The device that `create` would make, with the lowest free number.
 fn planned(region: &Region, args: &PlanArgs, spans: &[Span]) -> Device {
     let taken = |id: &u64| region.devices.iter().any(|device| device.id == *id);
     let id = (0..).find(|id| !taken(id)).unwrap_or_default();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A region as a map: who has what, and where the holes are.
+//! Draws a region as a map of its devices and holes.
 
 use std::io::{self, IsTerminal};
 
@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::region::Region;
 use crate::span::{human, page, Span};
 
-/// The abilities of standard output.
+/// The style for standard output: UTF-8 if it is a terminal and the locale is UTF-8.
 pub fn style_of_terminal() -> Style {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
@@ -23,11 +23,11 @@ pub fn style_of_terminal() -> Style {
     }
 }
 
-/// Draws the region as it is; the lines.
+/// Draws the region. Returns the lines.
 pub fn draw(region: &Region, style: &Style) -> Vec<String> {
     let devices = region.devices.iter().filter(|device| device.size > 0);
     let Some(all) = region.span() else {
-        let mut lines = vec!["nothing tells where it begins, so holes are not shown".to_owned()];
+        let mut lines = vec!["start address unknown, so holes are not shown".to_owned()];
         lines.extend(devices.flat_map(device_lines));
         return lines;
     };
@@ -47,7 +47,7 @@ pub fn draw(region: &Region, style: &Style) -> Vec<String> {
     )
 }
 
-/// A device in words; each of its ranges, if there are several.
+/// A device in words: one line, and one for each range if there are several.
 pub fn device_lines(device: &Device) -> Vec<String> {
     let mappings = &device.mappings;
     let first = dax_map::legend(&device.name, human(device.size), mappings.len(), "range");

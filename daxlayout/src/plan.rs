@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Decides which ranges a device gets. Pure: it knows holes and numbers only.
+//! Decides which ranges a device gets. It knows holes and numbers only, and reads no files.
 
 use thiserror::Error;
 
 use crate::span::{human, total, Span};
 
-/// Where a device's memory may be.
+/// The place of a device's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// Anywhere, in as few ranges as possible.
     Contiguous,
-    /// Only where a window is.
+    /// In the window, in as few ranges as possible.
     Window(Window),
-    /// In two equal ranges at this distance.
+    /// In two equal ranges, whose starts are `distance` bytes apart.
     Pair { distance: u64 },
-    /// Exactly here, in this order.
+    /// Exactly these ranges, in this order.
     Exact(Vec<Span>),
 }
 
@@ -26,24 +26,24 @@ pub struct Window {
     pub width: u64,
 }
 
-/// A wish for a device.
+/// The size and place of a device to be planned.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Bytes; without, as much as there is.
+    /// In bytes; if none, the device gets all free memory of its place.
     pub size: Option<u64>,
     /// Ranges start and end at multiples of this; not 0.
     pub unit: u64,
     pub placement: Placement,
 }
 
-/// Why there is no plan.
+/// The reason for which there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    #[error("a size of {size} bytes is no multiple of {}", human(*.unit))]
+    #[error("a size of {size} bytes is not a positive multiple of {}", human(*.unit))]
     Size { size: u64, unit: u64 },
-    #[error("{} wanted, {} free in this place", human(*.wanted), human(*.free))]
+    #[error("{} wanted, {} free where the device may be", human(*.wanted), human(*.free))]
     NoRoom { wanted: u64, free: u64 },
-    #[error("a distance of {distance:#x} is no multiple of {}", human(*.unit))]
+    #[error("a distance of {distance:#x} is not a positive multiple of {}", human(*.unit))]
     Distance { distance: u64, unit: u64 },
     #[error(
         "no two free ranges of {} at a distance of {}; the largest pair has {} each",
@@ -54,23 +54,23 @@ pub enum Refusal {
         distance: u64,
         largest: u64,
     },
-    #[error("range {span}: start and length are no multiples of {}", human(*.unit))]
+    #[error("range {span}: start and length are not multiples of {}", human(*.unit))]
     Unaligned { span: Span, unit: u64 },
     #[error("range {span}: not free")]
     Taken { span: Span },
-    #[error("range {span}: has bytes of range {other} too")]
+    #[error("range {span}: overlaps range {other}")]
     Twice { span: Span, other: Span },
-    #[error("the ranges have {}, not {}", human(*.have), human(*.wanted))]
+    #[error("the ranges have {} in total, but the size is {}", human(*.have), human(*.wanted))]
     Sum { have: u64, wanted: u64 },
-    #[error("window of {width:#x} bytes at {offset:#x}: not inside a period of {period:#x}")]
+    #[error("{width:#x} bytes at offset {offset:#x} are not inside {period:#x} bytes")]
     BadWindow {
         period: u64,
         offset: u64,
         width: u64,
     },
-    #[error("windows of {width:#x} bytes have no room for {}, the smallest range", human(*.unit))]
+    #[error("windows of {width:#x} bytes are smaller than the smallest range, which is {}", human(*.unit))]
     Narrow { width: u64, unit: u64 },
-    #[error("colour {colour} of {colours}: colours count from 0")]
+    #[error("there is no colour {colour} of {colours}: colours count from 0")]
     BadColour { colour: u64, colours: u64 },
 }
 
@@ -138,12 +138,13 @@ pub fn plan(holes: &[Span], request: &Request) -> Result<Vec<Span>, Refusal> {
     }
 }
 
-/// The free memory that ranges can be made of, in pieces.
+/// The aligned parts of the spans. Each range of a device is inside one of them.
 fn aligned(spans: &[Span], unit: u64) -> Vec<Span> {
     spans.iter().filter_map(|span| span.aligned(unit)).collect()
 }
 
-/// As few pieces as possible: the largest, and for the rest the smallest that has room.
+/// Takes `size` bytes of as few pieces as possible: the largest ones, and for the rest the smallest
+/// that has room.
 fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal> {
     let free = total(&pieces);
     let wanted = size.unwrap_or(free);
@@ -155,7 +156,7 @@ fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal
     let mut taken = Vec::new();
     while rest > 0 {
         let first_with_room = pieces.partition_point(|piece| piece.len() < rest);
-        // Of those of one size, the lowest comes last.
+        // Among pieces of one size the lowest address comes last.
         let length = pieces.get(first_with_room).map(|piece| piece.len());
         let after = pieces.partition_point(|piece| Some(piece.len()) <= length);
         let last = match length {
@@ -173,7 +174,7 @@ fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal
     Ok(taken)
 }
 
-/// Two ranges at a distance, in the smallest place that has room.
+/// Two equal ranges at a distance, the lower one in the smallest place that has room.
 fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<Vec<Span>, Refusal> {
     if distance == 0 || distance % unit != 0 {
         return Err(Refusal::Distance { distance, unit });
@@ -209,7 +210,7 @@ fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<V
         })
 }
 
-/// The span `distance` bytes below; what would be below 0 is cut off.
+/// The span moved down by `distance` bytes, without the part that would be below 0.
 fn lowered(span: Span, distance: u64) -> Option<Span> {
     Some(Span {
         start: span.start.saturating_sub(distance),
@@ -217,7 +218,7 @@ fn lowered(span: Span, distance: u64) -> Option<Span> {
     })
 }
 
-/// The ranges for a wish, if there is memory for it.
+/// The wanted ranges, if they are aligned, free and disjoint.
 fn exact(
     holes: &[Span],
     spans: &[Span],

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The planner, at random and exhaustively.
+//! Tests of the planner, with random holes and with all sets of holes of a small region.
 
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn request(size: Option<u64>, placement: Placement) -> Request {
     }
 }
 
-/// Whatever was planned: inside the holes, aligned, disjoint, of the wanted size.
+/// Checks planned ranges: inside the holes, aligned, disjoint, and of the wanted size.
 fn check(holes: &[Span], request: &Request, ranges: &[Span]) {
     assert!(!ranges.is_empty());
     for (i, range) in ranges.iter().enumerate() {
@@ -45,12 +45,12 @@ fn some_holes() -> impl Strategy<Value = Vec<Span>> {
     })
 }
 
-/// A size, mostly one that may do.
+/// A size in bytes, or none.
 fn some_size() -> impl Strategy<Value = Option<u64>> {
     prop::option::weighted(0.9, (1u64..60).prop_map(|units| units * UNIT))
 }
 
-/// The bytes that a placement could have at most.
+/// The largest number of bytes that a placement can have.
 fn room(holes: &[Span], usable: impl Fn(Span) -> Vec<Span>) -> u64 {
     let pieces = crate::span::merged(holes.iter().flat_map(|&h| usable(h)).collect());
     total(&aligned(&pieces, UNIT))
@@ -107,7 +107,7 @@ proptest! {
     fn two_at_a_distance(holes in some_holes(), size in some_size(), distance in 1u64..60) {
         let distance = distance * UNIT;
         let request = request(size, Placement::Pair { distance });
-        // Where a pair of that size could be, by trying every address.
+        // Whether there is such a pair, found by trying every address.
         let half = size.unwrap_or(2 * UNIT) / 2;
         let free = |start| holes.iter().any(|h| h.contains(at(start, half)));
         let possible = half % UNIT == 0 && half <= distance

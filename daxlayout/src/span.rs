@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
 
-/// The page that page offsets count, in bytes: that of the kernel that runs.
+/// The page size of the running kernel, in bytes: page offsets count such pages.
 pub fn page() -> u64 {
     let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     size.and_then(|size| size.try_into().ok()).unwrap_or(4096)
@@ -35,18 +35,18 @@ impl fmt::Debug for Span {
 }
 
 impl Span {
-    /// `len` bytes at `start`; none if that is no byte, or too many.
+    /// `len` bytes at `start`; none if `len` is 0 or the end overflows.
     pub fn at(start: u64, len: u64) -> Option<Self> {
         let end = start.checked_add(len.checked_sub(1)?)?;
         Some(Self { start, end })
     }
 
-    /// The number of bytes. All addresses at once count one byte less.
+    /// The number of bytes. That of all 2^64 addresses does not fit, and counts one byte less.
     pub fn len(self) -> u64 {
         (self.end - self.start).saturating_add(1)
     }
 
-    /// Do both have a byte in common?
+    /// Whether both have a byte in common.
     pub fn overlaps(self, other: Self) -> bool {
         self.common(other).is_some()
     }
@@ -58,7 +58,7 @@ impl Span {
         (start <= end).then_some(Self { start, end })
     }
 
-    /// Is all of `other` inside?
+    /// Whether all of `other` is inside.
     pub fn contains(self, other: Self) -> bool {
         self.start <= other.start && other.end <= self.end
     }
@@ -70,7 +70,7 @@ impl Span {
         Self::at(start, (after - after % unit).checked_sub(start)?)
     }
 
-    /// Does it start and end at multiples of `unit`?
+    /// Whether it starts and ends at multiples of `unit`.
     pub fn is_aligned(self, unit: u64) -> bool {
         self.aligned(unit) == Some(self)
     }
@@ -81,7 +81,7 @@ pub fn total(spans: &[Span]) -> u64 {
     spans.iter().map(|span| span.len()).sum()
 }
 
-/// The same bytes in address order, in as few spans as possible.
+/// The bytes of all spans in address order, in as few spans as possible.
 pub fn merged(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_unstable();
     let mut merged: Vec<Span> = Vec::new();
@@ -120,7 +120,7 @@ pub fn holes(all: Span, taken: &[Span]) -> Vec<Span> {
 
 /// A size as people and daxctl write it: `4096`, `0x1000`, `2M`, `1G`, `1GiB`.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("{text:?} is no size: write 2097152, 0x200000, 2M or 1G");
+    let bad = || format!("{text:?} is not a size: write 2097152, 0x200000, 2M or 1G");
     if let Some(digits) = text.strip_prefix("0x") {
         return u64::from_str_radix(digits, 16).map_err(|_| bad());
     }
@@ -140,7 +140,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// A range as people write it: `0x100000000-0x13fffffff`, the last byte inside as in sysfs and
 /// `/proc/iomem`, or start and length: `4G+1G`.
 pub fn parse_range(text: &str) -> Result<Span, String> {
-    let bad = || format!("{text:?} is no range: write START-LAST or START+LENGTH");
+    let bad = || format!("{text:?} is not a range: write START-LAST or START+LENGTH");
     let span = if let Some((start, length)) = text.split_once('+') {
         Span::at(parse_size(start)?, parse_size(length)?)
     } else {

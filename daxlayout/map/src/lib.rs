@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Draws a region as a bar of characters: who has which addresses, and where the holes are.
+//! Draws a region as a bar of characters that shows its devices and holes.
 
 use std::ops::RangeInclusive;
 
-/// Cells of the bar.
+/// Width of the bar in characters.
 const WIDTH: u64 = 64;
 
 /// Consecutive addresses.
@@ -18,14 +18,14 @@ pub struct Style {
 }
 
 impl Style {
-    /// For terminals that can show them.
+    /// For terminals that show UTF-8.
     pub const UTF8: Self = Self {
         free: '\u{b7}',
         side: '\u{2502}',
         line: '\u{2500}',
         corners: ['\u{250c}', '\u{2510}', '\u{2514}', '\u{2518}'],
     };
-    /// For all others.
+    /// For all other outputs.
     pub const ASCII: Self = Self {
         free: '.',
         side: '|',
@@ -36,11 +36,11 @@ impl Style {
 
 /// A device that has memory of the region.
 pub struct Device {
-    /// Y of daxX.Y.
+    /// Y of daxX.Y, which chooses the letter of the device.
     pub id: u64,
     /// Its ranges.
     pub spans: Vec<Span>,
-    /// Its lines of the legend.
+    /// The lines of the legend that describe it.
     pub legend: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ pub fn legend(name: &str, size: String, count: usize, thing: &str) -> String {
     format!("{name:<7} {size:>8}  {count} {thing}{plural}")
 }
 
-/// The parts of the region that a character stands for.
+/// Divides the region into one part for each character of the bar.
 fn cells(all: &Span) -> impl Iterator<Item = Span> {
     let (start, len) = (*all.start(), u128::from(len(all)));
     let at = move |i: u64| {
@@ -97,7 +97,7 @@ fn cells(all: &Span) -> impl Iterator<Item = Span> {
     (0..WIDTH).map(move |i| at(i)..=at(i + 1).saturating_sub(1).max(at(i)))
 }
 
-/// The mark of the owner that has most of a cell.
+/// The mark of the owner that has most bytes of a cell.
 fn mark_of(owners: &[(char, &[Span])], cell: &Span) -> char {
     let common = |span: &Span| -> u64 {
         len(&(*span.start().max(cell.start())..=*span.end().min(cell.end())))
@@ -109,7 +109,7 @@ fn mark_of(owners: &[(char, &[Span])], cell: &Span) -> char {
         .map_or(' ', |(mark, _)| *mark)
 }
 
-/// The number of bytes. All addresses at once count one byte less.
+/// The number of bytes. That of all 2^64 addresses does not fit, and counts one byte less.
 fn len(span: &Span) -> u64 {
     match span.is_empty() {
         true => 0,
