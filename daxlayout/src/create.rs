@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::map;
 use crate::output;
 use crate::plan::{plan, Placement, Request, Window};
-use crate::region::{unit_of, Region};
+use crate::region::{granule_of, Region};
 use crate::span::{counted, human, Span};
 use crate::sysfs::Sysfs;
 
@@ -126,14 +126,14 @@ fn ranges(region: &Region, args: &PlanArgs) -> Result<Vec<Span>> {
     }
     let request = Request {
         size: args.size,
-        unit: unit_of(align),
-        placement: placement(region, args, unit_of(align))?,
+        granule: granule_of(align),
+        placement: placement(region, args, granule_of(align))?,
     };
     Ok(plan(&region.holes(), &request)?)
 }
 
 /// The place that the options ask for, with the size of the cache filled in.
-fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
+fn placement(region: &Region, args: &PlanArgs, granule: u64) -> Result<Placement> {
     let place = &args.place;
     let period = || {
         place.stride.or(region.period()).ok_or_else(|| {
@@ -154,7 +154,7 @@ fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
         return Ok(Placement::Pair { distance });
     }
     if let (Some(stride), Some(offset)) = (place.stride, place.offset) {
-        let width = place.width.unwrap_or(unit);
+        let width = place.width.unwrap_or(granule);
         return Ok(Placement::Window(Window::new(stride, offset, width)?));
     }
     if place.stride.is_some() {

@@ -31,20 +31,20 @@ pub struct Window {
 pub struct Request {
     /// In bytes; if none, the device gets all free memory of its place.
     pub size: Option<u64>,
-    /// Ranges start and end at multiples of this; not 0.
-    pub unit: u64,
+    /// In bytes, not 0. Start and length of each range are multiples of it.
+    pub granule: u64,
     pub placement: Placement,
 }
 
 /// The reason for which there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    #[error("a size of {size} bytes is not a positive multiple of {}", human(*.unit))]
-    Size { size: u64, unit: u64 },
+    #[error("a size of {size} bytes is not a positive multiple of {}", human(*.multiple))]
+    Size { size: u64, multiple: u64 },
     #[error("{} wanted, {} free where the device may be", human(*.wanted), human(*.free))]
     NoRoom { wanted: u64, free: u64 },
-    #[error("a distance of {distance:#x} is not a positive multiple of {}", human(*.unit))]
-    Distance { distance: u64, unit: u64 },
+    #[error("a distance of {distance:#x} is not a positive multiple of {}", human(*.granule))]
+    Distance { distance: u64, granule: u64 },
     #[error(
         "no two free ranges of {} at a distance of {}; the largest pair has {} each",
         human(*.wanted), human(*.distance), human(*.largest)
@@ -54,8 +54,8 @@ pub enum Refusal {
         distance: u64,
         largest: u64,
     },
-    #[error("range {span}: start and length are not multiples of {}", human(*.unit))]
-    Unaligned { span: Span, unit: u64 },
+    #[error("range {span}: start and length are not multiples of {}", human(*.granule))]
+    Unaligned { span: Span, granule: u64 },
     #[error("range {span}: not free")]
     Taken { span: Span },
     #[error("range {span}: overlaps range {other}")]
@@ -68,8 +68,8 @@ pub enum Refusal {
         offset: u64,
         width: u64,
     },
-    #[error("windows of {width:#x} bytes are smaller than the smallest range, which is {}", human(*.unit))]
-    Narrow { width: u64, unit: u64 },
+    #[error("windows of {width:#x} bytes are smaller than the smallest range, which is {}", human(*.granule))]
+    Narrow { width: u64, granule: u64 },
     #[error("there is no colour {colour} of {colours}: colours count from 0")]
     BadColour { colour: u64, colours: u64 },
 }
@@ -117,30 +117,37 @@ impl Window {
 
 /// The ranges that the device gets, all inside `holes`, which are disjoint.
 pub fn plan(holes: &[Span], request: &Request) -> Result<Vec<Span>, Refusal> {
-    let unit = request.unit;
-    if let Some(size) = request.size.filter(|size| *size == 0 || size % unit != 0) {
-        return Err(Refusal::Size { size, unit });
+    let granule = request.granule;
+    if let Some(size) = request
+        .size
+        .filter(|size| *size == 0 || size % granule != 0)
+    {
+        let multiple = granule;
+        return Err(Refusal::Size { size, multiple });
     }
     match &request.placement {
-        Placement::Contiguous => fewest(aligned(holes, unit), request.size),
-        Placement::Window(Window { width, .. }) if *width < unit => {
+        Placement::Contiguous => fewest(aligned(holes, granule), request.size),
+        Placement::Window(Window { width, .. }) if *width < granule => {
             let width = *width;
-            Err(Refusal::Narrow { width, unit })
+            Err(Refusal::Narrow { width, granule })
         }
         Placement::Window(window) => {
             let pieces = holes.iter().flat_map(|&hole| window.pieces(hole));
             // Windows that touch each other are one piece.
             let pieces = crate::span::merged(pieces.collect());
-            fewest(aligned(&pieces, unit), request.size)
+            fewest(aligned(&pieces, granule), request.size)
         }
-        Placement::Pair { distance } => pair(holes, *distance, request.size, unit),
-        Placement::Exact(spans) => exact(holes, spans, request.size, unit),
+        Placement::Pair { distance } => pair(holes, *distance, request.size, granule),
+        Placement::Exact(spans) => exact(holes, spans, request.size, granule),
     }
 }
 
 /// The aligned parts of the spans. Each range of a device is inside one of them.
-fn aligned(spans: &[Span], unit: u64) -> Vec<Span> {
-    spans.iter().filter_map(|span| span.aligned(unit)).collect()
+fn aligned(spans: &[Span], granule: u64) -> Vec<Span> {
+    spans
+        .iter()
+        .filter_map(|span| span.aligned(granule))
+        .collect()
 }
 
 /// Takes `size` bytes of as few pieces as possible: the largest ones, and for the rest the smallest
@@ -175,9 +182,14 @@ fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal
 }
 
 /// Two equal ranges at a distance, the lower one in the smallest place that has room.
-fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<Vec<Span>, Refusal> {
-    if distance == 0 || distance % unit != 0 {
-        return Err(Refusal::Distance { distance, unit });
+fn pair(
+    holes: &[Span],
+    distance: u64,
+    size: Option<u64>,
+    granule: u64,
+) -> Result<Vec<Span>, Refusal> {
+    if distance == 0 || distance % granule != 0 {
+        return Err(Refusal::Distance { distance, granule });
     }
     let mut places: Vec<Span> = holes
         .iter()
@@ -187,15 +199,15 @@ fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<V
                 .filter_map(move |&high| lowered(high, distance));
             upper.filter_map(move |high| low.common(high))
         })
-        .filter_map(|both| both.aligned(unit))
+        .filter_map(|both| both.aligned(granule))
         .collect();
     places.sort_by_key(|place| (place.len(), place.start));
     let largest = places.last().map_or(0, |place| place.len()).min(distance);
     let wanted = size.map_or(largest, |size| size / 2);
-    if size.is_some_and(|size| wanted % unit != 0 || wanted * 2 != size) {
+    if size.is_some_and(|size| wanted % granule != 0 || wanted * 2 != size) {
         let size = size.unwrap_or_default();
-        let unit = unit * 2;
-        return Err(Refusal::Size { size, unit });
+        let multiple = granule * 2;
+        return Err(Refusal::Size { size, multiple });
     }
     let place = places.into_iter().find(|place| place.len() >= wanted);
     let low = place.filter(|_| wanted <= distance);
@@ -223,12 +235,12 @@ fn exact(
     holes: &[Span],
     spans: &[Span],
     size: Option<u64>,
-    unit: u64,
+    granule: u64,
 ) -> Result<Vec<Span>, Refusal> {
     let mut earlier: Vec<Span> = Vec::new();
     for &span in spans {
-        if !span.is_aligned(unit) {
-            return Err(Refusal::Unaligned { span, unit });
+        if !span.is_aligned(granule) {
+            return Err(Refusal::Unaligned { span, granule });
         }
         if let Some(&other) = earlier.iter().find(|other| other.overlaps(span)) {
             return Err(Refusal::Twice { span, other });

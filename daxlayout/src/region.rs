@@ -12,8 +12,8 @@ use crate::iomem::Iomem;
 use crate::span::{self, total, Span, MIB};
 use crate::sysfs::{self, Sysfs};
 
-/// The smallest piece of a device on x86-64.
-const MIN_UNIT: u64 = 2 * MIB;
+/// The least alignment of struct pages on x86-64, in bytes.
+const MIN_GRANULE: u64 = 2 * MIB;
 
 /// A region, and its devices by number.
 #[derive(Clone, Debug, Serialize)]
@@ -197,9 +197,9 @@ impl Region {
     }
 }
 
-/// The granularity of the ranges of a device of that alignment, in bytes.
-pub fn unit_of(align: u64) -> u64 {
-    align.max(MIN_UNIT)
+/// The granule of a device of that alignment, in bytes.
+pub fn granule_of(align: u64) -> u64 {
+    align.max(MIN_GRANULE)
 }
 
 /// X and Y of a device name daxX.Y.

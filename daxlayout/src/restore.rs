@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::layout::{self, SavedDevice, SavedRegion};
 use crate::memory::Memory;
 use crate::output;
-use crate::region::{numbers_of, unit_of, Region};
+use crate::region::{granule_of, numbers_of, Region};
 use crate::span::Span;
 use crate::sysfs::Sysfs;
 
@@ -157,7 +157,7 @@ fn check_saved(
         ));
     }
     for &range in &device.ranges {
-        if !range.is_aligned(unit_of(device.align)) {
+        if !range.is_aligned(granule_of(device.align)) {
             return Err(format!("{name}: range {range} is not aligned"));
         }
         if !region.contains(range) {

@@ -63,16 +63,16 @@ impl Span {
         self.start <= other.start && other.end <= self.end
     }
 
-    /// The largest part that starts and ends at multiples of `unit`.
-    pub fn aligned(self, unit: u64) -> Option<Self> {
-        let start = self.start.checked_next_multiple_of(unit)?;
+    /// The largest part that starts and ends at multiples of `granule`.
+    pub fn aligned(self, granule: u64) -> Option<Self> {
+        let start = self.start.checked_next_multiple_of(granule)?;
         let after = self.end.checked_add(1)?;
-        Self::at(start, (after - after % unit).checked_sub(start)?)
+        Self::at(start, (after - after % granule).checked_sub(start)?)
     }
 
-    /// Whether it starts and ends at multiples of `unit`.
-    pub fn is_aligned(self, unit: u64) -> bool {
-        self.aligned(unit) == Some(self)
+    /// Whether it starts and ends at multiples of `granule`.
+    pub fn is_aligned(self, granule: u64) -> bool {
+        self.aligned(granule) == Some(self)
     }
 }
 
