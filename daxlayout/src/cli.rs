@@ -87,7 +87,7 @@ pub struct ShowArgs {
     /// Also draw the regions into this file, as SVG
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Size of the direct-mapped cache, if sysfs does not tell
+    /// Size of the direct-mapped cache, if sysfs does not show it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub cache_size: Option<u64>,
 }
@@ -124,13 +124,14 @@ pub struct PlaceArgs {
     /// Anywhere, in as few ranges as possible; this is the default
     #[arg(long, group = "place")]
     pub contiguous: bool,
-    /// Addresses repeat after so many bytes; with --colour, the size of the cache if sysfs does not tell
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub stride: Option<u64>,
-    /// With --stride: use the addresses from here on in each stride
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "stride", group = "place")]
+    /// Size of the direct-mapped cache, if sysfs does not show it; with --offset, any distance at which the place
+    /// repeats. --stride is the same option
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, alias = "stride")]
+    pub cache_size: Option<u64>,
+    /// In the bytes from this offset on, in each --cache-size bytes of the address space
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "cache_size", group = "place")]
     pub offset: Option<u64>,
-    /// With --offset: use so many bytes of each stride; without, one smallest range
+    /// With --offset: the number of these bytes; by default the larger of the alignment and 2 MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "offset")]
     pub width: Option<u64>,
 }

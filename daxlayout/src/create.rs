@@ -136,9 +136,9 @@ fn ranges(region: &Region, args: &PlanArgs) -> Result<Vec<Span>> {
 fn placement(region: &Region, args: &PlanArgs, granule: u64) -> Result<Placement> {
     let place = &args.place;
     let period = || {
-        place.stride.or(region.period()).ok_or_else(|| {
+        place.cache_size.or(region.period()).ok_or_else(|| {
             Error::NotFound(format!(
-                "region {}: sysfs shows no direct-mapped cache for it; give its size with --stride",
+                "region {}: sysfs shows no direct-mapped cache for it; give its size with --cache-size",
                 region.id
             ))
         })
@@ -153,12 +153,12 @@ fn placement(region: &Region, args: &PlanArgs, granule: u64) -> Result<Placement
         };
         return Ok(Placement::Pair { distance });
     }
-    if let (Some(stride), Some(offset)) = (place.stride, place.offset) {
+    if let (Some(period), Some(offset)) = (place.cache_size, place.offset) {
         let width = place.width.unwrap_or(granule);
-        return Ok(Placement::Window(Window::new(stride, offset, width)?));
+        return Ok(Placement::Window(Window::new(period, offset, width)?));
     }
-    if place.stride.is_some() {
-        let text = "--stride needs --offset, --colour or --pair-distance auto";
+    if place.cache_size.is_some() {
+        let text = "--cache-size needs --offset, --colour or --pair-distance auto";
         return Err(Error::Usage(text.to_owned()));
     }
     Ok(match place.range.is_empty() {
