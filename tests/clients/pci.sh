@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# What vfio.sh and iommufd.sh share: a PCI device behind an IOMMU, which reaches the mapping of a dax device.
+# Functions that vfio.sh and iommufd.sh share: a PCI device behind an IOMMU, which reaches the mapping of a dax device.
 
 # The IOMMU that QEMU emulates has no remapping of interrupts here, and the PCI device raises none.
 given_to_vfio() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Draws a region as a bar: which device has which addresses, and where the holes are.
+//! Draws a region as a bar that shows its devices and holes.
 
 pub use dax_map::Style;
 

@@ -22,7 +22,7 @@ const LARGEST_STEP: u64 = 32;
 /// Pages whose page frames are read at a time.
 const READ: u64 = 1 << 15;
 
-/// Makes devices of half the region in each way; whether nothing went wrong.
+/// Makes devices of half the region in each way. Returns whether nothing went wrong.
 pub fn run(seeds: &str) -> Result<bool> {
     let seeds: std::result::Result<Vec<u64>, _> = seeds.split(',').map(str::parse).collect();
     let seeds = seeds.map_err(|_| Error::state("SEEDS: write numbers, like 1,2,3"))?;

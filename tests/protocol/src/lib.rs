@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The lines that the guest program prints for the host tool, one JSON object each, and the files
-//! of operations that the host tool gives to the guest program.
+//! What the guest program and the host tool must agree on: the lines that the guest program prints,
+//! one JSON object each, and the files of operations that it reads.
 //!
 //! Results of tests are not here: they are KTAP, as those of KUnit are.
 
@@ -24,13 +24,13 @@ macro_rules! print_as_json {
 }
 use print_as_json;
 
-/// Which device-dax a kernel was built with.
+/// The device-dax driver that a kernel was built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Impl {
-    /// The one under test.
+    /// The driver under test, of this project.
     Rust,
-    /// The one that it replaces, for comparison.
+    /// The kernel's own driver, for comparison.
     C,
 }
 

@@ -17,7 +17,7 @@ pub enum Clock {
     /// The calling thread's own time, in nanoseconds: on such a machine its instructions, and
     /// those of interrupts.
     Thread,
-    /// Nanoseconds that pass.
+    /// Real time in nanoseconds.
     Wall,
 }
 
@@ -105,7 +105,7 @@ impl Meter {
         self.clock.unit()
     }
 
-    /// Does `work`, and says what it cost.
+    /// Runs `work`, and returns its cost.
     pub fn time<T>(&self, work: impl FnOnce() -> T) -> (u64, T) {
         let start = self.clock.now();
         let result = work();

@@ -10,7 +10,7 @@ use dax_protocol::compare::Operation;
 use std::path::Path;
 use std::process::Command;
 
-/// Does it. `seed` makes the words that are written differ between sequences.
+/// Does an operation. `seed` makes the words that are written differ between sequences.
 pub fn execute(operation: &Operation, seed: u64) -> String {
     match operation {
         Operation::Write { path, text } => write(path, text),

@@ -10,7 +10,7 @@ use std::path::Path;
 pub struct Device {
     /// `daxR.N`.
     pub name: String,
-    /// N.
+    /// N of daxR.N.
     pub id: u64,
     /// Bytes.
     pub size: u64,
@@ -53,7 +53,7 @@ pub struct View {
 }
 
 impl View {
-    /// Reads a state. `owner` is the folder of the region's owner.
+    /// Reads a state. `owner` is the directory of the region's owner.
     pub fn of(state: &State, owner: &Path, span: Span) -> View {
         let owner = owner.display().to_string();
         let region = format!("{owner}/dax_region");
@@ -88,7 +88,8 @@ impl View {
         }
     }
 
-    /// Why nothing more may be done to this state: the C driver might damage memory.
+    /// The reason for which nothing more may be done to this state: the C driver might damage
+    /// memory.
     pub fn hazard(&self) -> Option<String> {
         let odd = self.devices.iter().find(|device| !device.is_aligned())?;
         Some(format!("a range of {} is not aligned", odd.name))

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `zero_on_alloc`: what a device gains is zeroed first. The C driver has no such attribute, and
-//! with it off both drivers leave the memory as it is.
+//! `zero_on_alloc`: the driver zeroes memory before a device gets it. The C driver has no such
+//! attribute. With the attribute off, both drivers leave the memory as it is.
 //!
-//! `/proc/iomem` shows memory under the name of its device while the kernel zeroes it, and that is
-//! how the tests know.
+//! While the kernel zeroes memory for an unbound device, `/proc/iomem` shows the memory under the
+//! name of the device. The tests look for that.
 
 use crate::child::{Child, End};
 use crate::device::{mappings_text, Device, Driver};
@@ -40,7 +40,7 @@ pub const TESTS: &[Test] = &[
     test!(zero_knows_a_failed_page_only_while_the_region_lasts).not_on_c(NOT_IN_C),
 ];
 
-/// Why the C driver is left out.
+/// The reason for which the tests leave the C driver out.
 const NOT_IN_C: &str = "has no zero_on_alloc";
 /// The attribute.
 const ATTRIBUTE: &str = "zero_on_alloc";
@@ -57,7 +57,7 @@ fn set(region: &Region, on: bool) -> Outcome {
     )?)
 }
 
-/// A bound device of 4 KiB pages over these.
+/// A bound device of 4 KiB pages over these spans.
 fn device(region: &Region, spans: &[Span]) -> Result<Device, Failure> {
     Ok(region.create_bound(PAGE, spans)?)
 }
@@ -257,7 +257,7 @@ fn lend_to_kmem(device: &Device, work: impl Fn() -> Outcome) -> Outcome {
     Ok(device.forget()?)
 }
 
-/// A device over these that kmem had.
+/// A device over these spans that kmem had.
 fn used_by_kmem(region: &Region, span: Span) -> Result<Device, Failure> {
     let device = region.create_over(&[span])?;
     device.set_align(PAGE)?;
