@@ -114,7 +114,7 @@ pub fn require_rebinding_of_fsdev() -> std::result::Result<(), Failure> {
 
 /// Skips where a driver cannot come back at once.
 pub fn require_drivers_to_come_back() -> std::result::Result<(), Failure> {
-    require_early_release("the folder of a driver outlives the driver")
+    require_early_release("the directory of a driver outlives the driver")
 }
 
 /// Loads `fsdev_dax` to bind it. Skips where the kernel has none, or would break.

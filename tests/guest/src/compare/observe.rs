@@ -224,7 +224,7 @@ fn walk(state: &mut State, dir: &Path) {
     };
     state.insert(
         dir.display().to_string(),
-        format!("folder {:o} {}:{}", meta.mode(), meta.uid(), meta.gid()),
+        format!("directory {:o} {}:{}", meta.mode(), meta.uid(), meta.gid()),
     );
     for name in sysfs::names(dir).unwrap_or_default() {
         let path = dir.join(name);
