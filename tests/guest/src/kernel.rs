@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};
 use dax_protocol::compare::Operation;
 pub use dax_protocol::Impl;
+use dax_protocol::DEBUG_SLOWDOWN;
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -48,10 +49,13 @@ fn config() -> Result<String> {
     read().map_err(|e| Error::new(format!("read {path}"), Errno::from(e)))
 }
 
-/// The factor by which the kernel is slower than usual: a debug kernel checks every access.
+/// The factor by which the kernel is slower than usual. A debug kernel has KASAN.
 pub fn slowness() -> u32 {
     static SLOWNESS: OnceLock<u32> = OnceLock::new();
-    *SLOWNESS.get_or_init(|| if has("CONFIG_KASAN=y") { 4 } else { 1 })
+    *SLOWNESS.get_or_init(|| match has("CONFIG_KASAN=y") {
+        true => DEBUG_SLOWDOWN,
+        false => 1,
+    })
 }
 
 /// Whether the kernel waits for seconds before it releases what nobody refers to any more.
