@@ -9,12 +9,12 @@ pub fn places(spans: &[Span], period: u64) -> Vec<Span> {
     for span in spans {
         let start = span.start % period;
         if span.len() >= period {
-            places.extend(Span::at(0, period));
+            places.extend(Span::checked_at(0, period));
             continue;
         }
         let before_wrap = span.len().min(period - start);
-        places.extend(Span::at(start, before_wrap));
-        places.extend(Span::at(0, span.len() - before_wrap));
+        places.extend(Span::checked_at(start, before_wrap));
+        places.extend(Span::checked_at(0, span.len() - before_wrap));
     }
     merged(places)
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     fn at(start: u64, len: u64) -> Span {
-        Span::at(start, len).unwrap()
+        Span::at(start, len)
     }
 
     #[test]

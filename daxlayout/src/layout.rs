@@ -61,7 +61,7 @@ impl SavedRegion {
 
     /// Its addresses.
     pub fn span(&self) -> Result<Span> {
-        Span::at(self.start, self.size)
+        Span::checked_at(self.start, self.size)
             .ok_or_else(|| Error::DoesNotFit("a saved region has no bytes, or too many".to_owned()))
     }
 }

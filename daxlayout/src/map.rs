@@ -7,7 +7,7 @@ pub use dax_map::Style;
 
 use crate::device::Device;
 use crate::region::Region;
-use crate::span::{human, page, Span};
+use crate::span::{human, page};
 
 /// The style for standard output: UTF-8 if it is a terminal and the locale is UTF-8.
 pub fn style_of_terminal() -> Style {
@@ -34,23 +34,17 @@ pub fn draw(region: &Region, style: &Style) -> Vec<String> {
     let devices: Vec<_> = devices
         .map(|device| dax_map::Device {
             id: device.id,
-            spans: inclusive(&device.spans()),
+            spans: device.spans(),
             legend: device_lines(device),
         })
         .collect();
-    dax_map::draw(
-        style,
-        all.start..=all.end,
-        &devices,
-        &inclusive(&region.holes()),
-        human,
-    )
+    dax_map::draw(style, all, &devices, &region.holes())
 }
 
 /// A device in words: one line, and one for each range if there are several.
 pub fn device_lines(device: &Device) -> Vec<String> {
     let mappings = &device.mappings;
-    let first = dax_map::legend(&device.name, human(device.size), mappings.len(), "range");
+    let first = dax_map::legend(&device.name, device.size, mappings.len(), "range");
     let mut lines = vec![format!("{first}, {}", device.state())];
     if mappings.len() > 1 {
         for mapping in mappings {
@@ -64,8 +58,4 @@ pub fn device_lines(device: &Device) -> Vec<String> {
         }
     }
     lines
-}
-
-fn inclusive(spans: &[Span]) -> Vec<dax_map::Span> {
-    spans.iter().map(|span| span.start..=span.end).collect()
 }

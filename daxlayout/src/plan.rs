@@ -107,7 +107,7 @@ impl Window {
         let mut next = Some(span.start - span.start % self.period);
         while let Some(period) = next.filter(|&start| start <= span.end) {
             let start = period.checked_add(self.offset);
-            let window = start.and_then(|start| Span::at(start, self.width));
+            let window = start.and_then(|start| Span::checked_at(start, self.width));
             pieces.extend(window.and_then(|window| window.common(span)));
             next = period.checked_add(self.period);
         }
@@ -170,7 +170,7 @@ fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal
             Some(_) => pieces.get(after.saturating_sub(1)).copied(),
             None => pieces.pop(),
         };
-        let range = last.and_then(|piece| Span::at(piece.start, piece.len().min(rest)));
+        let range = last.and_then(|piece| Span::checked_at(piece.start, piece.len().min(rest)));
         let Some(range) = range else {
             return Err(Refusal::NoRoom { wanted, free });
         };
@@ -211,8 +211,8 @@ fn pair(
     }
     let place = places.into_iter().find(|place| place.len() >= wanted);
     let low = place.filter(|_| wanted <= distance);
-    let low = low.and_then(|place| Span::at(place.start, wanted));
-    let high = low.and_then(|low| Span::at(low.start.checked_add(distance)?, wanted));
+    let low = low.and_then(|place| Span::checked_at(place.start, wanted));
+    let high = low.and_then(|low| Span::checked_at(low.start.checked_add(distance)?, wanted));
     low.zip(high)
         .map(|(low, high)| vec![low, high])
         .ok_or(Refusal::NoPair {

@@ -11,7 +11,7 @@ use crate::span::holes;
 const GRANULE: u64 = 4;
 
 fn at(start: u64, len: u64) -> Span {
-    Span::at(start, len).unwrap()
+    Span::at(start, len)
 }
 
 fn request(size: Option<u64>, placement: Placement) -> Request {

@@ -148,7 +148,7 @@ impl Region {
 
     /// Its addresses, if its start is known.
     pub fn span(&self) -> Option<Span> {
-        Span::at(self.start?, self.size)
+        Span::checked_at(self.start?, self.size)
     }
 
     /// Its addresses, or an error that says how to find out its start.

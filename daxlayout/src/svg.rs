@@ -77,7 +77,7 @@ impl Picture {
 
     /// Draws the places of each device in the cache, one row for each device.
     fn cache(&mut self, region: &Region, devices: &[&Device], period: u64) {
-        let Some(all) = Span::at(0, period) else {
+        let Some(all) = Span::checked_at(0, period) else {
             return;
         };
         let count = conflicts(region).len();

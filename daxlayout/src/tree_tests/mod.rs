@@ -120,7 +120,7 @@ const PARENT: &str = "devices/platform/hmem.0";
 
 /// The span of `len` MiB that begins `start` MiB after the region's start.
 fn mib(start: u64, len: u64) -> Span {
-    Span::at(4 * GIB + start * MIB, len * MIB).unwrap()
+    Span::at(4 * GIB + start * MIB, len * MIB)
 }
 
 /// The exit status.

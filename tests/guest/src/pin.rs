@@ -138,7 +138,7 @@ fn a_free_span(region: &Region, step: u64) -> Result<Option<Span>, Failure> {
     for device in region.devices()? {
         taken.extend(device.spans()?);
     }
-    let holes = holes(region.span(), taken);
+    let holes = holes(region.span(), &taken);
     let aligned = |hole: &Span| {
         let span = Span::at(hole.start.next_multiple_of(step), step);
         (span.end <= hole.end).then_some(span)

@@ -195,7 +195,7 @@ fn write_and_look(
         || {
             let count = pattern::fill_across(&map, ranges, SEED)?;
             check("boundaries", count, ranges.len() as u64 - 1)?;
-            Ok((count, counted(count, "store")))
+            Ok((count, counted(count as usize, "store")))
         },
     )?;
     compare(&map, ranges, out, totals)?;
@@ -346,6 +346,6 @@ fn figures(figures: Figures) -> String {
         "{} pages, {:.1} MB in {}",
         figures.pages,
         figures.bytes as f64 / 1e6,
-        counted(figures.ranges, "range")
+        counted(figures.ranges as usize, "range")
     )
 }

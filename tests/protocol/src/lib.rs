@@ -11,8 +11,8 @@ pub mod compare;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The factor by which a debug kernel is slower than usual: it checks every access. The guest program
-/// multiplies its time limits by it, and the host tool those of whole groups.
+/// The factor by which a debug kernel is slower than usual: it checks every access. The guest
+/// program multiplies its time limits by it, and the host tool those of whole groups.
 pub const DEBUG_SLOWDOWN: u32 = 4;
 
 /// Prints a type as one line of JSON.

@@ -68,7 +68,7 @@ impl View {
             .filter_map(|name| device(state, &owner, name))
             .collect();
         devices.sort_by_key(|device| device.id);
-        let taken = devices.iter().flat_map(|d| d.ranges.clone()).collect();
+        let taken: Vec<Span> = devices.iter().flat_map(|d| d.ranges.clone()).collect();
         let blocks: Vec<String> = state
             .keys()
             .filter(|key| key.contains("/memory/memory") && key.ends_with("/state"))
@@ -78,7 +78,7 @@ impl View {
             span,
             bound: state.contains_key(&region),
             available: number(state, &format!("{region}/available_size")).unwrap_or(0),
-            holes: holes(span, taken),
+            holes: holes(span, &taken),
             devices,
             online: blocks.iter().any(|b| !state[b].contains("\"offline")),
             blocks,
