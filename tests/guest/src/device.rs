@@ -26,7 +26,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// All of them.
+    /// All drivers.
     pub const ALL: [Driver; 3] = [Driver::DeviceDax, Driver::Kmem, Driver::FsdevDax];
 
     /// The name of the driver, which is also that of its module.

@@ -111,7 +111,7 @@ enum Body {
 }
 
 impl Body {
-    /// Prepares and runs it.
+    /// Prepares and runs the test.
     fn run(self) -> Outcome {
         match self {
             Body::Region(run) => {
@@ -122,7 +122,7 @@ impl Body {
         }
     }
 
-    /// Cleans up after it.
+    /// Cleans up after the test.
     fn clean_up(self) -> sysfs::Result<()> {
         match self {
             Body::Region(_) => region::tear_down(),
@@ -139,7 +139,7 @@ pub struct Test {
     body: Body,
     /// The reason for which the test does not run on the C driver, if there is one.
     not_on_c: Option<&'static str>,
-    /// Time that it may take.
+    /// Time that the test may take.
     limit: Duration,
     /// Whether the kernel may print warnings during the test.
     may_warn: bool,

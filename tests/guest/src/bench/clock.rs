@@ -5,7 +5,7 @@ use crate::sysfs::{Error, Result};
 use std::arch::asm;
 use std::mem::MaybeUninit;
 
-/// Number of times that nothing is measured, to know what measuring costs.
+/// Number of times that an empty piece of work is measured, to learn the cost of measuring.
 const EMPTY: usize = 33;
 
 /// A clock that is read before and after.
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// Reads it.
+    /// Reads the clock.
     fn now(self) -> u64 {
         match self {
             Clock::Counter => counter(),
@@ -84,7 +84,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Measures nothing.
+    /// A meter for any work.
     pub fn new(clock: Clock) -> Meter {
         Meter::against(clock, || ())
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two CPUs at once.
+//! Two CPUs that work at the same time.
 //!
 //! One thread does some work, then two threads do the same work at the same time, each for itself.
 //! The figure is how many times as much the two get done: 2 if neither delays the other. Both are

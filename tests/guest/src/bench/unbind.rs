@@ -14,7 +14,7 @@ use crate::region::Region;
 use crate::sysfs::{Error, Result};
 use crate::units::{Span, MIB, PAGE, UNIT};
 
-/// The device: one range, pages of 4 KiB.
+/// The size of the device, which has one range and pages of 4 KiB.
 const LARGE: u64 = 1920 * MIB;
 /// The size of the device in a run that only shows that the benchmark works.
 const SMALL: u64 = 64 * MIB;
@@ -146,7 +146,7 @@ fn hold_last_page(bench: &Bench, device: &Device) -> Result<Option<Pipe>> {
     Ok(Some(pipe))
 }
 
-/// The device, bound.
+/// A bound device of the size that the run needs.
 fn bound(bench: &Bench, region: &Region) -> Result<Device> {
     let len = if bench.is_thorough() { LARGE } else { SMALL };
     region.create_bound(PAGE, &[Span::at(region.span().start, len)])

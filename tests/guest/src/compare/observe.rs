@@ -360,7 +360,7 @@ pub fn modules() -> Modules {
     modules
 }
 
-/// A file of any size.
+/// Reads a file of any size.
 fn text_of(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|e| Error::new(format!("read {path}"), e.into()))
 }

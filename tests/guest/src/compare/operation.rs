@@ -28,7 +28,7 @@ pub fn execute(operation: &Operation, seed: u64) -> String {
     }
 }
 
-/// The count, or the error number.
+/// The result in words: the count, or the error number.
 fn write(path: &str, text: &str) -> String {
     match sysfs::try_write(Path::new(path), text.as_bytes()) {
         Ok(count) => format!("wrote {count}"),

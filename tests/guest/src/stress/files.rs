@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// Mappings that a thread has at most.
 const KEPT: usize = 5;
-/// Accesses at a time.
+/// Number of accesses of one operation.
 const ACCESSES: u64 = 40;
 
 /// The reason for which an operation failed.

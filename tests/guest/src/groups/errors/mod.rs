@@ -33,11 +33,11 @@ pub const FILES: &[&[Test]] = &[
 /// `bbbb....llll..ll....fff...fff....`, with an empty device besides.
 struct Fixture {
     region: Region,
-    /// Has no size.
+    /// A device without size.
     empty: Device,
-    /// Is bound to device_dax.
+    /// A device that is bound to device_dax.
     bound: Device,
-    /// Has two ranges and no driver.
+    /// A device with two ranges and no driver.
     loose: Device,
 }
 
