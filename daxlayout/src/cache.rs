@@ -9,34 +9,38 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::sysfs::{self, Sysfs};
 
-/// How a cache finds the place of an address.
+/// The rule by which a cache finds the place of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// One place for each address: its remainder by the cache's size.
+    /// Each address has one place: the remainder of the address by the cache's size.
     DirectMapped,
-    /// Flat memory mode: half of the region is near memory. Addresses at this distance swap.
+    /// Flat memory mode: half of the region is near memory. Two addresses at a distance of the
+    /// cache's size share one place.
     ExtendedLinear,
-    /// Anything else: there are no colours.
+    /// An address can be in several places, so there are no colours.
     Other,
 }
 
+/// A cache in front of a region's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cache {
     pub kind: Kind,
+    /// In bytes.
     pub size: u64,
+    /// In bytes, if sysfs shows it.
     pub line_size: Option<u64>,
-    /// The NUMA node whose memory it is for.
+    /// The NUMA node whose memory is cached; none for the cache of a CXL region.
     pub node: Option<u64>,
 }
 
 impl Cache {
-    /// Do addresses have colours in it?
+    /// Whether each address has one place in the cache, so that memory has colours.
     pub fn is_direct_mapped(&self) -> bool {
         self.kind != Kind::Other
     }
 
-    /// A cache that somebody described.
+    /// A direct-mapped cache of `size` bytes that the user gave, not sysfs.
     pub fn given(size: u64) -> Self {
         Self {
             kind: Kind::DirectMapped,
@@ -47,7 +51,7 @@ impl Cache {
     }
 }
 
-/// The caches in front of a region: what its CXL region says, and those of its devices' nodes.
+/// The caches in front of a region: that of its CXL region, and those of its devices' NUMA nodes.
 pub fn find(sysfs: &Sysfs, region: &Path, devices: &[Device]) -> Result<Vec<Cache>> {
     let mut caches = Vec::new();
     for parent in region.ancestors().take_while(|&p| p != sysfs.root) {
@@ -76,6 +80,7 @@ pub fn find(sysfs: &Sysfs, region: &Path, devices: &[Device]) -> Result<Vec<Cach
     Ok(caches)
 }
 
+/// Reads the cache in `dir`; none if its size is 0.
 fn of_node(dir: &Path, node: u64) -> Result<Option<Cache>> {
     let size = sysfs::number(&dir.join("size"))?;
     let indexing = sysfs::number(&dir.join("indexing"))?;

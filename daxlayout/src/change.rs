@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Changes of a region, with what it takes to undo them.
+//! Changes a region step by step, and can undo the steps.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::sysfs::{self, Sysfs};
 
 /// The longest write of `mapping`, in bytes. sysfs takes a page; some room is left.
 const LONGEST_WRITE: usize = 4000;
-/// The bus's errno for a device that the driver does not match.
+/// The errno of `bind` if the driver does not match the device.
 const ENODEV: i32 = 19;
 
-/// A step that was done.
+/// A step that was done, with what its undoing needs.
 enum Done {
     Created(String),
     Aligned { name: String, before: u64 },
@@ -26,7 +26,7 @@ enum Done {
     Bound { name: String, driver: String },
 }
 
-/// A region that is being changed. Whoever drops it keeps the changes.
+/// A region that is being changed. Dropping it keeps the changes.
 pub struct Change<'a> {
     sysfs: &'a Sysfs,
     region: &'a Region,
@@ -42,7 +42,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Does all of `steps`, or nothing.
+    /// Runs `steps`. If they fail, undoes what they did.
     pub fn all_or_nothing<T>(
         sysfs: &'a Sysfs,
         region: &'a Region,
@@ -55,7 +55,7 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// Makes a device without memory; its name.
+    /// Creates a device without memory. Returns its name.
     pub fn create(&mut self) -> Result<String> {
         let create = self.region.attr("create");
         let before = sysfs::names(&self.region.path)?;
@@ -63,7 +63,7 @@ impl<'a> Change<'a> {
         let name = sysfs::read(&create)?;
         if name.is_empty() || before.contains(&name) {
             return Err(Error::Unexpected(format!(
-                "{}: names no new device, but {name:?}",
+                "{}: shows {name:?}, which is not the name of a new device",
                 create.display()
             )));
         }
@@ -91,7 +91,7 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Chooses where kmem keeps the struct pages.
+    /// Chooses whether kmem keeps the struct pages in the device's own memory.
     pub fn memmap_on_memory(&mut self, name: &str, wanted: bool) -> Result<()> {
         let attr = self.region.device_dir(name).join("memmap_on_memory");
         let before = sysfs::read(&attr)? != "0";
@@ -103,7 +103,8 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Gives ranges to a device that has none: in one write if the driver can, else one by one.
+    /// Gives ranges to a device that has none: in one write if the driver can do that, else one by
+    /// one.
     pub fn fill(&mut self, name: &str, spans: &[Span]) -> Result<()> {
         let attr = self.region.device_dir(name).join("mapping");
         self.done.push(Done::Filled(name.to_owned()));
@@ -120,7 +121,8 @@ impl<'a> Change<'a> {
             match (sysfs::try_write(&attr, &text.join(" ")), write) {
                 (Ok(()), _) => {}
                 (Err(source), [span]) => return Err(refused(number + 1, *span, source)),
-                // A driver that takes one at a time, or one of them is refused: which?
+                // Either the driver takes one range a write, or it refuses one of them. Single
+                // writes work in the first case, and show which one in the second.
                 (Err(_), _) => {
                     for (at, (&span, text)) in write.iter().zip(&text).enumerate() {
                         sysfs::try_write(&attr, text)
@@ -133,8 +135,8 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Binds a device that has memory. A driver that does not match it is told of it, but no other:
-    /// who tells a driver of a device makes it bind all that it matches.
+    /// Binds a device that has memory. Writes `new_id` only if the driver does not match the device:
+    /// a write of `new_id` makes the driver bind every device that it matches.
     pub fn bind(&mut self, name: &str, driver: &str) -> Result<()> {
         let dir = driver_dir(self.sysfs, driver)?;
         let bound = || sysfs::link_name(&self.region.device_dir(name).join("driver"));
@@ -145,7 +147,7 @@ impl<'a> Change<'a> {
         match sysfs::write(&dir.join("bind"), name) {
             Err(Error::Write { source, .. }) if source.raw_os_error() == Some(ENODEV) => {
                 sysfs::write(&dir.join("new_id"), name)?;
-                // That keeps to itself why the driver refused.
+                // `new_id` does not report an error of the driver's probe; `bind` does.
                 if bound().is_none() {
                     sysfs::write(&dir.join("bind"), name)?;
                 }
@@ -155,7 +157,7 @@ impl<'a> Change<'a> {
         match bound() {
             Some(found) if found == driver => Ok(()),
             found => Err(Error::Unexpected(format!(
-                "{name}: told driver {driver} to bind it, and it has {}",
+                "{name}: driver {driver} did not bind it; its driver is {}",
                 found.as_deref().unwrap_or("none")
             ))),
         }
@@ -166,11 +168,11 @@ impl<'a> Change<'a> {
         if memory::state(self.sysfs, mappings)? == wanted {
             return Ok(());
         }
-        // Unbinding undoes it.
+        // No step to undo: unbinding takes the memory offline.
         memory::set(self.sysfs, mappings, wanted)
     }
 
-    /// Undoes all steps, the last one first; what could not be undone.
+    /// Undoes all steps, the last one first. Returns the errors of those that could not be undone.
     pub fn undo(mut self) -> Vec<Error> {
         let mut left = Vec::new();
         while let Some(done) = self.done.pop() {
@@ -209,10 +211,10 @@ impl<'a> Change<'a> {
     }
 }
 
-/// The folder of a driver, whose module is loaded if need be.
+/// The directory of a driver. Loads the driver's module if there is no such directory.
 pub fn driver_dir(sysfs: &Sysfs, driver: &str) -> Result<PathBuf> {
     let dir = sysfs.path("bus/dax/drivers").join(driver);
-    // Only the tree of this machine can change by that.
+    // Loading a module changes only the tree of this machine.
     if !dir.exists() && sysfs.iomem.is_some() {
         let _: io::Result<_> = Command::new("modprobe")
             .arg(driver)
@@ -232,7 +234,7 @@ fn mapping_text(span: Span) -> String {
     format!("{:x}-{:x}", span.start, span.end)
 }
 
-/// The ranges in as few writes as sysfs allows.
+/// The ranges, in groups that each fit into one write.
 fn writes(spans: &[Span]) -> Vec<&[Span]> {
     let mut writes = Vec::new();
     let mut rest = spans;
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn many_ranges_are_few_writes() {
-        let span = |at: u64| Span::at(at << 21, 1 << 21).unwrap();
+        let span = |at: u64| Span::at(at << 21, 1 << 21);
         let spans: Vec<Span> = (2048..3048).map(span).collect();
         let writes = writes(&spans);
         assert_eq!(writes.concat(), spans);
@@ -268,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_range_as_sysfs_takes_it() {
-        let span = Span::at(1 << 32, 1 << 28).unwrap();
+        let span = Span::at(1 << 32, 1 << 28);
         assert_eq!(mapping_text(span), "100000000-10fffffff");
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The command line. The man page and the completions are made of this, too.
+//! The command line. `generate` makes the man pages and the completions of it.
 
 use std::path::PathBuf;
 
@@ -23,8 +23,8 @@ Sizes and addresses are bytes: 2097152, 0x200000, 2M, 1G. A range is START-LAST,
 /// Show, carve, save and restore the regions of device-dax
 ///
 /// A region is special memory (HBM, CXL, soft-reserved) that can be divided into devices, /dev/daxX.Y. daxctl
-/// makes a device of a size; daxlayout also says where: in one part of a memory-side cache, in two ranges at a
-/// distance, or exactly where you want it.
+/// makes a device of a size; daxlayout also chooses its addresses: in one part of a memory-side cache, in two
+/// ranges at a distance, or exactly where you want it.
 #[derive(Parser, Debug)]
 #[command(name = "daxlayout", version, after_help = STATUS, max_term_width = 100)]
 pub struct Cli {
@@ -50,8 +50,8 @@ pub enum Command {
     Save(SaveArgs),
     /// Make the devices of a saved layout
     ///
-    /// All of it is checked first; if anything does not fit, nothing is changed. What is there already is left
-    /// alone. If a step fails, all steps before it are undone.
+    /// The whole layout is checked first; if anything does not fit, nothing is changed. A device that exists
+    /// already is left alone. If a step fails, all steps before it are undone.
     Restore(RestoreArgs),
     /// Print DAX_ADDRESS=... for a udev rule
     Udev {
@@ -62,7 +62,7 @@ pub enum Command {
     /// Write the man page or the shell completions
     Generate {
         what: Generated,
-        /// The folder for the files
+        /// The directory to write them to
         dir: PathBuf,
     },
 }
@@ -84,23 +84,23 @@ pub struct ShowArgs {
     /// A table, one line for each range
     #[arg(long, conflicts_with = "json")]
     pub table: bool,
-    /// Draw the regions into this file
+    /// Also draw the regions into this file, as SVG
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Size of the direct-mapped cache, if sysfs does not tell
+    /// Size of the direct-mapped cache, if sysfs does not show it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub cache_size: Option<u64>,
 }
 
 #[derive(Args, Debug)]
 pub struct PlanArgs {
-    /// The region; may be left out if there is only one
+    /// The region; needed only if there are several
     #[arg(short, long, value_name = "ID")]
     pub region: Option<u64>,
-    /// Bytes of the device; without, all that the place has
+    /// Size of the device; by default all free memory where it may be
     #[arg(short, long, value_parser = parse_size)]
     pub size: Option<u64>,
-    /// Alignment of the device: 4K, 2M or 1G; without, that of the region
+    /// Alignment of the device: 4K, 2M or 1G; by default that of the region
     #[arg(short, long, value_parser = parse_size)]
     pub align: Option<u64>,
     #[command(flatten)]
@@ -112,25 +112,26 @@ pub struct PlanArgs {
 
 #[derive(Args, Debug)]
 pub struct PlaceArgs {
-    /// Part K of N of the cache, counted from 0: memory of different colours shares no place in it
+    /// In part K of N equal parts of the cache, counted from 0; devices of different colours share no part of it
     #[arg(long, value_name = "K/N", value_parser = parse_colour, group = "place")]
     pub colour: Option<Colour>,
-    /// Two equal ranges at this distance; `auto` is the size of the cache
+    /// In two equal ranges at this distance; `auto` is the size of the cache
     #[arg(long, value_name = "DISTANCE", value_parser = parse_distance, group = "place")]
     pub pair_distance: Option<Distance>,
-    /// This range, START-LAST or START+LENGTH; may be given several times, the order is kept
+    /// Exactly this range, START-LAST or START+LENGTH; may be given several times, the order is kept
     #[arg(long, value_name = "RANGE", value_parser = parse_range, group = "place")]
     pub range: Vec<Span>,
-    /// Anywhere, in as few ranges as possible; this is what you get without any other place
+    /// Anywhere, in as few ranges as possible; this is the default
     #[arg(long, group = "place")]
     pub contiguous: bool,
-    /// Addresses repeat after so many bytes; with --colour, the size of the cache if sysfs does not tell
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub stride: Option<u64>,
-    /// With --stride: use the addresses from here on in each stride
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "stride", group = "place")]
+    /// Size of the direct-mapped cache, if sysfs does not show it; with --offset, any distance at which the place
+    /// repeats. --stride is the same option
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, alias = "stride")]
+    pub cache_size: Option<u64>,
+    /// In the bytes from this offset on, in each --cache-size bytes of the address space
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "cache_size", group = "place")]
     pub offset: Option<u64>,
-    /// With --offset: use so many bytes of each stride; without, one smallest range
+    /// With --offset: the number of these bytes; by default the larger of the alignment and 2 MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "offset")]
     pub width: Option<u64>,
 }
@@ -152,7 +153,7 @@ pub struct SaveArgs {
     /// Only this region
     #[arg(short, long, value_name = "ID")]
     pub region: Option<u64>,
-    /// The file; without, standard output
+    /// The file; by default standard output
     pub file: Option<PathBuf>,
 }
 
@@ -167,21 +168,24 @@ pub struct RestoreArgs {
     /// Say what would be done, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Succeed if the file has nothing about the region
+    /// Succeed if the file has no layout of the region
     #[arg(long)]
     pub if_saved: bool,
-    /// The file; without, standard input
+    /// The file; by default standard input
     pub file: Option<PathBuf>,
 }
 
-/// K of N.
+/// One of several equal parts of the cache, as `--colour` takes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Colour {
+    /// The number of the part, from 0.
     pub colour: u64,
+    /// The number of parts.
     pub colours: u64,
 }
 
 impl Colour {
+    /// The addresses of the colour, for a cache of `period` bytes.
     pub fn window(self, period: u64) -> Result<Window, Refusal> {
         Window::colour(self.colour, self.colours, period)
     }
@@ -197,9 +201,10 @@ fn parse_colour(text: &str) -> Result<Colour, String> {
     }
 }
 
-/// A distance, or that of the cache.
+/// The distance of two ranges, as `--pair-distance` takes it.
 #[derive(Clone, Copy, Debug)]
 pub enum Distance {
+    /// The size of the cache.
     Auto,
     Bytes(u64),
 }

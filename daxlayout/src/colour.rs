@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which parts of a direct-mapped cache memory uses.
+//! The parts of a direct-mapped cache that memory uses.
 
 use crate::span::{merged, total, Span};
 
@@ -9,17 +9,17 @@ pub fn places(spans: &[Span], period: u64) -> Vec<Span> {
     for span in spans {
         let start = span.start % period;
         if span.len() >= period {
-            places.extend(Span::at(0, period));
+            places.extend(Span::checked_at(0, period));
             continue;
         }
         let before_wrap = span.len().min(period - start);
-        places.extend(Span::at(start, before_wrap));
-        places.extend(Span::at(0, span.len() - before_wrap));
+        places.extend(Span::checked_at(start, before_wrap));
+        places.extend(Span::checked_at(0, span.len() - before_wrap));
     }
     merged(places)
 }
 
-/// Number of bytes of the cache that both use.
+/// The number of bytes of a cache of `period` bytes that both use.
 pub fn shared(one: &[Span], other: &[Span], period: u64) -> u64 {
     let other = places(other, period);
     let common = places(one, period)
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     fn at(start: u64, len: u64) -> Span {
-        Span::at(start, len).unwrap()
+        Span::at(start, len)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::map;
 use crate::output;
 use crate::plan::{plan, Placement, Request, Window};
-use crate::region::{unit_of, Region};
+use crate::region::{granule_of, Region};
 use crate::span::{counted, human, Span};
 use crate::sysfs::Sysfs;
 
@@ -60,7 +60,7 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
         return dry_run(sysfs, args, as_json);
     }
     let region = Region::one(sysfs, args.plan.region)?;
-    // Refuse before anything is made, if it can be known.
+    // Refuse before anything is changed, if the start of the region is known.
     if args.driver != NO_DRIVER {
         driver_dir(sysfs, &args.driver)?;
     }
@@ -69,7 +69,7 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     }
     let name = Change::all_or_nothing(sysfs, &region, |change| {
         let name = change.create()?;
-        // An empty device tells where the region begins.
+        // The attribute `resource` of an empty device is the start of the region.
         let now = Region::one(sysfs, Some(region.id))?;
         now.known_span()?;
         let spans = ranges(&now, &args.plan)?;
@@ -85,14 +85,14 @@ pub fn create(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     let region = Region::one(sysfs, Some(region.id))?;
     let device = region
         .device(&name)
-        .ok_or_else(|| Error::Unexpected(format!("{name}: made, and gone again")))?;
+        .ok_or_else(|| Error::Unexpected(format!("{name}: created, but somebody deleted it")))?;
     if as_json {
         return output::json(device);
     }
     output::lines(&map::device_lines(device))
 }
 
-/// Shows the region before and after.
+/// Draws the region as it is, and as it would be.
 fn dry_run(sysfs: &Sysfs, args: &CreateArgs, as_json: bool) -> Result<()> {
     if as_json || args.plan.daxctl_json {
         return print_plan(sysfs, &args.plan, as_json);
@@ -120,23 +120,25 @@ fn align_of(region: &Region, args: &PlanArgs) -> u64 {
 fn ranges(region: &Region, args: &PlanArgs) -> Result<Vec<Span>> {
     let align = align_of(region, args);
     if !align.is_power_of_two() {
-        return Err(Error::Usage(format!("{align} is no alignment")));
+        return Err(Error::Usage(format!(
+            "alignment {align}: not a power of two"
+        )));
     }
     let request = Request {
         size: args.size,
-        unit: unit_of(align),
-        placement: placement(region, args, unit_of(align))?,
+        granule: granule_of(align),
+        placement: placement(region, args, granule_of(align))?,
     };
     Ok(plan(&region.holes(), &request)?)
 }
 
-/// The request, with the sizes of caches filled in.
-fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
+/// The place that the options ask for, with the size of the cache filled in.
+fn placement(region: &Region, args: &PlanArgs, granule: u64) -> Result<Placement> {
     let place = &args.place;
     let period = || {
-        place.stride.or(region.period()).ok_or_else(|| {
+        place.cache_size.or(region.period()).ok_or_else(|| {
             Error::NotFound(format!(
-                "region {}: sysfs shows no direct-mapped cache for it; give its size with --stride",
+                "region {}: sysfs shows no direct-mapped cache for it; give its size with --cache-size",
                 region.id
             ))
         })
@@ -151,12 +153,12 @@ fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
         };
         return Ok(Placement::Pair { distance });
     }
-    if let (Some(stride), Some(offset)) = (place.stride, place.offset) {
-        let width = place.width.unwrap_or(unit);
-        return Ok(Placement::Window(Window::new(stride, offset, width)?));
+    if let (Some(period), Some(offset)) = (place.cache_size, place.offset) {
+        let width = place.width.unwrap_or(granule);
+        return Ok(Placement::Window(Window::new(period, offset, width)?));
     }
-    if place.stride.is_some() {
-        let text = "--stride needs --offset, --colour or --pair-distance auto";
+    if place.cache_size.is_some() {
+        let text = "--cache-size needs --offset, --colour or --pair-distance auto";
         return Err(Error::Usage(text.to_owned()));
     }
     Ok(match place.range.is_empty() {
@@ -165,7 +167,7 @@ fn placement(region: &Region, args: &PlanArgs, unit: u64) -> Result<Placement> {
     })
 }
 
-/// The device that there would be.
+/// The device that `create` would make, with the lowest free number.
 fn planned(region: &Region, args: &PlanArgs, spans: &[Span]) -> Device {
     let taken = |id: &u64| region.devices.iter().any(|device| device.id == *id);
     let id = (0..).find(|id| !taken(id)).unwrap_or_default();

@@ -20,9 +20,11 @@ pub const KMEM: &str = "kmem";
 pub struct Mapping {
     #[serde(flatten)]
     pub span: Span,
+    /// The page of the device at which it begins.
     pub page_offset: u64,
 }
 
+/// A device, as sysfs shows it or as it is planned.
 #[derive(Clone, Debug, Serialize)]
 pub struct Device {
     pub name: String,
@@ -30,16 +32,16 @@ pub struct Device {
     pub id: u64,
     pub size: u64,
     pub align: u64,
-    /// Where it begins; that of its region, if it has no memory. Only root may read it.
+    /// Its first address; the region's first address if it has no memory. Only root may read it.
     pub resource: Option<u64>,
     /// In the order of page offsets.
     pub mappings: Vec<Mapping>,
     pub driver: Option<String>,
-    /// Unbound, but its memory is still in use.
+    /// Whether its memory is still in use although no driver is bound.
     pub draining: bool,
     /// The NUMA node of its memory.
     pub target_node: Option<u64>,
-    /// Its memory blocks, if kmem has it.
+    /// The state of its memory blocks, if it is bound to kmem.
     pub memory: Option<Memory>,
     pub memmap_on_memory: Option<bool>,
 }
@@ -78,7 +80,7 @@ impl Device {
         })
     }
 
-    /// A device that is not there yet.
+    /// A device that does not exist yet.
     pub fn planned(region: u64, id: u64, align: u64, spans: &[Span]) -> Self {
         let mappings = in_order(spans);
         Self {
@@ -101,7 +103,7 @@ impl Device {
         self.mappings.iter().map(|mapping| mapping.span).collect()
     }
 
-    /// Its state, in words for people.
+    /// Its driver and the state of its memory, in words.
     pub fn state(&self) -> String {
         let state = match (&self.driver, self.draining) {
             (Some(driver), _) => driver.as_str(),

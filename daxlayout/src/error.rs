@@ -20,10 +20,10 @@ pub enum Error {
     /// There is no such region, device or cache.
     #[error("{0}")]
     NotFound(String),
-    /// No plan.
+    /// There is no memory as it was asked for.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A saved layout that cannot be had.
+    /// The region cannot have the saved layout, or cannot be divided.
     #[error("{0}")]
     DoesNotFit(String),
     /// The kernel refused a write.
@@ -42,15 +42,15 @@ pub enum Error {
         span: Span,
         source: io::Error,
     },
-    /// The kernel did something else than what it was told.
+    /// A write succeeded, but the kernel did not do what was written.
     #[error("{0}")]
     Unexpected(String),
-    /// Something failed half way, and this is what came of undoing it.
+    /// A step failed, and the steps before it were undone, except for those in `left`.
     #[error("{cause}\n{}", undone(.left))]
     HalfWay { cause: Box<Error>, left: Vec<Error> },
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: {text:?} is not what was expected there", path.display())]
+    #[error("{}: unexpected content {text:?}", path.display())]
     Parse { path: PathBuf, text: String },
     #[error("{what}: {source}")]
     Json {
@@ -61,7 +61,7 @@ pub enum Error {
     Output { what: String, source: io::Error },
 }
 
-/// The result of undoing.
+/// Says which steps could not be undone.
 fn undone(left: &[Error]) -> String {
     if left.is_empty() {
         return "everything was undone".to_owned();

@@ -9,6 +9,7 @@ use clap_complete::{generate_to, Shell};
 use crate::cli::{Cli, Generated};
 use crate::error::{Error, Result};
 
+/// Writes the files into `dir`.
 pub fn generate(what: Generated, dir: &Path) -> Result<()> {
     let mut command = Cli::command();
     let done = match what {

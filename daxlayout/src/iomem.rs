@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `/proc/iomem`: who has reserved which memory.
+//! `/proc/iomem`: the reserved addresses, and who reserved them.
 
 use crate::error::Result;
 use crate::span::Span;
 use crate::sysfs::{self, Sysfs};
 
-/// Its lines. Without root the addresses are 0.
+/// The lines of `/proc/iomem`: addresses and owner. Without root all addresses are 0.
 #[derive(Default)]
 pub struct Iomem(Vec<(Span, String)>);
 
@@ -18,19 +18,19 @@ impl Iomem {
         Ok(Self(text.lines().filter_map(line).collect()))
     }
 
-    /// Is anything reserved under that name?
+    /// Whether a line has that owner.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(_, owner)| owner == name)
     }
 
-    /// The kind of memory that has that size.
+    /// All lines' addresses that are `size` bytes.
     pub fn spans_of_size(&self, size: u64) -> Vec<Span> {
         let spans = self.0.iter().map(|(span, _)| *span);
         spans.filter(|span| span.len() == size).collect()
     }
 }
 
-/// `  100000000-10fffffff : dax0.1`
+/// Reads a line such as `  100000000-10fffffff : dax0.1`.
 fn line(text: &str) -> Option<(Span, String)> {
     let (span, owner) = text.trim().split_once(" : ")?;
     let (start, end) = span.split_once('-')?;

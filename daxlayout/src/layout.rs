@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Layouts as they are saved, and `save`.
+//! The file that holds a saved layout, and `save`.
 
 use std::io::Read;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::region::Region;
 use crate::span::Span;
 use crate::sysfs::{self, Sysfs};
 
-/// The format that this program writes and reads.
+/// The version of the file format that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// The content of a file.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
@@ -26,7 +26,7 @@ pub struct Layout {
     pub regions: Vec<SavedRegion>,
 }
 
-/// A region, known by its memory: numbers change from boot to boot.
+/// A region. Its memory identifies it: its number may change from boot to boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedRegion {
@@ -59,10 +59,10 @@ impl SavedRegion {
         })
     }
 
-    /// Its memory.
+    /// Its addresses.
     pub fn span(&self) -> Result<Span> {
-        Span::at(self.start, self.size)
-            .ok_or_else(|| Error::DoesNotFit("a saved region has no memory".to_owned()))
+        Span::checked_at(self.start, self.size)
+            .ok_or_else(|| Error::DoesNotFit("a saved region has no bytes, or too many".to_owned()))
     }
 }
 
@@ -123,7 +123,7 @@ pub fn read(path: Option<&Path>) -> Result<Layout> {
     if layout.version != VERSION {
         let version = layout.version;
         return Err(Error::DoesNotFit(format!(
-            "{what}: version {version}; this program knows {VERSION}"
+            "{what}: format version {version}; this program reads version {VERSION}"
         )));
     }
     Ok(layout)

@@ -32,15 +32,16 @@ use crate::cli::{Cli, Command};
 use crate::error::Result;
 use crate::sysfs::Sysfs;
 
-/// Where the machine's own tree is.
+/// The sysfs tree of this machine.
 const SYS: &str = "/sys";
+/// The reserved addresses of this machine.
 const IOMEM: &str = "/proc/iomem";
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way, too.
+            // `--help` and `--version` end here, too, and are no errors.
             let status = u8::from(error.use_stderr());
             let _ = error.print();
             return ExitCode::from(status);

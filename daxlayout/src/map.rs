@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A region as a map: who has what, and where the holes are.
+//! Draws a region as a map of its devices and holes.
 
 use std::io::{self, IsTerminal};
 
@@ -7,9 +7,9 @@ pub use dax_map::Style;
 
 use crate::device::Device;
 use crate::region::Region;
-use crate::span::{human, page, Span};
+use crate::span::{human, page};
 
-/// The abilities of standard output.
+/// The style for standard output: UTF-8 if it is a terminal and the locale is UTF-8.
 pub fn style_of_terminal() -> Style {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
@@ -23,34 +23,28 @@ pub fn style_of_terminal() -> Style {
     }
 }
 
-/// Draws the region as it is; the lines.
+/// Draws the region. Returns the lines.
 pub fn draw(region: &Region, style: &Style) -> Vec<String> {
     let devices = region.devices.iter().filter(|device| device.size > 0);
     let Some(all) = region.span() else {
-        let mut lines = vec!["nothing tells where it begins, so holes are not shown".to_owned()];
+        let mut lines = vec!["start address unknown, so holes are not shown".to_owned()];
         lines.extend(devices.flat_map(device_lines));
         return lines;
     };
     let devices: Vec<_> = devices
         .map(|device| dax_map::Device {
             id: device.id,
-            spans: inclusive(&device.spans()),
+            spans: device.spans(),
             legend: device_lines(device),
         })
         .collect();
-    dax_map::draw(
-        style,
-        all.start..=all.end,
-        &devices,
-        &inclusive(&region.holes()),
-        human,
-    )
+    dax_map::draw(style, all, &devices, &region.holes())
 }
 
-/// A device in words; each of its ranges, if there are several.
+/// A device in words: one line, and one for each range if there are several.
 pub fn device_lines(device: &Device) -> Vec<String> {
     let mappings = &device.mappings;
-    let first = dax_map::legend(&device.name, human(device.size), mappings.len(), "range");
+    let first = dax_map::legend(&device.name, device.size, mappings.len(), "range");
     let mut lines = vec![format!("{first}, {}", device.state())];
     if mappings.len() > 1 {
         for mapping in mappings {
@@ -64,8 +58,4 @@ pub fn device_lines(device: &Device) -> Vec<String> {
         }
     }
     lines
-}
-
-fn inclusive(spans: &[Span]) -> Vec<dax_map::Span> {
-    spans.iter().map(|span| span.start..=span.end).collect()
 }

@@ -18,7 +18,7 @@ pub enum Memory {
     Offline,
     OnlineMovable,
     OnlineKernel,
-    /// Not all blocks are alike.
+    /// Not all blocks have the same state.
     Mixed,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Memory {
     }
 }
 
-/// The blocks within a span that there are.
+/// The directories of the memory blocks that exist and are all inside a span.
 fn blocks(sysfs: &Sysfs, span: Span) -> Result<Vec<PathBuf>> {
     let dir = sysfs.path("devices/system/memory");
     let size_file = dir.join("block_size_bytes");
@@ -83,8 +83,8 @@ pub fn state(sysfs: &Sysfs, mappings: &[Mapping]) -> Result<Memory> {
     Ok(all.unwrap_or(Memory::Offline))
 }
 
-/// Brings all blocks of a device into a state. A block that has to change from one kind of online
-/// to the other goes offline in between.
+/// Brings all blocks of a device into a state. An online block goes offline first, because no block
+/// can go from one kind of online to the other.
 pub fn set(sysfs: &Sysfs, mappings: &[Mapping], wanted: Memory) -> Result<()> {
     let Some(word) = wanted.word() else {
         return Ok(());

@@ -33,6 +33,7 @@ pub fn json_text(value: &impl Serialize) -> Result<String> {
     Ok(text + "\n")
 }
 
+/// Prints text as it is.
 pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout();
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -50,7 +51,7 @@ pub fn file(path: &Path, text: &[u8]) -> Result<()> {
     })
 }
 
-/// Writes a file so that it is the old one or the new one at any time.
+/// Replaces a file at once: whoever reads it sees all of the old text or all of the new one.
 pub fn replace(path: &Path, text: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");

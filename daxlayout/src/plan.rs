@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Decides which ranges a device gets. Pure: it knows holes and numbers only.
+//! Decides which ranges a device gets. It knows holes and numbers only, and reads no files.
 
 use thiserror::Error;
 
 use crate::span::{human, total, Span};
 
-/// Where a device's memory may be.
+/// The place of a device's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// Anywhere, in as few ranges as possible.
     Contiguous,
-    /// Only where a window is.
+    /// In the window, in as few ranges as possible.
     Window(Window),
-    /// In two equal ranges at this distance.
+    /// In two equal ranges, whose starts are `distance` bytes apart.
     Pair { distance: u64 },
-    /// Exactly here, in this order.
+    /// Exactly these ranges, in this order.
     Exact(Vec<Span>),
 }
 
@@ -26,25 +26,25 @@ pub struct Window {
     pub width: u64,
 }
 
-/// A wish for a device.
+/// The size and place of a device to be planned.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Bytes; without, as much as there is.
+    /// In bytes; if none, the device gets all free memory of its place.
     pub size: Option<u64>,
-    /// Ranges start and end at multiples of this; not 0.
-    pub unit: u64,
+    /// In bytes, not 0. Start and length of each range are multiples of it.
+    pub granule: u64,
     pub placement: Placement,
 }
 
-/// Why there is no plan.
+/// The reason for which there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    #[error("a size of {size} bytes is no multiple of {}", human(*.unit))]
-    Size { size: u64, unit: u64 },
-    #[error("{} wanted, {} free in this place", human(*.wanted), human(*.free))]
+    #[error("a size of {size} bytes is not a positive multiple of {}", human(*.multiple))]
+    Size { size: u64, multiple: u64 },
+    #[error("{} wanted, {} free where the device may be", human(*.wanted), human(*.free))]
     NoRoom { wanted: u64, free: u64 },
-    #[error("a distance of {distance:#x} is no multiple of {}", human(*.unit))]
-    Distance { distance: u64, unit: u64 },
+    #[error("a distance of {distance:#x} is not a positive multiple of {}", human(*.granule))]
+    Distance { distance: u64, granule: u64 },
     #[error(
         "no two free ranges of {} at a distance of {}; the largest pair has {} each",
         human(*.wanted), human(*.distance), human(*.largest)
@@ -54,23 +54,23 @@ pub enum Refusal {
         distance: u64,
         largest: u64,
     },
-    #[error("range {span}: start and length are no multiples of {}", human(*.unit))]
-    Unaligned { span: Span, unit: u64 },
+    #[error("range {span}: start and length are not multiples of {}", human(*.granule))]
+    Unaligned { span: Span, granule: u64 },
     #[error("range {span}: not free")]
     Taken { span: Span },
-    #[error("range {span}: has bytes of range {other} too")]
+    #[error("range {span}: overlaps range {other}")]
     Twice { span: Span, other: Span },
-    #[error("the ranges have {}, not {}", human(*.have), human(*.wanted))]
+    #[error("the ranges have {} in total, but the size is {}", human(*.have), human(*.wanted))]
     Sum { have: u64, wanted: u64 },
-    #[error("window of {width:#x} bytes at {offset:#x}: not inside a period of {period:#x}")]
+    #[error("{width:#x} bytes at offset {offset:#x} are not inside {period:#x} bytes")]
     BadWindow {
         period: u64,
         offset: u64,
         width: u64,
     },
-    #[error("windows of {width:#x} bytes have no room for {}, the smallest range", human(*.unit))]
-    Narrow { width: u64, unit: u64 },
-    #[error("colour {colour} of {colours}: colours count from 0")]
+    #[error("windows of {width:#x} bytes are smaller than the smallest range, which is {}", human(*.granule))]
+    Narrow { width: u64, granule: u64 },
+    #[error("there is no colour {colour} of {colours}: colours count from 0")]
     BadColour { colour: u64, colours: u64 },
 }
 
@@ -107,7 +107,7 @@ impl Window {
         let mut next = Some(span.start - span.start % self.period);
         while let Some(period) = next.filter(|&start| start <= span.end) {
             let start = period.checked_add(self.offset);
-            let window = start.and_then(|start| Span::at(start, self.width));
+            let window = start.and_then(|start| Span::checked_at(start, self.width));
             pieces.extend(window.and_then(|window| window.common(span)));
             next = period.checked_add(self.period);
         }
@@ -117,33 +117,41 @@ impl Window {
 
 /// The ranges that the device gets, all inside `holes`, which are disjoint.
 pub fn plan(holes: &[Span], request: &Request) -> Result<Vec<Span>, Refusal> {
-    let unit = request.unit;
-    if let Some(size) = request.size.filter(|size| *size == 0 || size % unit != 0) {
-        return Err(Refusal::Size { size, unit });
+    let granule = request.granule;
+    if let Some(size) = request
+        .size
+        .filter(|size| *size == 0 || size % granule != 0)
+    {
+        let multiple = granule;
+        return Err(Refusal::Size { size, multiple });
     }
     match &request.placement {
-        Placement::Contiguous => fewest(aligned(holes, unit), request.size),
-        Placement::Window(Window { width, .. }) if *width < unit => {
+        Placement::Contiguous => fewest(aligned(holes, granule), request.size),
+        Placement::Window(Window { width, .. }) if *width < granule => {
             let width = *width;
-            Err(Refusal::Narrow { width, unit })
+            Err(Refusal::Narrow { width, granule })
         }
         Placement::Window(window) => {
             let pieces = holes.iter().flat_map(|&hole| window.pieces(hole));
             // Windows that touch each other are one piece.
             let pieces = crate::span::merged(pieces.collect());
-            fewest(aligned(&pieces, unit), request.size)
+            fewest(aligned(&pieces, granule), request.size)
         }
-        Placement::Pair { distance } => pair(holes, *distance, request.size, unit),
-        Placement::Exact(spans) => exact(holes, spans, request.size, unit),
+        Placement::Pair { distance } => pair(holes, *distance, request.size, granule),
+        Placement::Exact(spans) => exact(holes, spans, request.size, granule),
     }
 }
 
-/// The free memory that ranges can be made of, in pieces.
-fn aligned(spans: &[Span], unit: u64) -> Vec<Span> {
-    spans.iter().filter_map(|span| span.aligned(unit)).collect()
+/// The aligned parts of the spans. Each range of a device is inside one of them.
+fn aligned(spans: &[Span], granule: u64) -> Vec<Span> {
+    spans
+        .iter()
+        .filter_map(|span| span.aligned(granule))
+        .collect()
 }
 
-/// As few pieces as possible: the largest, and for the rest the smallest that has room.
+/// Takes `size` bytes of as few pieces as possible: the largest ones, and for the rest the smallest
+/// that has room.
 fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal> {
     let free = total(&pieces);
     let wanted = size.unwrap_or(free);
@@ -155,14 +163,14 @@ fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal
     let mut taken = Vec::new();
     while rest > 0 {
         let first_with_room = pieces.partition_point(|piece| piece.len() < rest);
-        // Of those of one size, the lowest comes last.
+        // Among pieces of one size the lowest address comes last.
         let length = pieces.get(first_with_room).map(|piece| piece.len());
         let after = pieces.partition_point(|piece| Some(piece.len()) <= length);
         let last = match length {
             Some(_) => pieces.get(after.saturating_sub(1)).copied(),
             None => pieces.pop(),
         };
-        let range = last.and_then(|piece| Span::at(piece.start, piece.len().min(rest)));
+        let range = last.and_then(|piece| Span::checked_at(piece.start, piece.len().min(rest)));
         let Some(range) = range else {
             return Err(Refusal::NoRoom { wanted, free });
         };
@@ -173,10 +181,15 @@ fn fewest(mut pieces: Vec<Span>, size: Option<u64>) -> Result<Vec<Span>, Refusal
     Ok(taken)
 }
 
-/// Two ranges at a distance, in the smallest place that has room.
-fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<Vec<Span>, Refusal> {
-    if distance == 0 || distance % unit != 0 {
-        return Err(Refusal::Distance { distance, unit });
+/// Two equal ranges at a distance, the lower one in the smallest place that has room.
+fn pair(
+    holes: &[Span],
+    distance: u64,
+    size: Option<u64>,
+    granule: u64,
+) -> Result<Vec<Span>, Refusal> {
+    if distance == 0 || distance % granule != 0 {
+        return Err(Refusal::Distance { distance, granule });
     }
     let mut places: Vec<Span> = holes
         .iter()
@@ -186,20 +199,20 @@ fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<V
                 .filter_map(move |&high| lowered(high, distance));
             upper.filter_map(move |high| low.common(high))
         })
-        .filter_map(|both| both.aligned(unit))
+        .filter_map(|both| both.aligned(granule))
         .collect();
     places.sort_by_key(|place| (place.len(), place.start));
     let largest = places.last().map_or(0, |place| place.len()).min(distance);
     let wanted = size.map_or(largest, |size| size / 2);
-    if size.is_some_and(|size| wanted % unit != 0 || wanted * 2 != size) {
+    if size.is_some_and(|size| wanted % granule != 0 || wanted * 2 != size) {
         let size = size.unwrap_or_default();
-        let unit = unit * 2;
-        return Err(Refusal::Size { size, unit });
+        let multiple = granule * 2;
+        return Err(Refusal::Size { size, multiple });
     }
     let place = places.into_iter().find(|place| place.len() >= wanted);
     let low = place.filter(|_| wanted <= distance);
-    let low = low.and_then(|place| Span::at(place.start, wanted));
-    let high = low.and_then(|low| Span::at(low.start.checked_add(distance)?, wanted));
+    let low = low.and_then(|place| Span::checked_at(place.start, wanted));
+    let high = low.and_then(|low| Span::checked_at(low.start.checked_add(distance)?, wanted));
     low.zip(high)
         .map(|(low, high)| vec![low, high])
         .ok_or(Refusal::NoPair {
@@ -209,7 +222,7 @@ fn pair(holes: &[Span], distance: u64, size: Option<u64>, unit: u64) -> Result<V
         })
 }
 
-/// The span `distance` bytes below; what would be below 0 is cut off.
+/// The span moved down by `distance` bytes, without the part that would be below 0.
 fn lowered(span: Span, distance: u64) -> Option<Span> {
     Some(Span {
         start: span.start.saturating_sub(distance),
@@ -217,17 +230,17 @@ fn lowered(span: Span, distance: u64) -> Option<Span> {
     })
 }
 
-/// The ranges for a wish, if there is memory for it.
+/// The wanted ranges, if they are aligned, free and disjoint.
 fn exact(
     holes: &[Span],
     spans: &[Span],
     size: Option<u64>,
-    unit: u64,
+    granule: u64,
 ) -> Result<Vec<Span>, Refusal> {
     let mut earlier: Vec<Span> = Vec::new();
     for &span in spans {
-        if !span.is_aligned(unit) {
-            return Err(Refusal::Unaligned { span, unit });
+        if !span.is_aligned(granule) {
+            return Err(Refusal::Unaligned { span, granule });
         }
         if let Some(&other) = earlier.iter().find(|other| other.overlaps(span)) {
             return Err(Refusal::Twice { span, other });

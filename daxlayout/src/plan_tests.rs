@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The planner, at random and exhaustively.
+//! Tests of the planner, with random holes and with all sets of holes of a small region.
 
 use proptest::prelude::*;
 
@@ -7,27 +7,27 @@ use super::*;
 use crate::colour;
 use crate::span::holes;
 
-/// Ranges are multiples of so many bytes here.
-const UNIT: u64 = 4;
+/// The granule of all requests of these tests, in bytes.
+const GRANULE: u64 = 4;
 
 fn at(start: u64, len: u64) -> Span {
-    Span::at(start, len).unwrap()
+    Span::at(start, len)
 }
 
 fn request(size: Option<u64>, placement: Placement) -> Request {
     Request {
         size,
-        unit: UNIT,
+        granule: GRANULE,
         placement,
     }
 }
 
-/// Whatever was planned: inside the holes, aligned, disjoint, of the wanted size.
+/// Checks planned ranges: inside the holes, aligned, disjoint, and of the wanted size.
 fn check(holes: &[Span], request: &Request, ranges: &[Span]) {
     assert!(!ranges.is_empty());
     for (i, range) in ranges.iter().enumerate() {
         assert!(holes.iter().any(|h| h.contains(*range)), "{range} outside");
-        assert!(range.is_aligned(request.unit), "{range} not aligned");
+        assert!(range.is_aligned(request.granule), "{range} not aligned");
         let twice = ranges[..i].iter().any(|other| other.overlaps(*range));
         assert!(!twice, "{range} twice");
     }
@@ -45,15 +45,15 @@ fn some_holes() -> impl Strategy<Value = Vec<Span>> {
     })
 }
 
-/// A size, mostly one that may do.
+/// A size in bytes, or none.
 fn some_size() -> impl Strategy<Value = Option<u64>> {
-    prop::option::weighted(0.9, (1u64..60).prop_map(|units| units * UNIT))
+    prop::option::weighted(0.9, (1u64..60).prop_map(|granules| granules * GRANULE))
 }
 
-/// The bytes that a placement could have at most.
+/// The largest number of bytes that a placement can have.
 fn room(holes: &[Span], usable: impl Fn(Span) -> Vec<Span>) -> u64 {
     let pieces = crate::span::merged(holes.iter().flat_map(|&h| usable(h)).collect());
-    total(&aligned(&pieces, UNIT))
+    total(&aligned(&pieces, GRANULE))
 }
 
 proptest! {
@@ -105,13 +105,13 @@ proptest! {
 
     #[test]
     fn two_at_a_distance(holes in some_holes(), size in some_size(), distance in 1u64..60) {
-        let distance = distance * UNIT;
+        let distance = distance * GRANULE;
         let request = request(size, Placement::Pair { distance });
-        // Where a pair of that size could be, by trying every address.
-        let half = size.unwrap_or(2 * UNIT) / 2;
+        // Whether there is such a pair, found by trying every address.
+        let half = size.unwrap_or(2 * GRANULE) / 2;
         let free = |start| holes.iter().any(|h| h.contains(at(start, half)));
-        let possible = half % UNIT == 0 && half <= distance
-            && (0..500).step_by(UNIT as usize).any(|a| free(a) && free(a + distance));
+        let possible = half % GRANULE == 0 && half <= distance
+            && (0..500).step_by(GRANULE as usize).any(|a| free(a) && free(a + distance));
         match plan(&holes, &request) {
             Ok(ranges) => {
                 check(&holes, &request, &ranges);
@@ -148,18 +148,22 @@ fn smallest_number(holes: &[Span], size: u64) -> Option<u32> {
 
 #[test]
 fn contiguous_is_as_few_ranges_as_possible() {
-    // Every way in which ten units can be taken or free.
+    // Every way in which ten granules can be taken or free.
     for taken in 0u32..1 << 10 {
         let taken: Vec<Span> = (0..10)
             .filter(|i| taken & (1 << i) != 0)
-            .map(|i| at(i * UNIT, UNIT))
+            .map(|i| at(i * GRANULE, GRANULE))
             .collect();
-        let holes = holes(at(0, 10 * UNIT), &taken);
-        for units in 1..=10 {
-            let request = request(Some(units * UNIT), Placement::Contiguous);
+        let holes = holes(at(0, 10 * GRANULE), &taken);
+        for granules in 1..=10 {
+            let request = request(Some(granules * GRANULE), Placement::Contiguous);
             let planned = plan(&holes, &request);
             let number = planned.as_ref().ok().map(|ranges| ranges.len() as u32);
-            assert_eq!(number, smallest_number(&holes, units * UNIT), "{holes:?}");
+            assert_eq!(
+                number,
+                smallest_number(&holes, granules * GRANULE),
+                "{holes:?}"
+            );
             if let Ok(ranges) = planned {
                 check(&holes, &request, &ranges);
             }
@@ -182,9 +186,12 @@ fn refusals_name_the_range() {
     let holes = [at(0, 40), at(100, 12)];
     let exact =
         |size, spans: &[Span]| plan(&holes, &request(size, Placement::Exact(spans.to_vec())));
-    let unit = UNIT;
+    let granule = GRANULE;
     let span = at(2, 8);
-    assert_eq!(exact(None, &[span]), Err(Refusal::Unaligned { span, unit }));
+    assert_eq!(
+        exact(None, &[span]),
+        Err(Refusal::Unaligned { span, granule })
+    );
     let span = at(36, 8);
     assert_eq!(exact(None, &[at(0, 8), span]), Err(Refusal::Taken { span }));
     let (span, other) = (at(4, 8), at(0, 8));

@@ -12,19 +12,19 @@ use crate::iomem::Iomem;
 use crate::span::{self, total, Span, MIB};
 use crate::sysfs::{self, Sysfs};
 
-/// The smallest piece of a device on x86-64.
-const MIN_UNIT: u64 = 2 * MIB;
+/// The least alignment of struct pages on x86-64, in bytes.
+const MIN_GRANULE: u64 = 2 * MIB;
 
 /// A region, and its devices by number.
 #[derive(Clone, Debug, Serialize)]
 pub struct Region {
     /// R of daxR.N.
     pub id: u64,
-    /// The folder of its parent, which holds `dax_region/` and the devices.
+    /// The directory of its parent, which holds `dax_region/` and the devices.
     pub path: PathBuf,
     pub size: u64,
     pub align: u64,
-    /// Where it begins, if anything tells.
+    /// Its first address, if it is known.
     pub start: Option<u64>,
     /// Free bytes; none for a static region, which cannot be divided.
     pub available: Option<u64>,
@@ -68,7 +68,9 @@ impl Region {
                 "region {}: static, so nothing can be carved out of it",
                 region.id
             ))),
-            (Some(_), false, _) => Err(Error::Usage("several regions: say which with -r".into())),
+            (Some(_), false, _) => Err(Error::Usage(
+                "there are several regions: choose one with -r".into(),
+            )),
             (None, _, Some(id)) => Err(Error::NotFound(format!("no region {id}"))),
             (None, _, None) => Err(Error::NotFound(
                 "no region that can be divided: is dax_hmem or another driver loaded?".into(),
@@ -106,7 +108,7 @@ impl Region {
         Ok(region)
     }
 
-    /// Where the region begins. No attribute says it, so look at what implies it.
+    /// Finds the first address of the region, which no attribute of its own shows.
     fn find_start(&self, sysfs: &Sysfs, iomem: &Iomem) -> Result<Option<u64>> {
         // A device without memory shows the start of its region.
         if let Some(empty) = self.devices.iter().find(|device| device.size == 0) {
@@ -134,27 +136,27 @@ impl Region {
         self.path.join("dax_region").join(name)
     }
 
-    /// The folder of one of its devices.
+    /// The directory of one of its devices.
     pub fn device_dir(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Can it be divided?
+    /// Whether devices can be created in it.
     pub fn is_dynamic(&self) -> bool {
         self.available.is_some()
     }
 
-    /// Its memory, if it is known where that begins.
+    /// Its addresses, if its start is known.
     pub fn span(&self) -> Option<Span> {
-        Span::at(self.start?, self.size)
+        Span::checked_at(self.start?, self.size)
     }
 
-    /// The same, or why not.
+    /// Its addresses, or an error that says how to find out its start.
     pub fn known_span(&self) -> Result<Span> {
         self.span().ok_or_else(|| {
             Error::NotFound(format!(
-                "region {}: nothing tells where it begins; \
-                 `echo 1 > {}` makes an empty device, which does",
+                "region {}: its start address is unknown; \
+                 `echo 1 > {}` makes an empty device, which shows it",
                 self.id,
                 self.attr("create").display()
             ))
@@ -166,7 +168,7 @@ impl Region {
         self.devices.iter().flat_map(Device::spans).collect()
     }
 
-    /// The free ranges, in address order.
+    /// The holes, in address order; none if the start of the region is unknown.
     pub fn holes(&self) -> Vec<Span> {
         self.span()
             .map_or_else(Vec::new, |all| span::holes(all, &self.taken()))
@@ -177,7 +179,8 @@ impl Region {
         self.devices.iter().find(|device| device.name == name)
     }
 
-    /// The number of bytes after which cache colours repeat.
+    /// The number of bytes after which cache colours repeat: the size of the
+    /// largest direct-mapped cache.
     pub fn period(&self) -> Option<u64> {
         let direct = self.caches.iter().filter(|cache| cache.is_direct_mapped());
         direct.map(|cache| cache.size).max()
@@ -194,12 +197,12 @@ impl Region {
     }
 }
 
-/// The granularity of the ranges of a device of that alignment, in bytes.
-pub fn unit_of(align: u64) -> u64 {
-    align.max(MIN_UNIT)
+/// The granule of a device of that alignment, in bytes.
+pub fn granule_of(align: u64) -> u64 {
+    align.max(MIN_GRANULE)
 }
 
-/// The name of a region's device, taken apart.
+/// X and Y of a device name daxX.Y.
 pub fn numbers_of(name: &str) -> Option<(u64, u64)> {
     let (region, id) = name.strip_prefix("dax")?.split_once('.')?;
     Some((region.parse().ok()?, id.parse().ok()?))

@@ -10,20 +10,20 @@ use crate::error::{Error, Result};
 use crate::layout::{self, SavedDevice, SavedRegion};
 use crate::memory::Memory;
 use crate::output;
-use crate::region::{numbers_of, unit_of, Region};
+use crate::region::{granule_of, numbers_of, Region};
 use crate::span::Span;
 use crate::sysfs::Sysfs;
 
-/// The steps that a region needs.
+/// The saved devices of a region, divided by what they need.
 struct Work {
     region: Region,
-    /// Devices that are there, with what is saved of them.
+    /// Devices that exist, with what is saved of them.
     there: Vec<(SavedDevice, Device)>,
     /// Devices to make, by number.
     missing: Vec<(u64, SavedDevice)>,
 }
 
-/// The fate of a saved device.
+/// What was done for a saved device.
 #[derive(Serialize)]
 struct Restored {
     saved: String,
@@ -52,7 +52,7 @@ pub fn restore(sysfs: &Sysfs, args: &RestoreArgs, as_json: bool) -> Result<()> {
             None if args.region.is_none() && args.device.is_none() => {}
             None if args.if_saved => {}
             None => {
-                let text = format!("nothing is saved about region {}", region.id);
+                let text = format!("the file has no layout of region {}", region.id);
                 return Err(Error::NotFound(text));
             }
         }
@@ -70,7 +70,7 @@ pub fn restore(sysfs: &Sysfs, args: &RestoreArgs, as_json: bool) -> Result<()> {
     output::lines(&restored.iter().map(Restored::line).collect::<Vec<_>>())
 }
 
-/// The regions that the options are about.
+/// The regions that the options choose.
 fn wanted<'a>(present: &'a [Region], args: &RestoreArgs) -> Result<Vec<&'a Region>> {
     let about = |region: &&Region| {
         let by_device = args.device.as_ref();
@@ -84,7 +84,8 @@ fn wanted<'a>(present: &'a [Region], args: &RestoreArgs) -> Result<Vec<&'a Regio
     }
 }
 
-/// Is this what was saved of that region?
+/// Whether `saved` is the layout of `region`: both have the same size and the same start. An unknown
+/// start may be any that leaves the region's devices inside.
 fn is_of(saved: &SavedRegion, region: &Region) -> bool {
     let same_start = region.start.is_none_or(|start| start == saved.start);
     let around = |span: Span| {
@@ -94,7 +95,7 @@ fn is_of(saved: &SavedRegion, region: &Region) -> bool {
     same_start && region.size == saved.size && saved.span().is_ok_and(around)
 }
 
-/// Fails if a saved region is not there.
+/// Fails if a saved region does not exist.
 fn all_present(saved: &[SavedRegion], present: &[Region]) -> Result<()> {
     for saved in saved {
         if !present.iter().any(|region| is_of(saved, region)) {
@@ -105,7 +106,7 @@ fn all_present(saved: &[SavedRegion], present: &[Region]) -> Result<()> {
     Ok(())
 }
 
-/// The steps, if all of them can be done.
+/// Compares a region with its saved layout. Fails if the layout cannot be restored.
 fn check(saved: &SavedRegion, region: &Region) -> Result<Work> {
     let refused = |text: String| Error::DoesNotFit(format!("region {}: {text}", region.id));
     if !region.is_dynamic() {
@@ -131,7 +132,7 @@ fn check(saved: &SavedRegion, region: &Region) -> Result<Work> {
     let is_saved = |device: &Device| work.there.iter().any(|(_, d)| d.name == device.name);
     for device in region.devices.iter().filter(|device| device.size > 0) {
         if !is_saved(device) {
-            let text = format!("{} is there, and was not saved", device.name);
+            let text = format!("{} exists, but was not saved", device.name);
             return Err(refused(text));
         }
     }
@@ -139,7 +140,8 @@ fn check(saved: &SavedRegion, region: &Region) -> Result<Work> {
     Ok(work)
 }
 
-/// Can there be such a device, besides those whose ranges are `earlier`? Its number.
+/// Checks that a saved device is sound, is inside the region, and overlaps none of the `earlier`
+/// ranges. Adds its ranges to `earlier`, and returns its number.
 fn check_saved(
     device: &SavedDevice,
     region: Span,
@@ -147,13 +149,15 @@ fn check_saved(
 ) -> std::result::Result<u64, String> {
     let name = &device.name;
     let Some((_, id)) = numbers_of(name) else {
-        return Err(format!("{name:?} is no name of a device"));
+        return Err(format!("{name:?} is not a device name"));
     };
     if !device.align.is_power_of_two() || device.ranges.is_empty() {
-        return Err(format!("{name}: no ranges, or no alignment"));
+        return Err(format!(
+            "{name}: it has no ranges, or its alignment is not a power of two"
+        ));
     }
     for &range in &device.ranges {
-        if !range.is_aligned(unit_of(device.align)) {
+        if !range.is_aligned(granule_of(device.align)) {
             return Err(format!("{name}: range {range} is not aligned"));
         }
         if !region.contains(range) {
@@ -167,15 +171,15 @@ fn check_saved(
     Ok(id)
 }
 
-/// Is a device with the same ranges otherwise as saved, or can it become so?
+/// Checks that a device with the saved ranges is otherwise as saved, or can be made so by binding it.
 fn check_present(saved: &SavedDevice, present: &Device) -> std::result::Result<(), String> {
     let name = &present.name;
     if present.align != saved.align {
         let (is, was) = (present.align, saved.align);
-        return Err(format!("{name}: alignment {is}, saved {was}"));
+        return Err(format!("{name}: alignment {is}, saved with {was}"));
     }
     if present.draining {
-        return Err(format!("{name}: still in use, though unbound"));
+        return Err(format!("{name}: unbound, but its memory is still in use"));
     }
     let driver = |driver: &Option<String>| driver.clone().unwrap_or_else(|| "no driver".into());
     if present.driver.is_some() && present.driver != saved.driver {
@@ -189,7 +193,7 @@ fn check_present(saved: &SavedDevice, present: &Device) -> std::result::Result<(
     }
 }
 
-/// The fates of the saved devices of a region, if it were restored.
+/// What `restore` would do for the saved devices of a region.
 fn would_do(work: &Work) -> Vec<Restored> {
     let there = work.there.iter().map(|(saved, present)| Restored {
         saved: saved.name.clone(),
@@ -204,9 +208,9 @@ fn would_do(work: &Work) -> Vec<Restored> {
     there.chain(missing).collect()
 }
 
-/// Does it all, or nothing.
+/// Restores all regions. If a step fails, undoes all steps before it.
 fn do_all(sysfs: &Sysfs, works: &[Work]) -> Result<Vec<Restored>> {
-    // A driver that is missing is found out before anything is changed.
+    // If a driver is missing, fail before anything is changed.
     for work in works {
         let missing = work.missing.iter().map(|(_, saved)| saved);
         let there = work.there.iter().map(|(saved, _)| saved);
@@ -233,7 +237,7 @@ fn do_all(sysfs: &Sysfs, works: &[Work]) -> Result<Vec<Restored>> {
     Ok(restored)
 }
 
-/// Makes the missing devices of a region, and binds.
+/// Creates the missing devices of a region, and binds devices to the saved drivers.
 fn make(change: &mut Change<'_>, work: &Work) -> Result<Vec<Restored>> {
     let mut restored = Vec::new();
     for (saved, present) in &work.there {
@@ -263,8 +267,9 @@ fn make(change: &mut Change<'_>, work: &Work) -> Result<Vec<Restored>> {
     Ok(restored)
 }
 
-/// Devices without memory for those that are missing, with the saved numbers where possible: the
-/// kernel gives the lowest that is free, so those below are made too, and deleted again.
+/// Creates devices without memory for those that are missing, with the saved numbers where possible.
+/// Returns their names. The kernel gives the lowest free number, so devices with lower numbers are
+/// created first, and deleted at the end.
 fn make_empty(change: &mut Change<'_>, work: &Work) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let mut too_many = Vec::new();
@@ -290,7 +295,7 @@ fn make_empty(change: &mut Change<'_>, work: &Work) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Binds a device to the driver that it had, and brings its memory into the state that it had.
+/// Binds a device to the saved driver, and brings its memory into the saved state.
 fn bind_saved(change: &mut Change<'_>, name: &str, saved: &SavedDevice) -> Result<()> {
     if let Some(on_memory) = saved.memmap_on_memory {
         change.memmap_on_memory(name, on_memory)?;

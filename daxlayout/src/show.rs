@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `show`
+//! `show`: prints regions as maps, as a table or as JSON.
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ struct Shown<'a> {
     conflicts: Vec<Conflict<'a>>,
 }
 
-/// Two devices whose memory has the same places in the cache.
+/// Two devices whose memory shares places in the cache.
 #[derive(Serialize)]
 pub struct Conflict<'a> {
     pub devices: [&'a str; 2],
@@ -31,13 +31,14 @@ pub struct Conflict<'a> {
     pub shared: u64,
 }
 
+/// Prints the regions that the options choose.
 pub fn show(sysfs: &Sysfs, args: &ShowArgs, as_json: bool) -> Result<()> {
     let mut regions = Region::all(sysfs)?;
     let wanted = match &args.device {
         Some(name) => Some(
             numbers_of(name)
                 .map(|(region, _)| region)
-                .ok_or_else(|| Error::Usage(format!("{name:?} is no name of a device")))?,
+                .ok_or_else(|| Error::Usage(format!("{name:?} is not a device name")))?,
         ),
         None => args.region,
     };
@@ -71,7 +72,7 @@ fn shown(region: &Region) -> Shown<'_> {
     }
 }
 
-/// Which devices share parts of the cache.
+/// The pairs of devices that share parts of the cache.
 pub fn conflicts(region: &Region) -> Vec<Conflict<'_>> {
     let Some(period) = region.period() else {
         return Vec::new();
@@ -180,7 +181,7 @@ fn table(regions: &[Region]) -> Vec<String> {
     columns(&rows)
 }
 
-/// Lines whose columns are below each other.
+/// The rows as lines, with all columns aligned.
 fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let mut widths = [0; N];
     for row in rows {

@@ -9,16 +9,19 @@ use crate::region::Region;
 use crate::show::{conflicts, title};
 use crate::span::{human, Span};
 
-/// Width of a bar, and the space around it.
+/// Width of a bar in pixels.
 const WIDTH: f64 = 900.0;
+/// Space around the picture in pixels.
 const MARGIN: f64 = 20.0;
-/// Height of a bar, and of a line of text.
+/// Height of a bar in pixels.
 const BAR: f64 = 36.0;
+/// Height of a line of text in pixels.
 const LINE: f64 = 20.0;
-/// Colours that are told apart easily; devices take them in turn.
+/// The colours of devices, chosen so that they are easy to tell apart.
 const FILLS: [&str; 8] = [
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#997700",
 ];
+/// The colour of holes.
 const FREE: &str = "#e8e8e8";
 
 /// A picture that grows downwards.
@@ -49,7 +52,7 @@ impl Picture {
     fn region(&mut self, region: &Region) {
         self.text(&title(region));
         let Some(all) = region.span() else {
-            self.text("nothing tells where it begins");
+            self.text("start address unknown");
             return;
         };
         let devices: Vec<&Device> = region.devices.iter().filter(|d| d.size > 0).collect();
@@ -72,9 +75,9 @@ impl Picture {
         self.y += MARGIN;
     }
 
-    /// One row for each device: its places in the cache.
+    /// Draws the places of each device in the cache, one row for each device.
     fn cache(&mut self, region: &Region, devices: &[&Device], period: u64) {
-        let Some(all) = Span::at(0, period) else {
+        let Some(all) = Span::checked_at(0, period) else {
             return;
         };
         let count = conflicts(region).len();
@@ -98,7 +101,7 @@ impl Picture {
         ));
     }
 
-    /// A part of a bar that stands for `all`.
+    /// Draws `span` as a part of a bar that stands for `all`.
     fn part(&mut self, all: Span, span: Span, height: f64, fill: &str, name: &str) {
         let scale = WIDTH / all.len() as f64;
         let x = MARGIN + (span.start - all.start) as f64 * scale;
@@ -138,12 +141,13 @@ impl Picture {
     }
 }
 
-/// The colour that stands for a device.
+/// The colour of a device.
 fn fill(device: &Device) -> &'static str {
     let number = (device.id % FILLS.len() as u64) as usize;
     FILLS.get(number).copied().unwrap_or(FREE)
 }
 
+/// Text as SVG has it.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// A sysfs tree, and what is read besides.
+/// A sysfs tree, and `/proc/iomem`.
 #[derive(Clone, Debug)]
 pub struct Sysfs {
     /// `/sys`
@@ -18,19 +18,19 @@ pub struct Sysfs {
 }
 
 impl Sysfs {
-    /// A file or folder of the tree.
+    /// The path of a file or directory of the tree.
     pub fn path(&self, below: &str) -> PathBuf {
         self.root.join(below)
     }
 }
 
-/// Reads a file, without the newline at its end.
+/// Reads a file, without white space at its end.
 pub fn read(path: &Path) -> Result<String> {
     let text = fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
     Ok(text.trim_end().to_owned())
 }
 
-/// The same; nothing if there is no such file.
+/// Reads a file as [`read`] does; none if there is no such file.
 pub fn read_if_there(path: &Path) -> Result<Option<String>> {
     match read(path) {
         Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
@@ -44,7 +44,7 @@ pub fn number(path: &Path) -> Result<u64> {
     parse_number(&text).ok_or_else(|| not_expected(path, &text))
 }
 
-/// The same; nothing if there is no such file.
+/// Reads a number as [`number`] does; none if there is no such file.
 pub fn number_if_there(path: &Path) -> Result<Option<u64>> {
     match read_if_there(path)? {
         Some(text) => match parse_number(&text) {
@@ -63,7 +63,7 @@ pub fn parse_number(text: &str) -> Option<u64> {
     }
 }
 
-/// The names in a folder, sorted; none if there is no such folder.
+/// The names in a directory, sorted; empty if there is no such directory.
 pub fn names(dir: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -78,19 +78,19 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The last part of what a link leads to; none if there is no such link.
+/// The file name of a link's target; none if there is no such link.
 pub fn link_name(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok()?;
     Some(target.file_name()?.to_string_lossy().into_owned())
 }
 
-/// Where a link leads to.
+/// The path without links.
 pub fn resolved(path: &Path) -> Result<PathBuf> {
     path.canonicalize()
         .map_err(|source| unreadable(path, source))
 }
 
-/// Writes an attribute, in one write; the bare error.
+/// Writes an attribute, in one write. Returns the error of the system call.
 pub fn try_write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     file.write_all(text.as_bytes())

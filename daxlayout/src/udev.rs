@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `udev`: what a rule imports.
+//! `udev`: prints the variables that a udev rule imports.
 
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::iomem::Iomem;
 use crate::output;
 use crate::sysfs::{self, Sysfs};
 
-/// Prints the first address of a device; nothing for one without memory.
+/// Prints the first address of a device; prints nothing if the device has no memory.
 pub fn print(sysfs: &Sysfs, name: &str) -> Result<()> {
     let link = sysfs.path("bus/dax/devices").join(name);
     if !link.exists() {

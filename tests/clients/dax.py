@@ -27,8 +27,8 @@ def attribute(device, name):
 
 def ranges(device):
     """Offset in the device and length of each range."""
-    folder = pathlib.Path(f"/sys/bus/dax/devices/{device}")
-    for mapping in sorted(folder.glob("mapping[0-9]*"), key=lambda m: int(m.name[7:])):
+    directory = pathlib.Path(f"/sys/bus/dax/devices/{device}")
+    for mapping in sorted(directory.glob("mapping[0-9]*"), key=lambda m: int(m.name[7:])):
         start, end, page = (int((mapping / n).read_text(), 0) for n in ("start", "end", "page_offset"))
         yield page * PAGE, end - start + 1
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# What the clients' scripts share: KTAP, and a device of three ranges. A script sources this file with its argument,
+# Functions that the clients' scripts share: KTAP, and a device of three ranges. A script sources this file with its argument,
 # the alignment, and calls `finish` at its end.
 
 results=0
@@ -40,7 +40,7 @@ seen() {
 	echo "seen: $*"
 }
 
-# needs WHAT COMMAND...: without that, nothing of this client can run here, and the guest says why.
+# needs WHAT COMMAND...: if the command fails, the client cannot run in this guest: says so, and why.
 needs() {
 	local what=$1
 	shift

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# What vfio.sh and iommufd.sh share: a PCI device behind an IOMMU, which reaches the mapping of a dax device.
+# Functions that vfio.sh and iommufd.sh share: a PCI device behind an IOMMU, which reaches the mapping of a dax device.
 
 # The IOMMU that QEMU emulates has no remapping of interrupts here, and the PCI device raises none.
 given_to_vfio() {
-	local folder
+	local directory
 	modprobe iommufd allow_unsafe_interrupts=1 && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci || return
-	for folder in /sys/bus/pci/devices/*; do
-		[[ $(<"$folder/vendor") == 0x1234 && $(<"$folder/device") == 0x11e8 ]] || continue
-		pci=$(basename "$folder")
-		echo vfio-pci >"$folder/driver_override" && echo "$pci" >/sys/bus/pci/drivers_probe &&
-			[[ $(basename "$(readlink "$folder/driver")") == vfio-pci ]]
+	for directory in /sys/bus/pci/devices/*; do
+		[[ $(<"$directory/vendor") == 0x1234 && $(<"$directory/device") == 0x11e8 ]] || continue
+		pci=$(basename "$directory")
+		echo vfio-pci >"$directory/driver_override" && echo "$pci" >/sys/bus/pci/drivers_probe &&
+			[[ $(basename "$(readlink "$directory/driver")") == vfio-pci ]]
 		return
 	done
 	echo "no such PCI device"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What rdma.py and vfio.py share: a device's mapping, ordinary memory, and a loop that runs a command a line."""
+"""The parts that rdma.py and vfio.py share: a device's mapping, ordinary memory, and a loop that runs a command a line."""
 
 import ctypes
 import mmap

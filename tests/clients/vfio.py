@@ -20,7 +20,7 @@ import time
 
 from session import Memory, same, serve
 
-# Where the PCI device sees the memory. A device with 1 GiB pages is mapped by such pages.
+# The address at which the PCI device sees the memory. A device with 1 GiB pages is mapped by such pages.
 IOVA = 4 << 30
 ORDINARY = 2 << 30
 READ, WRITE = 1, 2

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Sourced before each public test in a guest: what `meson test` would set, and a
-# folder to write to.
+# directory to write to.
 export NDCTL=/usr/src/ndctl/build/ndctl/ndctl
 export DAXCTL=/usr/src/ndctl/build/daxctl/daxctl
 export CXL=/usr/src/ndctl/build/cxl/cxl

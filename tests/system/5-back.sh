@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Debian's own kernel again, as if nothing had been.
+# Debian's own kernel again: nothing of ours is left.
 . /run/step/lib.sh
 
 check "Debian's kernel is up" system_is_up

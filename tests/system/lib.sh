@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# What the steps share: KTAP, and the same look at a region from every kernel. A step sources this
+# Functions that the steps share: KTAP, and checks of a region that are the same on every kernel. A step sources this
 # file, and calls `plan` at its end.
 
 results=0
@@ -24,7 +24,7 @@ plan() {
 	echo "1..$results"
 }
 
-# same NAME: is standard input what was kept under NAME before? The first time it is kept.
+# same NAME: compares standard input with what was kept under NAME before. The first time it keeps it.
 same() {
 	cat >"$kept/$1.new"
 	[[ -s $kept/$1.new ]] || { echo "there is nothing to compare"; return 1; }
@@ -50,7 +50,7 @@ is_rust() {
 	grep -q '^CONFIG_DEV_DAX_RUST=y' "/boot/config-$(uname -r)"
 }
 
-# is_build first|second: does the kernel say the version of that package?
+# is_build first|second: succeeds if the kernel's version is that of the package.
 is_build() {
 	local version
 	version=$(<"$1.version")

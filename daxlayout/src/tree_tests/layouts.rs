@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `save` and `restore`.
+//! Tests of `save` and `restore`.
 
 use std::fs;
 use std::path::Path;
@@ -23,12 +23,12 @@ fn save_writes_what_restore_reads() {
     assert_eq!(devices.len(), 2);
     assert_eq!(devices[0].ranges, [mib(512, 256), mib(0, 256)]);
     assert_eq!(devices[0].driver.as_deref(), Some("device_dax"));
-    // All of it is there: nothing is written.
+    // All devices exist, so nothing is written.
     assert_eq!(status(tree.run(&["restore", file])), 0);
     assert_eq!(tree.text(&format!("{PARENT}/dax_region/create")), "\n");
 }
 
-/// Saves a layout with devices 1 and 2, and gives the file.
+/// Saves a layout with devices 1 and 2. Returns the directory and the file.
 fn saved() -> (TempDir, String) {
     let tree = Tree::new();
     tree.device(0, &[], None)

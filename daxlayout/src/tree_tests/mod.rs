@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The commands on a sysfs tree of plain files. Such a tree does not answer writes; what needs that
-//! is tested in a guest.
+//! Tests of the commands on a sysfs tree of plain files. Such a tree does not answer writes; tests
+//! that need answers run in a guest.
 
 mod layouts;
 
@@ -115,11 +115,12 @@ impl Tree {
     }
 }
 
+/// The directory of the region's parent in the tree.
 const PARENT: &str = "devices/platform/hmem.0";
 
-/// MiB after the region's start, and their number.
+/// The span of `len` MiB that begins `start` MiB after the region's start.
 fn mib(start: u64, len: u64) -> Span {
-    Span::at(4 * GIB + start * MIB, len * MIB).unwrap()
+    Span::at(4 * GIB + start * MIB, len * MIB)
 }
 
 /// The exit status.
@@ -153,26 +154,26 @@ fn region_and_devices_are_read() {
 
 #[test]
 fn where_a_region_begins() {
-    // Nobody tells.
+    // The start is unknown.
     let tree = Tree::new();
     tree.device(0, &[mib(512, 256)], None);
     assert_eq!(tree.region().start, None);
     assert_eq!(status(tree.run(&["plan", "-s", "2M"])), 2);
     assert_eq!(status(tree.run(&["save"])), 2);
     assert_eq!(status(tree.run(&["show"])), 0);
-    // Memory of that size around the devices.
+    // /proc/iomem has memory of that size around the devices.
     tree.put(
         "iomem",
         "000000000-07fffffff : System RAM\n100000000-17fffffff : hmem.0",
     );
     assert_eq!(tree.region().start, Some(4 * GIB));
-    // A parent that has an address.
+    // A parent of that size shows its address.
     let tree = Tree::new();
     tree.device(0, &[mib(512, 256)], None);
     tree.put(&format!("{PARENT}/size"), "0x80000000");
     tree.put(&format!("{PARENT}/resource"), "0x100000000");
     assert_eq!(tree.region().start, Some(4 * GIB));
-    // It is all taken.
+    // The devices have all of the region.
     let tree = Tree::new();
     tree.device(0, &[mib(0, 2048)], None);
     assert_eq!(tree.region().start, Some(4 * GIB));
@@ -240,6 +241,10 @@ fn status_tells_what_is_wrong() {
         (&["plan", "-s", "2G"], 3),
         (&["plan", "--range", "4G+2M"], 3),
         (&["plan", "--stride", "1G"], 1),
+        (&["plan", "--cache-size", "1G"], 1),
+        (&["plan", "--cache-size", "1G", "--colour", "0/2"], 0),
+        (&["plan", "--stride", "1G", "--colour", "0/2"], 0),
+        (&["show", "--cache-size", "1G"], 0),
         (&["plan", "-a", "3M"], 1),
         (&["create", "--driver", "nosuch"], 2),
         (&["create", "--dry-run", "-s", "256M"], 0),
@@ -256,15 +261,15 @@ fn status_tells_what_is_wrong() {
 fn what_could_not_be_undone_has_a_status_of_its_own() {
     let tree = Tree::new();
     tree.device(0, &[], None).device(1, &[], None);
-    let folder = tree.path(&format!("{PARENT}/dax0.1"));
-    fs::remove_file(folder.join("mapping")).unwrap();
-    symlink("/dev/full", folder.join("mapping")).unwrap();
+    let dir = tree.path(&format!("{PARENT}/dax0.1"));
+    fs::remove_file(dir.join("mapping")).unwrap();
+    symlink("/dev/full", dir.join("mapping")).unwrap();
     let (sysfs, region) = (tree.sysfs(), tree.region());
     let refused = crate::change::Change::all_or_nothing(&sysfs, &region, |change| {
         change.align("dax0.1", 4096)?;
         // The alignment cannot be set back.
-        fs::remove_file(folder.join("align")).unwrap();
-        symlink("/dev/full", folder.join("align")).unwrap();
+        fs::remove_file(dir.join("align")).unwrap();
+        symlink("/dev/full", dir.join("align")).unwrap();
         change.fill("dax0.1", &[mib(0, 2)])
     });
     let error = refused.unwrap_err();

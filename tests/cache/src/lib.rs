@@ -9,7 +9,7 @@ use std::ops::AddAssign;
 
 use fastrand::Rng;
 
-/// How memory finds the place of a page frame.
+/// The rule that gives a page frame its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
     /// A direct-mapped cache of so many pages, empty at first: a frame's place is its remainder.
@@ -55,7 +55,7 @@ impl Memory {
         }
     }
 
-    /// Which places frames have.
+    /// For each place, whether one of the frames has it.
     fn used(self, frames: &[u64]) -> Vec<bool> {
         let mut used = vec![false; self.places() as usize];
         for &frame in frames {
@@ -64,7 +64,7 @@ impl Memory {
         used
     }
 
-    /// Number of places that both have.
+    /// The number of places that both sets of frames use.
     pub fn shared(self, one: &[u64], other: &[u64]) -> u64 {
         let (one, other) = (self.used(one), self.used(other));
         one.iter().zip(other).filter(|&(&a, b)| a && b).count() as u64

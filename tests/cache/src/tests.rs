@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The model, by hand and at random.
+//! Tests of the model, with frames by hand and at random.
 
 use std::collections::BTreeSet;
 

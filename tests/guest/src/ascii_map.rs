@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Draws a region as a bar: which device has which addresses, and where the holes are.
+//! Draws a region as a bar that shows its devices and holes.
 
 pub use dax_map::Style;
 
@@ -18,27 +18,19 @@ pub fn draw(region: &Region, style: &Style) -> Result<Vec<String>> {
         }
         taken.extend(&spans);
         let driver = device.driver().unwrap_or_else(|| "no driver".into());
-        let size = human(device.size()?);
-        let first = dax_map::legend(device.name(), size, spans.len(), "range");
+        let first = dax_map::legend(device.name(), device.size()?, spans.len(), "range");
         let mut legend = vec![format!("{first}, {driver}")];
         if spans.len() > 1 {
             legend.extend(range_lines(&spans));
         }
         devices.push(dax_map::Device {
             id: id(device.name()),
-            spans: inclusive(&spans),
+            spans,
             legend,
         });
     }
     let all = region.span();
-    let holes = inclusive(&holes(all, taken));
-    Ok(dax_map::draw(
-        style,
-        all.start..=all.end,
-        &devices,
-        &holes,
-        human,
-    ))
+    Ok(dax_map::draw(style, all, &devices, &holes(all, &taken)))
 }
 
 /// One line per range, in the order of page offsets.
@@ -58,8 +50,4 @@ fn range_lines(spans: &[Span]) -> impl Iterator<Item = String> {
 fn id(name: &str) -> u64 {
     let id = name.rsplit_once('.').and_then(|(_, id)| id.parse().ok());
     id.unwrap_or(0)
-}
-
-fn inclusive(spans: &[Span]) -> Vec<dax_map::Span> {
-    spans.iter().map(|span| span.start..=span.end).collect()
 }

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     /// The process exited with this status.
@@ -25,7 +25,7 @@ pub enum End {
 
 /// The exit status of a child that panicked, as Rust has it.
 const PANICKED: i32 = 101;
-/// Time that a killed process may take to go.
+/// Time that a killed process may take to end.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
 /// A running child; killed and reaped when dropped.
@@ -56,7 +56,7 @@ impl Child {
         }
     }
 
-    /// How the child ended, if it has.
+    /// The end of the child, or none if it still runs.
     pub fn poll(&mut self) -> Option<End> {
         if self.ended.is_none() {
             self.ended = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
@@ -68,7 +68,7 @@ impl Child {
         self.ended
     }
 
-    /// Waits; past the limit the child is killed.
+    /// Waits for the end. Kills the child when the limit is over.
     pub fn wait(mut self, limit: Duration) -> End {
         if let Some(end) = self.wait_for(limit) {
             return end;
@@ -86,7 +86,7 @@ impl Child {
         }
     }
 
-    /// Waits up to a limit.
+    /// Waits for the end, but no longer than the limit. The child runs on.
     pub fn wait_for(&mut self, limit: Duration) -> Option<End> {
         let deadline = Instant::now() + limit;
         loop {

@@ -22,7 +22,7 @@ const LARGEST_STEP: u64 = 32;
 /// Pages whose page frames are read at a time.
 const READ: u64 = 1 << 15;
 
-/// Makes devices of half the region in each way; whether nothing went wrong.
+/// Makes devices of half the region in each way. Returns whether nothing went wrong.
 pub fn run(seeds: &str) -> Result<bool> {
     let seeds: std::result::Result<Vec<u64>, _> = seeds.split(',').map(str::parse).collect();
     let seeds = seeds.map_err(|_| Error::state("SEEDS: write numbers, like 1,2,3"))?;
@@ -73,14 +73,14 @@ pub fn cache(region: &Region) -> Result<Cache> {
         .ok_or_else(|| bad("not one cache; the guest needs an HMAT with hmat-cache"))?;
     let number = |key: &str| one[0][key].as_u64().ok_or_else(|| bad(key));
     let node = number("node")?;
-    let folder = format!("/sys/devices/system/node/node{node}/memory_side_cache/index1");
-    let attr = |name: &str| sysfs::read_number(&PathBuf::from(&folder).join(name));
+    let directory = format!("/sys/devices/system/node/node{node}/memory_side_cache/index1");
+    let attr = |name: &str| sysfs::read_number(&PathBuf::from(&directory).join(name));
     let cache = Cache {
         size: attr("size")?,
         line_size: attr("line_size")?,
         indexing: attr("indexing")?,
         write_policy: attr("write_policy")?,
-        folder: folder.clone(),
+        folder: directory.clone(),
     };
     if one[0]["kind"] != "direct_mapped" || cache.indexing != 0 {
         return Err(bad("it is not direct-mapped"));

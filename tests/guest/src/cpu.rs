@@ -82,7 +82,8 @@ impl Hog {
 
 /// A process that takes a CPU away from all other tasks at moments that its owner chooses.
 pub struct Switch {
-    /// From when until when the CPU is taken, on the monotonic clock.
+    /// The start and the end of the time in which the CPU is taken, in nanoseconds of the monotonic
+    /// clock.
     times: Map,
     _child: Child,
     _unfair: Unfair,
@@ -126,7 +127,7 @@ impl Switch {
         self.set(from, from + most.as_nanos() as u64)
     }
 
-    /// Leaves it to others.
+    /// Leaves the CPU to others.
     pub fn leave(&self) -> Result<(), Failure> {
         self.set(0, 0)
     }

@@ -10,7 +10,7 @@ use crate::units::Span;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The folder of everything that cxl knows.
+/// The directory of everything that cxl knows.
 pub const DEVICES: &str = "/sys/bus/cxl/devices";
 /// The window of the host's address space, of which regions are made.
 const WINDOW: &str = "decoder0.0";
@@ -60,7 +60,7 @@ pub struct CxlRegion {
 }
 
 impl CxlRegion {
-    /// Makes one over all of these memories, interleaved.
+    /// Makes a region over all of these memories, interleaved.
     pub fn create(memories: &[String]) -> Result<CxlRegion> {
         let ways = memories.len().to_string();
         let fixed = [
@@ -119,12 +119,12 @@ impl CxlRegion {
         run(&["disable-region", &self.name]).map(drop)
     }
 
-    /// Puts it to use again.
+    /// Enables the region again.
     pub fn enable(&self) -> Result<()> {
         run(&["enable-region", &self.name]).map(drop)
     }
 
-    /// Destroys it, in use or not.
+    /// Destroys the region, whether it is in use or not.
     pub fn destroy(&self) -> Result<()> {
         run(&["destroy-region", "-f", &self.name]).map(drop)
     }

@@ -40,7 +40,7 @@ pub fn run() -> bool {
     }
 }
 
-/// Plays it and cleans up.
+/// Runs the scenario and cleans up.
 fn play(out: &Narrator) -> Result<Totals, Failure> {
     let fail = |why: String| Failure::Fail(why);
     trap::install().map_err(|errno| fail(format!("sigaction: {errno}")))?;

@@ -9,9 +9,9 @@ use crate::units::{Range, Span};
 use std::fmt;
 use std::path::PathBuf;
 
-/// The folder of all dax devices.
+/// The directory of all dax devices.
 pub const DEVICES: &str = "/sys/bus/dax/devices";
-/// The folder of all drivers on the dax bus.
+/// The directory of all drivers on the dax bus.
 pub const DRIVERS: &str = "/sys/bus/dax/drivers";
 
 /// A driver on the dax bus.
@@ -26,7 +26,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// All of them.
+    /// All drivers.
     pub const ALL: [Driver; 3] = [Driver::DeviceDax, Driver::Kmem, Driver::FsdevDax];
 
     /// The name of the driver, which is also that of its module.
@@ -104,7 +104,7 @@ impl Device {
         PathBuf::from(DEVICES).join(&self.name).join(name)
     }
 
-    /// Its folder.
+    /// Its directory.
     pub fn dir(&self) -> PathBuf {
         PathBuf::from(DEVICES).join(&self.name)
     }
@@ -114,7 +114,7 @@ impl Device {
         PathBuf::from("/dev").join(&self.name)
     }
 
-    /// Whether the bus has it.
+    /// Whether the device exists on the bus.
     pub fn exists(&self) -> bool {
         self.dir().exists()
     }
@@ -144,7 +144,7 @@ impl Device {
         sysfs::write(&self.attr("align"), &bytes.to_string())
     }
 
-    /// `resource`: where the first range begins.
+    /// `resource`: the first address of the first range.
     pub fn resource(&self) -> Result<u64> {
         sysfs::read_number(&self.attr("resource"))
     }
@@ -187,7 +187,8 @@ impl Device {
         sysfs::write(&driver.attr("bind"), &self.name)
     }
 
-    /// Tells a driver about the device, which binds it; then makes sure that it did.
+    /// Tells a driver about the device, which makes the driver bind it. Fails if the driver did
+    /// not.
     pub fn bind_by_id(&self, driver: Driver) -> Result<()> {
         sysfs::write(&driver.attr("new_id"), &self.name)?;
         if self.driver().is_none() {

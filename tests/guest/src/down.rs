@@ -22,8 +22,9 @@ use std::path::Path;
 
 /// The next kernel, as the host puts it into the guest.
 const KERNEL: &str = "/bzImage";
-/// Its command line. It has no memory to divide, and starts this program, which says that it runs.
-/// Every word that is not the kernel's own would be an argument of the program too.
+/// The next kernel's command line. That kernel has no memory to divide, and starts this program,
+/// which says that it runs. Every word that the kernel does not know would be an argument of the
+/// program, too.
 const COMMAND_LINE: &str =
     "console=ttyS0 ignore_loglevel panic=-1 no_timer_check kunit.enable=0 -- next";
 
@@ -45,7 +46,7 @@ impl Way {
         }
     }
 
-    /// Gets ready: what takes memory or time is done before.
+    /// Prepares the way, as far as that takes memory or time.
     fn prepare(self) -> Outcome {
         match self {
             Way::PowerOff | Way::Reboot => Ok(()),

@@ -86,7 +86,7 @@ pub fn start(work: impl FnOnce() -> sysfs::Result<()>) -> Result<Child, Failure>
     child.map_err(|errno| Failure::Fail(format!("fork: {errno}")))
 }
 
-/// The answer to a bind.
+/// The kernel's answer to a bind.
 fn try_bind(device: &Device) -> Result<(), Errno> {
     Driver::DeviceDax.try_write("bind", device.name()).map(drop)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Core dumps: which memory of a process is in one.
+//! Core dumps, and the memory of a process that is in one.
 
 use crate::child::{Child, End};
 use crate::errno::Errno;
@@ -13,21 +13,21 @@ use std::time::Duration;
 
 /// The file that says where the kernel puts core dumps.
 const PATTERN: &str = "/proc/sys/kernel/core_pattern";
-/// Which kinds of memory are in them.
+/// The file that chooses the kinds of memory that core dumps have.
 const FILTER: &str = "/proc/self/coredump_filter";
-/// Time that one may take to be written.
+/// Time that the kernel may take to write a core dump.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// Memory that was mapped.
+/// A piece of memory that the process had mapped.
 struct Segment {
     addr: u64,
     len: u64,
-    /// How much of it is in the file, and where.
+    /// The number of its bytes that are in the file, and their offset there.
     stored: u64,
     place: u64,
 }
 
-/// A core dump; the file goes with it.
+/// A core dump. Its file is removed when it is dropped.
 pub struct Core {
     path: PathBuf,
     file: File,
@@ -87,7 +87,8 @@ impl Core {
         Ok(u64::from_ne_bytes(bytes))
     }
 
-    /// How much of the segment that begins at an address was mapped, and how much is in the file.
+    /// Of the segment that begins at an address: the number of bytes that were mapped, and the
+    /// number of bytes in the file.
     pub fn sizes(&self, addr: usize) -> Result<(u64, u64)> {
         let found = self.segments.iter().find(|s| s.addr == addr as u64);
         let missing = || Error::state(format!("no segment at {addr:#x}"));
@@ -110,7 +111,7 @@ impl Drop for Core {
     }
 }
 
-/// How a child ends that prepares itself and then dies with a core dump.
+/// The end of a child that prepares itself and then dies with a core dump.
 fn die(filter: u32, prepare: impl FnOnce() -> Outcome) -> std::result::Result<End, Errno> {
     let child = Child::spawn(|| {
         let limited = setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY).is_ok();

@@ -42,12 +42,13 @@ pub fn unload_bus() -> Result<()> {
     loaded.try_for_each(|name| kernel::run("rmmod", &[name]).map(drop))
 }
 
-/// Removes all that are loaded. `modprobe -r` may take others along.
+/// Removes all modules that are loaded. `modprobe -r` may remove others, too.
 pub fn unload() -> Result<()> {
     unload_noting(|_| ())
 }
 
-/// The same; `note` gets the name of each when it is gone, or was not there.
+/// Removes all modules as [`unload`] does. Calls `note` with the name of each module once it is not
+/// loaded.
 pub fn unload_noting(mut note: impl FnMut(&str)) -> Result<()> {
     // Active regions and namespaces pin the module that made them.
     if Path::new(ndctl::REGION_DRIVER).exists() {
@@ -71,8 +72,8 @@ pub fn loaded() -> Vec<&'static str> {
     loaded.collect()
 }
 
-/// Whether the kernel does not survive when the module goes: the class of libnvdimm is in the
-/// module, and a kernel that releases late looks at the class seconds later.
+/// Whether removing the module crashes the kernel: the class of libnvdimm is in the module, and a
+/// kernel that releases late looks at the class seconds later.
 fn stays(module: &str) -> bool {
     module == "libnvdimm" && kernel::releases_late()
 }
@@ -113,7 +114,7 @@ pub fn require_rebinding_of_fsdev() -> std::result::Result<(), Failure> {
 
 /// Skips where a driver cannot come back at once.
 pub fn require_drivers_to_come_back() -> std::result::Result<(), Failure> {
-    require_early_release("the folder of a driver outlives the driver")
+    require_early_release("the directory of a driver outlives the driver")
 }
 
 /// Loads `fsdev_dax` to bind it. Skips where the kernel has none, or would break.

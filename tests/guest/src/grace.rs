@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether the kernel expedites RCU grace periods for everybody. It must not, once the task that
-//! asked for it is done.
+//! Checks that the kernel does not expedite RCU grace periods for everybody. It must stop doing so
+//! when the task that asked for it is done.
 //!
 //! The kernel does not show that state, but it shows who does the work: an expedited grace period
 //! wakes a thread of its own, an ordinary one does not. So this needs no timing.
@@ -19,7 +19,7 @@ const GLOBAL: libc::c_long = 1;
 /// so many.
 const ROUNDS: u64 = 12;
 
-/// The thread's folder in /proc.
+/// The thread's directory in /proc.
 fn worker() -> sysfs::Result<PathBuf> {
     for name in sysfs::names(Path::new("/proc"))? {
         let dir = Path::new("/proc").join(name);
@@ -30,7 +30,7 @@ fn worker() -> sysfs::Result<PathBuf> {
     Err(Error::state(format!("there is no {WORKER}")))
 }
 
-/// Number of times that it has gone to sleep.
+/// Number of times that the thread has gone to sleep.
 fn sleeps(worker: &Path) -> sysfs::Result<u64> {
     let path = worker.join("status");
     let failed = |e| Error::new(path.display().to_string(), Errno::from(e));

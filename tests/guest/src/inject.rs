@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 
 /// The calling thread's count of allocations until one fails.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
-/// Whether allocations of this process are among those that fail.
+/// The file that says whether allocations of this process may be made to fail.
 const SELF: &str = "/proc/self/make-it-fail";
-/// By default these settings exempt allocations that may sleep.
+/// Settings for failures. The kernel's defaults exempt allocations that may sleep; these do not.
 const SETTINGS: [(&str, &str); 4] = [
     ("failslab/ignore-gfp-wait", "N"),
     ("fail_page_alloc/ignore-gfp-wait", "N"),
@@ -32,9 +32,9 @@ const SETTINGS: [(&str, &str); 4] = [
 /// x86's `phys_pud_init()` uses a page table for the kernel's own mapping without looking whether
 /// it got one, and oopses.
 const SMALLEST: &str = "fail_page_alloc/min-order";
-/// Their folder.
+/// The directory of the settings.
 const DEBUGFS: &str = "/sys/kernel/debug";
-/// An operation that needs more than this is broken.
+/// An operation that needs more allocations than this is broken.
 const MOST: u64 = 20_000;
 
 /// Fails allocations of the thread that made it.
@@ -71,7 +71,7 @@ impl Injector {
         Ok(())
     }
 
-    /// No allocation fails any more. Whether one has.
+    /// Lets no allocation fail any more. Returns whether one has failed.
     pub fn disarm(&self) -> Result<bool, Errno> {
         let mut text = [0; 16];
         let len = self.nth.read_at(&mut text, 0)?;
@@ -88,7 +88,8 @@ pub fn injector() -> Result<Injector, Failure> {
     }
 }
 
-/// The same for an operation that plugs in no memory: single pages fail too.
+/// The injector of a test whose operation plugs in no memory, so that single pages fail, too; skips
+/// the test if there is none.
 pub fn injector_of_pages() -> Result<Injector, Failure> {
     let injector = injector()?;
     sysfs::write(&Path::new(DEBUGFS).join(SMALLEST), "0")?;
@@ -207,7 +208,7 @@ impl<'a, P> Operation<'a, P> {
         self
     }
 
-    /// Something else to look at, which a snapshot does not show.
+    /// Adds a value to look at that a snapshot does not have.
     pub fn looking_at(mut self, look: impl Fn() -> sysfs::Result<String> + 'a) -> Self {
         self.look = Some(Box::new(look));
         self
@@ -220,7 +221,7 @@ impl<'a, P> Operation<'a, P> {
         self
     }
 
-    /// All there is to see.
+    /// Everything that a user can see.
     fn state(&self, region: &Region) -> sysfs::Result<Snapshot> {
         let mut state = Snapshot::of(region)?;
         state.forget_minors();
@@ -230,7 +231,7 @@ impl<'a, P> Operation<'a, P> {
         Ok(state)
     }
 
-    /// Does it with all the memory that it wants, and checks the state afterwards.
+    /// Does the operation with no allocation failing, and checks the state afterwards.
     fn with_memory(&self, region: &Region, after: &Snapshot) -> Outcome {
         let mut prepared = (self.prepare)()?;
         check("with memory", (self.act)(&mut prepared), Ok(()))?;
@@ -238,13 +239,13 @@ impl<'a, P> Operation<'a, P> {
         after.check_same(&self.state(region)?)
     }
 
-    /// Undoes it, and checks the state afterwards.
+    /// Undoes the operation, and checks the state afterwards.
     fn undone(&self, region: &Region, before: &Snapshot) -> Outcome {
         (self.undo)()?;
         before.check_same(&self.state(region)?)
     }
 
-    /// Does it with one allocation after the other failing.
+    /// Repeats the operation, and lets one allocation after the other fail.
     pub fn walk(self, region: &Region, injector: &Injector) -> Outcome {
         let before = self.state(region)?;
         let mut prepared = (self.prepare)()?;

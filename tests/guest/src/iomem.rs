@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which addresses are reserved, and for whom, from `/proc/iomem`.
+//! The reserved addresses and their owners, from `/proc/iomem`.
 
 use crate::errno::Errno;
 use crate::sysfs::{Error, Result};
 use crate::units::Span;
 use std::fs;
 
-/// The file.
+/// The kernel's list of reserved addresses.
 const PATH: &str = "/proc/iomem";
 
 /// One line: a name within those above it that are indented less.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// How deep it is nested.
+    /// The depth of its nesting: 0 for a line that is not indented.
     pub depth: usize,
-    /// The memory.
+    /// The addresses.
     pub span: Span,
     /// The owner.
     pub name: String,

@@ -24,7 +24,7 @@ pub fn of(program: &str, args: &[&str]) -> Result<Vec<Value>> {
     }
 }
 
-/// The same, where one element is expected.
+/// Runs a program, which must succeed and print one element of JSON. Returns that element.
 pub fn one(program: &str, args: &[&str]) -> Result<Value> {
     match &of(program, args)?[..] {
         [value] => Ok(value.clone()),

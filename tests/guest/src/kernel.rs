@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};
 use dax_protocol::compare::Operation;
 pub use dax_protocol::Impl;
+use dax_protocol::DEBUG_SLOWDOWN;
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -48,10 +49,13 @@ fn config() -> Result<String> {
     read().map_err(|e| Error::new(format!("read {path}"), Errno::from(e)))
 }
 
-/// How much slower than usual the kernel is: a debug kernel checks every access.
+/// The factor by which the kernel is slower than usual. A debug kernel has KASAN.
 pub fn slowness() -> u32 {
     static SLOWNESS: OnceLock<u32> = OnceLock::new();
-    *SLOWNESS.get_or_init(|| if has("CONFIG_KASAN=y") { 4 } else { 1 })
+    *SLOWNESS.get_or_init(|| match has("CONFIG_KASAN=y") {
+        true => DEBUG_SLOWDOWN,
+        false => 1,
+    })
 }
 
 /// Whether the kernel waits for seconds before it releases what nobody refers to any more.
@@ -119,12 +123,12 @@ pub fn said(output: &Output) -> String {
     )
 }
 
-/// Loads a module with parameters; fine if it is there.
+/// Loads a module with parameters. Succeeds if it is loaded already.
 pub fn modprobe(args: &[&str]) -> Result<()> {
     run("modprobe", args).map(drop)
 }
 
-/// Removes a module and what only it used.
+/// Removes a module and the modules that only it used.
 pub fn modprobe_remove(name: &str) -> Result<()> {
     run("modprobe", &["-r", name]).map(drop)
 }
@@ -161,8 +165,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// The same without warnings, which memory management prints of allocations that are made
-    /// to fail. (The host reads them.)
+    /// These counts with no warnings. Memory management warns of allocations that are made to fail;
+    /// the host reads these warnings in the log.
     pub fn but_for_warnings(mut self) -> Health {
         self.warnings = 0;
         self

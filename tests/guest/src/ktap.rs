@@ -16,7 +16,7 @@ use std::fmt::{Debug, Display};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Why a test did not pass.
+/// The reason for which a test did not pass.
 #[derive(Debug)]
 pub enum Failure {
     /// The environment does not allow the test.
@@ -111,7 +111,7 @@ enum Body {
 }
 
 impl Body {
-    /// Prepares and runs it.
+    /// Prepares and runs the test.
     fn run(self) -> Outcome {
         match self {
             Body::Region(run) => {
@@ -122,7 +122,7 @@ impl Body {
         }
     }
 
-    /// Cleans up after it.
+    /// Cleans up after the test.
     fn clean_up(self) -> sysfs::Result<()> {
         match self {
             Body::Region(_) => region::tear_down(),
@@ -137,11 +137,11 @@ pub struct Test {
     pub name: &'static str,
     /// The test's function, and what it gets.
     body: Body,
-    /// Why the C driver is not put through it.
+    /// The reason for which the test does not run on the C driver, if there is one.
     not_on_c: Option<&'static str>,
-    /// Time that it may take.
+    /// Time that the test may take.
     limit: Duration,
-    /// Whether the kernel may warn meanwhile.
+    /// Whether the kernel may print warnings during the test.
     may_warn: bool,
 }
 
@@ -172,7 +172,7 @@ impl Test {
         }
     }
 
-    /// Gives it as much time as a test may have that does the same very often.
+    /// Gives the test the longer limit of tests that repeat an operation very often.
     pub const fn slow(mut self) -> Test {
         self.limit = Duration::from_secs(240);
         self
@@ -184,7 +184,7 @@ impl Test {
         self
     }
 
-    /// Keeps the C driver out.
+    /// Leaves the test out on the C driver, for a reason.
     pub const fn not_on_c(mut self, reason: &'static str) -> Test {
         self.not_on_c = Some(reason);
         self
@@ -218,7 +218,7 @@ enum Verdict {
     Bail,
 }
 
-/// Runs tests and reports them; whether none failed.
+/// Runs tests and reports them. Returns whether none failed.
 pub fn run(tests: &[&Test]) -> bool {
     println!("KTAP version 1\n1..{}", tests.len());
     let mut failed = 0;
@@ -244,7 +244,7 @@ pub fn run(tests: &[&Test]) -> bool {
     failed == 0
 }
 
-/// Whether the C driver is put through everything.
+/// Whether the C driver runs the tests that it does not survive, too.
 pub fn is_forced() -> bool {
     std::env::var_os(FORCE).is_some()
 }

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// The memory in use, as far as the kernel shows it.
 pub struct Usage {
-    /// By cache: objects in use.
+    /// Objects in use, by slab cache.
     objects: BTreeMap<String, u64>,
-    /// By line of /proc/meminfo: kB.
+    /// Memory in kB, by line of /proc/meminfo.
     memory: BTreeMap<String, u64>,
     iomem: Vec<Entry>,
 }
@@ -30,7 +30,7 @@ const SLACK_KIB: u64 = 8 << 10;
 const NOTES: &str = "debug_objects_cache";
 /// kmemleak's file, on a debug kernel.
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-/// kmemleak does not report younger objects.
+/// The age from which on kmemleak reports an object.
 const KMEMLEAK_AGE: Duration = Duration::from_secs(6);
 
 /// Reads a file of many pages.
@@ -39,7 +39,7 @@ fn read(path: &str) -> Result<String> {
 }
 
 impl Usage {
-    /// Drops what the kernel keeps only in case it is wanted again, then looks.
+    /// Makes the kernel drop its caches, then reads the memory in use.
     pub fn now() -> Result<Usage> {
         sysfs::write(Path::new("/proc/sys/vm/drop_caches"), "3")?;
         // After this, memory that a grace period protected is freed.
@@ -111,7 +111,7 @@ impl Usage {
     }
 }
 
-/// Keeps kmemleak from scanning all memory when it likes: that takes a slow guest a minute.
+/// Turns off kmemleak's own scans. One scan takes a slow guest a minute.
 pub fn scan_on_demand() {
     // Most kernels do not have it.
     let _ = sysfs::try_write(Path::new(KMEMLEAK), b"scan=off");

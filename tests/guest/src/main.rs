@@ -68,7 +68,7 @@ use ktap::{Failure, Outcome};
 use region::Region;
 use std::process::ExitCode;
 
-/// How the program is called.
+/// The usage of the program.
 const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
      bench count|wall|turns|smoke RANGES [ONLY] | stress SEED SECONDS | \
      sequences SEED FIRST COUNT | replay FILE | colours SEEDS | down poweroff|reboot|kexec STATE";
@@ -165,7 +165,7 @@ fn measure(mode: &str, ranges: &str, only: Option<&str>) -> ExitCode {
     }
 }
 
-/// Complains.
+/// Prints an error.
 fn usage(message: &str) -> ExitCode {
     eprintln!("dax-guest: {message}");
     ExitCode::from(2)

@@ -7,9 +7,9 @@ use crate::sysfs::{self, Error, Result};
 use crate::units::Span;
 use std::path::{Path, PathBuf};
 
-/// The folder of memory blocks.
+/// The directory of memory blocks.
 const MEMORY: &str = "/sys/devices/system/memory";
-/// The folder of NUMA nodes.
+/// The directory of NUMA nodes.
 const NODES: &str = "/sys/devices/system/node";
 /// The kernel's policy for new blocks.
 const POLICY: &str = "/sys/devices/system/memory/auto_online_blocks";
@@ -72,8 +72,8 @@ pub fn require_blocks_to_come_online() -> std::result::Result<(), Failure> {
     Ok(())
 }
 
-/// Does something while blocks come online as movable when they appear. Whatever came of it, the
-/// policy is then as it was.
+/// Runs `work` while blocks come online as movable when they appear. Sets the former policy again,
+/// whether `work` succeeds or not.
 pub fn with_online_movable<T>(work: impl FnOnce() -> T) -> std::result::Result<T, Failure> {
     require_blocks_to_come_online()?;
     let policy = sysfs::read(Path::new(POLICY))?;
@@ -83,7 +83,7 @@ pub fn with_online_movable<T>(work: impl FnOnce() -> T) -> std::result::Result<T
     Ok(done)
 }
 
-/// The folder of a NUMA node.
+/// The directory of a NUMA node.
 pub fn node(number: u64) -> PathBuf {
     Path::new(NODES).join(format!("node{number}"))
 }

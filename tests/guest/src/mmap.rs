@@ -16,9 +16,9 @@ use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The kernel's report about the mappings of this process.
+/// The file with the kernel's report about the mappings of this process.
 const SMAPS: &str = "/proc/self/smaps";
-/// Read and write.
+/// Protection of a mapping that can be read and written.
 pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 /// Opens a node for reading and writing. On a kernel that releases objects late, it repeats a
@@ -92,7 +92,7 @@ impl Map {
         Map::raw(0, len, libc::PROT_NONE, flags, -1, 0)
     }
 
-    /// How far into it the first multiple of `align` is.
+    /// The offset in the mapping of the first address that is a multiple of `align`.
     pub fn first_multiple(&self, align: u64) -> u64 {
         let addr = self.addr as u64;
         addr.next_multiple_of(align) - addr

@@ -8,7 +8,7 @@ use crate::sysfs::{self, Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The folder of everything that ndctl knows.
+/// The directory of everything that ndctl knows.
 const DEVICES: &str = "/sys/bus/nd/devices";
 /// The driver of regions of persistent memory.
 pub const REGION_DRIVER: &str = "/sys/bus/nd/drivers/nd_region";
@@ -28,13 +28,13 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one in the mode devdax.
+    /// Makes a namespace in the mode devdax.
     pub fn devdax(align: u64, args: &[&str]) -> Result<Namespace> {
         let align = align.to_string();
         Namespace::create(&[&["-m", "devdax", "-a", &align], args].concat())
     }
 
-    /// Makes one that is a block device of just its bytes.
+    /// Makes a namespace that is a block device without metadata.
     pub fn raw(args: &[&str]) -> Result<Namespace> {
         Namespace::create(&[&["-m", "raw"], args].concat())
     }

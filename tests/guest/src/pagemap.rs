@@ -10,10 +10,10 @@ use crate::units::PAGE;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// The file.
+/// The kernel's table of this process's pages, one word for each page of 4 KiB.
 const PATH: &str = "/proc/self/pagemap";
 
-/// One page of 4 KiB.
+/// What the file says of one page of 4 KiB.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry(u64);
 
@@ -24,7 +24,8 @@ impl Entry {
         present.then_some(self.0 & ((1 << 55) - 1))
     }
 
-    /// Whether it was written, or its area made, since `/proc/self/clear_refs` was.
+    /// Whether the page was written, or its area mapped, since the last write to
+    /// `/proc/self/clear_refs`.
     pub fn is_soft_dirty(self) -> bool {
         self.0 & (1 << 55) != 0
     }

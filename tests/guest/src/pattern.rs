@@ -28,7 +28,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Adds up.
+    /// Adds the counts of another proof.
     fn add(&mut self, other: Figures) {
         self.ranges += other.ranges;
         self.pages += other.pages;
@@ -128,7 +128,7 @@ pub fn compare(map: &Map, ranges: &[Range], seed: u64) -> Result<Figures, Failur
     Ok(figures)
 }
 
-/// Compares without formatting unless it fails: this is done millions of times.
+/// Compares two values. It formats only if they differ, because it runs millions of times.
 fn expect<T: PartialEq + std::fmt::Debug>(
     actual: Result<T, Signal>,
     expected: Result<T, Signal>,

@@ -56,12 +56,12 @@ pub fn start<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Child, Failur
     child.map_err(failed("fork"))
 }
 
-/// The end of `work`, which is expected to wait for nobody; `None` if it waits all the same.
+/// The end of `work`, which should wait for nobody; `None` if it waits nevertheless.
 pub fn end_of<T>(work: impl FnOnce() -> sysfs::Result<T>) -> Result<Option<End>, Failure> {
     Ok(start(work)?.wait_for(SOON * kernel::slowness()))
 }
 
-/// Does `work`, and checks that it waits for nobody and succeeds.
+/// Runs `work`, and checks that it waits for nobody and succeeds.
 pub fn at_once<T>(what: &str, work: impl FnOnce() -> sysfs::Result<T>) -> Outcome {
     let end = end_of(work)?;
     check(
@@ -138,7 +138,7 @@ fn a_free_span(region: &Region, step: u64) -> Result<Option<Span>, Failure> {
     for device in region.devices()? {
         taken.extend(device.spans()?);
     }
-    let holes = holes(region.span(), taken);
+    let holes = holes(region.span(), &taken);
     let aligned = |hole: &Span| {
         let span = Span::at(hole.start.next_multiple_of(step), step);
         (span.end <= hole.end).then_some(span)

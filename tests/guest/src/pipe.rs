@@ -19,7 +19,7 @@ fn count(rc: isize) -> Result<usize, Errno> {
 }
 
 impl Pipe {
-    /// Makes one.
+    /// Makes a pipe.
     pub fn new() -> Result<Pipe, Errno> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         Ok(Pipe { reader, writer })

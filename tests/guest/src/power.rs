@@ -6,25 +6,25 @@ use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};
 use std::path::Path;
 
-/// Suspends.
+/// A write to this file suspends the machine.
 const STATE: &str = "/sys/power/state";
-/// How far it goes, for a test.
+/// The file that limits the depth of a suspend, for tests.
 const TEST: &str = "/sys/power/pm_test";
-/// Seconds that such a suspend lasts.
+/// The file with the number of seconds that such a suspend lasts.
 const TEST_DELAY: &str = "/sys/module/suspend/parameters/pm_test_delay";
-/// Milliseconds that processes have to stop.
+/// The file with the number of milliseconds in which all processes must stop.
 const FREEZE_TIMEOUT: &str = "/sys/power/pm_freeze_timeout";
 
-/// How far it goes.
+/// The depth of a suspend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Depth {
-    /// Processes stop, and devices.
+    /// Processes stop, and devices are suspended.
     Devices,
-    /// And interrupts.
+    /// Interrupts are suspended, too.
     Interrupts,
 }
 
-/// Suspends the machine, which goes on a second later; or why it did not.
+/// Suspends the machine, which resumes a second later. Returns the kernel's answer.
 pub fn suspend(depth: Depth) -> Result<std::result::Result<(), Errno>> {
     let level = match depth {
         Depth::Devices => "devices",
@@ -37,7 +37,7 @@ pub fn suspend(depth: Depth) -> Result<std::result::Result<(), Errno>> {
     Ok(suspended.map(drop))
 }
 
-/// Whether this machine can.
+/// Whether this machine can suspend to idle.
 pub fn can_suspend() -> Result<bool> {
     if !Path::new(STATE).exists() || !Path::new(TEST).exists() {
         return Ok(false);
@@ -45,7 +45,7 @@ pub fn can_suspend() -> Result<bool> {
     Ok(sysfs::read(Path::new(STATE))?.contains("freeze"))
 }
 
-/// Does `work` while processes have so many milliseconds to stop; afterwards as many as before.
+/// Does `work` while all processes must stop within `ms` milliseconds. Sets the former time again.
 pub fn with_freeze_timeout<T>(ms: u32, work: impl FnOnce() -> T) -> Result<T> {
     let file = Path::new(FREEZE_TIMEOUT);
     let before = sysfs::read(file)?;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const DURATION: Duration = Duration::from_secs(3);
 const TO_SHOW: Duration = Duration::from_secs(30);
 
-/// The results of one thread's calls, and how often each came, by kind.
+/// The number of times that each result of one thread's calls came.
 type Tally = BTreeMap<String, u64>;
 
 /// The call that a thread repeats. It gets the number of the round.
@@ -42,7 +42,8 @@ impl<'a> Racer<'a> {
         }
     }
 
-    /// Runs until told to stop; what happened, and how often.
+    /// Runs until told to stop. Returns the counts of results, and the first results that are not
+    /// allowed.
     fn run(mut self, stop: &AtomicBool) -> (Tally, Vec<String>) {
         let mut tally = Tally::new();
         let mut bad = Vec::new();
@@ -93,7 +94,7 @@ pub fn run(racers: Vec<Racer>) -> Outcome {
     }
 }
 
-/// A write as a step.
+/// A step that writes.
 pub fn write(path: &Path, text: &str) -> Result<(), Errno> {
     let count = sysfs::try_write(path, text.as_bytes())?;
     // A partial count, above all 0, makes callers write for ever.
@@ -104,7 +105,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Errno> {
     }
 }
 
-/// A read as a step.
+/// A step that reads.
 pub fn read(path: &Path) -> Result<(), Errno> {
     sysfs::try_read(path).map(drop)
 }

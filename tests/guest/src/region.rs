@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const HMEM_DRIVER: &str = "/sys/bus/platform/drivers/hmem";
 /// The devices that it can own.
 const PLATFORM_DEVICES: &str = "/sys/bus/platform/devices";
-/// Whether regions start without a device that takes all of them.
+/// The parameter of dax_hmem that says whether a region starts without a device of its full size.
 const REGION_IDLE: &str = "/sys/module/dax_hmem/parameters/region_idle";
 /// Device numbers for which drivers are told to forget ids in between tests.
 const FORGET_IDS: u32 = 16;
@@ -26,7 +26,7 @@ pub struct Region {
     dir: PathBuf,
     /// R of daxR.N.
     id: u64,
-    /// The physical memory.
+    /// The physical memory that it manages.
     span: Span,
 }
 
@@ -38,7 +38,8 @@ impl Region {
         Region::fresh_named(hmem_name()?)
     }
 
-    /// The same for every region of the machine, by number.
+    /// Loads the modules where needed and gives every region of the machine, each empty and freshly
+    /// made, by number.
     pub fn fresh_all() -> Result<Vec<Region>> {
         load()?;
         hmem_name()?;
@@ -61,7 +62,7 @@ impl Region {
         Region::behind(hmem, &link)
     }
 
-    /// The same for the device that `link` leads to.
+    /// The region of the device that `link` leads to. Its first device has no size, or all of it.
     pub fn behind(hmem: String, link: &Path) -> Result<Region> {
         let failed = |e| Error::new(format!("find {}", link.display()), Errno::from(e));
         let dir = link.canonicalize().map_err(failed)?;
@@ -96,7 +97,7 @@ impl Region {
         &self.hmem
     }
 
-    /// The folder of the platform device.
+    /// The directory of the platform device.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -204,7 +205,7 @@ impl Region {
         unbind(&self.hmem)
     }
 
-    /// Brings the region back after [`Region::unbind`].
+    /// Binds the region again after [`Region::unbind`].
     pub fn bind(&self) -> Result<()> {
         bind(&self.hmem)
     }

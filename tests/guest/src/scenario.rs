@@ -24,9 +24,9 @@ const SEED: u64 = 0x00da_0073;
 pub struct Narrator {
     /// The beginning of each line.
     pub prefix: &'static str,
-    /// How maps are drawn.
+    /// The style in which maps are drawn.
     pub style: Style,
-    /// Whether maps are shown.
+    /// Whether maps are printed.
     pub maps: bool,
 }
 
@@ -48,7 +48,7 @@ impl Narrator {
         Ok(())
     }
 
-    /// Does a step. Prints what it is, what came of it, and how long it took.
+    /// Does a step. Prints its name, its result and the time that it took.
     fn step<T>(
         &self,
         what: &str,
@@ -80,7 +80,7 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// Plays it in a fresh region, which is empty again at the end if all went well.
+/// Runs the scenario in a fresh region, which is empty again at the end if all steps succeed.
 pub fn play(region: &Region, out: &Narrator) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
     show_region(region, out)?;
@@ -134,7 +134,7 @@ fn carve(region: &Region, out: &Narrator) -> Result<Vec<Device>, Failure> {
     )
 }
 
-/// Destroys some, which leaves holes; the others.
+/// Destroys some of the devices, which leaves holes. Returns the others.
 fn destroy_some(devices: &[Device], out: &Narrator) -> Result<Vec<Device>, Failure> {
     out.step("destroy 3 of them: daxctl destroy-device", || {
         let mut kept = Vec::new();
@@ -151,7 +151,7 @@ fn destroy_some(devices: &[Device], out: &Narrator) -> Result<Vec<Device>, Failu
     })
 }
 
-/// One device over all the holes.
+/// Creates one device over all the holes.
 fn create_over_holes(region: &Region, out: &Narrator) -> Result<Device, Failure> {
     out.step(
         "create one device over all the holes: daxctl create-device",
@@ -195,7 +195,7 @@ fn write_and_look(
         || {
             let count = pattern::fill_across(&map, ranges, SEED)?;
             check("boundaries", count, ranges.len() as u64 - 1)?;
-            Ok((count, counted(count, "store")))
+            Ok((count, counted(count as usize, "store")))
         },
     )?;
     compare(&map, ranges, out, totals)?;
@@ -257,7 +257,7 @@ fn resize(device: &Device, size: u64) -> Outcome {
     check("size", device.size()?, size)
 }
 
-/// Shrinks the device: removes the last range and cuts the one before.
+/// Shrinks the device: removes its last range and a part of the range before.
 fn shrink(device: &Device, ranges: &[Range], out: &Narrator, totals: &mut Totals) -> Outcome {
     out.step("shrink it by 512 MiB: daxctl reconfigure-device -s", || {
         let size = device.size()? - 512 * MIB;
@@ -276,7 +276,8 @@ fn shrink(device: &Device, ranges: &[Range], out: &Narrator, totals: &mut Totals
     compare(&map, &ranges[..1], out, totals)
 }
 
-/// Grows it: first over what it had, then over the memory of another device too.
+/// Grows the device: first over the memory that it had, then also over the memory of another
+/// device.
 fn grow(
     region: &Region,
     device: &Device,
@@ -345,6 +346,6 @@ fn figures(figures: Figures) -> String {
         "{} pages, {:.1} MB in {}",
         figures.pages,
         figures.bytes as f64 / 1e6,
-        counted(figures.ranges, "range")
+        counted(figures.ranges as usize, "range")
     )
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything that the driver shows of a region, to compare before and after.
+//! Everything that the driver shows of a region, so that two moments can be compared.
 
 use crate::device::Device;
 use crate::ktap::{Failure, Outcome};
@@ -10,12 +10,12 @@ use std::fs;
 use std::path::Path;
 
 /// The attributes of a region and of its devices with their mappings, the devices' drivers and
-/// nodes, and who reserved which memory.
+/// nodes, and the reservations in `/proc/iomem`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot(BTreeMap<String, String>);
 
 impl Snapshot {
-    /// Reads it all.
+    /// Reads everything.
     pub fn of(region: &Region) -> Result<Snapshot> {
         let mut state = BTreeMap::new();
         // A region that is not bound has no files. There should be no devices, so look for any.
@@ -34,7 +34,7 @@ impl Snapshot {
         Ok(Snapshot(state))
     }
 
-    /// Adds another thing that was looked at.
+    /// Adds a value that was read elsewhere.
     pub fn add(&mut self, what: &str, value: String) {
         self.0.insert(what.into(), value);
     }
@@ -48,12 +48,12 @@ impl Snapshot {
         }
     }
 
-    /// Leaves out who is seed: that tells which device was made first, and not what there is.
+    /// Leaves out the seed: it depends on the order in which devices were created.
     pub fn forget_seed(&mut self) {
         self.0.remove("region/seed");
     }
 
-    /// Leaves out which device was made last: nobody is, once it is gone.
+    /// Leaves out the youngest device: there is none once the youngest is deleted.
     pub fn forget_youngest(&mut self) {
         self.0.remove("region/create");
     }
@@ -90,7 +90,7 @@ fn read_device(state: &mut BTreeMap<String, String>, device: &Device) -> Result<
     Ok(())
 }
 
-/// Adds every attribute in a folder that can be read.
+/// Adds every attribute in a directory that can be read.
 fn read_dir(state: &mut BTreeMap<String, String>, label: &str, dir: &Path) -> Result<()> {
     for name in sysfs::names(dir)? {
         let path = dir.join(&name);

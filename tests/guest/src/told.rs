@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel tells a process of poison in its memory: SIGBUS with an address, and how many
-//! bytes around it are gone.
+//! The signals by which the kernel tells a process of poison in its memory: SIGBUS with the
+//! address, and the number of bytes around it that are lost.
 
 use crate::errno::Errno;
 use crate::mmap::Map;
@@ -10,10 +10,10 @@ use crate::units::PAGE;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// One such signal.
+/// One SIGBUS that tells of poison.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
-    /// Whether the process itself touched the memory; if not, it asked to be told.
+    /// Whether the process touched the memory. If not, it had asked to be told.
     pub required: bool,
     /// The address that failed: `si_addr`.
     pub addr: usize,
@@ -36,7 +36,7 @@ const LSB: usize = 24;
 
 /// Number of signals that `Notes` has room for.
 const ROOM: usize = 16;
-/// The words of `Notes`: how many signals there were, then two for each.
+/// The words of `Notes`: the number of signals, then two words for each signal.
 const WORDS: usize = 1 + 2 * ROOM;
 
 /// Memory in which a process notes what it is told. Its parent sees the notes even if the process
@@ -47,7 +47,7 @@ pub struct Notes(Map);
 static NOTES: AtomicUsize = AtomicUsize::new(0);
 
 impl Notes {
-    /// Empty ones, shared with all children from here on.
+    /// Empty notes, shared with all children that are forked from here on.
     pub fn new() -> Result<Notes, Errno> {
         Ok(Notes(Map::anonymous(PAGE)?))
     }
@@ -58,7 +58,7 @@ impl Notes {
         trap::handle(nix::sys::signal::SIGBUS, on_bus)
     }
 
-    /// The notes.
+    /// Returns the notes.
     pub fn told(&self) -> sysfs::Result<Vec<Told>> {
         let word = |index: usize| {
             let word = self.0.load(index as u64 * 8);

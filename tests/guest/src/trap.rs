@@ -130,7 +130,7 @@ extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, context: *mut l
 }
 
 /// Lets a [`load`] or [`store`] that a signal interrupted go on behind its access, which fails.
-/// Whether it was one.
+/// Returns whether the signal interrupted one of these.
 ///
 /// # Safety
 ///
@@ -158,7 +158,7 @@ fn program_counter(context: &libc::mcontext_t) -> usize {
     context.pc as usize
 }
 
-/// The first of the registers is the program counter.
+/// The program counter, which is the first of the registers.
 #[cfg(target_arch = "riscv64")]
 fn program_counter(context: &libc::mcontext_t) -> usize {
     context.__gregs[0] as usize

@@ -31,7 +31,7 @@ const fn ioctl(direction: u64, kind: u64, number: u64, size: usize) -> u64 {
     (direction << 30) | ((size as u64) << 16) | (kind << 8) | number
 }
 
-/// An ioctl on one argument.
+/// Calls an ioctl that takes one argument.
 fn call<T>(fd: &impl AsRawFd, request: u64, argument: &mut T) -> Result<i32, Errno> {
     // SAFETY: The requests of this file read and write an argument of the size that is in them,
     // and memory of this process only as that says.
@@ -42,7 +42,7 @@ fn call<T>(fd: &impl AsRawFd, request: u64, argument: &mut T) -> Result<i32, Err
 pub struct Uffd(OwnedFd);
 
 impl Uffd {
-    /// One with these features.
+    /// Opens a userfaultfd with these features.
     pub fn new(features: u64) -> Result<Uffd, Errno> {
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: Numbers only.
@@ -59,7 +59,7 @@ impl Uffd {
         call(&self.0, IOCTL_REGISTER, &mut argument).map(drop)
     }
 
-    /// Ends that.
+    /// Ends the watch of a mapping.
     pub fn unregister(&self, map: &Map) -> Result<(), Errno> {
         let mut argument = [map.addr() as u64, map.len()];
         call(&self.0, IOCTL_UNREGISTER, &mut argument).map(drop)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every state that any sequence of operations reaches in a small region.
+//! Visits every state that any sequence of operations reaches in a small region.
 //!
 //! The search does not visit a state twice, so it ends, and its result holds for sequences of any
 //! length. `DAX_DEPTH` is the number of pages in the region; each further page makes the search ten
@@ -59,7 +59,7 @@ fn encode(dense: &Dense) -> Box<[u8]> {
     codes.concat().into()
 }
 
-/// An operation on a device, and what comes of it.
+/// An operation on a device, and the state that follows.
 pub(crate) type Step = (usize, Op, Result<Dense, RangeError>);
 
 /// Visits all states with all steps from each, and returns how many there are.

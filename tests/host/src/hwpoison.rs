@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Poisoned pages, against a plain list of them.
+//! Compares the driver's note of poisoned pages with a plain list of them.
 
 use std::collections::BTreeSet;
 

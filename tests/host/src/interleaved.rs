@@ -13,7 +13,7 @@ use crate::real::Real;
 /// Pages in the region if `DAX_DEPTH` does not say.
 const DEFAULT_PAGES: usize = 6;
 
-/// In every state, every pair of operations, ended either way.
+/// Tries every pair of operations in every state, with a commit and with a cancellation.
 #[test]
 fn reservation_survives_every_other_operation() {
     let pages = pages();

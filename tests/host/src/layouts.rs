@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a page of a device is, if its ranges are as uneven and as large as they can be.
+//! Addresses of a device's pages, for devices whose ranges are as uneven and as large as they can
+//! be.
 
 use crate::prelude::GFP_KERNEL;
 use crate::ranges::layout::{entry_at, pgoff_to_phys, Layout, NodeReservation};

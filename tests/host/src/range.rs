@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every range and every pair of ranges among a few addresses at either end of the address space,
-//! compared with arithmetic that cannot wrap.
+//! Compares every range and every pair of ranges, among a few addresses at either end of the
+//! address space, with arithmetic that cannot wrap.
 
 use crate::ranges::range::{Align, PhysRange};
 

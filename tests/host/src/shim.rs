@@ -16,7 +16,7 @@ pub(crate) const PAGE_SHIFT: usize = if cfg!(feature = "pages-64k") {
     12
 };
 
-/// Which memory to allocate; the host has but one kind.
+/// The kind of memory to allocate. The host has one kind only.
 #[derive(Clone, Copy)]
 pub(crate) struct Flags;
 /// The kind that the driver uses.
@@ -45,7 +45,7 @@ macro_rules! warn_on {
 #[allow(unused_imports, reason = "the parsers never complain")]
 pub(crate) use warn_on;
 
-/// There is no memory.
+/// The error of an allocation that fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AllocError;
 
@@ -68,7 +68,7 @@ pub(crate) fn warnings(body: impl FnOnce()) -> usize {
     WARNINGS.take().unwrap_or(0)
 }
 
-/// The driver complains that something is so which cannot be.
+/// Counts a warning of the driver. Outside of [`warnings`] a warning is a failure.
 pub(crate) fn warn(what: &str) {
     match WARNINGS.get() {
         Some(count) => WARNINGS.set(Some(count + 1)),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A region is given back ranges that it never gave. It complains and stays as it is.
+//! Tests that give ranges back to a region that never gave them. The region must complain and stay
+//! as it is.
 
 use crate::prelude::{nodes, warnings, GFP_KERNEL};
 use crate::ranges::allocator::RangeAllocator;
@@ -8,7 +9,7 @@ use crate::ranges::layout::{Layout, NodeReservation};
 use crate::ranges::range::{Align, PhysRange};
 use crate::real::range;
 
-/// Pages of the region, and of those the ones that are taken.
+/// The pages of the region, and those of them that are taken.
 const REGION: (u64, u64) = (16, 16);
 const TAKEN: (u64, u64) = (22, 4);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every short name of a device, read by the driver and by a plain model of the C rules.
+//! Compares the driver's reading of every short device name with a plain model of the C rules.
 
 use proptest::prelude::*;
 

@@ -5,7 +5,7 @@ use crate::{print_as_json, Impl};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How it is measured.
+/// The way of measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -38,31 +38,31 @@ impl Mode {
 pub struct Measurement {
     pub operation: String,
     pub ranges: u64,
-    /// Of the three costs.
+    /// The unit of the three costs.
     pub unit: String,
     pub value: f64,
     /// Number of repetitions or things that were measured.
     pub count: u64,
-    /// The least that one of them cost, and the most.
+    /// The lowest cost of one repetition, and the highest.
     pub least: f64,
     pub most: f64,
 }
 
-/// A line.
+/// A line of the output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Line {
-    /// The first.
+    /// The first line.
     Run {
         driver: Impl,
-        /// Its release.
+        /// The kernel's release.
         kernel: String,
         mode: Mode,
     },
     Figure(Measurement),
     /// Bytes of a range, by slab cache.
     Caches(BTreeMap<String, f64>),
-    /// The last: how many figures there were.
+    /// The last line: the number of figures.
     Done(u64),
 }
 print_as_json!(Line);

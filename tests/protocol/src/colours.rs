@@ -5,11 +5,11 @@
 use crate::{print_as_json, Impl};
 use serde::{Deserialize, Serialize};
 
-/// How the devices of two tenants were made.
+/// The way in which the devices of two tenants were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
-    /// By one write to `size` each: where the driver likes.
+    /// By one write to `size` each: the driver chooses the addresses.
     OneWrite,
     /// By writes to `size` in turns, each by an amount that follows from a seed.
     InTurns(u64),
@@ -24,11 +24,11 @@ pub enum Placement {
 pub struct Cache {
     pub size: u64,
     pub line_size: u64,
-    /// 0: direct-mapped.
+    /// `indexing` of sysfs; 0 means direct-mapped.
     pub indexing: u64,
-    /// 0: write-back.
+    /// `write_policy` of sysfs; 0 means write-back.
     pub write_policy: u64,
-    /// The folder in sysfs.
+    /// The directory in sysfs.
     pub folder: String,
 }
 
@@ -40,7 +40,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Puts frames together, in the order in which they are.
+    /// Joins frames into runs, and keeps their order.
     pub fn of(frames: &[u64]) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for &frame in frames {
@@ -55,7 +55,7 @@ impl Run {
         runs
     }
 
-    /// Takes them apart again.
+    /// The single frames of runs.
     pub fn frames(runs: &[Run]) -> Vec<u64> {
         let frames = runs.iter().flat_map(|run| run.first..run.first + run.count);
         frames.collect()
@@ -69,21 +69,21 @@ pub struct Tenants {
     pub frames: [Vec<Run>; 2],
 }
 
-/// A line.
+/// A line of the output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
-    /// The first.
+    /// The first line.
     Machine {
         driver: Impl,
-        /// Its release.
+        /// The kernel's release.
         kernel: String,
         cache: Cache,
         /// The page frames of the region.
         region: Run,
     },
     Tenants(Tenants),
-    /// The last: how many pairs of tenants there were.
+    /// The last line: the number of pairs of tenants.
     Done(u64),
 }
 print_as_json!(Line);

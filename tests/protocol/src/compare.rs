@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Operations, what came of them, and the transcripts of both.
+//! Operations, their results, and transcripts of both.
 
 use crate::print_as_json;
 use serde::{Deserialize, Serialize};
@@ -50,14 +50,14 @@ impl Operation {
     }
 }
 
-/// All that a user can see, as text. Keys are paths, or the names of lists.
+/// All that a user can see, as text. A key is a path, or the name of a list.
 pub type State = BTreeMap<String, String>;
 /// Keys of a state with their new values; `None` where there is none any more.
 pub type Changes = BTreeMap<String, Option<String>>;
 /// Loaded modules, each with those that use it.
 pub type Modules = BTreeMap<String, Vec<String>>;
 
-/// An operation and what came of it.
+/// An operation and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub op: Operation,
@@ -100,7 +100,7 @@ pub enum Line {
 }
 print_as_json!(Line);
 
-/// How a line begins that tells what a test of a group does.
+/// The beginning of a line that tells what a test of a group does.
 pub const OBSERVED: &str = "#observe ";
 
 /// The content of such a line.

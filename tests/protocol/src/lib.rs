@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The lines that the guest program prints for the host tool, one JSON object each, and the files
-//! of operations that the host tool gives to the guest program.
+//! What the guest program and the host tool must agree on: the lines that the guest program prints,
+//! one JSON object each, and the files of operations that it reads.
 //!
 //! Results of tests are not here: they are KTAP, as those of KUnit are.
 
@@ -10,6 +10,10 @@ pub mod compare;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// The factor by which a debug kernel is slower than usual: it checks every access. The guest
+/// program multiplies its time limits by it, and the host tool those of whole groups.
+pub const DEBUG_SLOWDOWN: u32 = 4;
 
 /// Prints a type as one line of JSON.
 macro_rules! print_as_json {
@@ -24,13 +28,13 @@ macro_rules! print_as_json {
 }
 use print_as_json;
 
-/// Which device-dax a kernel was built with.
+/// The device-dax driver that a kernel was built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Impl {
-    /// The one under test.
+    /// The driver under test, of this project.
     Rust,
-    /// The one that it replaces, for comparison.
+    /// The kernel's own driver, for comparison.
     C,
 }
 

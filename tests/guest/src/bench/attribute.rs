@@ -14,17 +14,17 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// Opens it for reading.
+    /// Opens an attribute for reading.
     pub fn readable(path: &Path) -> Result<Attribute> {
         Attribute::open(path, OpenOptions::new().read(true))
     }
 
-    /// Opens it for writing.
+    /// Opens an attribute for writing.
     pub fn writable(path: &Path) -> Result<Attribute> {
         Attribute::open(path, OpenOptions::new().write(true))
     }
 
-    /// Opens it.
+    /// Opens an attribute.
     fn open(path: &Path, options: &OpenOptions) -> Result<Attribute> {
         let file = options.open(path);
         Ok(Attribute {

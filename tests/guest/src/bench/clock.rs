@@ -5,7 +5,7 @@ use crate::sysfs::{Error, Result};
 use std::arch::asm;
 use std::mem::MaybeUninit;
 
-/// Number of times that nothing is measured, to know what measuring costs.
+/// Number of times that an empty piece of work is measured, to learn the cost of measuring.
 const EMPTY: usize = 33;
 
 /// A clock that is read before and after.
@@ -17,7 +17,7 @@ pub enum Clock {
     /// The calling thread's own time, in nanoseconds: on such a machine its instructions, and
     /// those of interrupts.
     Thread,
-    /// Nanoseconds that pass.
+    /// Real time in nanoseconds.
     Wall,
 }
 
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// Reads it.
+    /// Reads the clock.
     fn now(self) -> u64 {
         match self {
             Clock::Counter => counter(),
@@ -84,7 +84,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Measures nothing.
+    /// A meter for any work.
     pub fn new(clock: Clock) -> Meter {
         Meter::against(clock, || ())
     }
@@ -105,7 +105,7 @@ impl Meter {
         self.clock.unit()
     }
 
-    /// Does `work`, and says what it cost.
+    /// Runs `work`, and returns its cost.
     pub fn time<T>(&self, work: impl FnOnce() -> T) -> (u64, T) {
         let start = self.clock.now();
         let result = work();

@@ -12,7 +12,7 @@ use crate::sysfs::{self, Error, Result};
 use crate::units::UNIT;
 use std::collections::BTreeSet;
 
-/// The operations.
+/// The operations, by name.
 const OPERATIONS: [&str; 5] = [
     "devices-create",
     "devices-bind",
@@ -20,7 +20,8 @@ const OPERATIONS: [&str; 5] = [
     "devices-unbind",
     "devices-delete",
 ];
-/// The same where waiting counts; only binding and unbinding wait.
+/// The names of the operations in the mode `turns`, where waiting counts. Only binding and
+/// unbinding wait.
 const TURNS: [&str; 5] = [
     "devices-create-turns",
     "devices-bind-turns",
@@ -28,12 +29,12 @@ const TURNS: [&str; 5] = [
     "devices-unbind-turns",
     "devices-delete-turns",
 ];
-/// Several ranges in one write.
+/// The operation that appends several ranges in one write.
 const MANY: &str = "mapping-many";
-/// Devices, and ranges of a write: about as many as fit one.
+/// The number of devices, and of the ranges of a write: about as many as fit into one write.
 const COUNT: u64 = 1000;
 const RANGES: u64 = 128;
-/// The same in a brief run.
+/// Both numbers in a brief run.
 const FEW: u64 = 8;
 
 /// Creates the devices, binds them, lists them, unbinds and deletes them. Each figure is that of

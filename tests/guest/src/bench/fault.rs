@@ -16,11 +16,11 @@ use crate::units::{Span, GIB, MIB, PAGE, UNIT};
 
 /// A fault in each range of a device, on average.
 pub const AVERAGE: &str = "fault-2m";
-/// A fault in its last range.
+/// A fault in the last range of a device.
 pub const LAST: &str = "fault-2m-last";
-/// Faults of one and the same page.
+/// Number of times that the fault of one page is measured.
 const FAULTS: usize = 65;
-/// First touches of one and the same mapping.
+/// Number of times that the first touch of a mapping is measured.
 const TOUCHES: usize = 5;
 
 /// Pages of one size, in one range.
@@ -29,7 +29,7 @@ struct Pages {
     single: Option<&'static str>,
     /// The first touch of each page of a mapping of the range, per page.
     touch: Option<&'static str>,
-    /// The first touch of one page of a mapping of the range: what follows is not asked for.
+    /// The first touch of one page alone, in a mapping of the range.
     lone: Option<&'static str>,
     /// The size of a page.
     align: u64,
@@ -37,7 +37,7 @@ struct Pages {
     len: u64,
 }
 
-/// All sizes that there are.
+/// All sizes of pages.
 const PAGES: [Pages; 3] = [
     Pages {
         single: Some("fault-4k"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How much memory the kernel needs for a range.
+//! The memory that the kernel needs for a range.
 
 use super::record::Subject;
 use super::Bench;
@@ -11,7 +11,7 @@ use dax_protocol::bench::Line;
 use std::collections::BTreeMap;
 use std::fs;
 
-/// All of it.
+/// The figure for all memory of a range.
 const TOTAL: &str = "memory";
 /// The figure without the `mappingN` device.
 const OWN: &str = "memory-own";
@@ -38,7 +38,7 @@ struct Kind {
 }
 
 impl Kind {
-    /// In bytes.
+    /// The memory of this kind, in bytes.
     fn bytes(self) -> f64 {
         self.objects * self.size
     }
@@ -47,7 +47,7 @@ impl Kind {
 /// The kernel's allocated memory, by kind. `large` is memory that is too large for a slab cache.
 type Allocated = BTreeMap<String, Kind>;
 
-/// Reads how much is allocated now.
+/// Reads the memory that is allocated now.
 fn allocated() -> Result<Allocated> {
     const PAGE_KIB: f64 = 4.0;
     let mut kinds = Allocated::new();
@@ -111,7 +111,7 @@ pub fn per_range(bench: &mut Bench, region: &Region, count: u64) -> Result<()> {
     record(bench, &each, added)
 }
 
-/// Writes down what there is for each range.
+/// Prints the memory of each kind that a range needs.
 fn record(bench: &mut Bench, each: &Allocated, added: u64) -> Result<()> {
     let total: f64 = each.values().map(|kind| kind.bytes()).sum();
     let of = |name: &str| each.get(name).copied().unwrap_or_default();

@@ -31,7 +31,7 @@ use record::Record;
 
 /// A run: its operations, its mode and its figures.
 pub struct Bench {
-    /// How to measure.
+    /// The kind of the run.
     mode: Mode,
     /// The driver that is measured.
     implementation: Impl,
@@ -68,7 +68,7 @@ impl Bench {
         }
     }
 
-    /// Whether to use so many ranges that a cost which few ranges do not show can be seen.
+    /// Whether to use many ranges, which show a cost that few ranges do not show.
     fn is_thorough(&self) -> bool {
         self.mode != Mode::Smoke
     }
@@ -82,7 +82,7 @@ impl Bench {
     }
 }
 
-/// Measures; whether nothing went wrong.
+/// Measures. Returns whether nothing went wrong.
 pub fn run(mode: Mode, ranges: &str, only: Option<&str>) -> Result<bool> {
     let ranges = parse(ranges)?;
     let implementation = kernel::detect()?;

@@ -14,7 +14,7 @@ pub struct Record {
 /// An operation on a device of some ranges.
 #[derive(Clone, Copy)]
 pub struct Subject {
-    /// Its name.
+    /// The name of the operation.
     pub operation: &'static str,
     /// Number of ranges.
     pub ranges: u64,
@@ -23,7 +23,7 @@ pub struct Subject {
 }
 
 impl Record {
-    /// Nothing yet.
+    /// A record without figures. `at_once` says whether it prints each line at once.
     pub fn new(at_once: bool) -> Record {
         Record {
             at_once,
@@ -54,13 +54,13 @@ impl Record {
         let _ = std::io::stdout().flush();
     }
 
-    /// Something that was done `count` times in one go, and cost `total`.
+    /// Adds the figure of something that was done `count` times in one go, and cost `total`.
     pub fn total(&mut self, subject: Subject, total: u64, count: u64) {
         let each = total as f64 / count as f64;
         self.figure(subject, each, count, (each, each));
     }
 
-    /// Repetitions of one and the same, all in one cost each: the median counts.
+    /// Adds the figure of repetitions of one operation: the median of their costs.
     pub fn median(&mut self, subject: Subject, mut samples: Vec<f64>) {
         samples.sort_by(f64::total_cmp);
         if let (Some(least), Some(most)) = (samples.first(), samples.last()) {
@@ -69,7 +69,7 @@ impl Record {
         }
     }
 
-    /// Similar things that cost more and less: the average counts.
+    /// Adds the figure of similar operations with different costs: the average of the costs.
     pub fn average(&mut self, subject: Subject, samples: &[u64]) {
         let sum: u64 = samples.iter().sum();
         let least = samples.iter().min().copied().unwrap_or_default();

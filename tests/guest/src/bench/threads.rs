@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two CPUs at once.
+//! Two CPUs that work at the same time.
 //!
 //! One thread does some work, then two threads do the same work at the same time, each for itself.
 //! The figure is how many times as much the two get done: 2 if neither delays the other. Both are
@@ -26,12 +26,12 @@ const THREADS: &str = "two-threads";
 /// Ranges that a resize adds and takes away, and resizes that are measured together.
 const RANGES: u64 = 16;
 const RESIZES: usize = 10;
-/// How much each thread touches, in bytes. Pages have 4 KiB.
+/// The number of bytes that each thread touches. Pages have 4 KiB.
 const SHARE: u64 = 8 * MIB;
 /// Comparisons of one thread and two.
 const ROUNDS: usize = 151;
 
-/// Two threads wait for each other without giving up their CPUs.
+/// A point at which threads wait for each other without giving up their CPUs.
 struct Gate(AtomicUsize);
 
 impl Gate {
@@ -44,7 +44,7 @@ impl Gate {
     }
 }
 
-/// Does all work at once, one thread each: the longest that one took.
+/// Does all work at once, each on a thread of its own. Returns the longest time of a thread.
 fn at_once<W: FnMut() -> Result<()> + Send>(work: &mut [W]) -> Result<u64> {
     let gate = Gate(AtomicUsize::new(0));
     let threads = work.len();

@@ -14,14 +14,14 @@ use crate::region::Region;
 use crate::sysfs::{Error, Result};
 use crate::units::{Span, MIB, PAGE, UNIT};
 
-/// The device: one range, pages of 4 KiB.
+/// The size of the device, which has one range and pages of 4 KiB.
 const LARGE: u64 = 1920 * MIB;
-/// The same where it is only to be seen that it works.
+/// The size of the device in a run that only shows that the benchmark works.
 const SMALL: u64 = 64 * MIB;
-/// Number of times that each is done.
+/// Number of times that each unbind is repeated.
 const ROUNDS: usize = 5;
 
-/// How much of the device was mapped before it is unbound.
+/// The part of the device that is mapped before it is unbound.
 struct Use {
     /// The operation's name for instructions of the unbinding thread.
     own: &'static str,
@@ -146,7 +146,7 @@ fn hold_last_page(bench: &Bench, device: &Device) -> Result<Option<Pipe>> {
     Ok(Some(pipe))
 }
 
-/// The device, bound.
+/// A bound device of the size that the run needs.
 fn bound(bench: &Bench, region: &Region) -> Result<Device> {
     let len = if bench.is_thorough() { LARGE } else { SMALL };
     region.create_bound(PAGE, &[Span::at(region.span().start, len)])

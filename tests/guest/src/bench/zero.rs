@@ -14,7 +14,7 @@ use crate::units::{MIB, UNIT};
 
 /// The operation.
 const NAME: &str = "zero";
-/// How much is zeroed, in bytes; both take tens of milliseconds.
+/// The number of bytes that are zeroed. Zeroing them takes tens of milliseconds either way.
 const SIZE: u64 = 512 * MIB;
 /// Number of repetitions.
 const ROUNDS: usize = 15;

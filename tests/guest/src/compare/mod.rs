@@ -32,9 +32,9 @@ const LIST: [&str; 4] = ["daxctl", "list", "-DRMi", "-u"];
 
 /// The operations of a sequence.
 enum Source {
-    /// Chosen one after the other.
+    /// The operations are chosen one after the other.
     Chosen(Rng),
-    /// Known beforehand.
+    /// The operations are given in a list.
     Given(Vec<Operation>),
 }
 

@@ -25,7 +25,7 @@ const MODULES: [&str; 6] = [
     "fsdev_dax",
     "kmem",
 ];
-/// Folders with memory blocks.
+/// Directories with memory blocks.
 const MEMORY: &str = "/sys/devices/system/memory";
 
 /// Everything that happened since the last look.
@@ -50,9 +50,9 @@ impl Look {
     }
 }
 
-/// Looks again and again.
+/// Reads the state again and again, and reports the changes.
 pub struct Observer {
-    /// The folders of the regions' owners, present or not.
+    /// The directories of the regions' owners, whether they exist or not.
     owners: Vec<PathBuf>,
     /// The memory that the regions manage.
     spans: Vec<Span>,
@@ -80,7 +80,7 @@ impl Observer {
         &self.state
     }
 
-    /// Looks, and returns everything that is new.
+    /// Reads the state, and returns everything that is new.
     pub fn look(&mut self) -> Result<Look> {
         self.find_regions()?;
         let state = self.read()?;
@@ -217,14 +217,14 @@ pub fn hash(state: &State) -> String {
     format!("{hash:016x}")
 }
 
-/// Adds a folder and all that is in it; links are not followed.
+/// Adds a directory and all that is in it; links are not followed.
 fn walk(state: &mut State, dir: &Path) {
     let Ok(meta) = fs::symlink_metadata(dir) else {
         return;
     };
     state.insert(
         dir.display().to_string(),
-        format!("folder {:o} {}:{}", meta.mode(), meta.uid(), meta.gid()),
+        format!("directory {:o} {}:{}", meta.mode(), meta.uid(), meta.gid()),
     );
     for name in sysfs::names(dir).unwrap_or_default() {
         let path = dir.join(name);
@@ -248,14 +248,14 @@ fn walk(state: &mut State, dir: &Path) {
     }
 }
 
-/// Whether this is `mappingN/power`.
+/// Whether a path is that of `mappingN/power`.
 fn is_power_of_mapping(path: &Path) -> bool {
     let parent = path.parent().and_then(Path::file_name);
     let of_mapping = parent.is_some_and(|name| name.to_string_lossy().starts_with("mapping"));
     of_mapping && path.ends_with("power")
 }
 
-/// Adds a file: mode, owner, and what it says or why it does not.
+/// Adds a file: mode, owner, and its text or the error of reading it.
 fn read_file(state: &mut State, path: &Path) {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return;
@@ -360,7 +360,7 @@ pub fn modules() -> Modules {
     modules
 }
 
-/// A file of any size.
+/// Reads a file of any size.
 fn text_of(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|e| Error::new(format!("read {path}"), e.into()))
 }

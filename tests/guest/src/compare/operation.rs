@@ -10,7 +10,7 @@ use dax_protocol::compare::Operation;
 use std::path::Path;
 use std::process::Command;
 
-/// Does it. `seed` makes the words that are written differ between sequences.
+/// Does an operation. `seed` makes the words that are written differ between sequences.
 pub fn execute(operation: &Operation, seed: u64) -> String {
     match operation {
         Operation::Write { path, text } => write(path, text),
@@ -28,7 +28,7 @@ pub fn execute(operation: &Operation, seed: u64) -> String {
     }
 }
 
-/// The count, or the error number.
+/// The result in words: the count, or the error number.
 fn write(path: &str, text: &str) -> String {
     match sysfs::try_write(Path::new(path), text.as_bytes()) {
         Ok(count) => format!("wrote {count}"),

@@ -16,8 +16,8 @@ fn wanted() -> bool {
     *WANTED.get_or_init(|| std::env::var("DAX_OBSERVE").is_ok_and(|value| value == "1"))
 }
 
-/// Does `act`, and writes down what `op` says it is, what `answer` says of its outcome, and what
-/// changed. Without `DAX_OBSERVE=1` it only does `act`.
+/// Calls `act`. With `DAX_OBSERVE=1` it also writes a line with the operation (`op`), its result
+/// (`answer`), and the changes of the state.
 pub fn around<T>(
     op: impl Fn() -> Operation,
     act: impl FnOnce() -> T,

@@ -10,7 +10,7 @@ use std::path::Path;
 pub struct Device {
     /// `daxR.N`.
     pub name: String,
-    /// N.
+    /// N of daxR.N.
     pub id: u64,
     /// Bytes.
     pub size: u64,
@@ -53,7 +53,7 @@ pub struct View {
 }
 
 impl View {
-    /// Reads a state. `owner` is the folder of the region's owner.
+    /// Reads a state. `owner` is the directory of the region's owner.
     pub fn of(state: &State, owner: &Path, span: Span) -> View {
         let owner = owner.display().to_string();
         let region = format!("{owner}/dax_region");
@@ -68,7 +68,7 @@ impl View {
             .filter_map(|name| device(state, &owner, name))
             .collect();
         devices.sort_by_key(|device| device.id);
-        let taken = devices.iter().flat_map(|d| d.ranges.clone()).collect();
+        let taken: Vec<Span> = devices.iter().flat_map(|d| d.ranges.clone()).collect();
         let blocks: Vec<String> = state
             .keys()
             .filter(|key| key.contains("/memory/memory") && key.ends_with("/state"))
@@ -78,7 +78,7 @@ impl View {
             span,
             bound: state.contains_key(&region),
             available: number(state, &format!("{region}/available_size")).unwrap_or(0),
-            holes: holes(span, taken),
+            holes: holes(span, &taken),
             devices,
             online: blocks.iter().any(|b| !state[b].contains("\"offline")),
             blocks,
@@ -88,7 +88,8 @@ impl View {
         }
     }
 
-    /// Why nothing more may be done to this state: the C driver might damage memory.
+    /// The reason for which nothing more may be done to this state: the C driver might damage
+    /// memory.
     pub fn hazard(&self) -> Option<String> {
         let odd = self.devices.iter().find(|device| !device.is_aligned())?;
         Some(format!("a range of {} is not aligned", odd.name))

@@ -194,7 +194,7 @@ fn device_values_of_sized_device_have_exact_format(region: &Region) -> Outcome {
 fn device_parent_is_the_region_device(region: &Region) -> Outcome {
     let device = region.create()?;
     let path = fs::canonicalize(device.dir()).map_err(io("canonicalize"))?;
-    check("parent folder", path.parent(), Some(region.dir()))?;
+    check("parent directory", path.parent(), Some(region.dir()))?;
     check(
         "subsystem",
         fs::canonicalize(device.attr("subsystem")).map_err(io("subsystem"))?,

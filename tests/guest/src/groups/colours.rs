@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Do two tenants push each other's data out? A model of the cache, fed with the page frames that
-//! their devices have.
+//! The data that two tenants push out of a direct-mapped cache for each other. A model of the
+//! cache, fed with the page frames of their devices, counts it.
 
 use crate::colours;
 use crate::groups::layout::CACHE;
@@ -29,7 +29,8 @@ const TURNS: Turns = Turns {
     seed: 1,
 };
 
-/// Places that both tenants have, and pages that the one pushed out for the other, both ways.
+/// The number of places that both tenants have, and the number of pages that each lost to the
+/// other.
 fn shared_and_lost(
     region: &Region,
     placement: Placement,

@@ -90,7 +90,7 @@ fn delete_removes_the_device(region: &Region) -> Outcome {
     device.unbind()?;
     device.set_size(0)?;
     region.delete(&device)?;
-    check("folder", device.exists(), false)?;
+    check("directory", device.exists(), false)?;
     check("node", device.node().exists(), false)?;
     let again = region.try_write("delete", device.name());
     check("second delete", again, Err(Errno::ENXIO))

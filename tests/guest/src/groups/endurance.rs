@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = &[
     test!(region_rebinds_leave_nothing_behind).slow(),
 ];
 
-/// Does a round so often, and looks at what it left.
+/// Repeats a round, and checks that it left nothing behind.
 fn endure(region: &Region, rounds: u64, mut round: impl FnMut(u64) -> Result<()>) -> Outcome {
     // The first rounds make the allocations that are made only once.
     (0..10).try_for_each(&mut round)?;

@@ -189,7 +189,7 @@ const GROUPS: &[Group] = &[
         qemu: consumers::NODES,
         implementations: BOTH,
         timeout: 300,
-        files: &[zero::TESTS],
+        files: zero::FILES,
     },
     Group {
         name: "layout",

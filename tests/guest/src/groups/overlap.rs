@@ -51,7 +51,7 @@ fn pmem(what: &str, name: &str) -> std::result::Result<(), Errno> {
     sysfs::try_write(&file, name.as_bytes()).map(drop)
 }
 
-/// The answer of dax_hmem.
+/// The answer of dax_hmem to `bind` or `unbind`.
 fn hmem(region: &Region, what: &str) -> std::result::Result<(), Errno> {
     sysfs::try_write(&Region::driver_attr(what), region.hmem().as_bytes()).map(drop)
 }

@@ -43,7 +43,7 @@ impl Wanted {
     }
 }
 
-/// Where a device shall be.
+/// The place of a device, as the options of daxlayout give it.
 #[derive(Clone, Debug)]
 enum Place {
     Contiguous,
@@ -59,7 +59,7 @@ enum Place {
 struct Case {
     taken: Vec<(u64, u64)>,
     place: Place,
-    /// In units; without, all that there is.
+    /// In units; if none, all memory that the place has.
     size: Option<u64>,
     align: &'static str,
 }
@@ -198,8 +198,8 @@ fn enough_of_both(planned: u32) -> Outcome {
     check(text, planned.min(refused) >= PLANS / 5, true)
 }
 
-/// Plans and creates. The device is what was planned, or the region is as it was. Whether there was
-/// a plan.
+/// Plans and creates. The device must be as planned; if there is no plan, the region must be as it
+/// was. Returns whether there was a plan.
 fn as_planned(region: &Region, case: &Case) -> Result<bool, Failure> {
     let taken = take(region, &case.taken)?;
     let options = case.options(region);

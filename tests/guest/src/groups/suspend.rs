@@ -35,7 +35,7 @@ pub const TESTS: &[Test] = &[
         .not_on_c("frees the page under its holder"),
 ];
 
-/// Both, the lesser first.
+/// Both depths of a suspend, the lesser first.
 const DEPTHS: [Depth; 2] = [Depth::Devices, Depth::Interrupts];
 
 /// Suspends, which must work.

@@ -26,13 +26,13 @@ use std::time::Duration;
 
 /// Mappings that a thread has at most.
 const KEPT: usize = 5;
-/// Accesses at a time.
+/// Number of accesses of one operation.
 const ACCESSES: u64 = 40;
 
-/// Why an operation did not do what it was asked for.
+/// The reason for which an operation failed.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The kernel said so.
+    /// The kernel refused a call.
     Refused(Errno),
     /// The access broke a rule.
     Violation(String),
@@ -69,7 +69,7 @@ impl Kept {
         (at, stamps::address(&self.ranges, self.offset + at))
     }
 
-    /// Reads one word and perhaps writes its stamp. Whether there is memory.
+    /// Reads one word and perhaps writes its stamp. Returns whether there is memory.
     fn access(&self, random: &mut Rng) -> Result<bool, Trouble> {
         let (at, address) = self.place(random);
         let word = match self.map.load(at) {
@@ -103,7 +103,7 @@ pub struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// None yet.
+    /// No files and no mappings.
     pub fn new(region: &'a Region) -> Files<'a> {
         Files {
             region,

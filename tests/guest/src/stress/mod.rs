@@ -33,16 +33,16 @@ use stamps::Owner;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Processes, and threads in each.
+/// The number of processes, and of threads in each.
 const PROCESSES: usize = 4;
 const THREADS: usize = 2;
-/// Number of times that the supervisor looks around.
+/// Time between two looks of the supervisor at the run.
 const TICK: Duration = Duration::from_millis(20);
-/// One process in so many ticks is killed.
+/// Average number of looks after which a process is killed.
 const KILL_ONCE_IN: u64 = 15;
-/// From one check to the next.
+/// Time from one check to the next.
 const CHECK_EVERY: Duration = Duration::from_secs(4);
-/// From one line of progress to the next.
+/// Time from one line of progress to the next.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The longest that an operation may take, on a kernel that is not slow.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -164,7 +164,7 @@ impl Run<'_> {
             .map_err(|errno| Failure::Fail(format!("fork: {errno}")))
     }
 
-    /// Lets them work, kills, checks.
+    /// Lets the threads work, kills processes now and then, and checks.
     fn supervise(&mut self, duration: Duration, figures: &mut Figures) -> Outcome {
         let start = Instant::now();
         while self.children.len() < PROCESSES {

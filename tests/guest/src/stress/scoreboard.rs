@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that the processes of a stress run share: who does what, and how often it was done.
+//! Memory that the processes of a stress run share: the operation that each thread does, and the
+//! number of times that each operation was done.
 
 use super::operation::Kind;
 use crate::cpu;
@@ -10,34 +11,34 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// The phase of the run, which says what every process does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Go on.
+    /// All threads do operations.
     Run,
-    /// Wait between two operations.
+    /// All threads wait, each between two operations.
     Pause,
-    /// Go.
+    /// All threads end.
     Stop,
 }
 
-/// How an operation ended.
+/// The end of an operation.
 #[derive(Clone, Copy)]
 pub enum End {
-    /// Well.
+    /// The operation succeeded.
     Done,
-    /// In an error that it may end in.
+    /// The operation failed with an error that is allowed.
     Refused,
-    /// In an error, with an allocation failing.
+    /// The operation failed while an allocation was made to fail.
     Starved,
 }
 
 /// Kinds of [`End`].
 const ENDS: usize = 3;
-/// Words in front of the threads' own.
+/// Words of the memory in front of those of the threads.
 const HEAD: usize = 2;
-/// Words of a thread: what it does, and since when.
+/// Words of a thread: its operation, and the time in milliseconds at which it began.
 const WORDS: usize = 2;
-/// The operation of a thread that does none.
+/// Stands for the operation of a thread that does none.
 const IDLE: u64 = u64::MAX;
-/// The operation of a thread that waits for the end of a pause, or is gone.
+/// Stands for the operation of a thread that waits for the end of a pause, or has ended.
 const PARKED: u64 = u64::MAX - 1;
 
 /// The shared memory. It lives as long as its first process.
@@ -84,7 +85,7 @@ impl Scoreboard {
         self.word(0).store(phase as u64, SeqCst);
     }
 
-    /// A rule was broken.
+    /// Notes that a rule was broken.
     pub fn add_violation(&self) {
         self.word(1).fetch_add(1, SeqCst);
     }
@@ -94,24 +95,24 @@ impl Scoreboard {
         self.word(1).load(SeqCst)
     }
 
-    /// A thread begins an operation.
+    /// Notes that a thread begins an operation.
     pub fn begin(&self, thread: usize, kind: Kind) {
         self.word(HEAD + thread * WORDS + 1).store(now(), SeqCst);
         self.word(HEAD + thread * WORDS).store(kind as u64, SeqCst);
     }
 
-    /// A thread ended an operation.
+    /// Notes that a thread ended an operation.
     pub fn end(&self, thread: usize, kind: Kind, end: End) {
         self.word(HEAD + thread * WORDS).store(IDLE, SeqCst);
         self.count(kind, end).fetch_add(1, SeqCst);
     }
 
-    /// A thread waits for the end of a pause, or is gone.
+    /// Notes that a thread waits for the end of a pause, or has ended.
     pub fn set_parked(&self, thread: usize) {
         self.word(HEAD + thread * WORDS).store(PARKED, SeqCst);
     }
 
-    /// A thread goes on after a pause.
+    /// Notes that a thread goes on after a pause.
     pub fn set_idle(&self, thread: usize) {
         self.word(HEAD + thread * WORDS).store(IDLE, SeqCst);
     }
@@ -145,7 +146,7 @@ impl Scoreboard {
         [End::Done, End::Refused, End::Starved].map(|end| self.count(kind, end).load(SeqCst))
     }
 
-    /// The same for all operations.
+    /// The sums of these numbers over all operations.
     pub fn all_ends(&self) -> [u64; ENDS] {
         Kind::ALL.iter().fold([0; ENDS], |sum, kind| {
             let ends = self.ends(*kind);

@@ -23,13 +23,13 @@ use std::os::unix::fs::MetadataExt;
 /// The offsets of the words in a page.
 const PLACES: [u64; 2] = [0, PAGE - 8];
 
-/// Whose stamps a device may show.
+/// The owner whose stamps a device may show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner(u64);
 
 impl Owner {
     /// Only its own if the region zeroes memory, else anybody's. A device that is created anew
-    /// under the same name is another owner: its folder has another inode.
+    /// under the same name is another owner: its directory has another inode.
     pub fn of(region: &Region, device: &Device) -> sysfs::Result<Owner> {
         let zeroes = || sysfs::read_number(&region.attr("zero_on_alloc"));
         if kernel::driver() == Impl::C || zeroes()? == 0 {

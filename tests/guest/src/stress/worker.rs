@@ -18,11 +18,12 @@ use nix::sys::signal::Signal;
 use std::thread;
 use std::time::Duration;
 
-/// Devices that there are at most, about.
+/// The approximate number of devices at most: threads use device numbers below it.
 const DEVICES: u64 = 10;
-/// Units that ranges are asked for in by name: few, so that they meet.
+/// The number of units from which threads choose the addresses of ranges: few, so that the ranges
+/// meet.
 const WINDOW: u64 = 64;
-/// One operation in so many has an allocation fail.
+/// One in this number of operations has an allocation fail.
 const STARVED_ONCE_IN: u64 = 6;
 
 /// Runs threads `first` to `first + count` of the scoreboard until told to stop.
@@ -53,7 +54,7 @@ pub fn process(
     0
 }
 
-/// One thread.
+/// A thread of the process.
 struct Worker<'a> {
     region: &'a Region,
     scoreboard: &'a Scoreboard,
@@ -64,7 +65,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// One operation after the other.
+    /// Does one operation after the other.
     fn run(&mut self) {
         let weights = Kind::ALL.map(Kind::weight);
         self.scoreboard.set_idle(self.id);
@@ -87,7 +88,7 @@ impl Worker<'_> {
         self.scoreboard.set_parked(self.id);
     }
 
-    /// One operation.
+    /// Chooses an operation and does it.
     fn step(&mut self, kind: Kind) {
         let nth = match kind.may_starve() {
             Some(first) if self.random.u64(..STARVED_ONCE_IN) == 0 => 1 + self.random.u64(..first),
@@ -111,13 +112,14 @@ impl Worker<'_> {
         self.scoreboard.end(self.id, kind, end);
     }
 
-    /// Reports what must not be.
+    /// Reports a broken rule.
     fn violation(&self, what: &str) {
         println!("# thread {}: {what}", self.id);
         self.scoreboard.add_violation();
     }
 
-    /// Does an operation, with the `nth` allocation failing unless that is 0; whether it has.
+    /// Does an operation. Lets its allocation number `nth` fail, unless that is 0. Returns whether
+    /// it has failed.
     fn perform(&mut self, kind: Kind, nth: u64) -> (Result<(), Trouble>, bool) {
         match &self.injector {
             Some(injector) if nth > 0 => {

@@ -17,7 +17,7 @@ use fastrand::Rng;
 /// The directory through which the hmem driver gets devices and lets them go.
 const HMEM: &str = "/sys/bus/platform/drivers/hmem";
 
-/// The kinds of operations, each with how often it is tried.
+/// The kinds of operations, each with its weight in the choice.
 const KINDS: [(Choice, u64); 15] = [
     (create, 14),
     (delete, 9),

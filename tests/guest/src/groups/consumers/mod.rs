@@ -29,7 +29,7 @@ pub const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
 pub struct Consumer {
     /// The subject of the group, for the table of docs/results/consumers.md.
     pub about: &'static str,
-    /// The group.
+    /// The group itself.
     pub group: Group,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How modules come and go: by hand, by modalias, by udev, by daxctl. Built in, the same devices
-//! are there from the start.
+//! Loading and removing of modules by hand, by modalias, by udev and by daxctl. If the drivers are
+//! built in, the same devices exist from the start.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -97,7 +97,7 @@ fn modalias_of_a_device_loads_every_driver() -> Outcome {
     check("store", Map::whole(&device)?.store(0, 1), Ok(()))
 }
 
-/// Does what udev does with an event: load what its modalias says.
+/// Does what udev does with an event: loads the modules that its modalias asks for.
 fn serve(event: &[String]) -> sysfs::Result<()> {
     let alias = event.iter().find_map(|line| line.strip_prefix("MODALIAS="));
     match alias {

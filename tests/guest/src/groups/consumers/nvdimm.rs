@@ -67,7 +67,7 @@ const REGION_SIZE: u64 = 5 * GIB - 2 * MIB;
 const LABELLED: u64 = 5;
 /// The name of the memory in /proc/iomem.
 const OWNER: &str = "Persistent Memory";
-/// The node.
+/// The NUMA node of the NVDIMM.
 const NODE: u64 = 1;
 /// The device that makes the region: the root of the firmware's description of NVDIMMs.
 const NFIT: &str = "/sys/bus/acpi/devices/ACPI0012:00";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! kmem on devices of one and of several ranges: which addresses it reserves, which memory blocks
-//! appear, how much the node grows, and that all of it goes again.
+//! kmem on devices of one and of several ranges: the addresses that it reserves, the memory blocks
+//! that appear, the growth of the node, and that all of it goes again.
 
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -58,8 +58,8 @@ fn device_of(region: &Region, shape: &[(u64, u64)], on_memory: bool) -> Result<D
     Ok(device)
 }
 
-/// Why no memory is plugged in with its page structures on it, if so. arm64 maps these with large
-/// entries, and refuses to split one when memory goes offline.
+/// The reason for which no memory can be plugged in with its page structures on it, if there is
+/// one. arm64 maps these with large entries, and refuses to split one when memory goes offline.
 const NEVER_ON_MEMORY: Option<&str> = if cfg!(target_arch = "aarch64") {
     Some("arm64 does not let memory go offline that has its page structures on it")
 } else {
@@ -99,7 +99,7 @@ fn sorted(device: &Device) -> Result<Vec<Span>, Failure> {
     Ok(spans)
 }
 
-/// By how much the node grows when all of a device is online.
+/// The number of bytes by which the node grows when all of a device is online.
 fn growth(device: &Device, on_memory: bool) -> Result<u64, Failure> {
     let size = device.size()?;
     // 64 bytes a page.

@@ -33,11 +33,11 @@ pub const FILES: &[&[Test]] = &[
 /// `bbbb....llll..ll....fff...fff....`, with an empty device besides.
 struct Fixture {
     region: Region,
-    /// Has no size.
+    /// A device without size.
     empty: Device,
-    /// Is bound to device_dax.
+    /// A device that is bound to device_dax.
     bound: Device,
-    /// Has two ranges and no driver.
+    /// A device with two ranges and no driver.
     loose: Device,
 }
 
@@ -70,7 +70,7 @@ impl Fixture {
 /// The C driver's answer to a write that the Rust driver refuses.
 #[derive(Clone, Copy)]
 enum OnC {
-    /// The same.
+    /// Refuses with the same error.
     Same,
     /// Refuses with another error.
     Refuses(Errno),
@@ -106,7 +106,7 @@ impl Row {
     }
 }
 
-/// The same error for many texts.
+/// Writes of many texts, all of which give the same error.
 fn each(path: &Path, texts: &[&str], errno: Errno) -> Vec<Row> {
     texts
         .iter()
@@ -141,7 +141,7 @@ const NOT_NUMBERS: &[&str] = &[
     "nan",
 ];
 
-/// Does the writes, each of which must fail and leave everything as it was.
+/// Does the writes. Each must fail and leave everything as it was.
 fn refused(region: &Region, rows: impl Fn(&Fixture) -> Vec<Row>) -> Outcome {
     let mut fixture = Fixture::new(region)?;
     let mut before = Snapshot::of(region)?;

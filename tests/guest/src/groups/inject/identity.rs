@@ -34,7 +34,8 @@ pub const TESTS: &[Test] = &[
 
 /// A process that writes `size` again and again while it is told to.
 struct Writer {
-    /// Whether the writer shall write, whether it writes, and how often a write succeeded.
+    /// Three words: whether the writer shall write, whether it writes, and the number of writes
+    /// that succeeded.
     words: Map,
     _child: Child,
 }

@@ -9,7 +9,7 @@ use crate::sysfs;
 use crate::test;
 use std::path::Path;
 
-/// Whether drivers are bound to devices as they appear.
+/// The file that says whether drivers are bound to devices as they appear.
 const AUTOPROBE: &str = "/sys/bus/dax/drivers_autoprobe";
 
 /// The tests of this file.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Messages: dynamic debug, which shows a device's ranges as in C, and why a write is refused.
+//! Messages: those of dynamic debug, which show a device's ranges as C does, and the reasons for
+//! which writes are refused.
 
 use crate::compare::log::Log;
 use crate::device::{mapping_text, Device, Driver};
@@ -208,7 +209,7 @@ fn dynamic_debug_shows_writes_that_fail() -> Outcome {
     check(line, said, deviates(true, false))
 }
 
-/// The rate limit of messages forgets its count after so long.
+/// Time after which the rate limit of messages forgets its count.
 const INTERVAL: Duration = Duration::from_millis(5500);
 
 /// The C driver says nothing.

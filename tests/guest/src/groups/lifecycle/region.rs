@@ -72,7 +72,7 @@ fn region_unbind_removes_devices_in_every_state(region: &Region) -> Outcome {
     let devices = populate(region)?;
     region.unbind()?;
     check_gone(&devices)?;
-    check("dax_region folder", region.attr(".").exists(), false)
+    check("dax_region directory", region.attr(".").exists(), false)
 }
 
 fn region_rebind_starts_clean(region: &Region) -> Outcome {

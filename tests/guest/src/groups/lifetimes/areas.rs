@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! At which addresses areas are, and what happens when they move or grow (M4, M5, M7).
+//! The addresses of areas, and what happens when areas move or grow (M4, M5, M7).
 
 use crate::device::Device;
 use crate::errno::Errno;
@@ -35,7 +35,8 @@ fn opened(region: &Region, align: u64) -> Result<(Device, File), Failure> {
     Ok((device, file))
 }
 
-/// Maps the first so many bytes and stores its place at every page.
+/// Maps the first `len` bytes of the file, and stores a word that follows from the offset in every
+/// page.
 fn filled(file: &File, align: u64, len: u64) -> Result<Map, Failure> {
     let map = Map::shared(file, len, 0).map_err(failed("mmap"))?;
     for at in (0..len).step_by(align as usize) {
@@ -44,7 +45,7 @@ fn filled(file: &File, align: u64, len: u64) -> Result<Map, Failure> {
     Ok(map)
 }
 
-/// Loads what [`filled`] stored.
+/// Checks the words that [`filled`] stored.
 fn check_filled(map: &Map, align: u64, len: u64) -> Outcome {
     for at in (0..len).step_by(align as usize) {
         check(format!("load at {at:#x}"), map.load(at), Ok(at + 1))?;

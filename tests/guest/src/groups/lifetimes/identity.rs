@@ -34,18 +34,18 @@ pub const TESTS: &[Test] = &[
         .slow(),
 ];
 
-/// Why the C driver is kept out.
+/// The reason for which the tests leave the C driver out.
 const C: &str = "deadlocks";
-/// Whether drivers are bound to devices as they appear.
+/// The file that says whether drivers are bound to devices as they appear.
 const AUTOPROBE: &str = "/sys/bus/dax/drivers_autoprobe";
-/// Number of times that it is tried.
+/// Number of rounds of a test.
 const ROUNDS: u32 = 24;
 /// The CPU of tasks that create devices.
 const CPU: usize = 1;
-/// Time that they may be kept from it.
+/// Time for which these tasks may be kept from their CPU.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// Puts everything back.
+/// Lets drivers be bound to new devices again, and empties the regions.
 fn tear_down() -> sysfs::Result<()> {
     sysfs::write(Path::new(AUTOPROBE), "1")?;
     region::tear_down()
@@ -73,7 +73,7 @@ struct Round {
     early: bool,
 }
 
-/// Tries again and again while it is too early.
+/// Tries again and again, as long as the error is one of `early`.
 fn insist(what: &str, mut try_it: impl FnMut() -> Result<(), Errno>, early: &[Errno]) -> Outcome {
     let deadline = Instant::now() + 10 * KEPT * kernel::slowness();
     loop {

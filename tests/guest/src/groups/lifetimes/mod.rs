@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which object outlives which, which task waits for which, and what the memory manager may do to a
+//! Objects that outlive others, tasks that wait for others, and what the memory manager may do to a
 //! mapping. There is a test for each fault that a review of the Rust driver found, L1 to L7 and M1
 //! to M13, all but M10 and M12, and tests for the whole kind of each.
 //!
@@ -21,12 +21,12 @@ mod waits;
 
 use super::{Group, BOTH};
 
-/// Why the C driver is kept out where a page is held.
+/// The reason for which tests that hold a page leave the C driver out.
 const PINNED_C: &str = "frees the page under its holder";
 
 /// 1 GiB of persistent memory. The kernel poisons freed objects, so that a use of one is found.
 const PMEM: &str = "memmap=1G!4G slub_debug=FZP";
-/// 2 GiB of soft-reserved memory, and the same.
+/// 2 GiB of soft-reserved memory, and the same poisoning of freed objects.
 const SOFT_RESERVED: &str = "memmap=2G%4G+0xefffffff slub_debug=FZP";
 /// 3 GiB that begin at a multiple of 1 GiB.
 const GIANT: &str = "memmap=3G%4G+0xefffffff";

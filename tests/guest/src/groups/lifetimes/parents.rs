@@ -48,7 +48,7 @@ impl Left {
         Ok(Left { file, map })
     }
 
-    /// Neither is good for anything.
+    /// Checks that neither the file nor the mapping works.
     pub fn check_dead(&self) -> Outcome {
         check("load", self.map.load(0), Err(Signal::BUS))?;
         let mapped = Map::shared(&self.file, UNIT, 0).map(drop);

@@ -104,7 +104,7 @@ fn disable(owner: &str) -> sysfs::Result<()> {
     sysfs::write(&Path::new(OWNER).join("unbind"), owner)
 }
 
-/// Gives it back.
+/// Gives a namespace's device back.
 fn enable(owner: &str) -> sysfs::Result<()> {
     sysfs::write(&Path::new(OWNER).join("bind"), owner)
 }

@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[test!(balancing_leaves_pages_of_a_device_alone, tea
 
 /// The switch of NUMA balancing.
 const SWITCH: &str = "/proc/sys/kernel/numa_balancing";
-/// How: every 100 ms look at up to 256 MiB.
+/// The settings: every 100 ms the kernel looks at up to 256 MiB.
 const SETTINGS: [(&str, &str); 4] = [
     ("scan_delay_ms", "10"),
     ("scan_period_min_ms", "100"),
@@ -31,16 +31,16 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 /// The size of the memory that is touched again and again.
 const SIZE: u64 = 64 * MIB;
-/// Time that it may take until it is looked at.
+/// Time within which the kernel must have looked at the memory.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Off again, and the regions emptied.
+/// Turns NUMA balancing off again, and empties the regions.
 fn tear_down() -> sysfs::Result<()> {
     sysfs::write(Path::new(SWITCH), "0")?;
     region::tear_down()
 }
 
-/// Turns it on, for a machine with as little patience as this one has.
+/// Turns NUMA balancing on, with the settings that make it quick.
 fn turn_on() -> sysfs::Result<()> {
     for (name, value) in SETTINGS {
         let file = PathBuf::from("/sys/kernel/debug/sched/numa_balancing").join(name);

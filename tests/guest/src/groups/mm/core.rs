@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     test!(core_dump_leaves_out_what_was_advised),
     test!(core_dump_of_a_dead_mapping_has_nothing),
 ];
-/// The one at 1 GiB.
+/// The test at 1 GiB.
 pub const GIANT: Test = test!(core_dump_has_the_giant_pages_of_a_device).slow();
 
 /// The kinds of memory that are dumped by default.
@@ -28,7 +28,7 @@ const DEFAULT: u32 = 0x33;
 const PRIVATE: u32 = 1 << 7;
 const SHARED: u32 = 1 << 8;
 
-/// Nothing to prepare.
+/// Prepares nothing.
 fn nothing() -> Outcome {
     Ok(())
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which pages were written: soft-dirty bits, with which tools save a process in steps.
+//! Soft-dirty bits, which say which pages were written. Tools use them to save a process in steps.
 
 use super::device;
 use crate::kernel;
@@ -31,7 +31,7 @@ fn needs_soft_dirty_bits() -> Outcome {
     skip("the kernel has no soft-dirty bits")
 }
 
-/// The pages of `align` bytes that were written since, each as a whole.
+/// The pages of `align` bytes that were written during the step, each as a whole.
 fn dirty(map: &Map, align: u64) -> Result<Vec<u64>, crate::ktap::Failure> {
     let entries = pagemap::entries(map.addr(), map.len() / PAGE)?;
     let mut dirty = Vec::new();

@@ -34,7 +34,7 @@ fn device(region: &Region, align: u64) -> Result<Device, Failure> {
     Ok(region.create_bound(align, &spans(region, align))?)
 }
 
-/// These ranges.
+/// The ranges of such a device.
 fn spans(region: &Region, align: u64) -> [Span; 2] {
     match align {
         PAGE | UNIT => [region.units(9, 3), region.units(4, 2)],

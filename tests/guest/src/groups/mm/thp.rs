@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which process gets huge pages. A device of huge pages asks for them. So only a process that
+//! The processes that get huge pages. A device of huge pages asks for them. So only a process that
 //! wants no huge pages at all gets none, and then its accesses fail.
 
 use super::device;
@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
     test!(huge_pages_come_to_a_process_that_wants_them_on_request_only),
     test!(huge_pages_do_not_come_to_a_process_that_wants_none),
 ];
-/// The one at 1 GiB.
+/// The test at 1 GiB.
 pub const GIANT: Test = test!(giant_pages_come_to_a_process_that_wants_them_on_request_only);
 
 /// `PR_SET_THP_DISABLE` and its flag.

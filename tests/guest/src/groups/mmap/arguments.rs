@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which arguments `mmap` and its relatives accept.
+//! The arguments that `mmap` and its relatives accept.
 
 use super::{bound, map, open};
 use crate::errno::Errno;

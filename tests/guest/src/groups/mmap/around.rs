@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Fault-around, which is off by default: which other pages a touch of a page of 4 KiB maps. A
-//! touch of a huge page maps that page alone, and so does the C driver.
+//! Fault-around, which is off by default: a touch of a page of 4 KiB also maps pages near it. A
+//! touch of a huge page maps that page alone. The C driver always maps the touched page alone.
 
 use super::{map, open};
 use crate::child::{Child, End};
@@ -16,7 +16,7 @@ use crate::test;
 use crate::units::{Span, PAGE, UNIT};
 use std::time::Duration;
 
-/// The tests that ask for nothing.
+/// The tests that need no words on the kernel's command line.
 pub const TESTS: &[Test] = &[
     test!(touch_maps_one_page),
     test!(fault_around_bytes_is_the_window_in_whole_pages).not_on_c("has no such parameter"),
@@ -37,13 +37,13 @@ pub const ASKED_FOR: &[Test] = &[
     test!(neighbours_are_given_back),
 ];
 
-/// The memory of [`ASKED_FOR`], and what it asks for.
+/// The kernel command line of [`ASKED_FOR`]: the memory, and the size of the window.
 pub const APPEND: &str = "memmap=2G%4G+0xefffffff device_dax.fault_around_bytes=65536";
 
-/// The pages that [`APPEND`] asks for.
+/// The number of 4 KiB pages in the window that [`APPEND`] asks for.
 const WINDOW: u64 = 16;
 
-/// The pages of that size that a fault maps at most.
+/// The number of pages of `align` bytes that a fault maps at most.
 fn window(align: u64) -> u64 {
     match align {
         PAGE => WINDOW,

@@ -43,7 +43,7 @@ fn open(device: &Device) -> Result<File> {
         .map_err(|errno| Error::new(format!("open {}", device.node().display()), errno))
 }
 
-/// Maps, which must work.
+/// Maps a part of a file, which must work.
 fn map(file: &File, len: u64, offset: u64) -> Result<Map> {
     Map::shared(file, len, offset)
         .map_err(|errno| Error::new(format!("mmap {len:#x} bytes at {offset:#x}"), errno))

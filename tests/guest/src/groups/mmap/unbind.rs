@@ -127,7 +127,7 @@ fn open_after_rebind_works(region: &Region) -> Outcome {
     check("load after", Map::whole(&device)?.load(0), Ok(99))
 }
 
-/// Unbinds and binds.
+/// Unbinds the device and binds it again.
 fn rebind(device: &Device) -> sysfs::Result<()> {
     device.unbind()?;
     device.bind(Driver::DeviceDax)

@@ -24,7 +24,7 @@ pub const FILES: &[&[Test]] = &[
     regions::TESTS,
 ];
 
-/// Why the C driver is kept out.
+/// The reason for which the tests leave the C driver out.
 const C: &str = "frees the page under its holder";
 
 /// A device of two ranges in the machine's second region, which is memory of a node of its own.

@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
     test!(module_stays_until_all_is_drained, region::tear_down).not_on_c(C),
 ];
 
-/// There as long as the module is.
+/// The directory of the bus, which exists as long as its module is loaded.
 const BUS: &str = "/sys/bus/dax";
 
 fn region_that_waits_is_out_of_service() -> Outcome {

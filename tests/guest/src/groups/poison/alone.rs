@@ -30,7 +30,7 @@ struct Place {
     failed: u64,
 }
 
-/// The pages of a device of two ranges that are looked at.
+/// The pages that the tests use of a device of two ranges.
 fn pages(align: u64) -> &'static [u64] {
     match align {
         // 512 each.
@@ -41,7 +41,7 @@ fn pages(align: u64) -> &'static [u64] {
     }
 }
 
-/// All that is tried.
+/// All pages and offsets that the tests try.
 fn places(align: u64) -> Vec<Place> {
     let last = (align - PAGE) / PAGE * PAGE;
     let mut places = Vec::new();
@@ -68,7 +68,7 @@ fn places(align: u64) -> Vec<Place> {
 }
 
 impl Place {
-    /// All of it.
+    /// All fields, so that places can be sorted and compared.
     fn key(&self) -> (u64, u64, bool, u64, u64) {
         let Place {
             page,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that fails: which process is told, of which address and of how many bytes, and who has
-//! the page mapped then.
+//! Memory that fails: the processes that the kernel tells, the address and the number of bytes that
+//! it tells them, and the processes that have the page mapped afterwards.
 //!
 //! The driver notes in a struct page where it is mapped, and the kernel finds its processes by
 //! that. It tells the process that touched the page, and those others that asked to be told early.
@@ -54,7 +54,7 @@ fn spans(region: &Region, align: u64) -> [Span; 2] {
     [region.units(first, units), region.units(second, units)]
 }
 
-/// A bound device of these.
+/// A bound device of these ranges.
 fn device(region: &Region, align: u64) -> Result<Device, Failure> {
     Ok(region.create_bound(align, &spans(region, align))?)
 }
@@ -92,7 +92,7 @@ fn required(map: &Map, offset: u64, align: u64) -> Told {
     }
 }
 
-/// The same news, for another process.
+/// The news of the poisoned page at this offset of a mapping, for a process that did not touch it.
 fn optional(map: &Map, offset: u64, align: u64) -> Told {
     let required = false;
     Told {
@@ -101,14 +101,14 @@ fn optional(map: &Map, offset: u64, align: u64) -> Told {
     }
 }
 
-/// Does what would happen if the memory at an offset of a mapping failed when this process touched
+/// Makes the kernel act as if the memory at an offset of a mapping failed when this process touched
 /// it.
 fn poison(map: &Map, offset: u64) -> Outcome {
     let poisoned = map.advise_part(offset, PAGE, libc::MADV_HWPOISON);
     check("MADV_HWPOISON", poisoned, Ok(()))
 }
 
-/// Number of times that this thread had a page mapped that it touched.
+/// Number of minor page faults of this thread.
 fn faults() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.minor_page_faults())
 }
@@ -128,12 +128,12 @@ fn is_mapped(map: &Map, offset: u64) -> Result<bool, Failure> {
     Ok(after == before)
 }
 
-/// When a process is told of poison in a page that it has mapped.
+/// The moment at which a process is told of poison in a page that it has mapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kill {
     /// As soon as the kernel knows of it.
     Early,
-    /// When the process runs into it.
+    /// As soon as the process touches the page.
     Late,
     /// As `vm.memory_failure_early_kill` says.
     Default,
@@ -190,7 +190,7 @@ impl Other {
         Ok(Other { child, notes, go })
     }
 
-    /// Lets it go on, to a good end. What it was told until then.
+    /// Lets it go on, and checks that it ends well. Returns what the kernel told it.
     fn finish(self) -> Result<Vec<Told>, Failure> {
         check("word", self.go.write_word(1), Ok(8))?;
         let end = self.child.wait(Duration::from_secs(20));

@@ -38,7 +38,8 @@ fn remove(module: &str) -> Result<(), Errno> {
     Ok(delete_module(&name, DeleteModuleFlags::O_NONBLOCK)?)
 }
 
-/// Tells the driver of a device until there is nobody to tell. How often.
+/// Tells the driver of a device again and again, until the driver is gone. Returns the number of
+/// times.
 fn tell(new_id: &Path, name: &str) -> Result<u64, Errno> {
     cpu::stay_on(FAST)?;
     // Opened once: what counts is what happens between two writes.
@@ -50,7 +51,8 @@ fn tell(new_id: &Path, name: &str) -> Result<u64, Errno> {
     Ok(count)
 }
 
-/// The driver comes back at the address that it had, as a rule, so an id that was left would be its.
+/// The driver is usually loaded again at its former address, so it would own an id that was left
+/// behind.
 fn all_ids_of_a_driver_go_with_it(region: &Region) -> Outcome {
     family::require_modules()?;
     let driver = Driver::FsdevDax;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Everything at once. Each test races for a few seconds, then checks the invariants.
+//! Operations at the same time. Each test races for a few seconds, then checks the invariants.
 //!
 //! The tests leave the C driver out of most races, each with its reason: what it did when somebody
 //! tried it with `DAX_GUEST_FORCE`.

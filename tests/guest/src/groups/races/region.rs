@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
 /// finished adding.
 const NOT_BOUND: &[Errno] = &[Errno::ENODEV, Errno::ENXIO, Errno::EBUSY, Errno::EAGAIN];
 
-/// Takes the region away and brings it back, again and again; in between nothing may be left.
+/// Takes the region away and brings it back, again and again. Nothing of it may be left in between.
 fn cycle(region: &Region) -> Racer<'_> {
     Racer::new("region", &[], |_| {
         region.unbind().map_err(errno)?;

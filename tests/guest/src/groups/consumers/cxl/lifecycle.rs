@@ -33,9 +33,9 @@ pub const TESTS: &[Test] = &[
 
 /// The device that makes the window: the root of the firmware's description of CXL.
 const ROOT: &str = "/sys/bus/acpi/devices/ACPI0017:00";
-/// The folder of PCI devices.
+/// The directory of PCI devices.
 const PCI: &str = "/sys/bus/pci/devices";
-/// How the modalias of a CXL memory ends: its class.
+/// The end of the modalias of a CXL memory: its class.
 const MEMORY_CLASS: &str = "bc05sc02i10";
 
 /// Bytes of page structures for so much memory.

@@ -62,7 +62,8 @@ fn first() -> sysfs::Result<(CxlRegion, Region)> {
     Ok((region, dax))
 }
 
-/// The same, emptied: its one device is bound to nothing and has no size.
+/// A region over the first memory, and its dax region, emptied: its one device is bound to nothing
+/// and has no size.
 fn empty() -> sysfs::Result<(CxlRegion, Region)> {
     let (region, dax) = first()?;
     dax.first_device()?.release()?;

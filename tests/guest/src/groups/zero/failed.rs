@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pages that memory-failure handling has marked are not zeroed.
+
+use super::{device, dirty_blocks, lend_to_kmem, mark, marked, not_zero, set, NOT_IN_C};
+use crate::device::Driver;
+use crate::ktap::{check, Outcome, Test};
+use crate::region::Region;
+use crate::sysfs;
+use crate::test;
+use crate::units::{Span, PAGE};
+use std::path::Path;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(zero_spares_a_page_that_failed_under_device_dax).not_on_c(NOT_IN_C),
+    test!(zero_spares_a_page_that_failed_under_kmem).not_on_c(NOT_IN_C),
+    test!(zero_knows_a_failed_page_only_while_the_region_lasts).not_on_c(NOT_IN_C),
+];
+
+/// Memory-failure handling marks the page at a physical address.
+fn fail_page(addr: u64) -> Outcome {
+    let path = Path::new("/sys/devices/system/memory/hard_offline_page");
+    Ok(sysfs::write(path, &format!("{addr:#x}"))?)
+}
+
+/// Fails one page under device_dax, and gives all memory back.
+fn fail_under_device_dax(region: &Region, span: Span, page: u64) -> Outcome {
+    let device = device(region, &[span])?;
+    mark(&device)?;
+    fail_page(span.start + page * PAGE)?;
+    Ok(region.destroy(&device)?)
+}
+
+fn zero_spares_a_page_that_failed_under_device_dax(region: &Region) -> Outcome {
+    set(region, true)?;
+    let span = region.units(5, 2);
+    for page in [0, 700, 1023] {
+        fail_under_device_dax(region, span, page)?;
+    }
+    let next = device(region, &[span])?;
+    check("marked pages", marked(&next)?, vec![0, 700, 1023])
+}
+
+fn zero_spares_a_page_that_failed_under_kmem(region: &Region) -> Outcome {
+    set(region, true)?;
+    let span = dirty_blocks(region, 1)?;
+    let page = 777;
+    // Zeroed when the device got it, so give the page something to be recognised by.
+    let other = device(region, &[span])?;
+    mark(&other)?;
+    other.unbind()?;
+    lend_to_kmem(&other, || fail_page(span.start + page * PAGE))?;
+    other.bind(Driver::DeviceDax)?;
+    // The page allocator of a debug kernel writes a pattern of its own.
+    check("pages that are not zero", not_zero(&other)?, vec![page])
+}
+
+fn zero_knows_a_failed_page_only_while_the_region_lasts(region: &Region) -> Outcome {
+    set(region, true)?;
+    let span = region.units(5, 1);
+    fail_under_device_dax(region, span, 3)?;
+    let region = Region::fresh()?;
+    set(&region, true)?;
+    let next = device(&region, &[span])?;
+    check("marked pages", marked(&next)?, vec![])
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Other work while the kernel zeroes memory for a device, and what ends the zeroing early.
+//!
+//! While the kernel zeroes memory for an unbound device, `/proc/iomem` shows the memory under the
+//! name of the device. The tests look for that.
+
+use super::{marked, set, NOT_IN_C};
+use crate::child::{Child, End};
+use crate::device::{mappings_text, Device, Driver};
+use crate::errno::Errno;
+use crate::iomem;
+use crate::ktap::{check, Failure, Outcome, Rows, Test};
+use crate::region::Region;
+use crate::sysfs;
+use crate::test;
+use crate::units::{MIB, PAGE, UNIT};
+use std::time::{Duration, Instant};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    test!(zero_leaves_readers_and_others_alone).not_on_c(NOT_IN_C),
+    test!(zero_in_progress_keeps_the_device_as_it_is).not_on_c(NOT_IN_C),
+    test!(zero_ends_when_the_writer_is_killed).not_on_c(NOT_IN_C),
+    test!(zero_ends_when_the_region_goes).not_on_c(NOT_IN_C),
+];
+
+/// Far more time than any change needs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Whether the kernel zeroes memory for an unbound device.
+fn is_zeroing(device: &Device) -> Result<bool, Failure> {
+    Ok(!iomem::named(device.name())?.is_empty())
+}
+
+/// An empty device, and all memory of the region zeroed for it by another process. Memory that was
+/// never touched takes longer, so this is best done first.
+fn while_zeroing(region: &Region) -> Result<(Device, Child), Failure> {
+    set(region, true)?;
+    let device = region.create()?;
+    let size = region.available()? - 64 * MIB;
+    let writer = device.clone();
+    let mut child = Child::spawn(move || match writer.try_write("size", &size.to_string()) {
+        Ok(_) => 0,
+        Err(errno) => errno.0,
+    })
+    .map_err(|e| Failure::Fail(format!("fork: {e}")))?;
+    let deadline = Instant::now() + LIMIT;
+    while !is_zeroing(&device)? {
+        let ended = child.poll().is_some() || Instant::now() > deadline;
+        check("the writer ended before it was seen", ended, false)?;
+    }
+    Ok((device, child))
+}
+
+fn zero_leaves_readers_and_others_alone(region: &Region) -> Outcome {
+    let (device, child) = while_zeroing(region)?;
+    check("size", device.size()?, 0)?;
+    check("ranges", device.ranges()?, vec![])?;
+    check("available_size", region.available()?, 64 * MIB)?;
+    let other = region.create()?;
+    other.set_size(UNIT)?;
+    other.set_align(PAGE)?;
+    other.bind(Driver::DeviceDax)?;
+    check("marked pages", marked(&other)?, vec![])?;
+    region.destroy(&other)?;
+    check("still zeroing", is_zeroing(&device)?, true)?;
+    check("writer", child.wait(LIMIT), End::Exit(0))?;
+    check("size", device.size()?, region.span().len() - 64 * MIB)?;
+    check("still zeroing", is_zeroing(&device)?, false)
+}
+
+fn zero_in_progress_keeps_the_device_as_it_is(region: &Region) -> Outcome {
+    let (device, child) = while_zeroing(region)?;
+    let mut rows = Rows::default();
+    let range = mappings_text(&[region.units(region.unit_count() - 1, 1)], "");
+    for (attr, text) in [
+        ("size", "2097152"),
+        ("size", "0"),
+        ("align", "4096"),
+        ("mapping", &range),
+    ] {
+        let written = device.try_write(attr, text);
+        rows.add(attr, check("write", written, Err(Errno::EBUSY)));
+    }
+    let deleted = region.try_write("delete", device.name());
+    rows.add("delete", check("write", deleted, Err(Errno::EBUSY)));
+    let bound = Driver::DeviceDax.try_write("bind", device.name());
+    rows.add("bind", check("write", bound, Err(Errno::EBUSY)));
+    rows.add("zeroing", check("still", is_zeroing(&device)?, true));
+    rows.finish()?;
+    check("writer", child.wait(LIMIT), End::Exit(0))?;
+    device.bind(Driver::DeviceDax)?;
+    Ok(())
+}
+
+fn zero_ends_when_the_writer_is_killed(region: &Region) -> Outcome {
+    let (device, child) = while_zeroing(region)?;
+    child.kill();
+    check("writer", child.wait(LIMIT), End::Signal(libc::SIGKILL))?;
+    check("zeroing", is_zeroing(&device)?, false)?;
+    check("size", device.size()?, 0)?;
+    check("ranges", device.ranges()?, vec![])?;
+    check("available_size", region.available()?, region.span().len())?;
+    // The device can be used.
+    device.set_size(UNIT)?;
+    device.bind(Driver::DeviceDax)?;
+    Ok(())
+}
+
+fn zero_ends_when_the_region_goes(region: &Region) -> Outcome {
+    let (_, child) = while_zeroing(region)?;
+    sysfs::write(&Region::driver_attr("unbind"), region.hmem())?;
+    check("writer", child.wait(LIMIT), End::Exit(Errno::ENXIO.0))?;
+    let region = Region::fresh()?;
+    check("available_size", region.available()?, region.span().len())
+}
