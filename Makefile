@@ -13,11 +13,14 @@ MAKEFLAGS += --no-print-directory
 # finds misspelt ones.
 export LAB_GIVEN := $(strip $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
 
-COMMANDS := run test compare matrix architectures defects public stress model mutants check bench colours clients guest shell kernel module deb system floors clean
-.PHONY: help $(COMMANDS)
+COMMANDS := run test compare matrix architectures defects public stress model mutants check bench colours clients guest shell kernel module deb system floors
+.PHONY: help clean $(COMMANDS)
 
 $(COMMANDS):
 	lab=$$(tools/bootstrap.sh) && exec "$$lab" $@
 
 help:
 	cat tools/help.txt
+
+clean:
+	tools/clean.sh

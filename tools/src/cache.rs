@@ -15,7 +15,7 @@ use crate::progress;
 /// Digits of a key that appear in a name; 64 bits are plenty for one machine.
 const KEY_LEN: usize = 16;
 
-/// `${XDG_CACHE_HOME:-~/.cache}/device-dax`; tools/bootstrap.sh says the same.
+/// `${XDG_CACHE_HOME:-~/.cache}/device-dax`; tools/bootstrap.sh and tools/clean.sh say the same.
 pub fn dir() -> PathBuf {
     let set = |name: &str| {
         std::env::var_os(name)
@@ -201,6 +201,9 @@ fn is_artefact(name: &str, prefix: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -227,6 +230,50 @@ mod tests {
         assert!(!is_artefact("7.3-c-0123456789abcdef.part", "7.3-c"));
         assert!(!is_artefact("7.3-c-gcc-0123456789abcdef", "7.3-c"));
         assert!(!is_artefact("root-0123456789abcdef.log", "root"));
+    }
+
+    /// Runs `make clean` where every program that makes or installs something is a stub. Returns
+    /// whether it succeeded, and the names of the stubs that it called.
+    fn clean(cache: &Path, args: &[&str]) -> (bool, String) {
+        let stubs = tempfile::tempdir().unwrap();
+        let called = stubs.path().join("called");
+        for name in ["apt-get", "cargo", "mmdebstrap", "unshare"] {
+            let stub = stubs.path().join(name);
+            let text = format!("#!/bin/bash\necho {name} >>{}\nexit 1\n", called.display());
+            fs::write(&stub, text).unwrap();
+            fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:/usr/bin:/bin", stubs.path().display());
+        let mut make = Command::new("make");
+        for name in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "HOME"] {
+            make.env_remove(name);
+        }
+        let out = make
+            .args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), "clean"])
+            .args(args)
+            .env("PATH", path)
+            .env("XDG_CACHE_HOME", cache)
+            .output()
+            .unwrap();
+        let called = fs::read_to_string(called).unwrap_or_default();
+        (out.status.success(), called)
+    }
+
+    #[test]
+    fn make_clean_deletes_the_cache_and_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = dir.path().join("device-dax");
+        let file = ours.join("locks/root");
+        mkdir(&ours.join("locks")).unwrap();
+        fs::write(&file, "").unwrap();
+        fs::write(dir.path().join("other"), "").unwrap();
+        // A variable with a wrong name: the cache of another place would be deleted.
+        let (success, _) = clean(dir.path(), &["XDG_CACHE_HOM=/nowhere"]);
+        assert!(!success && file.exists());
+        assert_eq!(clean(dir.path(), &[]), (true, String::new()));
+        assert!(!ours.exists() && dir.path().join("other").exists());
+        assert_eq!(clean(dir.path(), &[]), (true, String::new()));
+        assert!(!ours.exists());
     }
 
     #[test]

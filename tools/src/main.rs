@@ -114,8 +114,6 @@ enum Command {
     System,
     /// Draw which file of the module uses which
     Floors,
-    /// Delete the cache
-    Clean,
     /// Run a command in the build root; for our own use
     #[command(hide = true)]
     Enter {
@@ -194,7 +192,6 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::System => return system::main(&repo()?),
         Command::Deb => return package::main(&repo()?),
         Command::Floors => print!("{}", floors::drawing(&repo()?)?),
-        Command::Clean => clean()?,
         Command::Enter {
             root,
             bind,
@@ -218,17 +215,4 @@ fn repo() -> Result<PathBuf> {
             start.display()
         ),
     }
-}
-
-/// Deletes the cache, and with it all kernels, build roots and downloads. The programs that cargo
-/// built, this one too, are in the checkout and stay.
-fn clean() -> Result<()> {
-    let dir = cache::dir();
-    if !dir.exists() {
-        return Ok(());
-    }
-    let step = progress::Step::start(format!("deleting {}", dir.display()), 0);
-    cache::remove(&dir)?;
-    step.done();
-    Ok(())
 }
