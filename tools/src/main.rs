@@ -11,6 +11,7 @@ mod checkpatch;
 mod clients;
 mod clippy;
 mod colours;
+mod commands;
 mod compare;
 mod cpio;
 mod defects;
@@ -57,8 +58,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{bail, Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use commands::Uses;
 use kernel::Kernel;
 use root::Root;
 
@@ -71,46 +73,45 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build one kernel (IMPL, KERNEL, DEBUG, BUILTIN, TOOLCHAIN, ARCH, PAGES)
+    /// Build one kernel
     Kernel,
-    /// Run CMD in a guest (IMPL, KERNEL, DEBUG, MEM, CPUS, APPEND, QEMU, FILES, TIMEOUT,
-    /// ALLOW_SPLAT)
+    /// Run CMD in a guest
     Guest,
-    /// Run a shell on this terminal in a guest (the same variables)
+    /// Run a shell on this terminal in a guest
     Shell,
     /// Run format, lints, rules and host tests, in seconds
     Check,
-    /// Run all tests (ONLY, QUICK)
+    /// Run all tests
     Test,
-    /// Compare C and Rust side by side (KERNEL, DEBUG, SEED, SEQUENCES, REPLAY, ONLY)
+    /// Compare C and Rust side by side
     Compare,
-    /// Run the tests of all consumers on all kernels (KERNEL, IMPL, BUILTIN, ONLY)
+    /// Run the tests of all consumers on all kernels
     Matrix,
-    /// Run the guest tests on another architecture (ARCH, PAGES, IMPL, ONLY)
+    /// Run the guest tests on another architecture
     Architectures,
-    /// Run the tests of the C driver's defects on C and Rust (ONLY, KERNEL, DEBUG)
+    /// Run the tests of the C driver's defects on C and Rust
     Defects,
-    /// Run the tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
+    /// Run the tests of ndctl and of the kernel, on C and Rust
     Public,
-    /// Run the driver on a model of the kernel, in random orders (SECONDS, SEED)
+    /// Run the driver on a model of the kernel, in random orders
     Model,
-    /// Put mistakes into the pure modules, which the host tests must see (ONLY)
+    /// Put mistakes into the pure modules, which the host tests must see
     Mutants,
-    /// Do everything at once in a guest, checked (SECONDS, SEED, IMPL, KERNEL, DEBUG)
+    /// Do everything at once in a guest, checked
     Stress,
     /// Build everything and show the Rust module at work in a guest
     Run,
-    /// Measure the C and the Rust driver (ONLY, RANGES, KERNEL)
+    /// Measure the C and the Rust driver
     Bench,
-    /// Show that tenants of one cache colour each do not push each other out (KERNEL, IMPL, SEED)
+    /// Show that tenants of one cache colour each do not push each other out
     Colours,
-    /// Run programs that use device-dax in guests, on C and Rust (ONLY, IMPL, KERNEL)
+    /// Run programs that use device-dax in guests, on C and Rust
     Clients,
     /// Build the module in the kernel tree KDIR
     Module,
-    /// Build packages for Debian: kernel and daxlayout (CONFIG, TRIM, REVISION, ONLY, KERNEL)
+    /// Build packages for Debian: kernel and daxlayout
     Deb,
-    /// Install the packages of `make deb` in a Debian system and test it (TIMEOUT, MEM, CPUS)
+    /// Install the packages of `make deb` in a Debian system and test it
     System,
     /// Draw which file of the module uses which
     Floors,
@@ -129,14 +130,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Args::parse().command;
-    // `enter` runs without make's variables.
-    let checked = match command {
-        Command::Enter { .. } => Ok(()),
-        _ => settings::check(),
-    };
-    let checked = checked.and_then(|()| elsewhere(&command));
-    match checked.and_then(|()| execute(command)) {
+    match parse().and_then(execute) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -145,23 +139,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Refuses ARCH= for a command that knows only x86.
-fn elsewhere(command: &Command) -> Result<()> {
-    use Command::{Architectures, Enter, Guest, Kernel, Run, Shell, Test};
-    let known = matches!(
-        command,
-        Architectures | Enter { .. } | Guest | Kernel | Run | Shell | Test
-    );
-    if known {
-        return Ok(());
+/// Reads the command, and checks the variables that are meant for it.
+fn parse() -> Result<Command> {
+    let matches = Args::command().get_matches();
+    // `enter` is not in the list: it runs without make's variables.
+    if let Some(uses) = matches.subcommand_name().and_then(Uses::named) {
+        settings::check(uses)?;
     }
-    match settings::var("ARCH")?.as_deref() {
-        None | Some("x86") => Ok(()),
-        Some(arch) => bail!(
-            "ARCH={arch}: only make kernel, guest, shell, run, test and architectures know others \
-             than x86"
-        ),
-    }
+    Ok(Args::from_arg_matches(&matches)?.command)
 }
 
 fn execute(command: Command) -> Result<ExitCode> {
