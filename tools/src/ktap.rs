@@ -2,6 +2,7 @@
 //! Reads KTAP, the kernel's test protocol, from a program's output or from a kernel log, and
 //! returns the results of single tests. If fewer or more tests ran than planned, that is a failure.
 
+use anyhow::{Context, Result};
 use regex::Regex;
 
 use crate::report::{TestResult, Verdict};
@@ -15,15 +16,18 @@ struct Level {
     failed: bool,
 }
 
+const RESULT: &str = r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$";
+const PLAN: &str = r"^1\.\.(\d+)";
+
 /// All test results of `text`; names are `prefix: suite: test`.
-pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
-    // The patterns are constants, and a test below compiles them.
-    let (Ok(result), Ok(plan)) = (
-        Regex::new(r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$"),
-        Regex::new(r"^1\.\.(\d+)"),
-    ) else {
-        return Vec::new();
-    };
+pub fn parse(prefix: &str, text: &str) -> Result<Vec<TestResult>> {
+    parse_with([RESULT, PLAN], prefix, text)
+}
+
+fn parse_with(patterns: [&str; 2], prefix: &str, text: &str) -> Result<Vec<TestResult>> {
+    let [result, plan] = patterns.map(Regex::new);
+    let result = result.context("cannot read results of tests")?;
+    let plan = plan.context("cannot read plans of tests")?;
     let mut reader = Reader {
         prefix,
         levels: Vec::new(),
@@ -55,7 +59,7 @@ pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
         }
     }
     reader.close(0);
-    reader.results
+    Ok(reader.results)
 }
 
 struct Reader<'a> {
@@ -148,6 +152,16 @@ pub fn suites(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
+        super::parse(prefix, text).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_an_error() {
+        assert!(parse_with([RESULT, "("], "g", "1..1\nok 1 a\n").is_err());
+        assert!(parse_with(["(", PLAN], "g", "").is_err());
+    }
 
     const KUNIT: &str = "\
 [    2.100000] KTAP version 1

@@ -114,7 +114,7 @@ impl Lab<'_> {
         drop(kernel);
         let step = Step::start(format!("{name}: {}", client.programs), 0);
         let (outcome, output, log) = guest.run_keeping_output(step)?;
-        let mut results = ktap::parse("", &output);
+        let mut results = ktap::parse("", &output)?;
         results.push(match wrong(&outcome) {
             None => TestResult::passed(END),
             Some(why) => {

@@ -141,12 +141,17 @@ mod tests {
 
     fn row(c: &str, rust: &str) -> Vec<String> {
         let mut rows = Rows::default();
-        rows.add(&CLIENTS[0], Align::TwoMib, Impl::C, &ktap::parse("", c));
+        rows.add(
+            &CLIENTS[0],
+            Align::TwoMib,
+            Impl::C,
+            &ktap::parse("", c).unwrap(),
+        );
         rows.add(
             &CLIENTS[0],
             Align::TwoMib,
             Impl::Rust,
-            &ktap::parse("", rust),
+            &ktap::parse("", rust).unwrap(),
         );
         let mut table = rows.table().rows;
         assert_eq!(table.len(), 1);

@@ -75,12 +75,12 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let step = Step::start(format!("kunit.py on {spec}"), 0);
     exec::logged(&mut command, &log, &step)?;
     step.done();
-    Ok(read(&cache::read_text(&console)?, &log))
+    read(&cache::read_text(&console)?, &log)
 }
 
 /// The result: kunit.py must succeed, and the kernel's own output must have all suites.
-fn read(console: &str, log: &Path) -> Outcome {
-    let results = kunit::results("kunit", console);
+fn read(console: &str, log: &Path) -> Result<Outcome> {
+    let results = kunit::results("kunit", console)?;
     let bad: Vec<&str> = results
         .iter()
         .filter(|p| p.verdict != Verdict::Passed)
@@ -92,10 +92,10 @@ fn read(console: &str, log: &Path) -> Outcome {
     } else {
         Outcome::failed(format!("these did not pass: {}", bad.join(", ")))
     };
-    Outcome {
+    Ok(Outcome {
         output: format!("all of it: {}", log.display()),
         ..outcome
-    }
+    })
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_suite_that_kunit_py_does_not_miss_is_missed() {
         let console = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: dax_range\n    1..1\n    ok 1 t\nok 1 dax_range\n";
-        let outcome = read(console, Path::new("log"));
+        let outcome = read(console, Path::new("log")).unwrap();
         assert_eq!(outcome.end, End::Failed);
         assert!(
             outcome.detail.contains("dax_allocator"),

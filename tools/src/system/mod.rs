@@ -142,7 +142,7 @@ fn run(
     })?;
     step.done();
     let output = String::from_utf8_lossy(&output).into_owned();
-    let mut results = ktap::parse(name, &output);
+    let mut results = ktap::parse(name, &output)?;
     let ended = outcome.end == End::Exit(0);
     match wrong(&outcome) {
         None => results.push(TestResult::passed(format!("{name}: the kernel is quiet"))),

@@ -97,7 +97,7 @@ impl Tests<'_> {
         let name = self.name("kunit");
         let (outcome, output) = self.boot(&name, &Machine::default(), &load)?;
         let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
-        let mut results = kunit::results(&name, &log);
+        let mut results = kunit::results(&name, &log)?;
         results.push(ended(&name, &outcome, &output));
         Ok(results)
     }
@@ -286,7 +286,7 @@ impl Tests<'_> {
         };
         machine.timeout = self.slow(machine.timeout);
         let (outcome, output) = self.boot(name, &machine, &load)?;
-        let results = ktap::parse(name, &output);
+        let results = ktap::parse(name, &output)?;
         Ok(Ran {
             outcome,
             output,
