@@ -5,6 +5,7 @@
 use anyhow::{Context, Result};
 use regex::Regex;
 
+use crate::printk::without_stamp;
 use crate::report::{TestResult, Verdict};
 
 /// One nesting level that is open.
@@ -131,17 +132,6 @@ impl Reader<'_> {
     }
 }
 
-/// A line of a kernel log without its time stamp. The indentation stays.
-fn without_stamp(line: &str) -> &str {
-    let stamp = line
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("] "));
-    match stamp {
-        Some((time, rest)) if time.trim().parse::<f64>().is_ok() => rest,
-        _ => line,
-    }
-}
-
 /// The names of the suites that a KUnit log reports on.
 pub fn suites(text: &str) -> Vec<String> {
     let lines = text.lines().map(without_stamp);
@@ -201,6 +191,17 @@ mod tests {
             .any(|l| l.contains("EXPECTATION FAILED")));
         assert!(matches!(&results[2].verdict, Verdict::Skipped(why) if why == "no time"));
         assert_eq!(suites(KUNIT), ["dax_range", "dax_parse"]);
+    }
+
+    #[test]
+    fn a_log_that_names_the_caller() {
+        let log = KUNIT.replace("] ", "][    T1] ");
+        let names = |text: &str| -> Vec<String> {
+            let results = parse("kunit", text).into_iter();
+            results.map(|p| p.name).collect()
+        };
+        assert_eq!(names(&log), names(KUNIT));
+        assert_eq!(suites(&log), suites(KUNIT));
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod monitor;
 mod mutants;
 mod package;
 mod poweroff;
+mod printk;
 mod progress;
 mod public;
 mod report;
