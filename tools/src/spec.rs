@@ -101,7 +101,7 @@ impl Spec {
             "mmap-1g" | "mm-1g" | "poison-1g" | "lifetimes-1g" if self.arch == Arch::Arm64 => {
                 Some("arm64 has no such pages")
             }
-            "inject" | "stress" | "stress-zero" => Some("needs a debug kernel"),
+            "inject" | "stress" => Some("needs a debug kernel"),
             _ => None,
         }
     }
