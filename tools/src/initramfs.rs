@@ -18,46 +18,17 @@ use crate::exec;
 use crate::progress::Step;
 use crate::root::Root;
 
-/// Packages whose files a guest has; a `*` stands for a version.
-const PACKAGES: [&str; 38] = [
-    "base-files",
-    "libc-bin",
+/// The packages of guests of all architectures, one a line.
+const PACKAGES: &str = include_str!("../foreign/guest.packages");
+
+/// More packages whose files a guest of x86 has; a `*` stands for a version. Other architectures
+/// get the libraries of their packages with them, and have no Python.
+const PACKAGES_X86: [&str; 5] = [
     "libc6",
     "libgcc-s1",
-    "ncurses-base",
-    "ncurses-bin",
-    "bash",
-    "dash",
-    "coreutils",
-    "util-linux",
-    "mount",
-    "bsdutils",
-    "debianutils",
-    "hostname",
-    "kmod",
-    "procps",
-    "sysvinit-utils",
-    "grep",
-    "sed",
-    "gawk",
-    "findutils",
-    "diffutils",
-    "tar",
-    "gzip",
-    "strace",
     "python3-minimal",
     "python3.*-minimal",
     "libpython3.*-minimal",
-    "daxctl",
-    "ndctl",
-    "cxl",
-    "jq",
-    "fio",
-    "busybox-static",
-    "bsdextrautils",
-    "e2fsprogs",
-    "numactl",
-    "xxd",
 ];
 
 /// Nothing reads these in a guest.
@@ -105,6 +76,7 @@ pub fn ensure(root: &Root, other: Option<(&Root, Arch)>) -> Result<PathBuf> {
         .text(INIT)
         .text(FSTAB)
         .text(include_str!("initramfs.rs"))
+        .text(PACKAGES)
         .text(cpio::CODE)
         .finish();
     let kind = match other {
@@ -139,7 +111,8 @@ fn chosen(root: &Root, step: &Step) -> Result<BTreeSet<PathBuf>> {
         root: &root.path,
         names: BTreeSet::new(),
     };
-    for package in PACKAGES {
+    let shared = PACKAGES.lines().filter(|line| !line.starts_with('#'));
+    for package in shared.chain(PACKAGES_X86) {
         tree.package(package)?;
         step.advance(1);
     }
