@@ -5,7 +5,7 @@
 # the README says to call it while no command runs.
 set -euo pipefail
 
-for name in ${LAB_GIVEN:-}; do
+for name in ${XTASK_GIVEN:-}; do
 	case $name in
 	HOME | XDG_CACHE_HOME) ;;
 	*)

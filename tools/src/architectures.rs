@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab architectures`: which groups of guest tests run on another architecture, and what came of
+//! `make architectures`: which groups of guest tests run on another architecture, and what came of
 //! them. Each group that was run gets its row in the table of that architecture in
 //! docs/results/architectures.md at once, since all of them take long.
 

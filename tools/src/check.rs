@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab check`: the checks that need no guest and take seconds.
+//! `make check`: the checks that need no guest and take seconds.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ const PACKAGES: [(&str, &str); 9] = [
     ("dax-host-tests", "pages-64k"),
     ("dax-cache", ""),
     ("dax-protocol", ""),
-    ("lab", ""),
+    ("xtask", ""),
     ("daxlayout", ""),
     ("dax-model", ""),
     ("dax-model-faults", ""),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab matrix`: the tests of everybody who uses device-dax, on every kernel that there is: both
+//! `make matrix`: the tests of everybody who uses device-dax, on every kernel that there is: both
 //! series, C and Rust, as modules and built in. A run of all of them writes the tables of
 //! docs/results/consumers.md; KERNEL, IMPL, BUILTIN and ONLY pick some.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab module`: builds the module in the user's kernel tree with the user's toolchain.
+//! `make module`: builds the module in the user's kernel tree with the user's toolchain.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};

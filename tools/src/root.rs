@@ -90,7 +90,7 @@ impl Root {
         Self::make(repo, &SYSTEM)
     }
 
-    /// Finds or makes the tree with the programs of `lab clients`.
+    /// Finds or makes the tree with the programs of `make clients`.
     pub fn ensure_clients(repo: &Path) -> Result<Self> {
         Self::make(repo, &CLIENTS)
     }
@@ -275,11 +275,15 @@ impl InRoot {
     /// command's processes die, and no mount stays.
     pub fn build(self) -> Result<Command> {
         // Use /proc: cargo may have replaced our file since we started.
-        let lab = format!("/proc/{}/exe", std::process::id());
+        let xtask = format!("/proc/{}/exe", std::process::id());
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]);
-        command.arg(lab).arg("enter").arg("--root").arg(&self.root);
+        command
+            .arg(xtask)
+            .arg("enter")
+            .arg("--root")
+            .arg(&self.root);
         for (host, inside) in &self.binds {
             command.arg("--bind").arg(host).arg(inside);
         }
@@ -299,7 +303,7 @@ impl InRoot {
     }
 }
 
-/// `lab enter`, already in the new namespaces: mounts, chroot, exec.
+/// `xtask enter`, already in the new namespaces: mounts, chroot, exec.
 pub fn enter(root: &Path, binds: &[PathBuf], cwd: &Path, words: &[OsString]) -> Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)

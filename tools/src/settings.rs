@@ -90,7 +90,7 @@ const OTHERS: [&str; 14] = [
 ];
 
 /// The names of the variables on make's command line; the Makefile sets it.
-const GIVEN: &str = "LAB_GIVEN";
+const GIVEN: &str = "XTASK_GIVEN";
 
 /// Checks the variables for a command before anything is done.
 ///
@@ -499,7 +499,7 @@ mod tests {
     fn passed(args: &[&str], envs: &[(&str, &str)]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let more = dir.path().join("more");
-        let recipe = "print:\n\tprintf '%s|' \"$$LAB_GIVEN\" \"$$CMD\" \"$${LLVM-unset}\"\n";
+        let recipe = "print:\n\tprintf '%s|' \"$$XTASK_GIVEN\" \"$$CMD\" \"$${LLVM-unset}\"\n";
         std::fs::write(&more, recipe).unwrap();
         let repo = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let mut make = std::process::Command::new("make");

@@ -52,7 +52,7 @@ pub struct Spec {
     pub nvdimm: bool,
     /// The dax family in the image instead of in modules.
     pub builtin: bool,
-    /// With what the guests of `lab clients` need besides.
+    /// With what the guests of `make clients` need besides.
     pub clients: bool,
     pub toolchain: Toolchain,
     pub arch: Arch,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab bench`: the C and the Rust driver measured by one program, and the goals of the Rust
+//! `make bench`: the C and the Rust driver measured by one program, and the goals of the Rust
 //! driver judged. A run of all of it writes docs/results/performance.md, the JSON and the charts
 //! beside it; ONLY and RANGES pick some.
 

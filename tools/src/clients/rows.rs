@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The table of `lab clients`: a row for each test of a client at an alignment, C beside Rust.
+//! The table of `make clients`: a row for each test of a client at an alignment, C beside Rust.
 
 use crate::report::{TestResult, Verdict};
 use crate::spec::Impl;

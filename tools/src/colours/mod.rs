@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab colours`: do two tenants push each other's data out of a cache? A guest with a memory-side
+//! `make colours`: do two tenants push each other's data out of a cache? A guest with a memory-side
 //! cache makes their devices in several ways, on C and on Rust, and tells their page frames. A
 //! model of the cache, and one of flat memory mode, does the rest here. A run of both drivers
 //! writes docs/results/colours.md, the JSON and the charts beside it.

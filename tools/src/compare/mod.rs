@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab compare`: a C and a Rust guest do the same; everything that a user can see is compared.
+//! `make compare`: a C and a Rust guest do the same; everything that a user can see is compared.
 
 mod guests;
 mod judge;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab defects`: what the C driver does in the tests of its defects, and the Rust driver. Each
+//! `make defects`: what the C driver does in the tests of its defects, and the Rust driver. Each
 //! test has a guest of its own, for the C driver may take it down. A run of all of them writes
 //! docs/results/defects.md; ONLY=A7 picks one.
 

@@ -96,8 +96,8 @@ impl Guest {
         let mut machine = machine.clone();
         kernel.arch.adapt(&mut machine)?;
         write_image(root, kernel, &dir, &load.archives, |archive| {
-            archive.file(Path::new(".lab/cmd"), 0o600, load.command.as_bytes())?;
-            archive.file(Path::new(".lab/end"), 0o600, end.as_bytes())?;
+            archive.file(Path::new(".xtask/cmd"), 0o600, load.command.as_bytes())?;
+            archive.file(Path::new(".xtask/end"), 0o600, end.as_bytes())?;
             for file in &load.files {
                 let name = file
                     .file_name()
@@ -164,7 +164,7 @@ impl Guest {
             .collect();
         let terminal = format!("rows={rows}\ncolumns={columns}\nexport TERM={term}\n");
         write_image(root, kernel, &dir, &[], |archive| {
-            archive.file(Path::new(".lab/terminal"), 0o600, terminal.as_bytes())?;
+            archive.file(Path::new(".xtask/terminal"), 0o600, terminal.as_bytes())?;
             for file in files {
                 let name = file
                     .file_name()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab mutants`: mistakes are put into the pure modules, one at a time, and the host tests must
+//! `make mutants`: mistakes are put into the pure modules, one at a time, and the host tests must
 //! see each. Those that no test can see are in docs/mutants.md, each with the reason; ONLY=allocator
 //! picks one file.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab deb`: packages for Debian of a kernel with the driver, and of daxlayout.
+//! `make deb`: packages for Debian of a kernel with the driver, and of daxlayout.
 
 mod companion;
 mod kernel;

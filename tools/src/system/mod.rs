@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab system`: Debian 13 in a guest, which installs the packages of `lab deb`, boots them, and
+//! `make system`: Debian 13 in a guest, which installs the packages of `make deb`, boots them, and
 //! removes them. Each step is a boot; the disk stays from one to the next.
 
 mod disk;

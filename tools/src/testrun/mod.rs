@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab test`: everything, group by group; ONLY=name runs one.
+//! `make test`: everything, group by group; ONLY=name runs one.
 
 mod guests;
 
