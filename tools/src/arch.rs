@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Architectures: what they are called by make, the kernel, Debian and Rust, and QEMU's machine for
-//! each. All but x86 are cross-compiled and emulated.
+//! Architectures: their names for make, the kernel, Debian and Rust, and QEMU's machine for each.
+//! All but x86 are cross-compiled and emulated.
 
 use anyhow::{bail, Context, Result};
 

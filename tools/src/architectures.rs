@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make architectures`: which groups of guest tests run on another architecture, and what came of
-//! them. Each group that was run gets its row in the table of that architecture in
-//! docs/results/architectures.md at once, since all of them take long.
+//! `make architectures`: runs the groups of guest tests on another architecture. The row of a group in
+//! docs/results/architectures.md is written as soon as the group ends, since all of them take long.
 
 use std::iter;
 use std::path::Path;

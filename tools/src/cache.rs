@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The cache outside the checkout: where it is, how an artefact is named after
-//! what goes into it, and the locks that keep two runs apart.
+//! The cache outside the checkout: its place, the names of artefacts, which are hashes of what goes
+//! into them, and the locks that keep two runs apart.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -131,7 +131,7 @@ impl Lock {
         )
     }
 
-    /// Waits in the same way for an artefact that is only used: many processes may use one at once.
+    /// Waits for an artefact that is only used: many processes may use one at once.
     pub fn share(name: &str) -> Result<Self> {
         Self::wait(name, FlockArg::LockSharedNonblock, FlockArg::LockShared)
     }

@@ -18,7 +18,7 @@ use crate::report::{Report, TestResult};
 use crate::rules;
 use crate::settings;
 
-/// How much the host tests search, here and in `make test`.
+/// The depth to which the host tests search, here and in `make test`.
 #[derive(Clone, Copy)]
 pub enum Depth {
     Quick,

@@ -17,7 +17,7 @@ const MACHINE: &[&str] = &["APPEND", "CPUS", "ICOUNT", "MEM", "QEMU", "TIMEOUT"]
 const ONLY: &[&str] = &["ONLY"];
 const SEED: &[&str] = &["SEED"];
 const SECONDS: &[&str] = &["SECONDS"];
-/// How much the host tests search.
+/// The depth to which the host tests search.
 const DEPTH: &[&str] = &["DAX_DEPTH"];
 const SPLAT: &[&str] = &["ALLOW_SPLAT"];
 

@@ -53,7 +53,8 @@ pub fn failure(command: &Command, status: ExitStatus, log: &Path) -> Result<Stri
     ))
 }
 
-/// Does the same for a command whose status says more than success or failure.
+/// Runs a command with its output in a log, as logged() does. Returns its status, for a command
+/// whose status says more than success or failure.
 pub fn logged_to_end(command: &mut Command, log: &Path, step: &Step) -> Result<ExitStatus> {
     let what = describe(command);
     let (read, write) = nix::unistd::pipe().context("cannot make a pipe")?;

@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 
 use crate::cache::{self, Key};
 
-/// Where the module lives in a kernel tree.
+/// The directory of the module in a kernel tree.
 pub const FOLDER: &str = "drivers/dax/rust";
 
 /// The configuration that the kernel's kunit.py reads.

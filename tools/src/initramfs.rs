@@ -31,7 +31,7 @@ const PACKAGES_X86: [&str; 5] = [
     "libpython3.*-minimal",
 ];
 
-/// Nothing reads these in a guest.
+/// Directories that nothing reads in a guest.
 const LEFT_OUT: [&str; 8] = [
     "usr/share/doc",
     "usr/share/man",
@@ -42,7 +42,7 @@ const LEFT_OUT: [&str; 8] = [
     "usr/share/common-licenses",
     "usr/share/perl5",
 ];
-/// Neither these, of the folder of libraries.
+/// Nor these, in the directory of libraries.
 const LEFT_OUT_LIBRARIES: [&str; 2] = ["gconv", "perl-base"];
 
 /// Links that Debian makes when it configures a package.

@@ -22,7 +22,7 @@ pub fn results(name: &str, log: &str) -> Result<Vec<TestResult>> {
     let there = ktap::suites(log);
     for suite in SUITES {
         if !there.iter().any(|there| there == suite) {
-            let why = "the suite did not report; is CONFIG_DEV_DAX_RUST_KUNIT_TEST on, and did the module load?";
+            let why = "the suite did not report. It does if CONFIG_DEV_DAX_RUST_KUNIT_TEST is on and the module loads";
             results.push(TestResult::failed(format!("{name}: {suite}"), why));
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make model`: the driver on a model of the kernel, random operations in random orders.
+//! `make model`: runs the driver on a model of the kernel, random operations in random orders.
 
 use std::path::Path;
 use std::process::{Child, ExitCode, ExitStatus, Stdio};

@@ -15,7 +15,7 @@ use crate::settings;
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let Some(tree) = settings::var("KDIR")? else {
-        bail!("which kernel tree? make module KDIR=/path/to/linux");
+        bail!("KDIR is not set. It names the kernel tree: make module KDIR=/path/to/linux");
     };
     let tree = PathBuf::from(tree);
     let series = series(&tree)?;
@@ -81,7 +81,7 @@ fn series(tree: &Path) -> Result<String> {
     match (number("VERSION"), number("PATCHLEVEL")) {
         (Some(version), Some(level)) => Ok(format!("{version}.{level}")),
         _ => bail!(
-            "{}/Makefile says no VERSION and PATCHLEVEL: is KDIR a kernel tree?",
+            "{}/Makefile has no VERSION and PATCHLEVEL, so KDIR is no kernel tree",
             tree.display()
         ),
     }

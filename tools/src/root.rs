@@ -19,7 +19,7 @@ use crate::progress::Step;
 const MKROOT_LINES: u64 = 10;
 const UNPACK_LINES: u64 = 9;
 
-/// How a root is made.
+/// The recipe of a root.
 struct Recipe {
     name: &'static str,
     suite: &'static str,
@@ -143,7 +143,7 @@ impl Root {
             .arg(self.path.join("etc/apt/sources.list"));
         exec::logged(&mut make, &log, &step).with_context(|| {
             format!(
-                "cannot unpack {packages}; is the Debian mirror of this machine's apt in reach?"
+                "cannot unpack {packages}; perhaps the Debian mirror of this machine's apt is out of reach"
             )
         })?;
         cache::rename(&part, &root.path)?;
@@ -185,7 +185,7 @@ impl Root {
             .arg(repo.join(recipe.packages));
         exec::logged(&mut script, &log, &step).with_context(|| {
             format!(
-                "cannot make {}; is the Debian mirror of this machine's apt in reach?",
+                "cannot make {}; perhaps the Debian mirror of this machine's apt is out of reach",
                 recipe.what
             )
         })?;

@@ -206,7 +206,7 @@ impl Apt {
         Self::on(root, &root.path.join("etc/apt/sources.list"), "apt")
     }
 
-    /// The same suites, but their source packages.
+    /// The source packages of the suites that apt knows.
     fn sources(root: &Root) -> Result<Self> {
         let binary = cache::read_text(&root.path.join("etc/apt/sources.list"))?;
         let lines = binary.lines().filter_map(|l| l.strip_prefix("deb "));

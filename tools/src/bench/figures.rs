@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::operations::{named, Operation};
 
-/// Which driver, and how it was set up.
+/// The driver of a guest, and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {

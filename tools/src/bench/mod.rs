@@ -46,7 +46,7 @@ const ALTERNATIONS: usize = 3;
 /// drivers.
 const PAIRS: usize = 11;
 
-/// Where the figures come from.
+/// The source of the figures.
 #[derive(Debug, Serialize)]
 pub struct Origin {
     machine: String,

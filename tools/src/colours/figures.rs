@@ -171,7 +171,7 @@ impl Guest {
 }
 
 impl Case {
-    /// How the devices were made.
+    /// The way in which the devices were made.
     pub fn title(&self) -> String {
         match self.placement {
             Placement::OneWrite => "one write to `size` each".to_owned(),
@@ -181,7 +181,7 @@ impl Case {
         }
     }
 
-    /// The same in two words.
+    /// That way, in two words.
     pub fn short(&self) -> String {
         match self.placement {
             Placement::OneWrite => "one write".to_owned(),

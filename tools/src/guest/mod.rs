@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Guests: boots a kernel in QEMU, runs one command in it and hands out the
-//! command's bytes, its exit status and what the kernel had to say.
+//! command's bytes, its exit status and the kernel's complaint.
 
 mod folder;
 mod qemu;
@@ -32,7 +32,7 @@ pub use qemu::{hardware_virtualisation, KVM};
 
 /// Time that QEMU may run after the command ended: the guest only has to power off.
 const GRACE: Duration = Duration::from_secs(20);
-/// The same for a whole system, which stops its services first.
+/// That time for a whole system, which stops its services first.
 const SYSTEM_GRACE: Duration = Duration::from_secs(300);
 /// Time that a guest that hangs has to say what it is doing.
 const REPORT: Duration = Duration::from_secs(20);

@@ -128,7 +128,7 @@ impl Score {
         self.seen() + self.survived
     }
 
-    /// Which percentage of those that compile the tests see.
+    /// The percentage that the tests see, of those that compile.
     pub fn share(self) -> f64 {
         self.seen() as f64 * 100.0 / self.all().max(1) as f64
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The table of docs/mutants.md: survivors that no test can see, each with the reason. Who is in
-//! it must survive, and who survives must be in it.
+//! The table of docs/mutants.md: survivors that no test can see, each with the reason. A mutant
+//! survives if and only if it is in the table.
 
 use anyhow::{bail, Result};
 

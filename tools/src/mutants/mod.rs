@@ -27,7 +27,7 @@ use found::{Mutant, Score};
 const SURVIVORS: &str = "docs/mutants.md";
 /// The scores, which a whole run writes.
 pub const DOCUMENT: &str = "docs/results/mutants.md";
-/// Where the modules are, as the host tests' `#[path]` has it.
+/// The directory of the modules, as the host tests' `#[path]` has it.
 const PURE: &str = "tests/host/src/../../../src/ranges";
 /// The folder for all of this. It is in the checkout, so that the build root has it too.
 const WORK: &str = "target/mutants";

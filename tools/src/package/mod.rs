@@ -22,7 +22,7 @@ use crate::settings;
 /// The value of ONLY= that ends after the configuration.
 const CONFIGURE: &str = "config";
 
-/// Where the packages are laid, in the checkout.
+/// The directory of the checkout for the packages.
 const OUT: &str = "target/deb";
 
 /// Built packages. Their files are not replaced while the value lives.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which packages are asked for: CONFIG=, TRIM=, REVISION=.
+//! The packages that CONFIG=, TRIM= and REVISION= ask for.
 
 use std::fmt;
 use std::path::PathBuf;

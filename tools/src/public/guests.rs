@@ -28,7 +28,7 @@ const KSFT_SKIPPED: i32 = 4;
 /// Lines kept of a test's output.
 const TAIL: usize = 50;
 
-/// Where the kernel keeps selftests, in the tree and in a guest.
+/// The directory of the selftests, in the tree and in a guest.
 const SELFTESTS: &str = "tools/testing/selftests";
 
 pub struct Guests<'a> {

@@ -19,8 +19,7 @@ use crate::spec::Spec;
 
 use super::list::Mocks;
 
-/// Where modules of other folders than the tree's own are installed; depmod
-/// prefers them.
+/// The directory for modules from outside the tree. depmod prefers them.
 const UPDATES: &str = "updates";
 
 impl Mocks {
