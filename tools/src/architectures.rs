@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make architectures`: runs the groups of guest tests on another architecture. The row of a group in
-//! docs/results/architectures.md is written as soon as the group ends, since all of them take long.
+//! `make architectures`: runs the groups of guest tests on another architecture. The row of a group
+//! in docs/results/architectures.md is written as soon as the group ends, since all of them take
+//! long.
 
 use std::iter;
 use std::path::Path;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The module's floors, from the files that each file of src/ uses. A file may use its own floor and those
-//! below, and no files may use each other in a circle.
+//! The module's floors, from the files that each file of src/ uses. A file may use its own floor
+//! and those below, and no files may use each other in a circle.
 //!
 //! A file uses another if it names it by `crate::`, `super::` or `self::`, in a `use` or elsewhere.
 //! Test modules are ignored: they may use anything.

@@ -237,7 +237,8 @@ impl Case {
 mod tests {
     use super::*;
 
-    /// The output of a guest whose tenants have these page frames of 64, behind a cache of 16 pages.
+    /// The output of a guest whose tenants have these page frames of 64, behind a cache of 16
+    /// pages.
     fn guest(placement: Placement, frames: [&[(u64, u64)]; 2]) -> Guest {
         let machine = Line::Machine {
             driver: Impl::C,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make colours`: counts how often two tenants push each other's data out of a cache. A guest with a
-//! memory-side cache makes their devices in several ways, on C and on Rust, and tells their page frames. A
-//! model of the cache, and one of flat memory mode, does the rest here. A run of both drivers
-//! writes docs/results/colours.md, the JSON and the charts beside it.
+//! `make colours`: counts how often two tenants push each other's data out of a cache. A guest with
+//! a memory-side cache makes their devices in several ways, on C and on Rust, and tells their page
+//! frames. A model of the cache, and one of flat memory mode, does the rest here. A run of both
+//! drivers writes docs/results/colours.md, the JSON and the charts beside it.
 
 mod chart;
 mod document;
@@ -90,8 +90,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(report.finish())
 }
 
-/// The result of a case. It has passed if tenants whose memory daxlayout chose do not push each other
-/// out, and others do.
+/// The result of a case. It has passed if tenants whose memory daxlayout chose do not push each
+/// other out, and others do.
 fn result(case: &Case) -> TestResult {
     let name = format!("{}, {}: {}", case.driver, case.kind.name(), case.title());
     let trouble = case.trouble();

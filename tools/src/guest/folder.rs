@@ -23,8 +23,8 @@ pub const LOG: &str = "kernel.log";
 
 /// Number of guests' logs that are kept.
 const KEPT_RUNS: usize = 60;
-/// Time that the folder of a guest that has not ended is kept. A guest that runs longer may lose its
-/// log.
+/// Time that the folder of a guest that has not ended is kept. A guest that runs longer may lose
+/// its log.
 const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes a folder for one run, and removes old ones.

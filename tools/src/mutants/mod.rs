@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `make mutants`: mistakes are put into the pure modules, one at a time, and the host tests must
-//! see each. Those that no test can see are in docs/mutants.md, each with the reason; ONLY=allocator
-//! picks one file.
+//! see each. Those that no test can see are in docs/mutants.md, each with the reason;
+//! ONLY=allocator picks one file.
 
 mod calls;
 mod found;

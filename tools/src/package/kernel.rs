@@ -104,8 +104,8 @@ impl<'a> Plan<'a> {
         Ok(key.finish())
     }
 
-    /// The key of a fresh tree: compilers, source and patch. If anything else changes, the tree is used
-    /// again.
+    /// The key of a fresh tree: compilers, source and patch. If anything else changes, the tree is
+    /// used again.
     fn tree_key(&self) -> Result<Key> {
         Key::new("deb-tree")
             .text(&self.root.toolchain()?)
