@@ -61,7 +61,7 @@ fi
 if [ ${#packages[@]} -gt 0 ]; then install "${packages[@]}"; fi
 
 if [ -n "${host_cargo:-}" ]; then
-	# Build in the checkout: with one folder for two checkouts, cargo would mix up their programs.
+	# Build in the checkout: with one directory for two checkouts, cargo would mix up their programs.
 	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$repo/target}
 	cargo build --quiet --locked --package xtask >&2
 	echo "$CARGO_TARGET_DIR/debug/xtask"

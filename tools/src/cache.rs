@@ -81,7 +81,8 @@ pub fn read_text(path: &Path) -> Result<String> {
 }
 
 pub fn mkdir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))
+    fs::create_dir_all(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
@@ -89,7 +90,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
 }
 
-/// Removes a file or a whole folder; what is not there is no error.
+/// Removes a file or a whole directory; what is not there is no error.
 pub fn remove(path: &Path) -> Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -169,11 +170,11 @@ impl Lock {
 /// Number of artefacts of a kind that are kept: one for this checkout, and one for another.
 const KEPT: usize = 2;
 
-/// Removes the older artefacts in `folder` whose names begin with `prefix`. An artefact in use
+/// Removes the older artefacts in `directory` whose names begin with `prefix`. An artefact in use
 /// stays.
-pub fn prune(folder: &Path, prefix: &str) -> Result<()> {
+pub fn prune(directory: &Path, prefix: &str) -> Result<()> {
     let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
     let mut found: Vec<(SystemTime, PathBuf)> = entries
         .flatten()
         .filter(|e| is_artefact(&e.file_name().to_string_lossy(), prefix))

@@ -52,7 +52,7 @@ const LINKS: [(&str, &str); 3] = [
     ("etc/mtab", "../proc/self/mounts"),
 ];
 
-const FOLDERS: [(&str, u32); 9] = [
+const DIRECTORIES: [(&str, u32); 9] = [
     ("dev", 0o755),
     ("proc", 0o555),
     ("sys", 0o555),
@@ -125,9 +125,9 @@ fn chosen(root: &Root, step: &Step) -> Result<BTreeSet<PathBuf>> {
 /// The names of all files in the tree `root`, but for those that nothing reads.
 fn everything(root: &Path, arch: Arch) -> Result<BTreeSet<PathBuf>> {
     let mut names = BTreeSet::new();
-    for folder in ["etc", "usr"] {
+    for directory in ["etc", "usr"] {
         let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
-        let files = WalkDir::new(root.join(folder))
+        let files = WalkDir::new(root.join(directory))
             .into_iter()
             .filter_entry(|entry| !is_left_out(&relative(entry.path()), arch));
         for entry in files {
@@ -156,8 +156,8 @@ fn write(
 ) -> Result<()> {
     let file = File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
-    for (name, mode) in FOLDERS {
-        archive.folder(Path::new(name), mode)?;
+    for (name, mode) in DIRECTORIES {
+        archive.directory(Path::new(name), mode)?;
     }
     for link in ["bin", "sbin", "lib", "lib64"] {
         archive.symlink(Path::new(link), &Path::new("usr").join(link))?;
@@ -227,7 +227,7 @@ impl Tree<'_> {
         Ok(matching.map(|entry| entry.path()).collect())
     }
 
-    /// Adds a name, and what it links to, under the folders as they really are.
+    /// Adds a name, and what it links to, under the directories as they really are.
     fn add(&mut self, name: &Path) -> Result<()> {
         let Some(file) = name.file_name() else {
             return Ok(());
@@ -251,7 +251,7 @@ impl Tree<'_> {
             Ok(absolute) => absolute.to_owned(),
             Err(_) => name.parent().unwrap_or(Path::new("")).join(&target),
         };
-        // Links to folders bring no content along.
+        // Links to directories bring no content along.
         if self.root.join(&next).is_file() {
             self.add(&next)
         } else {

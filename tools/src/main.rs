@@ -190,7 +190,7 @@ fn execute(command: Command) -> Result<ExitCode> {
 
 /// The checkout in which the tool was called.
 fn repo() -> Result<PathBuf> {
-    let start = std::env::current_dir().context("no current folder")?;
+    let start = std::env::current_dir().context("no current directory")?;
     let found = start
         .ancestors()
         .find(|dir| dir.join("tools/root.packages").exists());

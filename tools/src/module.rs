@@ -21,7 +21,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let series = series(&tree)?;
     apply(&kernel::patch(repo, &series)?, &tree)?;
     for file in in_tree::update(repo, &tree)? {
-        eprintln!("updated {}/{}", in_tree::FOLDER, file.display());
+        eprintln!("updated {}/{}", in_tree::DIRECTORY, file.display());
     }
 
     let options = kconfig::parse(

@@ -233,7 +233,7 @@ fn compiler(paragraph: &str) -> Option<String> {
         .then(|| format!("{package}={}", field("Version").unwrap_or_default()))
 }
 
-/// A command to be run in the root, with some host folders bound into it.
+/// A command to be run in the root, with some host directories bound into it.
 pub struct InRoot {
     root: PathBuf,
     binds: Vec<(PathBuf, PathBuf)>,
@@ -332,7 +332,7 @@ pub fn enter(root: &Path, binds: &[PathBuf], cwd: &Path, words: &[OsString]) -> 
     }
     nix::unistd::chroot(root).with_context(|| format!("cannot chroot to {}", root.display()))?;
     std::env::set_current_dir(cwd)
-        .with_context(|| format!("no folder {} in the build root", cwd.display()))?;
+        .with_context(|| format!("no directory {} in the build root", cwd.display()))?;
     let Some((program, args)) = words.split_first() else {
         bail!("enter: no command given");
     };

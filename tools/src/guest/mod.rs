@@ -2,7 +2,7 @@
 //! Guests: boots a kernel in QEMU, runs one command in it and hands out the
 //! command's bytes, its exit status and the kernel's complaint.
 
-mod folder;
+mod directory;
 mod qemu;
 
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ use crate::root::Root;
 use crate::settings::Machine;
 use crate::splat;
 
-use folder::{run_dir, write_image, IMAGE, INITRD, LOG};
+use directory::{run_dir, write_image, IMAGE, INITRD, LOG};
 use qemu::{doubled_commas, emulator, output_port, qemu};
 
 pub use qemu::{hardware_virtualisation, KVM};

@@ -29,7 +29,7 @@ const SURVIVORS: &str = "docs/mutants.md";
 pub const DOCUMENT: &str = "docs/results/mutants.md";
 /// The directory of the modules, as the host tests' `#[path]` has it.
 const PURE: &str = "tests/host/src/../../../src/ranges";
-/// The folder for all of this. It is in the checkout, so that the build root has it too.
+/// The directory for all of this. It is in the checkout, so that the build root has it too.
 const WORK: &str = "target/mutants";
 /// The tree that the mistakes are put into.
 const TREE: &str = "target/mutants/tree";

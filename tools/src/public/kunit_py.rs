@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs the kernel's kunit.py on our folder. kunit.py configures a small kernel from our
+//! Runs the kernel's kunit.py on our directory. kunit.py configures a small kernel from our
 //! .kunitconfig, builds it, boots it in QEMU and reads the suites' results.
 
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::spec::Spec;
 
 use super::verdict::Outcome;
 
-/// The folder that kunit.py builds in, inside the build root.
+/// The directory that kunit.py builds in, inside the build root.
 const BUILD: &str = "/usr/src/kunit";
 /// The file in which kunit.py leaves the kernel's output.
 const CONSOLE: &str = "test.log";
@@ -63,7 +63,7 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let script = format!(
         "tools/testing/kunit/kunit.py run --kunitconfig={} --arch=x86_64 --make_options {} \
          --build_dir={BUILD} --jobs={jobs} --timeout={TIMEOUT}",
-        in_tree::FOLDER,
+        in_tree::DIRECTORY,
         spec.toolchain.make_variables(),
     );
     let mut command = builder.in_tree(&dir, &script).bind(&build, BUILD);

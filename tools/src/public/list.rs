@@ -21,7 +21,7 @@ pub enum With {
     Mocks(Mocks),
 }
 
-/// A folder of tools/testing that builds drivers with some functions replaced.
+/// A directory of tools/testing that builds drivers with some functions replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mocks {
     Nvdimm,

@@ -18,7 +18,7 @@ const SIZE: &str = "3G";
 pub struct Disk<'a> {
     root: &'a Root,
     system: Root,
-    /// The folder of the disk, and of what the guests need besides.
+    /// The directory of the disk, and of what the guests need besides.
     pub dir: PathBuf,
     _lock: Lock,
 }

@@ -197,13 +197,13 @@ fn second_disk(
     for entry in entries.flatten() {
         copy(&entry.path(), &tree)?;
     }
-    for (folder, build) in ["first", "second"].into_iter().zip(builds) {
-        let to = tree.join(folder);
+    for (directory, build) in ["first", "second"].into_iter().zip(builds) {
+        let to = tree.join(directory);
         cache::mkdir(&to)?;
         for file in &build.files {
             copy(file, &to)?;
         }
-        let version = tree.join(format!("{folder}.version"));
+        let version = tree.join(format!("{directory}.version"));
         cache::write_whole(&version, build.version.as_bytes())?;
     }
     cache::write_whole(&tree.join("name"), name.as_bytes())?;
