@@ -18,7 +18,7 @@ const CACHE: &str = "/usr/src/cache";
 const CRATES: &str = "/usr/src/crates";
 /// The directory of the checkout that the build root's cargo builds in.
 const ROOT_TARGET: &str = "target/build-root";
-/// As in the bootstrap script.
+/// The oldest cargo that is used: RUST_MIN of the bootstrap script.
 const MIN: (u32, u32) = (1, 85);
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The place of the tree inside the build root with which programs for other architectures are

@@ -274,7 +274,7 @@ fn tree(tokens: &[Token], mut at: usize, before: &[String], found: &mut Vec<Vec<
                 at += 1;
                 while !matches!(text(tokens, at), None | Some("}")) {
                     let end = tree(tokens, at, &path, found);
-                    // Of `a as b,` the rest.
+                    // Skips `as b` and the comma after a name.
                     let rest = tokens[end..]
                         .iter()
                         .position(|t| t.text == "," || t.text == "}");

@@ -42,7 +42,7 @@ const LEFT_OUT: [&str; 8] = [
     "usr/share/common-licenses",
     "usr/share/perl5",
 ];
-/// Nor these, in the directory of libraries.
+/// Directories that nothing reads, in the directory of libraries.
 const LEFT_OUT_LIBRARIES: [&str; 2] = ["gconv", "perl-base"];
 
 /// Links that Debian makes when it configures a package.

@@ -83,7 +83,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             eprintln!("{DOCUMENT}: table of Linux {series} written");
         }
     } else {
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("{DOCUMENT} is not written: only a run of everything writes it");
     }
     Ok(run.report.finish())
 }

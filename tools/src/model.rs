@@ -35,7 +35,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
-        eprintln!("the same again: make model SEED=N SECONDS=1, with N as above");
+        eprintln!("to repeat it: make model SEED=N SECONDS=1, with N as above");
         ExitCode::FAILURE
     })
 }

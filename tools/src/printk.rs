@@ -8,7 +8,7 @@ pub fn without_stamp(line: &str) -> &str {
     after_stamp(rest).unwrap_or(rest)
 }
 
-/// What follows `[...]`, if a time, a thread or a CPU is in it.
+/// The text after `[...]`, if a time, a thread or a CPU is in it.
 fn after_stamp(line: &str) -> Option<&str> {
     let (inside, rest) = line.strip_prefix('[')?.split_once(']')?;
     let number = inside.trim_start().trim_start_matches(['T', 'C']);

@@ -361,7 +361,7 @@ pub fn count(name: &str) -> Result<Option<u64>> {
 pub fn seed_and_seconds() -> Result<(u64, u64)> {
     let seconds = count("SECONDS")?.unwrap_or(60);
     if seconds == 0 {
-        bail!("SECONDS=0: write how long it is to run");
+        bail!("SECONDS=0: write a number from 1 on");
     }
     Ok((count("SEED")?.unwrap_or(1), seconds))
 }

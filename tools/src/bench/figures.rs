@@ -73,8 +73,9 @@ impl Figures {
         let mut lines = 0;
         let mut done = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let line = serde_json::from_str(line)
-                .with_context(|| format!("dax-guest bench printed what is no figure: {line}"))?;
+            let line = serde_json::from_str(line).with_context(|| {
+                format!("dax-guest bench printed a line that is no figure: {line}")
+            })?;
             match line {
                 Line::Figure(measurement) => {
                     lines += 1;

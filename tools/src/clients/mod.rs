@@ -75,7 +75,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         eprintln!("{DOCUMENT}: table written");
     } else {
         eprint!("{}", rows.table().markdown());
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("{DOCUMENT} is not written: only a run of everything writes it");
     }
     Ok(report.finish())
 }

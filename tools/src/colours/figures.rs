@@ -30,7 +30,7 @@ impl Kind {
     }
 }
 
-/// A guest, and all that it told.
+/// A guest, with all that it printed about itself.
 #[derive(Debug, Serialize)]
 pub struct Guest {
     pub driver: Impl,
@@ -84,8 +84,9 @@ impl Guest {
         let mut guest: Option<Self> = None;
         let mut done = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let line = serde_json::from_str(line)
-                .with_context(|| format!("dax-guest colours printed what is no line: {line}"))?;
+            let line = serde_json::from_str(line).with_context(|| {
+                format!("dax-guest colours printed a line that is not known: {line}")
+            })?;
             match (line, &mut guest) {
                 (
                     Line::Machine {

@@ -40,7 +40,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let impls = settings::all_impls()?;
     let seed = settings::count("SEED")?.unwrap_or(1);
     let [series] = settings::all_series(&[SERIES[0]])?[..] else {
-        bail!("KERNEL=all: the page is of one series; name one, or leave KERNEL out");
+        bail!("KERNEL=all: {DOCUMENT} is about one series; name one, or leave KERNEL out");
     };
     let usual = settings::spec_for(series, Impl::Rust)?.is_usual() && series == SERIES[0];
     let complete = usual && impls.len() == 2 && seed == 1;
@@ -85,7 +85,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         table::replace(&repo.join(DOCUMENT), "colours", &section)?;
         eprintln!("{DOCUMENT}, {JSON} and {CHARTS} written");
     } else {
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for, or not the usual");
+        eprintln!("{DOCUMENT} is not written: only a run with the usual settings writes it");
     }
     Ok(report.finish())
 }

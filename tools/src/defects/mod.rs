@@ -94,7 +94,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         table::replace(&repo.join(DOCUMENT), "defects", &table.markdown())?;
         eprintln!("{DOCUMENT}: table written");
     } else {
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("{DOCUMENT} is not written: only a run of everything writes it");
     }
     Ok(run.report.finish())
 }

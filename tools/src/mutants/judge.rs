@@ -12,7 +12,7 @@ use crate::table::Table;
 /// The heading of the table.
 const HEAD: &str = "| file | mutant | why no test sees it |";
 
-/// A survivor, explained.
+/// A row of the table: a survivor and the reason that no test sees it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     file: String,

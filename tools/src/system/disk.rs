@@ -62,7 +62,9 @@ impl<'a> Disk<'a> {
         let sorted = exec::output(&mut sort.args(names).build()?)?;
         let sorted = String::from_utf8_lossy(&sorted).into_owned();
         let newest = sorted.split_whitespace().last();
-        Ok(newest.context("linux-version sorts nothing")?.to_owned())
+        Ok(newest
+            .context("linux-version sort printed nothing")?
+            .to_owned())
     }
 
     /// Copies a kernel and its initrd from the disk.
