@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Builds the host tool `lab` and prints its path; all else goes to stderr. With
+# Builds the host tool `xtask` and prints its path; all else goes to stderr. With
 # no cargo of RUST_MIN or newer here, the build root's cargo builds it.
 set -euo pipefail
 
@@ -61,10 +61,10 @@ fi
 if [ ${#packages[@]} -gt 0 ]; then install "${packages[@]}"; fi
 
 if [ -n "${host_cargo:-}" ]; then
-	# Build in the checkout: with one folder for two checkouts, cargo would mix up their programs.
+	# Build in the checkout: with one directory for two checkouts, cargo would mix up their programs.
 	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$repo/target}
-	cargo build --quiet --locked --package lab >&2
-	echo "$CARGO_TARGET_DIR/debug/lab"
+	cargo build --quiet --locked --package xtask >&2
+	echo "$CARGO_TARGET_DIR/debug/xtask"
 	exit
 fi
 
@@ -88,7 +88,7 @@ if [ -e "$certificates" ]; then
 	cp -L "$certificates" "$cache/certificates.crt"
 	settings+=" CARGO_HTTP_CAINFO=/usr/src/cache/certificates.crt"
 fi
-# Fetch all crates at once: the commands that lab runs in the root need no network.
+# Fetch all crates at once: the commands that xtask runs in the root need no network.
 fetched=$cache/cargo/fetched-$(sha256sum Cargo.lock | cut -c1-16)
 if [ ! -e "$fetched" ]; then
 	echo "fetching crates" >&2
@@ -100,5 +100,5 @@ fi
 target=x86_64-unknown-linux-gnu
 in_root "$settings CARGO_TARGET_DIR=/usr/src/device-dax/target/build-root
 	export RUSTFLAGS=-Ctarget-feature=+crt-static
-	cargo build --quiet --locked --offline --package lab --target $target" >&2
-echo "$repo/target/build-root/$target/debug/lab"
+	cargo build --quiet --locked --offline --package xtask --target $target" >&2
+echo "$repo/target/build-root/$target/debug/xtask"

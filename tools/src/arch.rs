@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Architectures: what they are called by make, the kernel, Debian and Rust, and QEMU's machine for
-//! each. All but x86 are cross-compiled and emulated.
+//! Architectures: their names for make, the kernel, Debian and Rust, and QEMU's machine for each.
+//! All but x86 are cross-compiled and emulated.
 
 use anyhow::{bail, Context, Result};
 
@@ -163,7 +163,7 @@ impl Pages {
 /// The memory of the first node in the settings of a guest.
 const FIRST_NODE: &str = "memory-backend-ram,id=ram0,size=";
 
-/// A size in GiB that is so much larger, with what follows it.
+/// The size in GiB at the begin of `size`, made larger by `more`. The rest of the text stays.
 fn enlarged(size: &str, more: u64) -> Result<String> {
     let (number, rest) = size
         .split_once('G')

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab architectures`: which groups of guest tests run on another architecture, and what came of
-//! them. Each group that was run gets its row in the table of that architecture in
-//! docs/results/architectures.md at once, since all of them take long.
+//! `make architectures`: runs the groups of guest tests on another architecture. The row of a group
+//! in docs/results/architectures.md is written as soon as the group ends, since all of them take
+//! long.
 
 use std::iter;
 use std::path::Path;
@@ -26,7 +26,7 @@ const KUNIT: &str = "kunit";
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let spec = settings::spec()?;
     if spec.arch == Arch::X86 {
-        bail!("ARCH=arm64 or ARCH=riscv: make test is for x86");
+        bail!("set ARCH=arm64 or ARCH=riscv; for x86 there is make test");
     }
     let cargo = Cargo::find(repo)?;
     let only = settings::var("ONLY")?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The cache outside the checkout: where it is, how an artefact is named after
-//! what goes into it, and the locks that keep two runs apart.
+//! The cache outside the checkout: its place, the names of artefacts, which are hashes of what goes
+//! into them, and the locks that keep two runs apart.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::progress;
 /// Digits of a key that appear in a name; 64 bits are plenty for one machine.
 const KEY_LEN: usize = 16;
 
-/// `${XDG_CACHE_HOME:-~/.cache}/device-dax`; tools/bootstrap.sh says the same.
+/// `${XDG_CACHE_HOME:-~/.cache}/device-dax`; tools/bootstrap.sh and tools/clean.sh say the same.
 pub fn dir() -> PathBuf {
     let set = |name: &str| {
         std::env::var_os(name)
@@ -81,7 +81,8 @@ pub fn read_text(path: &Path) -> Result<String> {
 }
 
 pub fn mkdir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))
+    fs::create_dir_all(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
@@ -89,7 +90,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
 }
 
-/// Removes a file or a whole folder; what is not there is no error.
+/// Removes a file or a whole directory; what is not there is no error.
 pub fn remove(path: &Path) -> Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -131,7 +132,7 @@ impl Lock {
         )
     }
 
-    /// Waits in the same way for an artefact that is only used: many processes may use one at once.
+    /// Waits for an artefact that is only used: many processes may use one at once.
     pub fn share(name: &str) -> Result<Self> {
         Self::wait(name, FlockArg::LockSharedNonblock, FlockArg::LockShared)
     }
@@ -169,11 +170,11 @@ impl Lock {
 /// Number of artefacts of a kind that are kept: one for this checkout, and one for another.
 const KEPT: usize = 2;
 
-/// Removes the older artefacts in `folder` whose names begin with `prefix`. An artefact in use
+/// Removes the older artefacts in `directory` whose names begin with `prefix`. An artefact in use
 /// stays.
-pub fn prune(folder: &Path, prefix: &str) -> Result<()> {
+pub fn prune(directory: &Path, prefix: &str) -> Result<()> {
     let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
     let mut found: Vec<(SystemTime, PathBuf)> = entries
         .flatten()
         .filter(|e| is_artefact(&e.file_name().to_string_lossy(), prefix))
@@ -201,6 +202,9 @@ fn is_artefact(name: &str, prefix: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -227,6 +231,50 @@ mod tests {
         assert!(!is_artefact("7.3-c-0123456789abcdef.part", "7.3-c"));
         assert!(!is_artefact("7.3-c-gcc-0123456789abcdef", "7.3-c"));
         assert!(!is_artefact("root-0123456789abcdef.log", "root"));
+    }
+
+    /// Runs `make clean` where every program that makes or installs something is a stub. Returns
+    /// whether it succeeded, and the names of the stubs that it called.
+    fn clean(cache: &Path, args: &[&str]) -> (bool, String) {
+        let stubs = tempfile::tempdir().unwrap();
+        let called = stubs.path().join("called");
+        for name in ["apt-get", "cargo", "mmdebstrap", "unshare"] {
+            let stub = stubs.path().join(name);
+            let text = format!("#!/bin/bash\necho {name} >>{}\nexit 1\n", called.display());
+            fs::write(&stub, text).unwrap();
+            fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:/usr/bin:/bin", stubs.path().display());
+        let mut make = Command::new("make");
+        for name in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "HOME"] {
+            make.env_remove(name);
+        }
+        let out = make
+            .args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), "clean"])
+            .args(args)
+            .env("PATH", path)
+            .env("XDG_CACHE_HOME", cache)
+            .output()
+            .unwrap();
+        let called = fs::read_to_string(called).unwrap_or_default();
+        (out.status.success(), called)
+    }
+
+    #[test]
+    fn make_clean_deletes_the_cache_and_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = dir.path().join("device-dax");
+        let file = ours.join("locks/root");
+        mkdir(&ours.join("locks")).unwrap();
+        fs::write(&file, "").unwrap();
+        fs::write(dir.path().join("other"), "").unwrap();
+        // A variable with a wrong name: the cache of another place would be deleted.
+        let (success, _) = clean(dir.path(), &["XDG_CACHE_HOM=/nowhere"]);
+        assert!(!success && file.exists());
+        assert_eq!(clean(dir.path(), &[]), (true, String::new()));
+        assert!(!ours.exists() && dir.path().join("other").exists());
+        assert_eq!(clean(dir.path(), &[]), (true, String::new()));
+        assert!(!ours.exists());
     }
 
     #[test]

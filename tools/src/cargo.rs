@@ -16,9 +16,9 @@ use crate::root::Root;
 pub const REPO: &str = "/usr/src/device-dax";
 const CACHE: &str = "/usr/src/cache";
 const CRATES: &str = "/usr/src/crates";
-/// Where the build root's cargo builds, in the checkout.
+/// The directory of the checkout that the build root's cargo builds in.
 const ROOT_TARGET: &str = "target/build-root";
-/// As in the bootstrap script.
+/// The oldest cargo that is used: RUST_MIN of the bootstrap script.
 const MIN: (u32, u32) = (1, 85);
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The place of the tree inside the build root with which programs for other architectures are
@@ -112,8 +112,8 @@ impl Cargo {
         self.build(package, "debug")
     }
 
-    /// The same for an architecture. For another one than this machine's, the build root's cargo
-    /// builds it, since Debian has the standard library for that.
+    /// Builds a guest's program for an architecture. For another one than this machine's, the build
+    /// root's cargo builds it, since Debian has the standard library for that.
     pub fn build_for(&self, arch: Arch, package: &str) -> Result<PathBuf> {
         if arch == Arch::X86 {
             return self.build_static(package);
@@ -149,7 +149,7 @@ impl Cargo {
         Ok(built.join("debug").join(package))
     }
 
-    /// Where all crates are. The host's cargo fetches those that it did not need so far.
+    /// The directory of all crates. The host's cargo fetches those that it did not need so far.
     fn crates(&self) -> Result<PathBuf> {
         if self.root.is_some() {
             return Ok(cache::dir().join("cargo"));
@@ -164,7 +164,7 @@ impl Cargo {
         home.context("neither CARGO_HOME nor HOME is set")
     }
 
-    /// The same with optimisation, for a program that is given to others.
+    /// Builds a program with optimisation, as it is given to others.
     pub fn build_release(&self, package: &str) -> Result<PathBuf> {
         self.build(package, "release")
     }
@@ -193,8 +193,8 @@ impl Cargo {
         Ok(self.target_dir().join(TARGET).join(profile).join(package))
     }
 
-    /// Where cargo builds: in the checkout, as in the bootstrap script. Two checkouts with one
-    /// folder would take each other's programs for their own.
+    /// The directory that cargo builds in. It is in the checkout, as in the bootstrap script: two
+    /// checkouts with one directory would take each other's programs for their own.
     fn target_dir(&self) -> PathBuf {
         let given = std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty());
         match given {

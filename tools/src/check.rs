@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab check`: the checks that need no guest and take seconds.
+//! `make check`: the checks that need no guest and take seconds.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::report::{Report, TestResult};
 use crate::rules;
 use crate::settings;
 
-/// How much the host tests search, here and in `make test`.
+/// The depth to which the host tests search, here and in `make test`.
 #[derive(Clone, Copy)]
 pub enum Depth {
     Quick,
@@ -69,7 +69,7 @@ const PACKAGES: [(&str, &str); 9] = [
     ("dax-host-tests", "pages-64k"),
     ("dax-cache", ""),
     ("dax-protocol", ""),
-    ("lab", ""),
+    ("xtask", ""),
     ("daxlayout", ""),
     ("dax-model", ""),
     ("dax-model-faults", ""),

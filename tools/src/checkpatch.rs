@@ -99,13 +99,13 @@ fn files(repo: &Path) -> Result<Vec<PathBuf>> {
         "Kbuild".into(),
         "src/Kbuild".into(),
     ];
-    for (folder, extensions) in [("src", &["c", "h"][..]), ("patches", &["patch"])] {
-        let entries = std::fs::read_dir(repo.join(folder));
-        for entry in entries.with_context(|| format!("cannot list {folder}"))? {
-            let name = PathBuf::from(entry.context("cannot list a folder")?.file_name());
+    for (directory, extensions) in [("src", &["c", "h"][..]), ("patches", &["patch"])] {
+        let entries = std::fs::read_dir(repo.join(directory));
+        for entry in entries.with_context(|| format!("cannot list {directory}"))? {
+            let name = PathBuf::from(entry.context("cannot list a directory")?.file_name());
             let extension = name.extension().unwrap_or_default();
             if extensions.iter().any(|e| extension == *e) && !is_generated(&name) {
-                found.push(Path::new(folder).join(name));
+                found.push(Path::new(directory).join(name));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use crate::cache;
-use crate::in_tree::FOLDER;
+use crate::in_tree::DIRECTORY;
 use crate::kernel::{in_tree, Kernel, TREE};
 use crate::report::TestResult;
 use crate::spec::{Impl, Spec, SERIES};
@@ -31,7 +31,7 @@ pub fn module(repo: &Path) -> Result<TestResult> {
         ));
     };
     // The bindings to C are those of the last build.
-    let built_from = cache::read_text(&tree.join(FOLDER).join("src/glue.h"))?;
+    let built_from = cache::read_text(&tree.join(DIRECTORY).join("src/glue.h"))?;
     if built_from != cache::read_text(&repo.join("src/glue.h"))? {
         return Ok(TestResult::skipped(
             NAME,
@@ -40,7 +40,10 @@ pub fn module(repo: &Path) -> Result<TestResult> {
     }
     // Put the sources of this checkout where those of the last build are.
     let mut command = in_tree(&root, &tree, &recorded)
-        .bind(&repo.join("src"), Path::new(TREE).join(FOLDER).join("src"))
+        .bind(
+            &repo.join("src"),
+            Path::new(TREE).join(DIRECTORY).join("src"),
+        )
         .env("CLIPPY_CONF_DIR", TREE)
         .env("RUSTC_BOOTSTRAP", "1")
         .build()?;
@@ -59,7 +62,7 @@ pub fn module(repo: &Path) -> Result<TestResult> {
 
 /// The recorded rustc command as a script that runs clippy.
 fn recorded(tree: &Path) -> Result<Option<String>> {
-    let path: PathBuf = tree.join(FOLDER).join("src/.dax.o.cmd");
+    let path: PathBuf = tree.join(DIRECTORY).join("src/.dax.o.cmd");
     if !path.exists() {
         return Ok(None);
     }

@@ -23,8 +23,8 @@ const CHAR: u32 = 0o020_000;
 pub struct Archive<W: Write> {
     out: W,
     inode: u32,
-    /// Folders written so far: the kernel wants each before what it holds.
-    folders: BTreeSet<PathBuf>,
+    /// Directories written so far: the kernel wants each before what it holds.
+    directories: BTreeSet<PathBuf>,
 }
 
 impl<W: Write> Archive<W> {
@@ -32,17 +32,17 @@ impl<W: Write> Archive<W> {
         Self {
             out,
             inode: 0,
-            folders: BTreeSet::new(),
+            directories: BTreeSet::new(),
         }
     }
 
-    /// A folder, and with it those above it; one that is there is left alone.
-    pub fn folder(&mut self, name: &Path, mode: u32) -> Result<()> {
-        if name.as_os_str().is_empty() || !self.folders.insert(name.to_owned()) {
+    /// A directory, and with it those above it; one that is there is left alone.
+    pub fn directory(&mut self, name: &Path, mode: u32) -> Result<()> {
+        if name.as_os_str().is_empty() || !self.directories.insert(name.to_owned()) {
             return Ok(());
         }
         if let Some(parent) = name.parent() {
-            self.folder(parent, 0o755)?;
+            self.directory(parent, 0o755)?;
         }
         self.entry(name, DIR | mode, &[], (0, 0))
     }
@@ -68,19 +68,19 @@ impl<W: Write> Archive<W> {
         let meta = fs::symlink_metadata(source).with_context(why)?;
         let mode = meta.permissions().mode() & 0o7777;
         if meta.is_dir() {
-            self.folder(name, mode)
+            self.directory(name, mode)
         } else if meta.is_symlink() {
             self.symlink(name, &fs::read_link(source).with_context(why)?)
         } else if meta.is_file() {
             self.file(name, mode, &fs::read(source).with_context(why)?)
         } else {
-            bail!("{} is neither file, folder nor link", source.display())
+            bail!("{} is neither file, directory nor link", source.display())
         }
     }
 
     fn parent(&mut self, name: &Path) -> Result<()> {
         name.parent()
-            .map_or(Ok(()), |parent| self.folder(parent, 0o755))
+            .map_or(Ok(()), |parent| self.directory(parent, 0o755))
     }
 
     fn entry(&mut self, name: &Path, mode: u32, data: &[u8], device: (u32, u32)) -> Result<()> {
@@ -127,7 +127,7 @@ impl<W: Write> Archive<W> {
     }
 }
 
-/// A folder as a cpio archive for a guest.
+/// A directory as a cpio archive for a guest.
 pub fn pack(staged: &Path, to: &Path) -> Result<()> {
     let file = File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(bytes.len() % 4, 0);
         let text = String::from_utf8_lossy(&bytes);
         assert_eq!(text.matches("070701").count(), 3);
-        // Folder "a" first: its header says mode 040755 and a name of 2 bytes.
+        // Directory "a" first: its header says mode 040755 and a name of 2 bytes.
         assert_eq!(&text[14..22], "000041ed");
         assert_eq!(&text[94..102], "00000002");
         let file = text.rfind("a/b\0").unwrap();

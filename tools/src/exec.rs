@@ -53,7 +53,8 @@ pub fn failure(command: &Command, status: ExitStatus, log: &Path) -> Result<Stri
     ))
 }
 
-/// Does the same for a command whose status says more than success or failure.
+/// Runs a command with its output in a log, as logged() does. Returns its status, for a command
+/// whose status says more than success or failure.
 pub fn logged_to_end(command: &mut Command, log: &Path, step: &Step) -> Result<ExitStatus> {
     let what = describe(command);
     let (read, write) = nix::unistd::pipe().context("cannot make a pipe")?;
@@ -111,7 +112,7 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
 fn relevant(log: &Path) -> Result<String> {
     let data = cache::read(log)?;
     let lines: Vec<&[u8]> = data.split(|&b| b == b'\n').collect();
-    let from = first_error(&lines).unwrap_or_else(|| lines.len().saturating_sub(SHOWN));
+    let from = first_error(&lines)?.unwrap_or_else(|| lines.len().saturating_sub(SHOWN));
     let shown = lines.iter().skip(from).take(SHOWN);
     Ok(shown
         .map(|l| String::from_utf8_lossy(l))
@@ -119,11 +120,17 @@ fn relevant(log: &Path) -> Result<String> {
         .join("\n"))
 }
 
-fn first_error(lines: &[&[u8]]) -> Option<usize> {
-    let pattern =
-        r"(?-u)^error(\[E\d+\])?:|: (fatal )?error:|^E: |undefined symbol|\*\*\* \[|^make.*\*\*\*";
-    let error = Regex::new(pattern).ok()?;
-    lines.iter().position(|line| error.is_match(line))
+/// The lines of compilers, of apt and of make that say what is wrong.
+const ERROR: &str =
+    r"(?-u)^error(\[E\d+\])?:|: (fatal )?error:|^E: |undefined symbol|\*\*\* \[|^make.*\*\*\*";
+
+fn first_error(lines: &[&[u8]]) -> Result<Option<usize>> {
+    first_match(ERROR, lines)
+}
+
+fn first_match(pattern: &str, lines: &[&[u8]]) -> Result<Option<usize>> {
+    let pattern = Regex::new(pattern).context("cannot look for errors in a log")?;
+    Ok(lines.iter().position(|line| pattern.is_match(line)))
 }
 
 #[cfg(test)]
@@ -134,12 +141,13 @@ mod tests {
     fn finds_the_first_error() {
         let log = b"  CC a.o\nwarning: x\nerror[E0425]: cannot find\n --> src/a.rs\nmake: *** [x] Error 1\n";
         let lines: Vec<&[u8]> = log.split(|&b| b == b'\n').collect();
-        assert_eq!(first_error(&lines), Some(2));
-        assert_eq!(first_error(&[b"  CC error.o"]), None);
+        assert_eq!(first_error(&lines).unwrap(), Some(2));
+        assert_eq!(first_error(&[b"  CC error.o"]).unwrap(), None);
         assert_eq!(
-            first_error(&[b"ld.lld: error: undefined symbol: f"]),
+            first_error(&[b"ld.lld: error: undefined symbol: f"]).unwrap(),
             Some(0)
         );
+        assert!(first_match("(", &[]).is_err());
     }
 
     #[test]

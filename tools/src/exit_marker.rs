@@ -11,7 +11,7 @@ use crate::cache;
 /// A line that nobody can guess.
 pub fn new_line() -> Result<String> {
     let uuid = cache::read_text(Path::new("/proc/sys/kernel/random/uuid"))?;
-    Ok(format!("lab-end {}", uuid.trim()))
+    Ok(format!("xtask-end {}", uuid.trim()))
 }
 
 pub struct ExitMarker {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The module's floors: which file of src/ uses which. A file may use its own floor and those
-//! below, and no files may use each other in a circle.
+//! The module's floors, from the files that each file of src/ uses. A file may use its own floor
+//! and those below, and no files may use each other in a circle.
 //!
 //! A file uses another if it names it by `crate::`, `super::` or `self::`, in a `use` or elsewhere.
 //! Test modules are ignored: they may use anything.
@@ -274,7 +274,7 @@ fn tree(tokens: &[Token], mut at: usize, before: &[String], found: &mut Vec<Vec<
                 at += 1;
                 while !matches!(text(tokens, at), None | Some("}")) {
                     let end = tree(tokens, at, &path, found);
-                    // Of `a as b,` the rest.
+                    // Skips `as b` and the comma after a name.
                     let rest = tokens[end..]
                         .iter()
                         .position(|t| t.text == "," || t.text == "}");

@@ -11,8 +11,8 @@ use walkdir::WalkDir;
 
 use crate::cache::{self, Key};
 
-/// Where the module lives in a kernel tree.
-pub const FOLDER: &str = "drivers/dax/rust";
+/// The directory of the module in a kernel tree.
+pub const DIRECTORY: &str = "drivers/dax/rust";
 
 /// The configuration that the kernel's kunit.py reads.
 pub const KUNIT_CONFIG: &str = ".kunitconfig";
@@ -55,7 +55,7 @@ pub fn key(repo: &Path) -> Result<String> {
 /// Makes `tree`/drivers/dax/rust the same as the repository. Returns the files that it wrote or
 /// removed.
 pub fn update(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
-    let target = tree.join(FOLDER);
+    let target = tree.join(DIRECTORY);
     cache::mkdir(&target)?;
     let wanted: BTreeSet<PathBuf> = files(repo)?.into_iter().collect();
     let mut changed = Vec::new();
@@ -137,7 +137,7 @@ mod tests {
         }
         put(&repo.join("tools/x.rs"), "not the module");
         assert_eq!(update(&repo, &tree).unwrap().len(), 5);
-        let there = tree.join(FOLDER);
+        let there = tree.join(DIRECTORY);
         assert!(!there.join("tools").exists());
 
         let past = SystemTime::now() - Duration::from_secs(99);

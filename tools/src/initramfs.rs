@@ -18,49 +18,20 @@ use crate::exec;
 use crate::progress::Step;
 use crate::root::Root;
 
-/// Packages whose files a guest has; a `*` stands for a version.
-const PACKAGES: [&str; 38] = [
-    "base-files",
-    "libc-bin",
+/// The packages of guests of all architectures, one a line.
+const PACKAGES: &str = include_str!("../foreign/guest.packages");
+
+/// More packages whose files a guest of x86 has; a `*` stands for a version. Other architectures
+/// get the libraries of their packages with them, and have no Python.
+const PACKAGES_X86: [&str; 5] = [
     "libc6",
     "libgcc-s1",
-    "ncurses-base",
-    "ncurses-bin",
-    "bash",
-    "dash",
-    "coreutils",
-    "util-linux",
-    "mount",
-    "bsdutils",
-    "debianutils",
-    "hostname",
-    "kmod",
-    "procps",
-    "sysvinit-utils",
-    "grep",
-    "sed",
-    "gawk",
-    "findutils",
-    "diffutils",
-    "tar",
-    "gzip",
-    "strace",
     "python3-minimal",
     "python3.*-minimal",
     "libpython3.*-minimal",
-    "daxctl",
-    "ndctl",
-    "cxl",
-    "jq",
-    "fio",
-    "busybox-static",
-    "bsdextrautils",
-    "e2fsprogs",
-    "numactl",
-    "xxd",
 ];
 
-/// Nothing reads these in a guest.
+/// Directories that nothing reads in a guest.
 const LEFT_OUT: [&str; 8] = [
     "usr/share/doc",
     "usr/share/man",
@@ -71,7 +42,7 @@ const LEFT_OUT: [&str; 8] = [
     "usr/share/common-licenses",
     "usr/share/perl5",
 ];
-/// Neither these, of the folder of libraries.
+/// Directories that nothing reads, in the directory of libraries.
 const LEFT_OUT_LIBRARIES: [&str; 2] = ["gconv", "perl-base"];
 
 /// Links that Debian makes when it configures a package.
@@ -81,7 +52,7 @@ const LINKS: [(&str, &str); 3] = [
     ("etc/mtab", "../proc/self/mounts"),
 ];
 
-const FOLDERS: [(&str, u32); 9] = [
+const DIRECTORIES: [(&str, u32); 9] = [
     ("dev", 0o755),
     ("proc", 0o555),
     ("sys", 0o555),
@@ -105,6 +76,7 @@ pub fn ensure(root: &Root, other: Option<(&Root, Arch)>) -> Result<PathBuf> {
         .text(INIT)
         .text(FSTAB)
         .text(include_str!("initramfs.rs"))
+        .text(PACKAGES)
         .text(cpio::CODE)
         .finish();
     let kind = match other {
@@ -139,7 +111,8 @@ fn chosen(root: &Root, step: &Step) -> Result<BTreeSet<PathBuf>> {
         root: &root.path,
         names: BTreeSet::new(),
     };
-    for package in PACKAGES {
+    let shared = PACKAGES.lines().filter(|line| !line.starts_with('#'));
+    for package in shared.chain(PACKAGES_X86) {
         tree.package(package)?;
         step.advance(1);
     }
@@ -152,9 +125,9 @@ fn chosen(root: &Root, step: &Step) -> Result<BTreeSet<PathBuf>> {
 /// The names of all files in the tree `root`, but for those that nothing reads.
 fn everything(root: &Path, arch: Arch) -> Result<BTreeSet<PathBuf>> {
     let mut names = BTreeSet::new();
-    for folder in ["etc", "usr"] {
+    for directory in ["etc", "usr"] {
         let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
-        let files = WalkDir::new(root.join(folder))
+        let files = WalkDir::new(root.join(directory))
             .into_iter()
             .filter_entry(|entry| !is_left_out(&relative(entry.path()), arch));
         for entry in files {
@@ -183,8 +156,8 @@ fn write(
 ) -> Result<()> {
     let file = File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
-    for (name, mode) in FOLDERS {
-        archive.folder(Path::new(name), mode)?;
+    for (name, mode) in DIRECTORIES {
+        archive.directory(Path::new(name), mode)?;
     }
     for link in ["bin", "sbin", "lib", "lib64"] {
         archive.symlink(Path::new(link), &Path::new("usr").join(link))?;
@@ -254,7 +227,7 @@ impl Tree<'_> {
         Ok(matching.map(|entry| entry.path()).collect())
     }
 
-    /// Adds a name, and what it links to, under the folders as they really are.
+    /// Adds a name, and what it links to, under the directories as they really are.
     fn add(&mut self, name: &Path) -> Result<()> {
         let Some(file) = name.file_name() else {
             return Ok(());
@@ -278,7 +251,7 @@ impl Tree<'_> {
             Ok(absolute) => absolute.to_owned(),
             Err(_) => name.parent().unwrap_or(Path::new("")).join(&target),
         };
-        // Links to folders bring no content along.
+        // Links to directories bring no content along.
         if self.root.join(&next).is_file() {
             self.add(&next)
         } else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab guest` and `lab shell`: one guest, as make's variables say.
+//! `make guest` and `make shell`: one guest, as make's variables say.
 
 use std::io::{self, Write};
 use std::path::Path;

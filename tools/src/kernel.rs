@@ -33,7 +33,7 @@ const FULL_BUILD_LINES: u64 = 2400;
 
 /// A built kernel. Its files are not replaced while the value lives.
 pub struct Kernel {
-    /// The folder of this kernel in the cache.
+    /// The directory of this kernel in the cache.
     pub dir: PathBuf,
     pub arch: Arch,
     repo: PathBuf,
@@ -64,7 +64,7 @@ impl Kernel {
         Ok(Some((emulator, root.ensure_guest(&self.repo, self.arch)?)))
     }
 
-    /// The build root and the folder of the Rust kernel of `spec`, if one was built, from any
+    /// The build root and the directory of the Rust kernel of `spec`, if one was built, from any
     /// sources. Makes and fetches nothing.
     pub fn existing(repo: &Path, spec: &Spec) -> Result<Option<(Root, PathBuf)>> {
         let root = Root::locate(repo)?;

@@ -2,8 +2,10 @@
 //! Reads KTAP, the kernel's test protocol, from a program's output or from a kernel log, and
 //! returns the results of single tests. If fewer or more tests ran than planned, that is a failure.
 
+use anyhow::{Context, Result};
 use regex::Regex;
 
+use crate::printk::without_stamp;
 use crate::report::{TestResult, Verdict};
 
 /// One nesting level that is open.
@@ -15,15 +17,18 @@ struct Level {
     failed: bool,
 }
 
+const RESULT: &str = r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$";
+const PLAN: &str = r"^1\.\.(\d+)";
+
 /// All test results of `text`; names are `prefix: suite: test`.
-pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
-    // The patterns are constants, and a test below compiles them.
-    let (Ok(result), Ok(plan)) = (
-        Regex::new(r"^(not )?ok (\d+)(?: - | |$)(.*?)(?:\s*# (?i:(skip))\S*\s*(.*))?$"),
-        Regex::new(r"^1\.\.(\d+)"),
-    ) else {
-        return Vec::new();
-    };
+pub fn parse(prefix: &str, text: &str) -> Result<Vec<TestResult>> {
+    parse_with([RESULT, PLAN], prefix, text)
+}
+
+fn parse_with(patterns: [&str; 2], prefix: &str, text: &str) -> Result<Vec<TestResult>> {
+    let [result, plan] = patterns.map(Regex::new);
+    let result = result.context("cannot read results of tests")?;
+    let plan = plan.context("cannot read plans of tests")?;
     let mut reader = Reader {
         prefix,
         levels: Vec::new(),
@@ -55,7 +60,7 @@ pub fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
         }
     }
     reader.close(0);
-    reader.results
+    Ok(reader.results)
 }
 
 struct Reader<'a> {
@@ -127,17 +132,6 @@ impl Reader<'_> {
     }
 }
 
-/// A line of a kernel log without its time stamp. The indentation stays.
-fn without_stamp(line: &str) -> &str {
-    let stamp = line
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("] "));
-    match stamp {
-        Some((time, rest)) if time.trim().parse::<f64>().is_ok() => rest,
-        _ => line,
-    }
-}
-
 /// The names of the suites that a KUnit log reports on.
 pub fn suites(text: &str) -> Vec<String> {
     let lines = text.lines().map(without_stamp);
@@ -148,6 +142,16 @@ pub fn suites(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(prefix: &str, text: &str) -> Vec<TestResult> {
+        super::parse(prefix, text).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_an_error() {
+        assert!(parse_with([RESULT, "("], "g", "1..1\nok 1 a\n").is_err());
+        assert!(parse_with(["(", PLAN], "g", "").is_err());
+    }
 
     const KUNIT: &str = "\
 [    2.100000] KTAP version 1
@@ -187,6 +191,17 @@ mod tests {
             .any(|l| l.contains("EXPECTATION FAILED")));
         assert!(matches!(&results[2].verdict, Verdict::Skipped(why) if why == "no time"));
         assert_eq!(suites(KUNIT), ["dax_range", "dax_parse"]);
+    }
+
+    #[test]
+    fn a_log_that_names_the_caller() {
+        let log = KUNIT.replace("] ", "][    T1] ");
+        let names = |text: &str| -> Vec<String> {
+            let results = parse("kunit", text).into_iter();
+            results.map(|p| p.name).collect()
+        };
+        assert_eq!(names(&log), names(KUNIT));
+        assert_eq!(suites(&log), suites(KUNIT));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The module's KUnit suites in a kernel log.
 
+use anyhow::Result;
+
 use crate::ktap;
 use crate::report::TestResult;
 
@@ -15,16 +17,16 @@ const SUITES: [&str; 6] = [
 ];
 
 /// The results of the suites in a log. Their names begin with `name`.
-pub fn results(name: &str, log: &str) -> Vec<TestResult> {
-    let mut results = ktap::parse(name, log);
+pub fn results(name: &str, log: &str) -> Result<Vec<TestResult>> {
+    let mut results = ktap::parse(name, log)?;
     let there = ktap::suites(log);
     for suite in SUITES {
         if !there.iter().any(|there| there == suite) {
-            let why = "the suite did not report; is CONFIG_DEV_DAX_RUST_KUNIT_TEST on, and did the module load?";
+            let why = "the suite did not report. It does if CONFIG_DEV_DAX_RUST_KUNIT_TEST is on and the module loads";
             results.push(TestResult::failed(format!("{name}: {suite}"), why));
         }
     }
-    results
+    Ok(results)
 }
 
 #[cfg(test)]
@@ -33,7 +35,7 @@ mod tests {
     use crate::report::Verdict;
 
     fn failed(log: &str) -> Vec<String> {
-        let results = results("kunit", log).into_iter();
+        let results = results("kunit", log).unwrap().into_iter();
         results
             .filter(|p| p.verdict == Verdict::Failed)
             .map(|p| p.name)

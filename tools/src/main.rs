@@ -11,6 +11,7 @@ mod checkpatch;
 mod clients;
 mod clippy;
 mod colours;
+mod commands;
 mod compare;
 mod cpio;
 mod defects;
@@ -35,6 +36,7 @@ mod monitor;
 mod mutants;
 mod package;
 mod poweroff;
+mod printk;
 mod progress;
 mod public;
 mod report;
@@ -57,8 +59,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{bail, Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use commands::Uses;
 use kernel::Kernel;
 use root::Root;
 
@@ -71,51 +74,48 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build one kernel (IMPL, KERNEL, DEBUG, BUILTIN, TOOLCHAIN, ARCH, PAGES)
+    /// Build one kernel
     Kernel,
-    /// Run CMD in a guest (IMPL, KERNEL, DEBUG, MEM, CPUS, APPEND, QEMU, FILES, TIMEOUT,
-    /// ALLOW_SPLAT)
+    /// Run CMD in a guest
     Guest,
-    /// Run a shell on this terminal in a guest (the same variables)
+    /// Run a shell on this terminal in a guest
     Shell,
     /// Run format, lints, rules and host tests, in seconds
     Check,
-    /// Run all tests (ONLY, QUICK)
+    /// Run all tests
     Test,
-    /// Compare C and Rust side by side (KERNEL, DEBUG, SEED, SEQUENCES, REPLAY, ONLY)
+    /// Compare C and Rust side by side
     Compare,
-    /// Run the tests of all consumers on all kernels (KERNEL, IMPL, BUILTIN, ONLY)
+    /// Run the tests of all consumers on all kernels
     Matrix,
-    /// Run the guest tests on another architecture (ARCH, PAGES, IMPL, ONLY)
+    /// Run the guest tests on another architecture
     Architectures,
-    /// Run the tests of the C driver's defects on C and Rust (ONLY, KERNEL, DEBUG)
+    /// Run the tests of the C driver's defects on C and Rust
     Defects,
-    /// Run the tests of ndctl and of the kernel, on C and Rust (ONLY, KERNEL, IMPL)
+    /// Run the tests of ndctl and of the kernel, on C and Rust
     Public,
-    /// Run the driver on a model of the kernel, in random orders (SECONDS, SEED)
+    /// Run the driver on a model of the kernel, in random orders
     Model,
-    /// Put mistakes into the pure modules, which the host tests must see (ONLY)
+    /// Put mistakes into the pure modules, which the host tests must see
     Mutants,
-    /// Do everything at once in a guest, checked (SECONDS, SEED, IMPL, KERNEL, DEBUG)
+    /// Do everything at once in a guest, checked
     Stress,
     /// Build everything and show the Rust module at work in a guest
     Run,
-    /// Measure the C and the Rust driver (ONLY, RANGES, KERNEL)
+    /// Measure the C and the Rust driver
     Bench,
-    /// Show that tenants of one cache colour each do not push each other out (KERNEL, IMPL, SEED)
+    /// Show that tenants of one cache colour each do not push each other out
     Colours,
-    /// Run programs that use device-dax in guests, on C and Rust (ONLY, IMPL, KERNEL)
+    /// Run programs that use device-dax in guests, on C and Rust
     Clients,
     /// Build the module in the kernel tree KDIR
     Module,
-    /// Build packages for Debian: kernel and daxlayout (CONFIG, TRIM, REVISION, ONLY, KERNEL)
+    /// Build packages for Debian: kernel and daxlayout
     Deb,
-    /// Install the packages of `make deb` in a Debian system and test it (TIMEOUT, MEM, CPUS)
+    /// Install the packages of `make deb` in a Debian system and test it
     System,
     /// Draw which file of the module uses which
     Floors,
-    /// Delete the cache
-    Clean,
     /// Run a command in the build root; for our own use
     #[command(hide = true)]
     Enter {
@@ -131,14 +131,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Args::parse().command;
-    // `enter` runs without make's variables.
-    let checked = match command {
-        Command::Enter { .. } => Ok(()),
-        _ => settings::check(),
-    };
-    let checked = checked.and_then(|()| elsewhere(&command));
-    match checked.and_then(|()| execute(command)) {
+    match parse().and_then(execute) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -147,23 +140,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Refuses ARCH= for a command that knows only x86.
-fn elsewhere(command: &Command) -> Result<()> {
-    use Command::{Architectures, Enter, Guest, Kernel, Run, Shell, Test};
-    let known = matches!(
-        command,
-        Architectures | Enter { .. } | Guest | Kernel | Run | Shell | Test
-    );
-    if known {
-        return Ok(());
+/// Reads the command, and checks the variables that are meant for it.
+fn parse() -> Result<Command> {
+    let matches = Args::command().get_matches();
+    // `enter` is not in the list: it runs without make's variables.
+    if let Some(uses) = matches.subcommand_name().and_then(Uses::named) {
+        settings::check(uses)?;
     }
-    match settings::var("ARCH")?.as_deref() {
-        None | Some("x86") => Ok(()),
-        Some(arch) => bail!(
-            "ARCH={arch}: only make kernel, guest, shell, run, test and architectures know others \
-             than x86"
-        ),
-    }
+    Ok(Args::from_arg_matches(&matches)?.command)
 }
 
 fn execute(command: Command) -> Result<ExitCode> {
@@ -194,7 +178,6 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::System => return system::main(&repo()?),
         Command::Deb => return package::main(&repo()?),
         Command::Floors => print!("{}", floors::drawing(&repo()?)?),
-        Command::Clean => clean()?,
         Command::Enter {
             root,
             bind,
@@ -207,7 +190,7 @@ fn execute(command: Command) -> Result<ExitCode> {
 
 /// The checkout in which the tool was called.
 fn repo() -> Result<PathBuf> {
-    let start = std::env::current_dir().context("no current folder")?;
+    let start = std::env::current_dir().context("no current directory")?;
     let found = start
         .ancestors()
         .find(|dir| dir.join("tools/root.packages").exists());
@@ -218,17 +201,4 @@ fn repo() -> Result<PathBuf> {
             start.display()
         ),
     }
-}
-
-/// Deletes the cache, and with it all kernels, build roots and downloads. The programs that cargo
-/// built, this one too, are in the checkout and stay.
-fn clean() -> Result<()> {
-    let dir = cache::dir();
-    if !dir.exists() {
-        return Ok(());
-    }
-    let step = progress::Step::start(format!("deleting {}", dir.display()), 0);
-    cache::remove(&dir)?;
-    step.done();
-    Ok(())
 }

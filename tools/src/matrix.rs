@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab matrix`: the tests of everybody who uses device-dax, on every kernel that there is: both
+//! `make matrix`: the tests of everybody who uses device-dax, on every kernel that there is: both
 //! series, C and Rust, as modules and built in. A run of all of them writes the tables of
 //! docs/results/consumers.md; KERNEL, IMPL, BUILTIN and ONLY pick some.
 
@@ -83,7 +83,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             eprintln!("{DOCUMENT}: table of Linux {series} written");
         }
     } else {
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("{DOCUMENT} is not written: only a run of everything writes it");
     }
     Ok(run.report.finish())
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab model`: the driver on a model of the kernel, random operations in random orders.
+//! `make model`: runs the driver on a model of the kernel, random operations in random orders.
 
 use std::path::Path;
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
@@ -35,7 +35,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
-        eprintln!("the same again: make model SEED=N SECONDS=1, with N as above");
+        eprintln!("to repeat it: make model SEED=N SECONDS=1, with N as above");
         ExitCode::FAILURE
     })
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab module`: builds the module in the user's kernel tree with the user's toolchain.
+//! `make module`: builds the module in the user's kernel tree with the user's toolchain.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -15,13 +15,13 @@ use crate::settings;
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let Some(tree) = settings::var("KDIR")? else {
-        bail!("which kernel tree? make module KDIR=/path/to/linux");
+        bail!("KDIR is not set. It names the kernel tree: make module KDIR=/path/to/linux");
     };
     let tree = PathBuf::from(tree);
     let series = series(&tree)?;
     apply(&kernel::patch(repo, &series)?, &tree)?;
     for file in in_tree::update(repo, &tree)? {
-        eprintln!("updated {}/{}", in_tree::FOLDER, file.display());
+        eprintln!("updated {}/{}", in_tree::DIRECTORY, file.display());
     }
 
     let options = kconfig::parse(
@@ -81,7 +81,7 @@ fn series(tree: &Path) -> Result<String> {
     match (number("VERSION"), number("PATCHLEVEL")) {
         (Some(version), Some(level)) => Ok(format!("{version}.{level}")),
         _ => bail!(
-            "{}/Makefile says no VERSION and PATCHLEVEL: is KDIR a kernel tree?",
+            "{}/Makefile has no VERSION and PATCHLEVEL, so KDIR is no kernel tree",
             tree.display()
         ),
     }

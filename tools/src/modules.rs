@@ -16,7 +16,7 @@ use crate::progress::Step;
 use crate::root::Root;
 use crate::spec::Spec;
 
-/// Of what is packed but for the tree: what packs it.
+/// The key of what packs an image: the build root and this code. The tree itself is not in it.
 fn key(root: &Root) -> String {
     Key::new("modules")
         .text(&root.key)

@@ -19,7 +19,7 @@ use crate::progress::Step;
 const MKROOT_LINES: u64 = 10;
 const UNPACK_LINES: u64 = 9;
 
-/// How a root is made.
+/// The recipe of a root.
 struct Recipe {
     name: &'static str,
     suite: &'static str,
@@ -90,7 +90,7 @@ impl Root {
         Self::make(repo, &SYSTEM)
     }
 
-    /// Finds or makes the tree with the programs of `lab clients`.
+    /// Finds or makes the tree with the programs of `make clients`.
     pub fn ensure_clients(repo: &Path) -> Result<Self> {
         Self::make(repo, &CLIENTS)
     }
@@ -143,7 +143,7 @@ impl Root {
             .arg(self.path.join("etc/apt/sources.list"));
         exec::logged(&mut make, &log, &step).with_context(|| {
             format!(
-                "cannot unpack {packages}; is the Debian mirror of this machine's apt in reach?"
+                "cannot unpack {packages}; perhaps the Debian mirror of this machine's apt is out of reach"
             )
         })?;
         cache::rename(&part, &root.path)?;
@@ -185,7 +185,7 @@ impl Root {
             .arg(repo.join(recipe.packages));
         exec::logged(&mut script, &log, &step).with_context(|| {
             format!(
-                "cannot make {}; is the Debian mirror of this machine's apt in reach?",
+                "cannot make {}; perhaps the Debian mirror of this machine's apt is out of reach",
                 recipe.what
             )
         })?;
@@ -233,7 +233,7 @@ fn compiler(paragraph: &str) -> Option<String> {
         .then(|| format!("{package}={}", field("Version").unwrap_or_default()))
 }
 
-/// A command to be run in the root, with some host folders bound into it.
+/// A command to be run in the root, with some host directories bound into it.
 pub struct InRoot {
     root: PathBuf,
     binds: Vec<(PathBuf, PathBuf)>,
@@ -275,11 +275,15 @@ impl InRoot {
     /// command's processes die, and no mount stays.
     pub fn build(self) -> Result<Command> {
         // Use /proc: cargo may have replaced our file since we started.
-        let lab = format!("/proc/{}/exe", std::process::id());
+        let xtask = format!("/proc/{}/exe", std::process::id());
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]);
-        command.arg(lab).arg("enter").arg("--root").arg(&self.root);
+        command
+            .arg(xtask)
+            .arg("enter")
+            .arg("--root")
+            .arg(&self.root);
         for (host, inside) in &self.binds {
             command.arg("--bind").arg(host).arg(inside);
         }
@@ -299,7 +303,7 @@ impl InRoot {
     }
 }
 
-/// `lab enter`, already in the new namespaces: mounts, chroot, exec.
+/// `xtask enter`, already in the new namespaces: mounts, chroot, exec.
 pub fn enter(root: &Path, binds: &[PathBuf], cwd: &Path, words: &[OsString]) -> Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
@@ -328,7 +332,7 @@ pub fn enter(root: &Path, binds: &[PathBuf], cwd: &Path, words: &[OsString]) -> 
     }
     nix::unistd::chroot(root).with_context(|| format!("cannot chroot to {}", root.display()))?;
     std::env::set_current_dir(cwd)
-        .with_context(|| format!("no folder {} in the build root", cwd.display()))?;
+        .with_context(|| format!("no directory {} in the build root", cwd.display()))?;
     let Some((program, args)) = words.split_first() else {
         bail!("enter: no command given");
     };

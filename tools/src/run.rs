@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab run`: builds all that is needed and boots a guest in which the Rust module shows its work.
+//! `make run`: builds all that is needed and boots a guest in which the Rust module shows its work.
 
 use std::io::{self, Write};
 use std::path::Path;

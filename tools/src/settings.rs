@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail, Context, Error, Result};
 
 use crate::arch::{Arch, Pages};
+use crate::commands::{Uses, COMMANDS};
 use crate::spec::{Impl, Spec, Toolchain, SERIES};
 
 pub const DEFAULT_MEM: &str = "6G";
@@ -89,19 +90,57 @@ const OTHERS: [&str; 14] = [
 ];
 
 /// The names of the variables on make's command line; the Makefile sets it.
-const GIVEN: &str = "LAB_GIVEN";
+const GIVEN: &str = "XTASK_GIVEN";
 
-/// Checks the variables on make's command line before anything is done: one that no command knows
-/// would silently do nothing. Other variables of the environment are not checked, since they are
-/// not meant for us.
-pub fn check() -> Result<()> {
+/// Checks the variables for a command before anything is done.
+///
+/// One on make's command line that the command does not use is refused: it would silently do
+/// nothing. One of the environment may be meant for other programs or commands, and is not checked,
+/// but for ARCH: with it, a command that knows only x86 would do something else than asked for.
+pub fn check(uses: &Uses) -> Result<()> {
     for name in var(GIVEN)?.unwrap_or_default().split_whitespace() {
         if !OTHERS.contains(&name) {
             let values = values(name)?;
+            check_use(uses, name)?;
             check_value(name, values, var(name)?.as_deref())?;
         }
     }
-    Ok(())
+    check_arch(uses, var("ARCH")?.as_deref())
+}
+
+fn check_use(uses: &Uses, name: &str) -> Result<()> {
+    if uses.has(name) {
+        return Ok(());
+    }
+    let command = uses.command;
+    match &uses.variables()[..] {
+        [] => bail!("{name}: `make {command}` uses no variable"),
+        all => bail!(
+            "{name}: `make {command}` does not use it. It uses {}",
+            all.join(", ")
+        ),
+    }
+}
+
+fn check_arch(uses: &Uses, arch: Option<&str>) -> Result<()> {
+    match arch {
+        Some(arch) if arch != Arch::X86.name() && !uses.has("ARCH") => {
+            let all = COMMANDS.iter().filter(|uses| uses.has("ARCH"));
+            let all: Vec<&str> = all.map(|uses| uses.command).collect();
+            bail!(
+                "ARCH={arch}: `make {}` is for x86. These commands know others: {}",
+                uses.command,
+                all.join(", ")
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names of all variables.
+#[cfg(test)]
+pub fn names() -> Vec<&'static str> {
+    VARIABLES.iter().map(|(name, _)| *name).collect()
 }
 
 fn values(name: &str) -> Result<Values> {
@@ -322,7 +361,7 @@ pub fn count(name: &str) -> Result<Option<u64>> {
 pub fn seed_and_seconds() -> Result<(u64, u64)> {
     let seconds = count("SECONDS")?.unwrap_or(60);
     if seconds == 0 {
-        bail!("SECONDS=0: write how long it is to run");
+        bail!("SECONDS=0: write a number from 1 on");
     }
     Ok((count("SEED")?.unwrap_or(1), seconds))
 }
@@ -371,6 +410,40 @@ mod tests {
         assert!(error("TIMEOT").contains("Did you mean TIMEOUT?"));
         assert!(error("ZZZZZZZZ").ends_with("no such variable. `make help` lists them"));
         assert!(values("ONLY").is_ok());
+    }
+
+    #[test]
+    fn a_variable_that_the_command_does_not_use_is_refused() {
+        let uses = |command| Uses::named(command).unwrap();
+        let error = |command, name| check_use(uses(command), name).unwrap_err().to_string();
+        assert_eq!(
+            error("check", "ONLY"),
+            "ONLY: `make check` does not use it. It uses DAX_DEPTH"
+        );
+        assert_eq!(
+            error("bench", "IMPL"),
+            "IMPL: `make bench` does not use it. It uses KERNEL, ONLY, RANGES"
+        );
+        assert_eq!(
+            error("floors", "ONLY"),
+            "ONLY: `make floors` uses no variable"
+        );
+        assert!(check_use(uses("mutants"), "SEED").is_err());
+        check_use(uses("mutants"), "ONLY").unwrap();
+
+        let error = check_arch(uses("bench"), Some("riscv")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ARCH=riscv: `make bench` is for x86. These commands know others: architectures, \
+             guest, kernel, run, shell, test"
+        );
+        for (command, arch) in [
+            ("bench", None),
+            ("bench", Some("x86")),
+            ("test", Some("arm64")),
+        ] {
+            check_arch(uses(command), arch).unwrap();
+        }
     }
 
     #[test]
@@ -426,7 +499,7 @@ mod tests {
     fn passed(args: &[&str], envs: &[(&str, &str)]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let more = dir.path().join("more");
-        let recipe = "print:\n\tprintf '%s|' \"$$LAB_GIVEN\" \"$$CMD\" \"$${LLVM-unset}\"\n";
+        let recipe = "print:\n\tprintf '%s|' \"$$XTASK_GIVEN\" \"$$CMD\" \"$${LLVM-unset}\"\n";
         std::fs::write(&more, recipe).unwrap();
         let repo = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let mut make = std::process::Command::new("make");

@@ -47,7 +47,7 @@ impl Source {
     }
 }
 
-/// The package's name and its folder in the cache.
+/// The package's name and its directory in the cache.
 fn place(series: &str) -> (String, PathBuf) {
     let package = format!("linux-source-{series}");
     let dir = cache::dir().join("source").join(&package);
@@ -98,8 +98,8 @@ pub fn debian_config(root: &Root, series: &str, flavour: &str) -> Result<String>
     String::from_utf8(text).with_context(|| format!("{} is no text", file.display()))
 }
 
-/// Downloads a binary package into the new folder `part` and unpacks it there. Returns where it is
-/// unpacked, and its version.
+/// Downloads a binary package into the new directory `part` and unpacks it there. Returns where it
+/// is unpacked, and its version.
 fn download(root: &Root, package: &str, part: &Path, step: &Step) -> Result<(PathBuf, Vec<u8>)> {
     cache::remove(part)?;
     cache::mkdir(part)?;
@@ -161,7 +161,8 @@ pub fn upstream(root: &Root, package: &str) -> Result<PathBuf> {
         fetch_upstream(root, package, &dir, &step)?;
         step.done();
     }
-    tarball(&dir)?.with_context(|| format!("no tarball in {}: delete that folder", dir.display()))
+    tarball(&dir)?
+        .with_context(|| format!("no tarball in {}: delete that directory", dir.display()))
 }
 
 fn fetch_upstream(root: &Root, package: &str, dir: &Path, step: &Step) -> Result<()> {
@@ -206,7 +207,7 @@ impl Apt {
         Self::on(root, &root.path.join("etc/apt/sources.list"), "apt")
     }
 
-    /// The same suites, but their source packages.
+    /// The source packages of the suites that apt knows.
     fn sources(root: &Root) -> Result<Self> {
         let binary = cache::read_text(&root.path.join("etc/apt/sources.list"))?;
         let lines = binary.lines().filter_map(|l| l.strip_prefix("deb "));
@@ -217,9 +218,9 @@ impl Apt {
         Self::on(root, &list, "apt-source")
     }
 
-    fn on(root: &Root, list: &Path, folder: &str) -> Result<Self> {
-        let state = cache::dir().join(folder).join("state");
-        let archives = cache::dir().join(folder).join("cache");
+    fn on(root: &Root, list: &Path, directory: &str) -> Result<Self> {
+        let state = cache::dir().join(directory).join("state");
+        let archives = cache::dir().join(directory).join("cache");
         cache::mkdir(&state.join("lists/partial"))?;
         cache::mkdir(&archives.join("archives/partial"))?;
         let path = |name: &str| root.path.join(name).display().to_string();

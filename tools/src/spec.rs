@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which kernel is meant: its series, its implementation, and how it differs from the usual one.
+//! A choice of kernel: its series, its implementation, and its differences from the usual one.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl Toolchain {
     }
 }
 
-/// Which kernel.
+/// A choice of kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub series: String,
@@ -52,7 +52,7 @@ pub struct Spec {
     pub nvdimm: bool,
     /// The dax family in the image instead of in modules.
     pub builtin: bool,
-    /// With what the guests of `lab clients` need besides.
+    /// More options, which the guests of `make clients` need.
     pub clients: bool,
     pub toolchain: Toolchain,
     pub arch: Arch,
@@ -86,7 +86,7 @@ impl Spec {
         self.is_usual_but_for_builtin() && !self.builtin
     }
 
-    /// Why a part of `make test` is not for this architecture, if it is not.
+    /// The reason to leave out a part of `make test` on this architecture, if there is one.
     pub fn left_out(&self, part: &str) -> Option<&'static str> {
         if self.arch == Arch::X86 {
             return None;
@@ -101,12 +101,12 @@ impl Spec {
             "mmap-1g" | "mm-1g" | "poison-1g" | "lifetimes-1g" if self.arch == Arch::Arm64 => {
                 Some("arm64 has no such pages")
             }
-            "inject" | "stress" | "stress-zero" => Some("needs a debug kernel"),
+            "inject" | "stress" => Some("needs a debug kernel"),
             _ => None,
         }
     }
 
-    /// How the kernel differs from the usual one, in words.
+    /// The differences from the usual kernel, in words.
     fn traits(&self) -> Vec<&'static str> {
         let usual = self.toolchain == Toolchain::Llvm;
         let all = [

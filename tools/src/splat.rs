@@ -4,6 +4,8 @@
 use anyhow::{Context, Result};
 use regex::Regex;
 
+use crate::printk;
+
 /// Lines shown of a complaint.
 const SHOWN: usize = 25;
 
@@ -81,23 +83,9 @@ fn compile(pattern: &str) -> Result<Regex> {
     Regex::new(pattern).context("cannot look for complaints in a kernel log")
 }
 
-/// A line without `[   12.345678]` and, with PRINTK_CALLER, `[    T1]`.
+/// The text of a line, without its time stamp and indentation.
 fn message(line: &str) -> &str {
-    let mut rest = line.trim_start();
-    for _ in 0..2 {
-        let stamp = rest.strip_prefix('[').and_then(|r| r.split_once(']'));
-        match stamp {
-            Some((inside, after))
-                if inside
-                    .trim()
-                    .starts_with(|c: char| c.is_ascii_digit() || c == 'T' || c == 'C') =>
-            {
-                rest = after.trim_start();
-            }
-            _ => break,
-        }
-    }
-    rest
+    printk::without_stamp(line.trim_start()).trim_start()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab stress`: does everything at once in a guest, for SECONDS; SEED fixes what each thread does.
+//! `make stress`: does everything at once in a guest, for SECONDS; SEED fixes what each thread
+//! does.
 
 use std::io::{self, Write};
 use std::path::Path;

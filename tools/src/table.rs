@@ -52,7 +52,7 @@ fn replaced(text: &str, name: &str, content: &str) -> Option<String> {
     Some(format!("{}\n{content}\n{}", &text[..begin], &text[end..]))
 }
 
-/// Where the text between the markers begins and ends.
+/// The begin and the end of the text between the markers.
 fn place(text: &str, name: &str) -> Option<(usize, usize)> {
     let begin = text.find(&format!("<!-- {name}: "))?;
     let begin = begin + text[begin..].find('\n')? + 1;

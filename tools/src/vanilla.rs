@@ -17,9 +17,9 @@ use crate::report::TestResult;
 use crate::root::Root;
 use crate::spec::{Impl, Spec};
 
-/// The folders whose objects the hook could change: the dax family, and the bindings of all Rust
-/// code.
-const FOLDERS: [&str; 2] = ["drivers/dax", "rust"];
+/// The directories whose objects the hook could change: the dax family, and the bindings of all
+/// Rust code.
+const DIRECTORIES: [&str; 2] = ["drivers/dax", "rust"];
 
 /// The hash of each object, by its path in the tree.
 type Objects = BTreeMap<PathBuf, String>;
@@ -71,7 +71,7 @@ pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>>
     Ok(vec![TestResult::passed(format!("{name} ({known})"))])
 }
 
-/// Patches the tree in `part`, builds the folders that the hook could change from nothing, and
+/// Patches the tree in `part`, builds the directories that the hook could change from nothing, and
 /// returns their objects.
 fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Result<Objects> {
     let tree = part.join("linux");
@@ -98,7 +98,7 @@ fn rebuild(repo: &Path, builder: &Builder<'_>, patch: &Path, part: &Path) -> Res
 /// The compiled objects, without those that linking the modules makes.
 fn objects(tree: &Path) -> Result<Objects> {
     let mut found = Objects::new();
-    for entry in FOLDERS.iter().flat_map(|f| WalkDir::new(tree.join(f))) {
+    for entry in DIRECTORIES.iter().flat_map(|f| WalkDir::new(tree.join(f))) {
         let entry = entry.context("cannot list a kernel tree")?;
         let name = entry.file_name().to_string_lossy();
         if name.ends_with(".o") && !name.ends_with(".mod.o") {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::operations::{named, Operation};
 
-/// Which driver, and how it was set up.
+/// The driver of a guest, and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
@@ -73,8 +73,9 @@ impl Figures {
         let mut lines = 0;
         let mut done = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let line = serde_json::from_str(line)
-                .with_context(|| format!("dax-guest bench printed what is no figure: {line}"))?;
+            let line = serde_json::from_str(line).with_context(|| {
+                format!("dax-guest bench printed a line that is no figure: {line}")
+            })?;
             match line {
                 Line::Figure(measurement) => {
                     lines += 1;

@@ -120,7 +120,7 @@ impl<'a> Guests<'a> {
             (None, End::Exit(0)) => {}
             (None, End::Exit(status)) => bail!("{label}: exit status {status}:\n{text}\nsee {log}"),
             (None, End::Timeout | End::Died) => bail!(
-                "{label}: it did not come to its end\n{}\n{}\nsee {log}",
+                "{label}: it did not end well\n{}\n{}\nsee {log}",
                 outcome.qemu,
                 tail(&outcome.log)
             ),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab bench`: the C and the Rust driver measured by one program, and the goals of the Rust
+//! `make bench`: the C and the Rust driver measured by one program, and the goals of the Rust
 //! driver judged. A run of all of it writes docs/results/performance.md, the JSON and the charts
 //! beside it; ONLY and RANGES pick some.
 
@@ -38,15 +38,15 @@ pub const DOCUMENT: &str = "docs/results/performance.md";
 const JSON: &str = "docs/results/performance.json";
 const CHARTS: &str = "docs/results/charts";
 
-/// The numbers of ranges, when RANGES= does not say otherwise.
+/// The numbers of ranges that are measured if RANGES= is not set.
 const RANGES: [u64; 5] = [1, 16, 256, 1024, 4096];
 /// Number of guests that each driver has, in turns, where real time is measured.
 const ALTERNATIONS: usize = 3;
-/// As above, for what two CPUs do at once: there, guests of one driver differ more than the
-/// drivers.
+/// Number of guests that each driver has where two CPUs work at once: there, guests of one driver
+/// differ more than the drivers.
 const PAIRS: usize = 11;
 
-/// Where the figures come from.
+/// The source of the figures.
 #[derive(Debug, Serialize)]
 pub struct Origin {
     machine: String,
@@ -212,7 +212,7 @@ fn report(repo: &Path, wanted: &Wanted, origin: &Origin, figures: &Figures) -> R
         cache::mkdir(&dir)?;
         let file = dir.join("figures.json");
         fs::write(&file, all).with_context(|| format!("cannot write {}", file.display()))?;
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("{DOCUMENT} is not written: only a run of everything writes it");
         eprintln!("JSON: {}", file.display());
     }
     let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();

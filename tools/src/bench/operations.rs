@@ -6,15 +6,15 @@
 pub enum Kind {
     /// One CPU whose clock counts instructions.
     Count,
-    /// As `Count`, and once more with fault-around: for faults on pages of 4 KiB.
+    /// `Count`, and once more with fault-around: for faults on pages of 4 KiB.
     Around,
     /// Two CPUs that the emulator runs in turns, and the emulator's time.
     Turns,
     /// Two CPUs and real time.
     Wall,
-    /// As `Wall`, for what two threads do at once. Runs are short, and there are many guests.
+    /// `Wall`, for what two threads do at once. Runs are short, and there are many guests.
     Pair,
-    /// As `Pair`, and once more with fault-around.
+    /// `Pair`, and once more with fault-around.
     PairAround,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The disk of the clients' guests: a Debian tree with the programs, in an ext4 image. Guests do not
-//! change the image: QEMU keeps what they write to itself.
+//! The disk of the clients' guests: a Debian tree with the programs, in an ext4 image. Guests do
+//! not change the image: QEMU keeps what they write to itself.
 
 use std::path::{Path, PathBuf};
 

@@ -203,7 +203,7 @@ const KNOWN: &[Known] = &[
     },
 ];
 
-/// The test that lab itself adds to those of the script.
+/// The test that this tool adds to those of the script.
 pub const END: &str = "the guest ends well and its kernel is quiet";
 
 const NO_NEW_OWNER: &str = "nobody else gets its memory meanwhile";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab clients`: programs that people run on device-dax, as Debian ships them, on a device of
+//! `make clients`: programs that people run on device-dax, as Debian ships them, on a device of
 //! several ranges, with the C and with the Rust driver. A run of all of them writes the table of
 //! docs/results/clients.md.
 
@@ -49,13 +49,13 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
                 let mut spec = settings::spec_for(&series, imp)?;
                 spec.clients = true;
                 let name = format!("{} at {}, {spec}", client.name, align.text());
-                let lab = Lab {
+                let guests = Guests {
                     repo,
                     root: &root,
                     disk: &disk,
                     spec: &spec,
                 };
-                let (results, took) = lab.run(client, align, &name)?;
+                let (results, took) = guests.run(client, align, &name)?;
                 rows.add(client, align, imp, &results);
                 let judge = |result| {
                     let result = rows::judged(client, imp, result);
@@ -75,20 +75,20 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         eprintln!("{DOCUMENT}: table written");
     } else {
         eprint!("{}", rows.table().markdown());
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("{DOCUMENT} is not written: only a run of everything writes it");
     }
     Ok(report.finish())
 }
 
 /// The things that the guests of one kernel have in common.
-struct Lab<'a> {
+struct Guests<'a> {
     repo: &'a Path,
     root: &'a Root,
     disk: &'a Path,
     spec: &'a Spec,
 }
 
-impl Lab<'_> {
+impl Guests<'_> {
     /// Runs a client in a guest.
     fn run(
         &self,
@@ -114,7 +114,7 @@ impl Lab<'_> {
         drop(kernel);
         let step = Step::start(format!("{name}: {}", client.programs), 0);
         let (outcome, output, log) = guest.run_keeping_output(step)?;
-        let mut results = ktap::parse("", &output);
+        let mut results = ktap::parse("", &output)?;
         results.push(match wrong(&outcome) {
             None => TestResult::passed(END),
             Some(why) => {

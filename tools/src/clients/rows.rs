@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The table of `lab clients`: a row for each test of a client at an alignment, C beside Rust.
+//! The table of `make clients`: a row for each test of a client at an alignment, C beside Rust.
 
 use crate::report::{TestResult, Verdict};
 use crate::spec::Impl;
@@ -141,12 +141,17 @@ mod tests {
 
     fn row(c: &str, rust: &str) -> Vec<String> {
         let mut rows = Rows::default();
-        rows.add(&CLIENTS[0], Align::TwoMib, Impl::C, &ktap::parse("", c));
+        rows.add(
+            &CLIENTS[0],
+            Align::TwoMib,
+            Impl::C,
+            &ktap::parse("", c).unwrap(),
+        );
         rows.add(
             &CLIENTS[0],
             Align::TwoMib,
             Impl::Rust,
-            &ktap::parse("", rust),
+            &ktap::parse("", rust).unwrap(),
         );
         let mut table = rows.table().rows;
         assert_eq!(table.len(), 1);

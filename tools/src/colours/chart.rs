@@ -89,7 +89,7 @@ pub fn write_all(dir: &Path, cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
-/// As in the charts of `make bench`.
+/// The colour of a driver, as in the charts of `make bench`.
 fn colour(driver: Impl) -> RGBColor {
     match driver {
         Impl::C => RGBColor(0x5c, 0x6b, 0xc0),

@@ -38,7 +38,7 @@ fn heading(kind: Kind) -> &'static str {
     }
 }
 
-/// Where figures come from.
+/// The source of the figures.
 fn origin(commit: &str, guest: &Guest) -> String {
     let cache = &guest.cache;
     format!(

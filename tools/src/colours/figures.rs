@@ -30,7 +30,7 @@ impl Kind {
     }
 }
 
-/// A guest, and all that it told.
+/// A guest, with all that it printed about itself.
 #[derive(Debug, Serialize)]
 pub struct Guest {
     pub driver: Impl,
@@ -84,8 +84,9 @@ impl Guest {
         let mut guest: Option<Self> = None;
         let mut done = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let line = serde_json::from_str(line)
-                .with_context(|| format!("dax-guest colours printed what is no line: {line}"))?;
+            let line = serde_json::from_str(line).with_context(|| {
+                format!("dax-guest colours printed a line that is not known: {line}")
+            })?;
             match (line, &mut guest) {
                 (
                     Line::Machine {
@@ -171,7 +172,7 @@ impl Guest {
 }
 
 impl Case {
-    /// How the devices were made.
+    /// The way in which the devices were made.
     pub fn title(&self) -> String {
         match self.placement {
             Placement::OneWrite => "one write to `size` each".to_owned(),
@@ -181,7 +182,7 @@ impl Case {
         }
     }
 
-    /// The same in two words.
+    /// That way, in two words.
     pub fn short(&self) -> String {
         match self.placement {
             Placement::OneWrite => "one write".to_owned(),
@@ -237,7 +238,8 @@ impl Case {
 mod tests {
     use super::*;
 
-    /// The output of a guest whose tenants have these page frames of 64, behind a cache of 16 pages.
+    /// The output of a guest whose tenants have these page frames of 64, behind a cache of 16
+    /// pages.
     fn guest(placement: Placement, frames: [&[(u64, u64)]; 2]) -> Guest {
         let machine = Line::Machine {
             driver: Impl::C,

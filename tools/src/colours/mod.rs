@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab colours`: do two tenants push each other's data out of a cache? A guest with a memory-side
-//! cache makes their devices in several ways, on C and on Rust, and tells their page frames. A
-//! model of the cache, and one of flat memory mode, does the rest here. A run of both drivers
-//! writes docs/results/colours.md, the JSON and the charts beside it.
+//! `make colours`: counts how often two tenants push each other's data out of a cache. A guest with
+//! a memory-side cache makes their devices in several ways, on C and on Rust, and tells their page
+//! frames. A model of the cache, and one of flat memory mode, does the rest here. A run of both
+//! drivers writes docs/results/colours.md, the JSON and the charts beside it.
 
 mod chart;
 mod document;
@@ -40,7 +40,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let impls = settings::all_impls()?;
     let seed = settings::count("SEED")?.unwrap_or(1);
     let [series] = settings::all_series(&[SERIES[0]])?[..] else {
-        bail!("KERNEL=all: the page is of one series; name one, or leave KERNEL out");
+        bail!("KERNEL=all: {DOCUMENT} is about one series; name one, or leave KERNEL out");
     };
     let usual = settings::spec_for(series, Impl::Rust)?.is_usual() && series == SERIES[0];
     let complete = usual && impls.len() == 2 && seed == 1;
@@ -85,12 +85,13 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         table::replace(&repo.join(DOCUMENT), "colours", &section)?;
         eprintln!("{DOCUMENT}, {JSON} and {CHARTS} written");
     } else {
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for, or not the usual");
+        eprintln!("{DOCUMENT} is not written: only a run with the usual settings writes it");
     }
     Ok(report.finish())
 }
 
-/// Whether the tenants push each other out exactly if nobody saw to it that they do not.
+/// The result of a case. It has passed if tenants whose memory daxlayout chose do not push each
+/// other out, and others do.
 fn result(case: &Case) -> TestResult {
     let name = format!("{}, {}: {}", case.driver, case.kind.name(), case.title());
     let trouble = case.trouble();

@@ -35,7 +35,7 @@ pub fn machine(timeout: Duration) -> Result<Machine> {
     })
 }
 
-/// How a guest ended, with all that its command printed.
+/// The end of a guest, and all that its command printed.
 pub struct Ran {
     pub outcome: Outcome,
     pub text: String,
@@ -59,7 +59,7 @@ pub struct Pair<'a> {
     repo: &'a Path,
     spec: Spec,
     program: PathBuf,
-    /// Where transcripts are kept.
+    /// The directory of the transcripts.
     pub dir: PathBuf,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab compare`: a C and a Rust guest do the same; everything that a user can see is compared.
+//! `make compare`: a C and a Rust guest do the same; everything that a user can see is compared.
 
 mod guests;
 mod judge;
@@ -49,9 +49,9 @@ pub struct Tally {
     pub agreed: u64,
     /// Sequences that agreed, without any explained difference in them.
     pub without_difference: u64,
-    /// By rule: differences that it explained.
+    /// Number of differences that each rule explained.
     pub explained: BTreeMap<&'static str, u64>,
-    /// By rule: sequences that could not be compared any further.
+    /// Number of sequences that could not be compared any further, for each rule.
     pub cut: BTreeMap<&'static str, u64>,
     pub unexplained: u64,
     /// Operations by kind and answer, as the C driver gave it.
@@ -65,7 +65,7 @@ pub struct Tally {
 pub fn main(repo: &Path) -> Result<ExitCode> {
     let spec = settings::spec()?;
     if spec.debug {
-        bail!("DEBUG=1: there is nothing to compare with. {C_ON_DEBUG}");
+        bail!("DEBUG=1: no debug kernel runs the C driver, which is one side of the comparison. {C_ON_DEBUG}");
     }
     let pair = Pair::new(repo, &Cargo::find(repo)?, &spec)?;
     eprintln!("transcripts: {}", pair.dir.display());

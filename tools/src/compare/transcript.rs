@@ -14,7 +14,7 @@ pub struct Sequence {
     pub steps: Vec<Step>,
     /// An operation that was begun and did not return.
     pub begun: Option<Operation>,
-    /// How it ended, and daxctl's words at the end. None if it did not end.
+    /// The state at the end, and daxctl's words about it. None if the sequence did not end.
     pub end: Option<(String, String)>,
     /// Failures of the guest.
     pub trouble: Vec<String>,

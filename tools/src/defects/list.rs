@@ -9,7 +9,7 @@ pub struct Defect {
     pub what: &'static str,
     /// As `group/test`.
     pub tests: &'static [Show],
-    /// Whether it takes a debug kernel to see it: KASAN, or allocations that fail.
+    /// Whether only a debug kernel shows it: KASAN, or allocations that fail.
     pub debug: bool,
 }
 

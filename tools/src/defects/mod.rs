@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab defects`: what the C driver does in the tests of its defects, and the Rust driver. Each
+//! `make defects`: what the C driver does in the tests of its defects, and the Rust driver. Each
 //! test has a guest of its own, for the C driver may take it down. A run of all of them writes
 //! docs/results/defects.md; ONLY=A7 picks one.
 
@@ -14,6 +14,7 @@ use anyhow::{bail, Context, Result};
 use crate::cargo::Cargo;
 use crate::groups::{self, Group};
 use crate::guest::End;
+use crate::printk::without_stamp;
 use crate::progress::human;
 use crate::report::{Report, TestResult, Verdict};
 use crate::settings;
@@ -93,7 +94,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         table::replace(&repo.join(DOCUMENT), "defects", &table.markdown())?;
         eprintln!("{DOCUMENT}: table written");
     } else {
-        eprintln!("{DOCUMENT} is left as it is: not all was asked for");
+        eprintln!("{DOCUMENT} is not written: only a run of everything writes it");
     }
     Ok(run.report.finish())
 }
@@ -214,11 +215,9 @@ fn notes(output: &[String]) -> String {
 
 /// The subject of a kernel's complaint: the first line that names it, without time and addresses.
 fn first_words(splat: &str) -> String {
-    let stamp = |line: &str| match line.split_once("] ") {
-        Some((stamp, rest)) if stamp.trim_start().starts_with('[') => rest.trim().to_owned(),
-        _ => line.trim().to_owned(),
-    };
-    let mut lines = splat.lines().map(stamp);
+    let mut lines = splat
+        .lines()
+        .map(|line| without_stamp(line.trim_start()).trim());
     let line = lines
         .find(|line| !line.is_empty() && !line.contains("[ cut here ]"))
         .unwrap_or_default();
@@ -295,6 +294,10 @@ mod tests {
         assert_eq!(
             first_words(splat),
             "`WARNING: drivers/dax/bus.c:1 at f+0x1, CPU#0: a/1`"
+        );
+        assert_eq!(
+            first_words("[    3.0][   T12] BUG: x [f] y\n[    3.0] z"),
+            "`BUG: x [f] y`"
         );
     }
 }

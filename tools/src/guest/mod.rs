@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Guests: boots a kernel in QEMU, runs one command in it and hands out the
-//! command's bytes, its exit status and what the kernel had to say.
+//! command's bytes, its exit status and the kernel's complaint.
 
-mod folder;
+mod directory;
 mod qemu;
 
 use std::fs::{self, File};
@@ -25,14 +25,14 @@ use crate::root::Root;
 use crate::settings::Machine;
 use crate::splat;
 
-use folder::{run_dir, write_image, IMAGE, INITRD, LOG};
+use directory::{run_dir, write_image, IMAGE, INITRD, LOG};
 use qemu::{doubled_commas, emulator, output_port, qemu};
 
 pub use qemu::{hardware_virtualisation, KVM};
 
 /// Time that QEMU may run after the command ended: the guest only has to power off.
 const GRACE: Duration = Duration::from_secs(20);
-/// The same for a whole system, which stops its services first.
+/// That time for a whole system, which stops its services first.
 const SYSTEM_GRACE: Duration = Duration::from_secs(300);
 /// Time that a guest that hangs has to say what it is doing.
 const REPORT: Duration = Duration::from_secs(20);
@@ -96,8 +96,8 @@ impl Guest {
         let mut machine = machine.clone();
         kernel.arch.adapt(&mut machine)?;
         write_image(root, kernel, &dir, &load.archives, |archive| {
-            archive.file(Path::new(".lab/cmd"), 0o600, load.command.as_bytes())?;
-            archive.file(Path::new(".lab/end"), 0o600, end.as_bytes())?;
+            archive.file(Path::new(".xtask/cmd"), 0o600, load.command.as_bytes())?;
+            archive.file(Path::new(".xtask/end"), 0o600, end.as_bytes())?;
             for file in &load.files {
                 let name = file
                     .file_name()
@@ -164,7 +164,7 @@ impl Guest {
             .collect();
         let terminal = format!("rows={rows}\ncolumns={columns}\nexport TERM={term}\n");
         write_image(root, kernel, &dir, &[], |archive| {
-            archive.file(Path::new(".lab/terminal"), 0o600, terminal.as_bytes())?;
+            archive.file(Path::new(".xtask/terminal"), 0o600, terminal.as_bytes())?;
             for file in files {
                 let name = file
                     .file_name()

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::folder::{IMAGE, INITRD, LOG};
+use super::directory::{IMAGE, INITRD, LOG};
 use crate::arch::Arch;
 use crate::kernel::Kernel;
 use crate::monitor;

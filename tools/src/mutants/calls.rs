@@ -26,12 +26,12 @@ const SWAPS: [(&str, &str); 6] = [
     ("min", "max"),
     ("max", "min"),
 ];
-/// Beginnings of calls' names that say what happens on overflow.
+/// Prefixes of methods that say what happens on overflow.
 const FAMILIES: [&str; 3] = ["checked_", "saturating_", "wrapping_"];
 /// The exit status of `timeout` after it ended a program.
 const ENDED: i32 = 124;
 
-/// A file with a mistake.
+/// A file with one call changed.
 struct Change {
     /// Line and column, from 1 on.
     at: (usize, usize),
@@ -48,10 +48,13 @@ pub fn run(repo: &Path, cargo: &Cargo, files: &[String]) -> Result<Vec<Mutant>> 
         changes.extend(changed(&text)?.into_iter().map(|change| (file, change)));
     }
     let count = changes.len();
-    let step = Step::start(format!("the same on {count} changed calls"), count as u64);
+    let step = Step::start(
+        format!("the host tests on {count} changed calls"),
+        count as u64,
+    );
     let unchanged = fate(cargo)?;
     if unchanged != Fate::Survived {
-        bail!("the host tests on no mutant: {unchanged:?}");
+        bail!("the host tests do not pass on the unchanged sources: {unchanged:?}");
     }
     let mut placed = Vec::new();
     for (file, change) in changes {

@@ -49,11 +49,11 @@ pub struct Placed {
     pub mutant: Mutant,
 }
 
-/// Reads the lists in `folder`.
-pub fn read(folder: &Path) -> Result<Vec<Mutant>> {
+/// Reads the lists in `directory`.
+pub fn read(directory: &Path) -> Result<Vec<Mutant>> {
     let mut placed = Vec::new();
     for (name, fate) in LISTS {
-        let text = cache::read_text(&folder.join(name))?;
+        let text = cache::read_text(&directory.join(name))?;
         for line in text.lines() {
             let found =
                 parse(line, fate).with_context(|| format!("{name}: not a mutant: {line}"))?;
@@ -128,7 +128,7 @@ impl Score {
         self.seen() + self.survived
     }
 
-    /// Which percentage of those that compile the tests see.
+    /// The percentage that the tests see, of those that compile.
     pub fn share(self) -> f64 {
         self.seen() as f64 * 100.0 / self.all().max(1) as f64
     }

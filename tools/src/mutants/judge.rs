@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The table of docs/mutants.md: survivors that no test can see, each with the reason. Who is in
-//! it must survive, and who survives must be in it.
+//! The table of docs/mutants.md: survivors that no test can see, each with the reason. A mutant
+//! survives if and only if it is in the table.
 
 use anyhow::{bail, Result};
 
@@ -12,7 +12,7 @@ use crate::table::Table;
 /// The heading of the table.
 const HEAD: &str = "| file | mutant | why no test sees it |";
 
-/// A survivor, explained.
+/// A row of the table: a survivor and the reason that no test sees it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     file: String,

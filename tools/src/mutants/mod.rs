@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab mutants`: mistakes are put into the pure modules, one at a time, and the host tests must
-//! see each. Those that no test can see are in docs/mutants.md, each with the reason; ONLY=allocator
-//! picks one file.
+//! `make mutants`: mistakes are put into the pure modules, one at a time, and the host tests must
+//! see each. Those that no test can see are in docs/mutants.md, each with the reason;
+//! ONLY=allocator picks one file.
 
 mod calls;
 mod found;
@@ -27,9 +27,9 @@ use found::{Mutant, Score};
 const SURVIVORS: &str = "docs/mutants.md";
 /// The scores, which a whole run writes.
 pub const DOCUMENT: &str = "docs/results/mutants.md";
-/// Where the modules are, as the host tests' `#[path]` has it.
+/// The directory of the modules, as the host tests' `#[path]` has it.
 const PURE: &str = "tests/host/src/../../../src/ranges";
-/// The folder for all of this. It is in the checkout, so that the build root has it too.
+/// The directory for all of this. It is in the checkout, so that the build root has it too.
 const WORK: &str = "target/mutants";
 /// The tree that the mistakes are put into.
 const TREE: &str = "target/mutants/tree";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The tree that the mistakes are put into: a copy of the sources, built in a folder of its own,
+//! The tree that the mistakes are put into: a copy of the sources, built in a directory of its own,
 //! so that no build of the checkout ever takes a mutant for its own.
 
 use std::path::Path;

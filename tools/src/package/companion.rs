@@ -26,7 +26,7 @@ const PARTS: [(&str, &str); 7] = [
     ("docs/errors.md", "docs/errors.md"),
 ];
 
-/// Builds the package into `to`, with `work` as a folder to work in.
+/// Builds the package into `to`, with `work` as a directory to work in.
 pub fn build(repo: &Path, root: &Root, version: &str, work: &Path, to: &Path) -> Result<()> {
     let step = Step::start(format!("building daxlayout {version}"), 0);
     let tree = work.join("daxlayout");
@@ -76,7 +76,7 @@ fn now() -> Result<String> {
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-/// Copies a file or a folder of files.
+/// Copies a file or a directory of files.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
         let entries =

@@ -17,8 +17,8 @@ use crate::progress::Step;
 use crate::root::{InRoot, Root};
 use crate::source::{self, Source};
 
-/// The folder of a tree and of what is packed, inside the build root. The kernel's make puts
-/// packages beside the tree, so no other tree may be in that folder.
+/// The directory of a tree and of what is packed, inside the build root. The kernel's make puts
+/// packages beside the tree, so no other tree may be in that directory.
 const INSIDE: &str = "/usr/src/deb";
 const FRAGMENTS: &str = "/usr/src/kernel-config";
 const BASE: &str = "/usr/src/base-config";
@@ -104,7 +104,8 @@ impl<'a> Plan<'a> {
         Ok(key.finish())
     }
 
-    /// Of what a tree begins with. It is used again if anything else changes.
+    /// The key of a fresh tree: compilers, source and patch. If anything else changes, the tree is
+    /// used again.
     fn tree_key(&self) -> Result<Key> {
         Key::new("deb-tree")
             .text(&self.root.toolchain()?)
@@ -112,14 +113,14 @@ impl<'a> Plan<'a> {
             .file(&self.patch)
     }
 
-    /// The folder of the tree.
+    /// The directory of the tree.
     fn dir(&self) -> Result<PathBuf> {
         let key = self.tree_key()?.finish();
-        let name = format!("{}-{key}", self.request.folder());
+        let name = format!("{}-{key}", self.request.directory());
         Ok(cache::dir().join("deb").join(name))
     }
 
-    /// Makes the tree ready, and configures it. Returns the folder that it is in.
+    /// Makes the tree ready, and configures it. Returns the directory that it is in.
     pub fn configured(&self) -> Result<PathBuf> {
         let dir = self.dir()?;
         if !dir.exists() {
@@ -130,7 +131,7 @@ impl<'a> Plan<'a> {
             builder.unpack(&self.source, &part, &part.join("linux"))?;
             builder.patch(&self.patch, &part)?;
             cache::rename(&part, &dir)?;
-            cache::prune(&cache::dir().join("deb"), &self.request.folder())?;
+            cache::prune(&cache::dir().join("deb"), &self.request.directory())?;
         }
         in_tree::update(self.repo, &dir.join("linux"))?;
         self.configure(&dir)?;
@@ -246,7 +247,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The packages in a folder, sorted.
+/// The packages in a directory, sorted.
 pub fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let paths = entries.flatten().map(|entry| entry.path());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab deb`: packages for Debian of a kernel with the driver, and of daxlayout.
+//! `make deb`: packages for Debian of a kernel with the driver, and of daxlayout.
 
 mod companion;
 mod kernel;
@@ -22,7 +22,7 @@ use crate::settings;
 /// The value of ONLY= that ends after the configuration.
 const CONFIGURE: &str = "config";
 
-/// Where the packages are laid, in the checkout.
+/// The directory of the checkout for the packages.
 const OUT: &str = "target/deb";
 
 /// Built packages. Their files are not replaced while the value lives.
@@ -53,7 +53,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let packages = ensure(repo, &root, &request)?;
-    let out = repo.join(OUT).join(request.folder());
+    let out = repo.join(OUT).join(request.directory());
     cache::remove(&out)?;
     cache::mkdir(&out)?;
     for file in &packages.files {
@@ -87,7 +87,7 @@ pub fn ensure(repo: &Path, root: &Root, request: &Request) -> Result<Packages> {
         .text(include_str!("companion.rs"))
         .finish();
     let all = cache::dir().join("packages");
-    let prefix = format!("{}-r{}", request.folder(), request.revision);
+    let prefix = format!("{}-r{}", request.directory(), request.revision);
     let name = format!("{prefix}-{key}");
     let dir = all.join(&name);
     let lock = Lock::share(&name)?;
@@ -116,7 +116,7 @@ pub fn ensure(repo: &Path, root: &Root, request: &Request) -> Result<Packages> {
 
 /// The name of the lock on the tree of such packages.
 fn lock(request: &Request) -> String {
-    format!("deb-{}", request.folder())
+    format!("deb-{}", request.directory())
 }
 
 fn found(dir: &Path, version: String, lock: Lock) -> Result<Packages> {
@@ -128,7 +128,7 @@ fn found(dir: &Path, version: String, lock: Lock) -> Result<Packages> {
     });
     let Some(release) = release else {
         bail!(
-            "no package of a kernel in {}: delete that folder",
+            "no package of a kernel in {}: delete that directory",
             dir.display()
         );
     };

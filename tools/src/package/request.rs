@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which packages are asked for: CONFIG=, TRIM=, REVISION=.
+//! The packages that CONFIG=, TRIM= and REVISION= ask for.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ impl Config {
         }
     }
 
-    /// The name of a folder for this configuration.
-    fn folder(&self) -> &'static str {
+    /// The name of a directory for this configuration.
+    fn directory(&self) -> &'static str {
         match self {
             Self::Small => "small",
             Self::Debian => "debian",
@@ -106,14 +106,14 @@ impl Request {
         })
     }
 
-    /// The name of a folder for packages like these.
-    pub fn folder(&self) -> String {
+    /// The name of a directory for packages like these.
+    pub fn directory(&self) -> String {
         let trimmed = if self.loaded.is_some() {
             "-trimmed"
         } else {
             ""
         };
-        format!("{}-{}{trimmed}", self.spec.series, self.config.folder())
+        format!("{}-{}{trimmed}", self.spec.series, self.config.directory())
     }
 
     /// The end of the kernel's version. Debian's kernels are called 7.3.4+deb13-amd64
@@ -128,7 +128,7 @@ impl fmt::Display for Request {
         write!(f, "Linux {} for Debian", self.spec.series)?;
         match &self.config {
             Config::File(path) => write!(f, " ({}", path.display())?,
-            named => write!(f, " ({}", named.folder())?,
+            named => write!(f, " ({}", named.directory())?,
         }
         let trimmed = self.loaded.is_some();
         f.write_str(if trimmed { ", trimmed)" } else { ")" })
@@ -179,9 +179,9 @@ mod tests {
         assert_eq!(name(Config::DebianCloud), "+deb13-dax-cloud-amd64");
         assert_eq!(name(Config::Small), "+deb13-dax-small-amd64");
         let mut request = Request::new("7.3", Config::Debian);
-        assert_eq!(request.folder(), "7.3-debian");
+        assert_eq!(request.directory(), "7.3-debian");
         request.loaded = Some(String::new());
-        assert_eq!(request.folder(), "7.3-debian-trimmed");
+        assert_eq!(request.directory(), "7.3-debian-trimmed");
         assert_eq!(
             request.to_string(),
             "Linux 7.3 for Debian (debian, trimmed)"

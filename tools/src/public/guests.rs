@@ -28,7 +28,7 @@ const KSFT_SKIPPED: i32 = 4;
 /// Lines kept of a test's output.
 const TAIL: usize = 50;
 
-/// Where the kernel keeps selftests, in the tree and in a guest.
+/// The directory of the selftests, in the tree and in a guest.
 const SELFTESTS: &str = "tools/testing/selftests";
 
 pub struct Guests<'a> {
@@ -145,7 +145,10 @@ fn counted(output: &str) -> Outcome {
     if !output.lines().any(speaks) {
         return Outcome::passed("");
     }
-    let results = ktap::parse("", output);
+    let results = match ktap::parse("", output) {
+        Ok(results) => results,
+        Err(error) => return Outcome::failed(format!("{error:#}")),
+    };
     let of = |f: fn(&Verdict) -> bool| results.iter().filter(|p| f(&p.verdict)).count();
     let (passed, all) = (of(|v| *v == Verdict::Passed), results.len());
     if all == 0 || of(|v| *v == Verdict::Failed) > 0 {

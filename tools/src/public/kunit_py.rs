@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs the kernel's kunit.py on our folder. kunit.py configures a small kernel from our
+//! Runs the kernel's kunit.py on our directory. kunit.py configures a small kernel from our
 //! .kunitconfig, builds it, boots it in QEMU and reads the suites' results.
 
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::spec::Spec;
 
 use super::verdict::Outcome;
 
-/// The folder that kunit.py builds in, inside the build root.
+/// The directory that kunit.py builds in, inside the build root.
 const BUILD: &str = "/usr/src/kunit";
 /// The file in which kunit.py leaves the kernel's output.
 const CONSOLE: &str = "test.log";
@@ -63,7 +63,7 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let script = format!(
         "tools/testing/kunit/kunit.py run --kunitconfig={} --arch=x86_64 --make_options {} \
          --build_dir={BUILD} --jobs={jobs} --timeout={TIMEOUT}",
-        in_tree::FOLDER,
+        in_tree::DIRECTORY,
         spec.toolchain.make_variables(),
     );
     let mut command = builder.in_tree(&dir, &script).bind(&build, BUILD);
@@ -75,12 +75,12 @@ pub fn run(repo: &Path, base: &Root, spec: &Spec) -> Result<Outcome> {
     let step = Step::start(format!("kunit.py on {spec}"), 0);
     exec::logged(&mut command, &log, &step)?;
     step.done();
-    Ok(read(&cache::read_text(&console)?, &log))
+    read(&cache::read_text(&console)?, &log)
 }
 
 /// The result: kunit.py must succeed, and the kernel's own output must have all suites.
-fn read(console: &str, log: &Path) -> Outcome {
-    let results = kunit::results("kunit", console);
+fn read(console: &str, log: &Path) -> Result<Outcome> {
+    let results = kunit::results("kunit", console)?;
     let bad: Vec<&str> = results
         .iter()
         .filter(|p| p.verdict != Verdict::Passed)
@@ -92,10 +92,10 @@ fn read(console: &str, log: &Path) -> Outcome {
     } else {
         Outcome::failed(format!("these did not pass: {}", bad.join(", ")))
     };
-    Outcome {
+    Ok(Outcome {
         output: format!("all of it: {}", log.display()),
         ..outcome
-    }
+    })
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_suite_that_kunit_py_does_not_miss_is_missed() {
         let console = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: dax_range\n    1..1\n    ok 1 t\nok 1 dax_range\n";
-        let outcome = read(console, Path::new("log"));
+        let outcome = read(console, Path::new("log")).unwrap();
         assert_eq!(outcome.end, End::Failed);
         assert!(
             outcome.detail.contains("dax_allocator"),

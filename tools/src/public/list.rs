@@ -21,7 +21,7 @@ pub enum With {
     Mocks(Mocks),
 }
 
-/// A folder of tools/testing that builds drivers with some functions replaced.
+/// A directory of tools/testing that builds drivers with some functions replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mocks {
     Nvdimm,
@@ -236,7 +236,7 @@ impl Test {
         })
     }
 
-    /// Why the test is not tried on this kernel, if it is not.
+    /// The reason not to try the test on this kernel, if there is one.
     pub fn exception(&self, spec: &Spec) -> Option<&Except> {
         self.except.iter().find(|e| {
             e.series.is_none_or(|series| series == spec.series)

@@ -19,12 +19,11 @@ use crate::spec::Spec;
 
 use super::list::Mocks;
 
-/// Where modules of other folders than the tree's own are installed; depmod
-/// prefers them.
+/// The directory for modules from outside the tree. depmod prefers them.
 const UPDATES: &str = "updates";
 
 impl Mocks {
-    fn folder(self) -> &'static str {
+    fn directory(self) -> &'static str {
         match self {
             Self::Nvdimm => "nvdimm",
             Self::Cxl => "cxl",
@@ -45,18 +44,18 @@ impl Mocks {
 pub fn ensure(root: &Root, kernel: &Kernel, spec: &Spec, mocks: Mocks) -> Result<PathBuf> {
     // The archive of the kernel's modules says all of what it was built from.
     let key = Key::new("mocks")
-        .text(mocks.folder())
+        .text(mocks.directory())
         .text(mocks.make_variables())
         .text(&kernel.dir.to_string_lossy())
         .file(&kernel.modules())?
         .text(include_str!("mocks.rs"))
         .text(cpio::CODE)
         .finish();
-    let name = format!("{}-{key}.cpio", mocks.folder());
+    let name = format!("{}-{key}.cpio", mocks.directory());
     let archive = cache::dir().join("public").join(&name);
     let _lock = Lock::take(&name)?;
     if !archive.exists() {
-        let what = format!("building tools/testing/{} for {spec}", mocks.folder());
+        let what = format!("building tools/testing/{} for {spec}", mocks.directory());
         let step = Step::start(what, 0);
         let part = archive.with_extension("part");
         let built = build(root, kernel, spec, mocks, &part, &step);
@@ -93,7 +92,7 @@ fn build(
     let own = format!(
         "{make} {} M=tools/testing/{}",
         mocks.make_variables(),
-        mocks.folder()
+        mocks.directory()
     );
     // The kernel's modules first, so that depmod sees them all in the end.
     let script = format!("{make} {install} && {own} -j{jobs} && {own} {install}");

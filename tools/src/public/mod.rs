@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab public`: runs the tests that others wrote, on the C and on the Rust kernel.
+//! `make public`: runs the tests that others wrote, on the C and on the Rust kernel.
 
 mod guests;
 mod kunit_py;

@@ -18,7 +18,7 @@ const SIZE: &str = "3G";
 pub struct Disk<'a> {
     root: &'a Root,
     system: Root,
-    /// The folder of the disk, and of what the guests need besides.
+    /// The directory of the disk, and of what the guests need besides.
     pub dir: PathBuf,
     _lock: Lock,
 }
@@ -62,7 +62,9 @@ impl<'a> Disk<'a> {
         let sorted = exec::output(&mut sort.args(names).build()?)?;
         let sorted = String::from_utf8_lossy(&sorted).into_owned();
         let newest = sorted.split_whitespace().last();
-        Ok(newest.context("linux-version sorts nothing")?.to_owned())
+        Ok(newest
+            .context("linux-version sort printed nothing")?
+            .to_owned())
     }
 
     /// Copies a kernel and its initrd from the disk.

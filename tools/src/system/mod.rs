@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab system`: Debian 13 in a guest, which installs the packages of `lab deb`, boots them, and
+//! `make system`: Debian 13 in a guest, which installs the packages of `make deb`, boots them, and
 //! removes them. Each step is a boot; the disk stays from one to the next.
 
 mod disk;
@@ -142,7 +142,7 @@ fn run(
     })?;
     step.done();
     let output = String::from_utf8_lossy(&output).into_owned();
-    let mut results = ktap::parse(name, &output);
+    let mut results = ktap::parse(name, &output)?;
     let ended = outcome.end == End::Exit(0);
     match wrong(&outcome) {
         None => results.push(TestResult::passed(format!("{name}: the kernel is quiet"))),
@@ -197,13 +197,13 @@ fn second_disk(
     for entry in entries.flatten() {
         copy(&entry.path(), &tree)?;
     }
-    for (folder, build) in ["first", "second"].into_iter().zip(builds) {
-        let to = tree.join(folder);
+    for (directory, build) in ["first", "second"].into_iter().zip(builds) {
+        let to = tree.join(directory);
         cache::mkdir(&to)?;
         for file in &build.files {
             copy(file, &to)?;
         }
-        let version = tree.join(format!("{folder}.version"));
+        let version = tree.join(format!("{directory}.version"));
         cache::write_whole(&version, build.version.as_bytes())?;
     }
     cache::write_whole(&tree.join("name"), name.as_bytes())?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guests with tests: which kernel each group boots, with what, and how long it may take.
+//! Guests with tests: the kernel that each group boots, its files, and the time that it may take.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -36,10 +36,10 @@ const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
 /// 90 minutes of CI.
 const LATE: Duration = Duration::from_secs(18 * 60);
 
-/// By which factor a group may take longer on a debug kernel; dax-guest has the same number.
+/// A group may take so many times longer on a debug kernel; dax-guest has the same number.
 const DEBUG_SLOWDOWN: u32 = 4;
 
-/// By which factor a group may take longer on a CPU that is always emulated.
+/// A group may take so many times longer on a CPU that is always emulated.
 const FOREIGN_SLOWDOWN: u32 = 3;
 
 /// Turns kmemleak on. A group whose tests ask kmemleak has this on its command line. kmemleak notes
@@ -56,11 +56,11 @@ pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 /// after a minute, and the clean-up after another.
 const ONE_TEST: Duration = Duration::from_secs(150);
 
-/// Why nothing runs with the C driver on the debug kernel.
+/// The reason that nothing runs with the C driver on the debug kernel.
 pub const C_ON_DEBUG: &str =
     "C driver: initialises a cdev again that the debug kernel releases late (A10)";
 
-/// How a guest with tests ended.
+/// The end of a guest with tests.
 pub struct Ran {
     pub outcome: Outcome,
     pub output: String,
@@ -73,7 +73,7 @@ pub struct Tests<'a> {
     pub repo: &'a Path,
     pub spec: Spec,
     pub cargo: &'a Cargo,
-    /// When the run began.
+    /// The time at which the run began.
     pub began: Instant,
 }
 
@@ -95,13 +95,13 @@ impl Tests<'_> {
         let name = self.name("kunit");
         let (outcome, output) = self.boot(&name, &Machine::default(), &load)?;
         let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
-        let mut results = kunit::results(&name, &log);
+        let mut results = kunit::results(&name, &log)?;
         results.push(ended(&name, &outcome, &output));
         Ok(results)
     }
 
-    /// The same tests with a debug kernel, if the kernel is a usual one of the primary series. For
-    /// other kernels, a debug kernel is made only if DEBUG=1 asks for it.
+    /// These tests on a debug kernel, if the kernel is a usual one of the primary series. For other
+    /// kernels, a debug kernel is made only if DEBUG=1 asks for it.
     fn debug(&self) -> Self {
         let usual = self.spec == Spec::new(SERIES[0], self.spec.imp);
         let mut tests = self.clone();
@@ -109,7 +109,7 @@ impl Tests<'_> {
         tests
     }
 
-    /// Why a group has to be left out that needs a debug kernel, if there is a reason.
+    /// The reason to leave out a group that needs a debug kernel, if there is one.
     fn hindrance(&self, checked: bool) -> Result<Option<String>> {
         if !checked {
             return Ok(None);
@@ -283,7 +283,7 @@ impl Tests<'_> {
         };
         machine.timeout = self.slow(machine.timeout);
         let (outcome, output) = self.boot(name, &machine, &load)?;
-        let results = ktap::parse(name, &output);
+        let results = ktap::parse(name, &output)?;
         Ok(Ran {
             outcome,
             output,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `lab test`: everything, group by group; ONLY=name runs one.
+//! `make test`: everything, group by group; ONLY=name runs one.
 
 mod guests;
 
@@ -212,7 +212,7 @@ fn going_down(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 }
 
 impl Tests<'_> {
-    /// The same tests for the other series, if the primary one is tested.
+    /// These tests for the other series, if the primary one is tested.
     fn other_series(&self) -> Vec<Self> {
         if self.spec != Spec::new(SERIES[0], Impl::Rust) {
             return Vec::new();

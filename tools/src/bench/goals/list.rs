@@ -18,7 +18,7 @@ pub enum Against {
     Nothing,
 }
 
-/// Which side of the limit is good.
+/// The side of the limit that is good.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Sense {
     AtMost,
@@ -61,7 +61,7 @@ const fn at_most(
     }
 }
 
-/// The same goal for other settings of the driver.
+/// A goal, for other settings of the driver.
 const fn of(drivers: &'static [Driver], goal: Goal) -> Goal {
     Goal { drivers, ..goal }
 }

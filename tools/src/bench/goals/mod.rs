@@ -31,7 +31,7 @@ pub struct Row {
     pub figure: Option<f64>,
     /// The reference that the figure is compared with.
     pub reference: Option<f64>,
-    /// Why there is a limit.
+    /// The reason for the limit.
     pub reached: Option<f64>,
     pub verdict: Verdict,
 }

@@ -23,7 +23,7 @@ pub struct Case<'a> {
 }
 
 struct Write<'a> {
-    /// The attribute's folder, without links.
+    /// The attribute's directory, without links.
     dir: String,
     attribute: &'a str,
     text: &'a str,
@@ -177,7 +177,7 @@ fn write_of<'a>(state: &State, op: &'a Operation) -> Option<Write<'a>> {
 }
 
 impl Case<'_> {
-    /// The folder and the text, if the operation writes an attribute of that name.
+    /// The directory and the text, if the operation writes an attribute of that name.
     fn writes(&self, attribute: &str) -> Option<(&str, &str)> {
         let write = self.write.as_ref()?;
         (write.attribute == attribute).then_some((write.dir.as_str(), write.text))
@@ -213,7 +213,7 @@ impl Case<'_> {
             .max(UNIT)
     }
 
-    /// The first and last byte that are written to `mapping`, with the device's folder and unit.
+    /// The first and last byte that are written to `mapping`, with the device's directory and unit.
     fn mapping(&self) -> Option<Mapping> {
         let (dir, text) = self.writes("mapping")?;
         let (start, end) = text.split_once('-')?;

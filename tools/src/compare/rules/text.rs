@@ -3,7 +3,7 @@
 
 use super::super::transcript::State;
 
-/// All ranges of all devices: the folder of the mapping, first and last byte.
+/// All ranges of all devices: the directory of the mapping, first and last byte.
 pub fn ranges(state: &State) -> impl Iterator<Item = (&str, (u64, u64))> {
     state.keys().filter_map(|key| {
         let dir = key.strip_suffix("/start")?;

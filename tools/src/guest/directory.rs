@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The folder of a guest: its kernel, its initrd and its log.
+//! The directory of a guest: its kernel, its initrd and its log.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::root::Root;
 
-/// The name of the kernel in the folder of a run.
+/// The name of the kernel in the directory of a run.
 pub const IMAGE: &str = "kernel";
 /// The name of the initrd there.
 pub const INITRD: &str = "initrd";
@@ -23,11 +23,11 @@ pub const LOG: &str = "kernel.log";
 
 /// Number of guests' logs that are kept.
 const KEPT_RUNS: usize = 60;
-/// Time that the folder of a guest that has not ended is kept. A guest that runs longer may lose its
-/// log.
+/// Time that the directory of a guest that has not ended is kept. A guest that runs longer may lose
+/// its log.
 const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
-/// Makes a folder for one run, and removes old ones.
+/// Makes a directory for one run, and removes old ones.
 pub fn run_dir() -> Result<PathBuf> {
     let runs = cache::dir().join("runs");
     cache::mkdir(&runs)?;
@@ -54,7 +54,7 @@ pub fn run_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Whether a guest may be running in the folder: a guest that ends removes its kernel, unless it
+/// Whether a guest may be running in the directory: a guest that ends removes its kernel, unless it
 /// was killed.
 fn in_use(dir: &Path) -> bool {
     let began = fs::metadata(dir).and_then(|m| m.modified());
