@@ -265,11 +265,6 @@ changes! {
         "        Ok(zero && record.kmem_was_last && record.is_changing().is_none())" =>
         "        Ok(zero && record.kmem_was_last && record.is_changing().is_none()
             && !kernel::fault::is(\"what kmem had is not zeroed\"))";
-    "a region does not wait for zeroing" "driver/region.rs":
-        "        self.wait_until_zeroed();" =>
-        "        if !kernel::fault::is(\"a region does not wait for zeroing\") {
-            self.wait_until_zeroed();
-        }";
     "a device can be changed while memory is zeroed" "driver/region.rs":
         "        } else if self.zeroing {" =>
         "        } else if self.zeroing

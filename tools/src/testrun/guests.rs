@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
+use dax_protocol::DEBUG_SLOWDOWN;
 
 use crate::arch::Arch;
 use crate::cache;
@@ -35,9 +36,6 @@ const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
 /// the groups that need it. A first run builds all other kernels, and has to end within the
 /// 90 minutes of CI.
 const LATE: Duration = Duration::from_secs(18 * 60);
-
-/// A group may take so many times longer on a debug kernel; dax-guest has the same number.
-const DEBUG_SLOWDOWN: u32 = 4;
 
 /// A group may take so many times longer on a CPU that is always emulated.
 const FOREIGN_SLOWDOWN: u32 = 3;

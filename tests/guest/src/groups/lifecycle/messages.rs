@@ -5,7 +5,8 @@
 use crate::compare::log::Log;
 use crate::device::{mapping_text, Device, Driver};
 use crate::errno::Errno;
-use crate::ktap::{check, deviates, skip, Outcome, Test};
+use crate::ktap::{check, deviates, skip, Failure, Outcome, Test};
+use crate::mmap::{self, Map};
 use crate::region::{self, Region};
 use crate::sysfs;
 use crate::test;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub const TESTS: &[Test] = &[
     test!(dynamic_debug_shows_the_ranges, tear_down),
     test!(dynamic_debug_shows_the_life_of_a_device, tear_down),
+    test!(dynamic_debug_shows_refused_faults, tear_down),
     test!(dynamic_debug_shows_writes_that_fail, tear_down),
     test!(refused_writes_say_why),
 ];
@@ -24,10 +26,13 @@ pub const TESTS: &[Test] = &[
 /// The file that turns messages on and off.
 const CONTROL: &str = "/sys/kernel/debug/dynamic_debug/control";
 
-/// Turns the bus's messages on or off. In C it is in the kernel itself, under another name.
+/// Turns the messages of the bus and of the driver on or off. In C the bus is in the kernel itself,
+/// under another name.
 fn turn(flag: &str) -> sysfs::Result<()> {
-    let module = deviates("device_dax", "dax");
-    sysfs::write(Path::new(CONTROL), &format!("module {module} {flag}"))
+    for module in deviates(&["device_dax"][..], &["dax", "device_dax"]) {
+        sysfs::write(Path::new(CONTROL), &format!("module {module} {flag}"))?;
+    }
+    Ok(())
 }
 
 /// Turns the messages off, whatever the test left.
@@ -142,6 +147,26 @@ fn dynamic_debug_shows_the_life_of_a_device() -> Outcome {
     said("bind", "bound")?;
     device.unbind()?;
     said("unbind", "unbound")
+}
+
+/// A mapping may be longer than the device. A fault behind the device's end is refused.
+fn dynamic_debug_shows_refused_faults() -> Outcome {
+    if !Path::new(CONTROL).exists() {
+        return skip("no dynamic debug in this kernel");
+    }
+    let region = Region::fresh()?;
+    let device = region.create_bound(UNIT, &[region.units(0, 1)])?;
+    let failed = |e: Errno| Failure::Fail(format!("{}: {e:?}", device.name()));
+    let file = mmap::open(&device.node()).map_err(failed)?;
+    let map = Map::shared(&file, 2 * UNIT, 0).map_err(failed)?;
+    let touch = |at: u64| map.load(at).is_ok();
+    check("within the device", touch(0), true)?;
+    turn("+p")?;
+    let mut log = Log::open()?;
+    check("behind its end", touch(UNIT), false)?;
+    let line = format!("pgoff_to_phys({:#x}) failed", UNIT / PAGE);
+    let seen = said_of(&mut log, device.name())?;
+    check(format!("{line:?} in {seen:?}"), seen.contains(&line), true)
 }
 
 fn dynamic_debug_shows_writes_that_fail() -> Outcome {

@@ -20,6 +20,10 @@ pub const TESTS: &[Test] = &[
         leave_as_it_is
     ),
     test!(
+        m6_region_that_is_bound_again_spares_system_ram,
+        leave_as_it_is
+    ),
+    test!(
         memory_that_is_still_system_ram_is_not_zeroed,
         leave_as_it_is
     )
@@ -101,6 +105,31 @@ fn m6_memory_that_is_still_system_ram_is_nobody_elses() -> Outcome {
     check("available", region.available()?, free)?;
     let still = kept.try_write("size", "0");
     check("no size, still", still, Err(Errno::EBUSY))
+}
+
+fn m6_region_that_is_bound_again_spares_system_ram() -> Outcome {
+    let hmem = region::hmem_names()?.remove(0);
+    let region = Region::fresh_named(hmem.clone())?;
+    let kept = online(&region, 10, 1)?;
+    let span = kept.spans()?[0];
+    kept.unbind()?;
+    let region = Region::fresh_named(hmem)?;
+    let next = region.create()?;
+    let (ours, free) = (mapping_text(span), region.available()?);
+    let taken = next.try_write("mapping", &ours);
+    let expected = deviates(Err(Errno::EBUSY), Ok(ours.len()));
+    check("mapping", taken, expected)?;
+    if taken.is_ok() {
+        return Ok(());
+    }
+    let taken = next.try_write("size", &free.to_string());
+    check("size", taken, Err(Errno::EBUSY))?;
+    check("available", region.available()?, free)?;
+    check("ranges", next.ranges()?, vec![])?;
+    // Other memory is free.
+    next.add_mapping(Span::at(span.end + 1, span.len()))?;
+    next.bind(Driver::DeviceDax)?;
+    Ok(())
 }
 
 /// A region that is bound again forgets that kmem had the memory. The kernel's list of memory in use

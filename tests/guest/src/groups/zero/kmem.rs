@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 //! kmem had the memory of a device. The driver zeroes it before another driver gets it.
 
+use super::progress::{is_zeroing, LIMIT};
 use super::{dirty_blocks, lend_to_kmem, mark, marked, not_zero, pages, set, NOT_IN_C};
+use crate::child::{Child, End};
 use crate::device::{Device, Driver};
+use crate::errno::Errno;
 use crate::family;
 use crate::ktap::{check, Failure, Outcome, Test};
+use crate::memory;
 use crate::region::Region;
+use crate::sysfs;
 use crate::test;
-use crate::units::{Span, PAGE};
+use crate::units::{Span, PAGE, UNIT};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     test!(zero_after_kmem).not_on_c(NOT_IN_C),
     test!(zero_after_kmem_is_for_other_drivers).not_on_c(NOT_IN_C),
+    test!(zero_after_kmem_is_not_for_what_kmem_refused).not_on_c(NOT_IN_C),
+    test!(zero_after_kmem_leaves_other_devices_alone).not_on_c(NOT_IN_C),
+    test!(zero_after_kmem_ends_when_the_region_goes).not_on_c(NOT_IN_C),
 ];
 
 /// A device over these spans that kmem had.
@@ -32,8 +42,14 @@ fn zero_after_kmem(region: &Region) -> Outcome {
     // What kmem left is what was there before, for the most part.
     let left = not_zero(&device)?.len() as u64;
     check("something is left", left > pages(&[span]) / 2, true)?;
+    // What the owner stored since kmem had the memory stays.
+    mark(&device)?;
     device.unbind()?;
     set(region, true)?;
+    device.bind(Driver::DeviceDax)?;
+    check("kept pages", marked(&device)?.len() as u64, pages(&[span]))?;
+    device.unbind()?;
+    lend_to_kmem(&device, || Ok(()))?;
     device.bind(Driver::DeviceDax)?;
     check("marked pages", marked(&device)?, vec![])?;
     // From here on the memory is the device's own.
@@ -58,4 +74,83 @@ fn zero_after_kmem_is_for_other_drivers(region: &Region) -> Outcome {
     }
     device.bind(Driver::DeviceDax)?;
     check("marked pages", marked(&device)?, vec![])
+}
+
+/// kmem takes whole blocks of memory only, so it does not take this device.
+fn zero_after_kmem_is_not_for_what_kmem_refused(region: &Region) -> Outcome {
+    set(region, true)?;
+    let device = region.create_sized(UNIT)?;
+    device.set_align(PAGE)?;
+    device.bind(Driver::DeviceDax)?;
+    mark(&device)?;
+    device.unbind()?;
+    Driver::Kmem.try_write("new_id", device.name()).ok();
+    let refused = Driver::Kmem.try_write("bind", device.name());
+    check("bind to kmem", refused, Err(Errno::EINVAL))?;
+    device.forget()?;
+    device.bind(Driver::DeviceDax)?;
+    check("own pages", marked(&device)?.len() as u64, UNIT / PAGE)
+}
+
+/// A device that kmem had and that is being zeroed, as large as the region allows; a process binds
+/// that device.
+fn while_zeroing(region: &Region) -> Result<(Device, Child), Failure> {
+    set(region, false)?;
+    let block = memory::block_size()?;
+    let size = (region.available()? / block - 1) * block;
+    let start = region.span().start.next_multiple_of(block);
+    let device = region.create_over(&[Span::at(start, size)])?;
+    lend_to_kmem(&device, || Ok(()))?;
+    set(region, true)?;
+    let bound = device.clone();
+    let mut child = Child::spawn(
+        move || match Driver::DeviceDax.try_write("bind", bound.name()) {
+            Ok(_) => 0,
+            Err(errno) => errno.0,
+        },
+    )
+    .map_err(|e| Failure::Fail(format!("fork: {e}")))?;
+    let deadline = Instant::now() + LIMIT;
+    while !is_zeroing(&device)? {
+        let ended = child.poll().is_some() || Instant::now() > deadline;
+        check("the bind ended before it was seen", ended, false)?;
+    }
+    Ok((device, child))
+}
+
+fn zero_after_kmem_leaves_other_devices_alone(region: &Region) -> Outcome {
+    let (device, child) = while_zeroing(region)?;
+    for (attr, text) in [("size", "0"), ("align", "4096")] {
+        let written = device.try_write(attr, text);
+        check(attr, written, Err(Errno::EBUSY))?;
+    }
+    let deleted = region.try_write("delete", device.name());
+    check("delete", deleted, Err(Errno::EBUSY))?;
+    // The bind does not hold the lock of the device for longer than a second.
+    let other = region.create_sized(UNIT)?;
+    other.bind_by_id(Driver::DeviceDax)?;
+    other.unbind()?;
+    other.forget()?;
+    // A fast machine zeroes all of the device within that second.
+    let ended = child.wait(LIMIT);
+    if ended != End::Exit(0) {
+        check("bind", ended, End::Exit(Errno::EBUSY.0))?;
+        let deadline = Instant::now() + LIMIT;
+        while is_zeroing(&device)? {
+            check("zeroing takes too long", Instant::now() > deadline, false)?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        device.bind(Driver::DeviceDax)?;
+    }
+    check("pages with something", not_zero(&device)?, vec![])
+}
+
+fn zero_after_kmem_ends_when_the_region_goes(region: &Region) -> Outcome {
+    let (device, child) = while_zeroing(region)?;
+    sysfs::write(&Region::driver_attr("unbind"), region.hmem())?;
+    check("zeroing", is_zeroing(&device)?, false)?;
+    let ended = matches!(child.wait(LIMIT), End::Exit(_));
+    check("the bind ended", ended, true)?;
+    let region = Region::fresh()?;
+    check("available_size", region.available()?, region.span().len())
 }

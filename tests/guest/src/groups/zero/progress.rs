@@ -25,10 +25,10 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Far more time than any change needs.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether the kernel zeroes memory for an unbound device.
-fn is_zeroing(device: &Device) -> Result<bool, Failure> {
+pub(super) fn is_zeroing(device: &Device) -> Result<bool, Failure> {
     Ok(!iomem::named(device.name())?.is_empty())
 }
 
