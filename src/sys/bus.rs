@@ -208,9 +208,9 @@ impl<B: BusOps> BusType<B> {
         // uses it. Dropping the result unregisters it, which happens before this module is
         // unloaded. `name` is static.
         unsafe { self.register_driver(raw, THIS_MODULE, name.as_char_ptr()) }?;
-        // SAFETY: The driver was registered just now, on the dax bus. It stays registered
-        // until the result is dropped.
         Ok(DriverRegistration {
+            // SAFETY: The driver was registered just now, on the dax bus. It stays registered
+            // until the result is dropped.
             driver: unsafe { Driver::from_raw(raw) },
             _bus: bus,
         })
