@@ -46,8 +46,8 @@
 //! | sysfs active reference of a device's attribute | a show or store handler | everything below |
 //! | ranges lock, [`driver::device::DevDax::lock_ranges`], per device | writers of its ranges; a probe, briefly | registering its own mappings |
 //! | page map, [`driver::drain::Drain`], per binding | unbinding; the work item that looks for pinned pages | the SRCU grace period of `kill_dax()`, unmapping, the first 31 ms of looking, freeing struct pages |
-//! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; nothing else |
-//! | ids of drivers, [`sys::ids`]; poisoned pages, [`sys::hwpoison`]; binding of a device | match, new_id; zeroing, memory failure, memory hotplug; open | nothing |
+//! | region lock, [`driver::region::Region::lock`], per region | everyone, briefly | allocations; a look at `/proc/iomem` |
+//! | ids of drivers, [`sys::ids`]; poisoned pages, [`sys::hwpoison`]; binding of a device | match, new_id; zeroing, memory failure, memory hotplug; open | allocations; nothing else |
 //!
 //! Attributes of mappings take no lock. A task that unregisters a device holds none of
 //! these locks but the first two. A task that unregisters a mapping may also hold the
