@@ -7,16 +7,32 @@
 
 #![feature(arbitrary_self_types)]
 #![recursion_limit = "2048"]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the driver is a module of the kernel"
+#![allow(unused_imports, reason = "the driver is a module of the kernel")]
+#![cfg_attr(
+    test,
+    allow(dead_code, reason = "accessors for tests that another crate has")
 )]
 
 // The kernel has it as a crate of its own.
 extern crate kernel as pin_init;
 
 include!(concat!(env!("OUT_DIR"), "/driver.rs"));
+
+/// The exports that no operation of the model calls. They are named here so that the compiler can
+/// tell what of the driver nobody calls but its own tests.
+const _: (
+    unsafe extern "C" fn(*mut kernel::bindings::dev_dax) -> bool,
+    unsafe extern "C" fn(
+        *mut kernel::bindings::dev_dax,
+        kernel::ffi::c_ulong,
+        kernel::ffi::c_ulong,
+    ) -> kernel::bindings::phys_addr_t,
+    unsafe extern "C" fn() -> kernel::ffi::c_int,
+) = (
+    exports::static_dev_dax,
+    exports::dax_rust_pgoff_to_phys,
+    exports::dax_rust_bus_init,
+);
 
 /// Stands for what `module!` of `src/dax.rs` makes.
 mod module_parameters {
