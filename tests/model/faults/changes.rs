@@ -265,6 +265,12 @@ changes! {
         "        Ok(zero && record.kmem_was_last && record.is_changing().is_none())" =>
         "        Ok(zero && record.kmem_was_last && record.is_changing().is_none()
             && !kernel::fault::is(\"what kmem had is not zeroed\"))";
+    "what kmem had is zeroed in the probe" "driver/zero.rs":
+        "        let work = Arc::pin_init(" =>
+        "        if kernel::fault::is(\"what kmem had is zeroed in the probe\") {
+            return self.zero_all();
+        }
+        let work = Arc::pin_init(";
     "a device can be changed while memory is zeroed" "driver/region.rs":
         "        } else if self.zeroing {" =>
         "        } else if self.zeroing

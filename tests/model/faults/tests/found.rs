@@ -179,6 +179,9 @@ faults! {
         "nothing is zeroed": Zeroing ["read"], PLAIN => "bytes of its last owner";
     what_kmem_had_is_not_zeroed
         "what kmem had is not zeroed": Zeroing ["new_id", "kmem unbind"], PLAIN => "bytes of its last owner";
+    what_kmem_had_is_zeroed_in_the_probe
+        "what kmem had is zeroed in the probe": Zeroing ["new_id", "kmem unbind"], PLAIN =>
+            "memory is zeroed under the lock of a dax device";
     a_device_can_be_changed_while_memory_is_zeroed
         "a device can be changed while memory is zeroed": Zeroing ["grow", "shrink"], PLAIN =>
             "WARNING: layout.size() != self.base";

@@ -118,6 +118,10 @@ pub unsafe extern "C" fn memremap(
     let last = start + (size as u64 - 1);
     sched::require(is_claimed(start, last), "memremap(): it is not reserved");
     require_unused(start, last, "memremap()");
+    sched::require(
+        crate::lockdep::holds(DAX_LOCK).is_none(),
+        "memory is zeroed under the lock of a dax device",
+    );
     let Ok(memory) = Memory::new() else {
         return core::ptr::null_mut();
     };
