@@ -4,6 +4,7 @@
 
 use crate::{
     prelude::{
+        warn_on,
         AllocError,
         KVVec,
         GFP_KERNEL, //
@@ -45,16 +46,22 @@ impl PoisonedPages {
     /// `AllocError` if there is no memory; then [`PoisonedPages::knows`] no range with the
     /// page.
     pub(crate) fn add(&mut self, pfn: u64) -> Result<(), AllocError> {
-        if self.pfns.binary_search(&pfn).is_ok() {
+        let Err(at) = self.pfns.binary_search(&pfn) else {
             return Ok(());
-        }
-        let added = self.pfns.push(pfn, GFP_KERNEL);
-        if added.is_err() {
+        };
+        if let Err(e) = self.pfns.reserve(1, GFP_KERNEL) {
             self.miss(pfn);
+            return Err(e);
         }
-        // INVARIANT: The number was not there, and the numbers ascend again.
-        self.pfns.sort_unstable();
-        added
+        // INVARIANT: The number was not there. Each number from `at` on moves up by one, so
+        // the numbers ascend.
+        let mut moved = pfn;
+        for number in self.pfns.iter_mut().skip(at) {
+            core::mem::swap(number, &mut moved);
+        }
+        // There is room, see above.
+        warn_on!(self.pfns.push_within_capacity(moved).is_err());
+        Ok(())
     }
 
     /// Notes that page frame `pfn` is missing from the list.

@@ -442,10 +442,35 @@ impl<'a> Builder<'a> {
             .build()?;
         let step = Step::start(format!("building {}", self.spec), expected.unwrap_or(first));
         exec::logged(&mut command, &log, &step)?;
+        let text = cache::read_text(&log)?;
+        let warned = warnings(&text);
+        if !warned.is_empty() {
+            // make would not say it again.
+            cache::remove(&dir.join("linux").join(DRIVER).join("src/dax.o"))?;
+            bail!(
+                "building {}: the driver has warnings, see {}\n{}",
+                self.spec,
+                log.display(),
+                warned.join("\n")
+            );
+        }
         cache::write_whole(&lines, step.count().to_string().as_bytes())?;
         step.done();
         Ok(())
     }
+}
+
+/// The driver's directory in a kernel tree.
+const DRIVER: &str = "drivers/dax/rust";
+
+/// The warnings about the driver in the log of a build: those of objtool, modpost, rustc and a C
+/// compiler. rustc names the file in a line of its own.
+fn warnings(log: &str) -> Vec<&str> {
+    let about_driver = |line: &&str| {
+        line.contains(DRIVER)
+            && (line.contains("warning:") || line.trim_start().starts_with("--> "))
+    };
+    log.lines().filter(about_driver).collect()
 }
 
 fn name(dir: &Path) -> String {
@@ -477,4 +502,24 @@ fn kconfig_text(fragment: &Path) -> Result<String> {
         .map(|(name, value)| format!("{name}={value}\n"))
         .collect();
     Ok(lines.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_about_the_driver_are_found() {
+        let log = "  LD [M]  drivers/dax/rust/src/device_dax.o\n\
+                   drivers/dax/rust/src/device_dax.o: warning: objtool: sort() falls through\n\
+                   make[3]: warning: jobserver unavailable: using -j1\n\
+                   warning: unused variable: `x`\n   --> drivers/dax/rust/src/driver/device.rs:1:2\n\
+                   drivers/dax/device.c:3:4: warning: something of C\n\
+                   drivers/dax/rust/src/glue.c:5:6: warning: unused\n";
+        let found = warnings(log);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].contains("objtool"));
+        assert!(found[1].contains("device.rs"));
+        assert!(found[2].contains("glue.c"));
+    }
 }
