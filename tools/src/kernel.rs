@@ -465,7 +465,7 @@ const DRIVER: &str = "drivers/dax/rust";
 
 /// The warnings about the driver in the log of a build: those of objtool, modpost, rustc and a C
 /// compiler. rustc names the file in a line of its own.
-fn warnings(log: &str) -> Vec<&str> {
+pub fn warnings(log: &str) -> Vec<&str> {
     let about_driver = |line: &&str| {
         line.contains(DRIVER)
             && (line.contains("warning:") || line.trim_start().starts_with("--> "))

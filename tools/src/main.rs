@@ -52,6 +52,7 @@ mod stress;
 mod system;
 mod table;
 mod testrun;
+mod uniprocessor;
 mod vanilla;
 
 use std::ffi::OsString;

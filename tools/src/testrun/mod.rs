@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{anyhow, bail, Error, Result};
 
+use crate::arch::Arch;
 use crate::bench;
 use crate::cargo::Cargo;
 use crate::check::{self, Depth};
@@ -20,15 +21,17 @@ use crate::report::{Report, TestResult};
 use crate::root::Root;
 use crate::settings;
 use crate::spec::{Impl, Spec, SERIES};
+use crate::uniprocessor;
 use crate::vanilla;
 
 pub use guests::{Ran, Tests, C_ON_DEBUG, QUIET};
 
 /// The groups that run before the guest tests. dax-guest lists those.
-const GROUPS: [(&str, Run); 7] = [
+const GROUPS: [(&str, Run); 8] = [
     ("rules", rules),
     ("host", host),
     ("vanilla", vanilla),
+    ("uniprocessor", uniprocessor),
     ("kunit", kunit_suites),
     ("compare", side_by_side),
     ("bench", bench_smoke),
@@ -160,6 +163,18 @@ fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
     let root = Root::ensure(tests.repo)?;
     let results = vanilla::results(tests.repo, &root, &tests.spec)?;
     report.add("vanilla", &human(start.elapsed()), results);
+    Ok(())
+}
+
+fn uniprocessor(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
+    // Kernels of other architectures have SMP always.
+    if tests.spec.imp == Impl::C || tests.spec.arch != Arch::X86 {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let root = Root::ensure(tests.repo)?;
+    let results = uniprocessor::results(tests.repo, &root, &tests.spec)?;
+    report.add("uniprocessor", &human(start.elapsed()), results);
     Ok(())
 }
 
