@@ -83,10 +83,27 @@ fn regions_go_on_while_another_waits() -> Outcome {
     use_region(&region)
 }
 
+/// How often a test tries to take the CPU away from kmem in time. On a busy host kmem may be faster.
+const TRIES: usize = 5;
+
 /// kmem takes a while to make a region of 1 GiB ordinary memory when the region is bound. Its task
 /// loses the CPU meanwhile.
 fn regions_answer_while_another_is_bound() -> Outcome {
     memory::require_blocks_to_come_online()?;
+    for _ in 0..TRIES {
+        if let Some(answer) = answer_while_another_is_bound()? {
+            return check("another region's files", answer, Some(End::Exit(0)));
+        }
+        region::tear_down()?;
+    }
+    Err(Failure::Fail(format!(
+        "kmem was done too early {TRIES} times"
+    )))
+}
+
+/// How a reader of another region's files ended while kmem was busy; the inner `None` if it did not
+/// end. `None` if kmem was done before its task lost the CPU.
+fn answer_while_another_is_bound() -> Result<Option<Option<End>>, Failure> {
     let regions = Region::fresh_all()?;
     let [other, region, ..] = &regions[..] else {
         return Err(Failure::Fail("no second region".into()));
@@ -94,7 +111,7 @@ fn regions_answer_while_another_is_bound() -> Outcome {
     let driver = region.first_device()?.dir().join("driver");
     region.unbind()?;
     region::set_idle(false)?;
-    let answer = memory::with_online_movable(|| -> Result<Option<End>, Failure> {
+    let answer = memory::with_online_movable(|| -> Result<Option<Option<End>>, Failure> {
         let mut binding = start(|| {
             let slow = cpu::yield_to_all_on(1);
             slow.map_err(|errno| Error::new("sched_setscheduler", errno))?;
@@ -102,7 +119,9 @@ fn regions_answer_while_another_is_bound() -> Outcome {
         })?;
         // The file exists once the driver is asked.
         while !driver.exists() {
-            check("the bind", binding.poll(), None)?;
+            if binding.poll().is_some() {
+                return Ok(None);
+            }
         }
         let hog = Hog::start(1, WHILE, Duration::ZERO).map_err(failed("hog"))?;
         let mut reader = start(|| {
@@ -111,16 +130,17 @@ fn regions_answer_while_another_is_bound() -> Outcome {
             other.seed()
         })?;
         let answer = reader.wait_for(20 * WHILE * kernel::slowness());
-        check_waits(&mut binding)?;
         // A living process proves little: without a CPU it could not even end.
         let states = memory::states(region.span())?;
         let done = states.iter().filter(|state| *state == "online").count() as u64;
         let all = region.span().len() / memory::block_size()?;
-        check("kmem is not done yet", done < all, true)?;
+        let is_busy = done < all && binding.poll().is_none();
         drop(hog);
-        check_ends(&mut binding)?;
-        Ok(answer)
+        if is_busy {
+            check_ends(&mut binding)?;
+        }
+        Ok(is_busy.then_some(answer))
     });
     region::set_idle(true)?;
-    check("another region's files", answer??, Some(End::Exit(0)))
+    answer?
 }
