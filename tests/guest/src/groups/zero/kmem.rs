@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! kmem had the memory of a device. The driver zeroes it before another driver gets it.
 
-use super::progress::{is_zeroing, LIMIT};
+use super::progress::{is_zeroing, zeroing_by, LIMIT};
 use super::{dirty_blocks, lend_to_kmem, mark, marked, not_zero, pages, set, NOT_IN_C};
 use crate::child::{Child, End};
 use crate::device::{Device, Driver};
@@ -103,18 +103,9 @@ fn while_zeroing(region: &Region) -> Result<(Device, Child), Failure> {
     lend_to_kmem(&device, || Ok(()))?;
     set(region, true)?;
     let bound = device.clone();
-    let mut child = Child::spawn(
-        move || match Driver::DeviceDax.try_write("bind", bound.name()) {
-            Ok(_) => 0,
-            Err(errno) => errno.0,
-        },
-    )
-    .map_err(|e| Failure::Fail(format!("fork: {e}")))?;
-    let deadline = Instant::now() + LIMIT;
-    while !is_zeroing(&device)? {
-        let ended = child.poll().is_some() || Instant::now() > deadline;
-        check("the bind ended before it was seen", ended, false)?;
-    }
+    let child = zeroing_by(&device, move || {
+        Driver::DeviceDax.try_write("bind", bound.name())
+    })?;
     Ok((device, child))
 }
 

@@ -39,17 +39,27 @@ fn while_zeroing(region: &Region) -> Result<(Device, Child), Failure> {
     let device = region.create()?;
     let size = region.available()? - 64 * MIB;
     let writer = device.clone();
-    let mut child = Child::spawn(move || match writer.try_write("size", &size.to_string()) {
+    let child = zeroing_by(&device, move || writer.try_write("size", &size.to_string()))?;
+    Ok((device, child))
+}
+
+/// A process that writes to a file, and for which the kernel zeroes memory of the device by now. The
+/// process ends with 0 or the errno of the write.
+pub(super) fn zeroing_by(
+    device: &Device,
+    write: impl FnOnce() -> Result<usize, Errno>,
+) -> Result<Child, Failure> {
+    let mut child = Child::spawn(move || match write() {
         Ok(_) => 0,
         Err(errno) => errno.0,
     })
     .map_err(|e| Failure::Fail(format!("fork: {e}")))?;
     let deadline = Instant::now() + LIMIT;
-    while !is_zeroing(&device)? {
+    while !is_zeroing(device)? {
         let ended = child.poll().is_some() || Instant::now() > deadline;
         check("the writer ended before it was seen", ended, false)?;
     }
-    Ok((device, child))
+    Ok(child)
 }
 
 fn zero_leaves_readers_and_others_alone(region: &Region) -> Outcome {
