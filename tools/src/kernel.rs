@@ -446,7 +446,7 @@ impl<'a> Builder<'a> {
         let warned = warnings(&text);
         if !warned.is_empty() {
             // make would not say it again.
-            cache::remove(&dir.join("linux").join(DRIVER).join("src/dax.o"))?;
+            cache::remove(&dir.join("linux").join(in_tree::DIRECTORY).join("src/dax.o"))?;
             bail!(
                 "building {}: the driver has warnings, see {}\n{}",
                 self.spec,
@@ -460,14 +460,11 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The driver's directory in a kernel tree.
-const DRIVER: &str = "drivers/dax/rust";
-
 /// The warnings about the driver in the log of a build: those of objtool, modpost, rustc and a C
 /// compiler. rustc names the file in a line of its own.
 pub fn warnings(log: &str) -> Vec<&str> {
     let about_driver = |line: &&str| {
-        line.contains(DRIVER)
+        line.contains(in_tree::DIRECTORY)
             && (line.contains("warning:") || line.trim_start().starts_with("--> "))
     };
     log.lines().filter(about_driver).collect()
