@@ -419,9 +419,14 @@ int dax_glue_restart_syscall(void)
 	return restart_syscall();
 }
 
-bool dax_glue_must_give_up(struct task_struct *task)
+bool dax_glue_is_going_down(void)
 {
-	return system_state > SYSTEM_RUNNING || fatal_signal_pending(task);
+	return system_state > SYSTEM_RUNNING;
+}
+
+bool dax_glue_was_killed(struct task_struct *task)
+{
+	return fatal_signal_pending(task);
 }
 
 void dax_glue_cond_resched(void)

@@ -104,7 +104,8 @@ void dax_glue_put_module(void);
 void dax_glue_sleep(unsigned int ms);
 void dax_glue_synchronize_tasks(void);
 int dax_glue_restart_syscall(void);
-bool dax_glue_must_give_up(struct task_struct *task);
+bool dax_glue_is_going_down(void);
+bool dax_glue_was_killed(struct task_struct *task);
 void dax_glue_cond_resched(void);
 
 #endif /* __DAX_RUST_GLUE_H__ */

@@ -73,7 +73,10 @@ use crate::{
             Attribute,
             Groups, //
         },
-        task::Waiter, //
+        task::{
+            is_going_down,
+            Waiter, //
+        }, //
     }, //
 };
 
@@ -135,6 +138,9 @@ pub(crate) struct State {
     youngest: Option<i32>,
     /// Number of devices that drain, including those that were deleted meanwhile.
     draining: usize,
+    /// Whether struct pages of a device are in memory of the region's owner, so that the
+    /// owner must not get the memory back while the device drains.
+    has_altmap: bool,
     /// The task that waits until `draining` is 0.
     waiter: Option<Waiter>,
     /// Number of devices that a work item zeroes, including those that were deleted
@@ -186,6 +192,7 @@ impl Region {
             seed: None,
             youngest: None,
             draining: 0,
+            has_altmap: false,
             waiter: None,
             zeroing: 0,
             had_system_ram: config.kind == Kind::Dynamic && has_system_ram(config.memory.span()),
@@ -391,10 +398,12 @@ impl Region {
     /// Once the parent is unbound, its owner may take the memory away, so no page may be in
     /// use any more. The caller holds the device lock of the parent and no other lock.
     ///
-    /// The wait is uninterruptible, so the hung-task detector reports it. It ends early in
-    /// two cases: when the waiting task is killed, since that task may itself have pinned
-    /// the pages, and when the machine goes down, since shutdown needs the parent's device
-    /// lock. The struct pages and reservations of pinned memory then outlive the region.
+    /// The wait is uninterruptible, so the hung-task detector reports it. The wait ends
+    /// early in two cases: when the waiting task is killed, since that task may itself have
+    /// pinned the pages, and when the machine goes down, since shutdown needs the parent's
+    /// device lock. The struct pages and reservations of pinned memory then outlive the
+    /// region. Struct pages in memory of the owner cannot do that (`ndctl create-namespace
+    /// -M dev`), so then a kill does not end the wait.
     fn wait_until_drained(&self) {
         let mut state = self.lock();
         if state.draining == 0 {
@@ -487,7 +496,10 @@ impl Region {
     /// lock.
     pub(crate) fn wake_if_giving_up(&self) {
         let mut state = self.lock();
-        if state.waiter.as_ref().is_some_and(Waiter::must_give_up) {
+        let Some(waiter) = &state.waiter else {
+            return;
+        };
+        if is_going_down() || (waiter.was_killed() && !state.has_altmap) {
             state.waiter = None;
             self.drained.notify_all();
         }
@@ -562,6 +574,7 @@ impl State {
             let reservation = self.allocator.append(&mut layout, &[range], align)?;
             reservation.commit(&mut self.allocator, &mut layout);
         }
+        self.has_altmap |= ranges.device().c().has_altmap();
         let record = DeviceState {
             ranges,
             driver: None,

@@ -258,6 +258,11 @@ impl RawDevDax {
         self.template.as_ref()
     }
 
+    /// Whether the struct pages are in memory that the owner of a static region supplied.
+    pub(crate) fn has_altmap(&self) -> bool {
+        self.template().is_some_and(PgmapTemplate::has_altmap)
+    }
+
     /// Whether the ranges must not change while a driver is bound.
     pub(super) fn is_frozen(&self) -> bool {
         self.frozen.load(Relaxed)

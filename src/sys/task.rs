@@ -33,7 +33,13 @@ pub(crate) fn restart_write() -> Error {
 /// Whether the current task must stop what it does, because it was killed or the machine is
 /// going down.
 pub(crate) fn must_give_up() -> bool {
-    Waiter::current().must_give_up()
+    is_going_down() || Waiter::current().was_killed()
+}
+
+/// Whether the machine is going down.
+pub(crate) fn is_going_down() -> bool {
+    // SAFETY: The function has no precondition.
+    unsafe { bindings::dax_glue_is_going_down() }
 }
 
 /// A reference to a task that waits.
@@ -45,10 +51,9 @@ impl Waiter {
         Self(ARef::from(&**kernel::current!()))
     }
 
-    /// Whether the task must stop waiting, because it was killed or the machine is going
-    /// down. Any task may call this.
-    pub(crate) fn must_give_up(&self) -> bool {
+    /// Whether the task was killed (`fatal_signal_pending()`). Any task may call this.
+    pub(crate) fn was_killed(&self) -> bool {
         // SAFETY: We own a reference to the task, so it is valid.
-        unsafe { bindings::dax_glue_must_give_up(self.0.as_ptr()) }
+        unsafe { bindings::dax_glue_was_killed(self.0.as_ptr()) }
     }
 }

@@ -47,6 +47,13 @@ impl PgmapTemplate {
         PhysRange::new(start, last).is_some_and(|own| own.contains(range))
     }
 
+    /// Whether the memory that the owner supplies holds the struct pages too
+    /// (`PGMAP_ALTMAP_VALID`).
+    pub(super) fn has_altmap(&self) -> bool {
+        // SAFETY: The page map is valid, and nobody writes its flags.
+        unsafe { (*self.as_ptr()).flags & bindings::PGMAP_ALTMAP_VALID != 0 }
+    }
+
     /// The C pointer.
     pub(super) fn as_ptr(&self) -> *mut bindings::dev_pagemap {
         self.0.get()

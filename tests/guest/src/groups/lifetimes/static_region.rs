@@ -33,6 +33,11 @@ pub const TESTS: &[Test] = &[
         ndctl::tear_down
     )
     .not_on_c(PINNED_C),
+    test!(
+        namespace_that_holds_the_struct_pages_waits_although_killed,
+        ndctl::tear_down
+    )
+    .not_on_c(PINNED_C),
 ];
 
 /// The namespace.
@@ -40,12 +45,17 @@ const NAME: &str = "namespace0.0";
 /// The driver on the bus of namespaces that owns a region's device.
 const OWNER: &str = "/sys/bus/nd/drivers/dax_pmem";
 
-/// A device of pages of that size.
+/// A device of pages of that size, whose struct pages are in RAM.
 fn device(align: u64) -> Result<Device, Failure> {
+    device_with(align, "mem")
+}
+
+/// A device of pages of that size. `map` says where its struct pages are, as for `ndctl`.
+fn device_with(align: u64, map: &str) -> Result<Device, Failure> {
     modprobe(&["-a", "nd_e820", "nd_pmem", "dax_pmem", "device_dax", "kmem"])?;
     // Not in every kernel.
     let _ = modprobe(&["fsdev_dax"]);
-    Ok(Namespace::devdax(align, &["-e", NAME])?.device()?)
+    Ok(Namespace::devdax(align, &["-e", NAME, "-M", map])?.device()?)
 }
 
 fn static_device_drains() -> Outcome {
@@ -156,4 +166,31 @@ fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     })?;
     check("driver", device.driver(), Some("device_dax".into()))?;
     check("load", Map::whole(&device)?.load(UNIT), Ok(UNIT))
+}
+
+fn namespace_that_holds_the_struct_pages_waits_although_killed() -> Outcome {
+    for align in [PAGE, UNIT] {
+        let device = device_with(align, "dev")?;
+        let owner = owner(&device)?;
+        let pipe = hold(&Map::whole(&device)?, UNIT)?;
+        let mut disabling = start(|| disable(&owner))?;
+        check_waits(&mut disabling)?;
+        disabling.kill();
+        // The struct page of the held page is in the namespace's memory. Once the namespace is
+        // disabled, anybody may write there.
+        let end = disabling.wait_for(5 * WHILE);
+        check("killed while a page is held", end, None)?;
+        check("its state", disabling.state(), Some('D'))?;
+        check("the device", device.exists(), false)?;
+        check("data", pipe.read_word(), Ok(UNIT))?;
+        drop(pipe);
+        let end = disabling.wait_for(10 * WHILE * kernel::slowness());
+        let killed = Some(End::Signal(libc::SIGKILL));
+        check("once no page is held", end, killed)?;
+        enable(&owner)?;
+        check("driver", device.driver(), Some("device_dax".into()))?;
+        check("load", Map::whole(&device)?.load(UNIT), Ok(UNIT))?;
+        ndctl::tear_down()?;
+    }
+    Ok(())
 }

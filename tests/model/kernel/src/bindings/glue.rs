@@ -339,15 +339,24 @@ pub unsafe extern "C" fn dax_glue_sleep(ms: c_uint) {
     sched::yield_to_others("the end of a sleep");
 }
 
-/// Whether a task that waits should do so no longer.
+/// Whether the machine goes down.
+///
+/// # Safety
+///
+/// None.
+pub unsafe extern "C" fn dax_glue_is_going_down() -> bool {
+    is_down()
+}
+
+/// Whether a task was killed.
 ///
 /// # Safety
 ///
 /// The contract is that of the C function.
-pub unsafe extern "C" fn dax_glue_must_give_up(task: *mut task_struct) -> bool {
+pub unsafe extern "C" fn dax_glue_was_killed(task: *mut task_struct) -> bool {
     // SAFETY: The caller owns a reference.
     let task = unsafe { (*task)._opaque[0] } as sched::TaskId;
-    sched::part(|system: &mut System| system.down) || sched::was_killed(task)
+    sched::was_killed(task)
 }
 
 #[derive(Default)]

@@ -41,6 +41,7 @@ pub const dax_driver_type_DAXDRV_KMEM_TYPE: u32 = 0;
 pub const dax_driver_type_DAXDRV_DEVICE_TYPE: u32 = 1;
 pub const dax_driver_type_DAXDRV_FSDEV_TYPE: u32 = 2;
 pub const memory_type_MEMORY_DEVICE_GENERIC: u32 = 4;
+pub const PGMAP_ALTMAP_VALID: u32 = 1;
 pub const dax_glue_change_DAX_GLUE_ALLOC: u32 = 0;
 pub const dax_glue_change_DAX_GLUE_EXTEND: u32 = 1;
 pub const dax_glue_change_DAX_GLUE_SHRINK: u32 = 2;
