@@ -75,7 +75,7 @@ fn toucher(device: &Device, page: u64, over: &Pipe) -> Result<Child, Failure> {
 }
 
 /// Lets a process poison a page that it has itself.
-fn poison(device: &Device, page: u64) -> Outcome {
+pub(super) fn poison(device: &Device, page: u64) -> Outcome {
     let align = device.align()?;
     let child = Child::spawn(|| {
         // The process is told itself, and lives on: this program handles the signal.
