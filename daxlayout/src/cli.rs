@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::plan::{Refusal, Window};
+use crate::plan::{CachePart, Refusal};
 use crate::span::{parse_range, parse_size, Span};
 
 const STATUS: &str = "\
@@ -186,8 +186,8 @@ pub struct Colour {
 
 impl Colour {
     /// The addresses of the colour, for a cache of `period` bytes.
-    pub fn window(self, period: u64) -> Result<Window, Refusal> {
-        Window::colour(self.colour, self.colours, period)
+    pub fn part(self, period: u64) -> Result<CachePart, Refusal> {
+        CachePart::colour(self.colour, self.colours, period)
     }
 }
 

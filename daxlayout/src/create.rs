@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::map;
 use crate::output;
-use crate::plan::{plan, Placement, Request, Window};
+use crate::plan::{plan, CachePart, Placement, Request};
 use crate::region::{granule_of, Region};
 use crate::span::{counted, human, Span};
 use crate::sysfs::Sysfs;
@@ -144,7 +144,7 @@ fn placement(region: &Region, args: &PlanArgs, granule: u64) -> Result<Placement
         })
     };
     if let Some(colour) = place.colour {
-        return Ok(Placement::Window(colour.window(period()?)?));
+        return Ok(Placement::CachePart(colour.part(period()?)?));
     }
     if let Some(distance) = place.pair_distance {
         let distance = match distance {
@@ -155,7 +155,7 @@ fn placement(region: &Region, args: &PlanArgs, granule: u64) -> Result<Placement
     }
     if let (Some(period), Some(offset)) = (place.cache_size, place.offset) {
         let width = place.width.unwrap_or(granule);
-        return Ok(Placement::Window(Window::new(period, offset, width)?));
+        return Ok(Placement::CachePart(CachePart::new(period, offset, width)?));
     }
     if place.cache_size.is_some() {
         let text = "--cache-size needs --offset, --colour or --pair-distance auto";

@@ -10,17 +10,18 @@ use crate::span::{human, total, Span};
 pub enum Placement {
     /// Anywhere, in as few ranges as possible.
     Contiguous,
-    /// In the window, in as few ranges as possible.
-    Window(Window),
+    /// At addresses of this part of the cache, in as few ranges as possible.
+    CachePart(CachePart),
     /// In two equal ranges, whose starts are `distance` bytes apart.
     Pair { distance: u64 },
     /// Exactly these ranges, in this order.
     Exact(Vec<Span>),
 }
 
-/// Addresses that lie, modulo `period`, in `width` bytes from `offset` on.
+/// A part of a direct-mapped cache of `period` bytes, `width` bytes from `offset` on: the addresses
+/// whose remainder by `period` is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct CachePart {
     pub period: u64,
     pub offset: u64,
     pub width: u64,
@@ -63,23 +64,23 @@ pub enum Refusal {
     #[error("the ranges have {} in total, but the size is {}", human(*.have), human(*.wanted))]
     Sum { have: u64, wanted: u64 },
     #[error("{width:#x} bytes at offset {offset:#x} are not inside {period:#x} bytes")]
-    BadWindow {
+    BadPart {
         period: u64,
         offset: u64,
         width: u64,
     },
-    #[error("windows of {width:#x} bytes are smaller than the smallest range, which is {}", human(*.granule))]
+    #[error("parts of the cache of {width:#x} bytes are smaller than the smallest range, which is {}", human(*.granule))]
     Narrow { width: u64, granule: u64 },
     #[error("there is no colour {colour} of {colours}: colours count from 0")]
     BadColour { colour: u64, colours: u64 },
 }
 
-impl Window {
-    /// `width` bytes from `offset` on in each `period`.
+impl CachePart {
+    /// `width` bytes from `offset` on, of a cache of `period` bytes.
     pub fn new(period: u64, offset: u64, width: u64) -> Result<Self, Refusal> {
         let inside = offset.checked_add(width).is_some_and(|end| end <= period);
         if width == 0 || !inside {
-            return Err(Refusal::BadWindow {
+            return Err(Refusal::BadPart {
                 period,
                 offset,
                 width,
@@ -101,14 +102,14 @@ impl Window {
         Self::new(period, width * colour, width)
     }
 
-    /// The parts of a span that are in the window, in address order.
+    /// The pieces of a span whose addresses are in this part of the cache, in address order.
     pub fn pieces(self, span: Span) -> Vec<Span> {
         let mut pieces = Vec::new();
         let mut next = Some(span.start - span.start % self.period);
         while let Some(period) = next.filter(|&start| start <= span.end) {
             let start = period.checked_add(self.offset);
-            let window = start.and_then(|start| Span::checked_at(start, self.width));
-            pieces.extend(window.and_then(|window| window.common(span)));
+            let piece = start.and_then(|start| Span::checked_at(start, self.width));
+            pieces.extend(piece.and_then(|piece| piece.common(span)));
             next = period.checked_add(self.period);
         }
         pieces
@@ -127,13 +128,13 @@ pub fn plan(holes: &[Span], request: &Request) -> Result<Vec<Span>, Refusal> {
     }
     match &request.placement {
         Placement::Contiguous => fewest(aligned(holes, granule), request.size),
-        Placement::Window(Window { width, .. }) if *width < granule => {
+        Placement::CachePart(CachePart { width, .. }) if *width < granule => {
             let width = *width;
             Err(Refusal::Narrow { width, granule })
         }
-        Placement::Window(window) => {
-            let pieces = holes.iter().flat_map(|&hole| window.pieces(hole));
-            // Windows that touch each other are one piece.
+        Placement::CachePart(part) => {
+            let pieces = holes.iter().flat_map(|&hole| part.pieces(hole));
+            // Pieces that touch each other are one piece.
             let pieces = crate::span::merged(pieces.collect());
             fewest(aligned(&pieces, granule), request.size)
         }

@@ -75,18 +75,18 @@ proptest! {
         holes in some_holes(), size in some_size(), colours in 1u64..5, width in 4u64..30, colour in 0u64..5,
     ) {
         let period = colours * width;
-        let window = Window::colour(colour, colours, period);
-        prop_assert_eq!(window.is_ok(), colour < colours);
-        if let Ok(window) = window {
-            let request = request(size, Placement::Window(window));
+        let part = CachePart::colour(colour, colours, period);
+        prop_assert_eq!(part.is_ok(), colour < colours);
+        if let Ok(part) = part {
+            let request = request(size, Placement::CachePart(part));
             match plan(&holes, &request) {
                 Ok(ranges) => {
                     check(&holes, &request, &ranges);
                     for place in colour::places(&ranges, period) {
-                        prop_assert!(at(window.offset, window.width).contains(place));
+                        prop_assert!(at(part.offset, part.width).contains(place));
                     }
                 }
-                Err(_) => prop_assert!(size.unwrap_or(1) > room(&holes, |hole| window.pieces(hole))),
+                Err(_) => prop_assert!(size.unwrap_or(1) > room(&holes, |hole| part.pieces(hole))),
             }
         }
     }
@@ -95,8 +95,8 @@ proptest! {
     fn colours_share_no_place_in_the_cache(holes in some_holes(), colours in 2u64..5, width in 4u64..30) {
         let period = colours * width;
         let of = |colour| {
-            let window = Window::colour(colour, colours, period).unwrap();
-            plan(&holes, &request(None, Placement::Window(window))).unwrap_or_default()
+            let part = CachePart::colour(colour, colours, period).unwrap();
+            plan(&holes, &request(None, Placement::CachePart(part))).unwrap_or_default()
         };
         for colour in 1..colours {
             prop_assert_eq!(colour::shared(&of(0), &of(colour), period), 0);
