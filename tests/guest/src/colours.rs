@@ -80,7 +80,7 @@ pub fn cache(region: &Region) -> Result<Cache> {
         line_size: attr("line_size")?,
         indexing: attr("indexing")?,
         write_policy: attr("write_policy")?,
-        folder: directory.clone(),
+        directory: directory.clone(),
     };
     if one[0]["kind"] != "direct_mapped" || cache.indexing != 0 {
         return Err(bad("it is not direct-mapped"));

@@ -29,7 +29,7 @@ pub struct Cache {
     /// `write_policy` of sysfs; 0 means write-back.
     pub write_policy: u64,
     /// The directory in sysfs.
-    pub folder: String,
+    pub directory: String,
 }
 
 /// Consecutive page frames.

@@ -46,7 +46,7 @@ fn origin(commit: &str, guest: &Guest) -> String {
          indexing {}, write policy {}. The region has {} MiB from {:#x} on.\n",
         driver(guest.driver),
         guest.kernel,
-        cache.folder,
+        cache.directory,
         cache.size / MIB,
         cache.line_size,
         cache.indexing,

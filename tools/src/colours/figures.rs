@@ -249,7 +249,7 @@ mod tests {
                 line_size: 64,
                 indexing: 0,
                 write_policy: 0,
-                folder: String::new(),
+                directory: String::new(),
             },
             region: Run {
                 first: 64,

@@ -77,7 +77,7 @@ fn daxlayout_reads_the_geometry_that_the_firmware_tells(region: &Region) -> Outc
         line_size: 64,
         indexing: 0,
         write_policy: 0,
-        folder: "/sys/devices/system/node/node1/memory_side_cache/index1".to_owned(),
+        directory: "/sys/devices/system/node/node1/memory_side_cache/index1".to_owned(),
     };
     check("cache", colours::cache(region)?, wanted)
 }
