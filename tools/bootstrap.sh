@@ -68,14 +68,14 @@ if [ -n "${host_cargo:-}" ]; then
 	exit
 fi
 
-# Making the root takes minutes, so find out first whether commands can run in it.
+# Find out whether commands can run in a build root before one is made.
 if ! unshare --mount true; then
 	echo "error: this needs root and mount namespaces: a container that lets mount, a chroot that is a mount point" >&2
 	exit 1
 fi
 root=$cache/root-$(cat tools/root.packages tools/mkroot.sh | sha256sum | cut -c1-16)
 if [ ! -e "$root" ]; then
-	echo "no cargo $RUST_MIN or newer here: making the build root first (1 min)" >&2
+	echo "no cargo $RUST_MIN or newer here: making the build root first" >&2
 	exec 9>"$cache/locks/${root##*/}"
 	flock 9
 	[ -e "$root" ] || tools/mkroot.sh "$root" >&2

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make check`: the checks that need no guest and take seconds.
+//! `make check`: the checks that need no guest.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -81,7 +81,7 @@ enum Command {
     Guest,
     /// Run a shell on this terminal in a guest
     Shell,
-    /// Run format, lints, rules and host tests, in seconds
+    /// Run format, lints, rules and host tests
     Check,
     /// Run all tests
     Test,

@@ -52,8 +52,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let kernels = wanted.series.len() * wanted.columns.len();
     let total = kernels * wanted.groups.len();
     eprintln!(
-        "{} groups of consumers' tests on {kernels} kernels: {total} guests, about a minute each; \
-         a kernel that is not built yet costs 10 minutes",
+        "{} groups of consumers' tests on {kernels} kernels: {total} guests",
         wanted.groups.len()
     );
     let mut run = Run {

@@ -39,7 +39,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         "4. guest: {} of memory, {} CPUs; it runs /dax-guest demo",
         machine.mem, machine.cpus
     );
-    eprintln!("What exists already is not made again; the first time takes about 15 minutes.");
+    eprintln!("What exists already is not made again; docs/testing.md has how long each takes.");
 
     let mut times = Times::default();
     let root = times.measure("build root", || Root::ensure(repo))?;

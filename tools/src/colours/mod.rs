@@ -49,7 +49,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let groups = groups::list(&program)?;
     let group = groups.iter().find(|g| g.group == GROUP);
     let group = group.with_context(|| format!("dax-guest list: no group {GROUP}"))?;
-    eprintln!("{} guests, one after the other, a minute each", impls.len());
+    eprintln!("{} guests, one after the other", impls.len());
 
     let mut report = Report::default();
     let mut guests = Vec::new();

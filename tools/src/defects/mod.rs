@@ -73,8 +73,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         report: Report::default(),
     };
     eprintln!(
-        "{} guests, about an hour; one in which the C driver hangs takes up to ten minutes, a debug \
-         kernel that is not built yet 20",
+        "{} guests; docs/testing.md says how long they take",
         run.total
     );
     let mut rows = Vec::new();

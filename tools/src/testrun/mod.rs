@@ -42,7 +42,7 @@ const GROUPS: [(&str, Run); 8] = [
 /// series runs all of them there.
 const SHARE: [&str; 5] = ["sysfs", "mmap", "kmem", "zero", "layout"];
 
-/// The groups of QUICK=1, which judge a change in about three minutes if kernels are in the cache.
+/// The groups of QUICK=1, which judge a change quickly if the kernels are in the cache.
 const QUICK: [&str; 8] = [
     "rules",
     "host",
