@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 
+use crate::cache;
 use crate::cargo::Cargo;
 use crate::groups::{self, Group};
 use crate::guest::End;
@@ -24,6 +25,8 @@ use crate::testrun::{Ran, Tests};
 use list::{Defect, DEFECTS};
 
 pub const DOCUMENT: &str = "docs/results/defects.md";
+/// The page that has the words for each defect, in a table.
+const WORDS: &str = "docs/c-defects.md";
 
 /// Number of characters of a test's notes that the table shows.
 const LONGEST: usize = 200;
@@ -64,6 +67,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let program = cargo.build_static("dax-guest")?;
     let mut run = Run {
         repo,
+        words: cache::read_text(&repo.join(WORDS))?,
         groups: groups::list(&program)?,
         cargo,
         program,
@@ -100,6 +104,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 
 struct Run<'a> {
     repo: &'a Path,
+    /// The text of [`WORDS`].
+    words: String,
     cargo: Cargo,
     program: PathBuf,
     groups: Vec<Group>,
@@ -117,7 +123,7 @@ impl Run<'_> {
         let rust = self.guest(defect, show, Impl::Rust)?;
         Ok(vec![
             defect.id.to_owned(),
-            defect.what.to_owned(),
+            what(&self.words, defect.id)?.to_owned(),
             show.path().to_owned(),
             of_c(show, &c),
             match trouble(&rust) {
@@ -161,6 +167,15 @@ impl Run<'_> {
             .add(&name, &human(began.elapsed()), vec![result]);
         Ok(ran)
     }
+}
+
+/// The words for a defect in the text of [`WORDS`].
+fn what<'a>(words: &'a str, id: &str) -> Result<&'a str> {
+    let start = format!("| [{id}](#{}) | ", id.to_lowercase());
+    let mut rows = words.lines().filter_map(|row| row.strip_prefix(&start));
+    let row = rows.next().and_then(|row| row.split_once(" | "));
+    let (what, _) = row.with_context(|| format!("{WORDS}: no row of {id}"))?;
+    Ok(what)
 }
 
 /// The C driver's cell of the table.
@@ -228,11 +243,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_entry_of_the_review_has_a_test() {
+    fn every_defect_has_words_and_tests_on_its_page() {
         let ids: Vec<String> = (1..=29).map(|n| format!("A{n}")).collect();
         let listed: Vec<&str> = DEFECTS.iter().map(|d| d.id).collect();
         assert_eq!(listed, ids);
-        assert!(DEFECTS.iter().all(|d| !d.tests.is_empty()));
+        let page = include_str!("../../../docs/c-defects.md");
+        for defect in DEFECTS {
+            assert!(!defect.tests.is_empty());
+            assert!(what(page, defect.id).is_ok(), "{}", defect.id);
+            for show in defect.tests {
+                assert!(page.contains(show.path()), "{}", show.path());
+            }
+        }
     }
 
     /// The sources of the guest's tests.
