@@ -59,7 +59,7 @@ impl SavedRegion {
         })
     }
 
-    /// Its addresses.
+    /// The addresses of the region.
     pub fn span(&self) -> Result<Span> {
         Span::checked_at(self.start, self.size)
             .ok_or_else(|| Error::DoesNotFit("a saved region has no bytes, or too many".to_owned()))

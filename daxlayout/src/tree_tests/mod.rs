@@ -285,7 +285,7 @@ fn a_range_that_is_refused_is_named_and_all_is_undone() {
     tree.device(0, &[], None).device(1, &[], None);
     let mapping = tree.path(&format!("{PARENT}/dax0.1/mapping"));
     fs::remove_file(&mapping).unwrap();
-    // Refuses with ENOSPC.
+    // A write to this file fails with ENOSPC.
     symlink("/dev/full", &mapping).unwrap();
     let (sysfs, region) = (tree.sysfs(), tree.region());
     let refused = crate::change::Change::all_or_nothing(&sysfs, &region, |change| {

@@ -130,7 +130,7 @@ fn make(region: &Region, placement: Placement, size: u64) -> Result<[Device; 2]>
     }
 }
 
-/// Binds both.
+/// Binds both devices to device_dax.
 fn bound(devices: [Device; 2]) -> Result<[Device; 2]> {
     for device in &devices {
         device.bind(Driver::DeviceDax)?;

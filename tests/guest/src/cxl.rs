@@ -90,7 +90,7 @@ impl CxlRegion {
         self.name.trim_start_matches("region")
     }
 
-    /// The memory.
+    /// The addresses of the region's memory.
     pub fn span(&self) -> Result<Span> {
         let number = |attr: &str| sysfs::read_number(&dir(&self.name).join(attr));
         Ok(Span::at(number("resource")?, number("size")?))

@@ -16,7 +16,7 @@ pub struct Entry {
     pub depth: usize,
     /// The addresses.
     pub span: Span,
-    /// The owner.
+    /// The name that the line shows.
     pub name: String,
 }
 

@@ -149,7 +149,7 @@ fn follow(guest: Guest, lines: &Sender<u64>) -> Result<Ran> {
     let mut output = Vec::new();
     let outcome = guest.run(&mut |bytes| {
         let count = bytes.iter().filter(|&&b| b == b'\n').count();
-        // Go on if nobody counts.
+        // Go on if nobody counts the lines.
         let _ = lines.send(count as u64);
         output.extend_from_slice(bytes);
         Ok(())

@@ -16,7 +16,7 @@ use crate::settings::Machine;
 
 /// The name of the port for the device that carries the command's output, if the machine has a
 /// port.
-const PORT: &str = "lab.port";
+const PORT: &str = "output.port";
 
 /// The QEMU options that place the device which carries the command's output. The machine may have
 /// more buses, on which the device would not work, so the bus is always named.
@@ -144,6 +144,6 @@ mod tests {
             "-device".into(),
             format!("pcie-root-port,id={PORT},bus=pcie.0"),
         ];
-        assert!(serial_bus(&machine).starts_with("bus=lab.port,"));
+        assert!(serial_bus(&machine).starts_with("bus=output.port,"));
     }
 }

@@ -8,7 +8,7 @@ use super::Bench;
 use crate::region::Region;
 use crate::sysfs::Result;
 
-/// The operation.
+/// The name of the operation.
 const NAME: &str = "create-delete";
 /// Number of repetitions.
 const ROUNDS: usize = 33;

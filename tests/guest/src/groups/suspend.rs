@@ -23,8 +23,9 @@ use std::time::Duration;
 /// end the test.
 pub const APPEND: &str = "memmap=2G%4G+0xefffffff no_console_suspend nohz=off highres=off";
 
-/// The port behind which what carries the guest's output can be suspended.
-pub const QEMU: &str = "-device pcie-root-port,id=lab.port,bus=pcie.0";
+/// A port of PCI Express. The device that carries the guest's output is behind this port, where it
+/// can be suspended.
+pub const QEMU: &str = "-device pcie-root-port,id=output.port,bus=pcie.0";
 
 /// The tests.
 pub const TESTS: &[Test] = &[
@@ -38,7 +39,7 @@ pub const TESTS: &[Test] = &[
 /// Both depths of a suspend, the lesser first.
 const DEPTHS: [Depth; 2] = [Depth::Devices, Depth::Interrupts];
 
-/// Suspends, which must work.
+/// Suspends the guest to that depth. Skips the test if the machine has no suspend to idle.
 fn suspend(depth: Depth) -> Outcome {
     if !power::can_suspend()? {
         return skip("this machine cannot suspend to idle");

@@ -49,7 +49,7 @@ pub const TESTS: &[Test] = &[
 /// part of node 0, all of node 1, and two parts of node 2.
 pub const APPEND: &str = "memmap=256M%5G+0xefffffff memmap=1G%6G+0xefffffff \
                           memmap=512M%7G+0xefffffff memmap=256M%7936M+0xefffffff";
-/// The nodes.
+/// QEMU's options for the NUMA nodes.
 pub const QEMU: &str = "-object memory-backend-ram,id=ram0,size=4G \
                         -object memory-backend-ram,id=ram1,size=1G \
                         -object memory-backend-ram,id=ram2,size=1G \

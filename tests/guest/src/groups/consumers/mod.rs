@@ -20,7 +20,7 @@ use super::{daxctl, kmem, Group, BOTH, SMALL};
 
 /// 2 GiB that are all of NUMA node 1. Only memory of a node can become System RAM.
 pub const NUMA: &str = "memmap=2G%6G+0xefffffff memory_hotplug.memmap_on_memory=1";
-/// The two nodes.
+/// QEMU's options for two NUMA nodes.
 pub const NODES: &str = "-object memory-backend-ram,id=ram0,size=4G \
                      -object memory-backend-ram,id=ram1,size=2G \
                      -numa node,nodeid=0,memdev=ram0,cpus=0-1 -numa node,nodeid=1,memdev=ram1";

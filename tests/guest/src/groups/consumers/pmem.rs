@@ -48,7 +48,7 @@ pub const APPEND: &str = "memmap=3G!4G memmap=512M!7680M slub_debug=FZP";
 pub const QEMU: &str = "-object memory-backend-ram,id=ram0,size=6G \
                         -numa node,nodeid=0,memdev=ram0,cpus=0-1";
 
-/// The two regions.
+/// The namespaces, each of which is a region.
 const LARGE: &str = "namespace0.0";
 const SMALL: &str = "namespace1.0";
 /// The first one's memory.

@@ -140,7 +140,7 @@ fn round(region: &Region, holes: u64, switch: &Switch, number: u32) -> Result<Ro
     })
 }
 
-/// Does all rounds.
+/// Does all rounds of starving the creator, and calls `look` after each.
 fn rounds(look: impl Fn(&Region, &Round, u64) -> Outcome) -> Outcome {
     let (region, holes) = in_holes()?;
     cpu::stay_on(0).map_err(failed("sched_setaffinity"))?;

@@ -28,7 +28,7 @@ const DEFAULT: u32 = 0x33;
 const PRIVATE: u32 = 1 << 7;
 const SHARED: u32 = 1 << 8;
 
-/// Prepares nothing.
+/// The preparation of tests that need none.
 fn nothing() -> Outcome {
     Ok(())
 }

@@ -56,7 +56,7 @@ fn first_touch_anywhere_in_a_giant_page_maps_that_page(region: &Region) -> Outco
             let map = Map::whole(&device)?;
             let at = word(page, place);
             check("store", map.store(at, at + 7), Ok(()))?;
-            // The same, touched elsewhere.
+            // The same page in another mapping, touched at its start.
             let other = Map::whole(&device)?;
             check("load", other.load(page * GIB).is_ok(), true)?;
             check(format!("load at {at:#x}"), other.load(at), Ok(at + 7))?;

@@ -156,7 +156,7 @@ fn poison_ends_every_mapping_of_the_page(region: &Region) -> Outcome {
             check(format!("{told:?}"), either.contains(&told[0]), true)?;
             check("mapped", is_mapped(&one, 2 * align)?, false)?;
             check("mapped there too", is_mapped(&two, 0)?, false)?;
-            // Its neighbours are.
+            // The pages beside it are mapped.
             check("the one before", is_mapped(&one, align)?, true)?;
             check("the one behind", is_mapped(&two, align)?, true)
         })?;
