@@ -63,11 +63,20 @@ mod prelude;
 mod ranges;
 mod sys;
 
-use crate::driver::bus::{DaxBus, BUS};
-use crate::driver::probe::DRIVER;
-use crate::sys::bus::DriverRegistration;
-use crate::sys::hwpoison::MemoryNotifier;
-use crate::sys::module::Users;
+use crate::{
+    driver::{
+        bus::{
+            DaxBus,
+            BUS, //
+        },
+        probe::DRIVER, //
+    },
+    sys::{
+        bus::DriverRegistration,
+        hwpoison::MemoryNotifier,
+        module::Users, //
+    }, //
+};
 
 module! {
     type: DaxModule,

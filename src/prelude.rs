@@ -6,13 +6,29 @@
 
 #![forbid(unsafe_code)]
 
-pub(crate) use kernel::alloc::flags::GFP_KERNEL;
-pub(crate) use kernel::alloc::{AllocError, KVVec};
-pub(crate) use kernel::error::code::{EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE};
-pub(crate) use kernel::error::Error;
-pub(crate) use kernel::page::PAGE_SHIFT;
-pub(crate) use kernel::rbtree::{RBTree, RBTreeNodeReservation};
-pub(crate) use kernel::warn_on;
+pub(crate) use kernel::{
+    alloc::{
+        flags::GFP_KERNEL,
+        AllocError,
+        KVVec, //
+    },
+    error::{
+        code::{
+            EBUSY,
+            EINVAL,
+            ENOMEM,
+            ENOSPC,
+            ERANGE, //
+        },
+        Error, //
+    },
+    page::PAGE_SHIFT,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    warn_on, //
+};
 
 #[cfg(CONFIG_DEV_DAX_RUST_KUNIT_TEST)]
 pub(crate) use kernel::prelude::kunit_tests;

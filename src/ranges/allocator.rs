@@ -28,13 +28,13 @@ use crate::{
         AllocError,
         Error,
         KVVec,
-        RBTree, //
+        RBTree,
         EBUSY,
         EINVAL,
         ENOMEM,
         ENOSPC,
         ERANGE,
-        GFP_KERNEL,
+        GFP_KERNEL, //
     },
     ranges::{
         layout::{

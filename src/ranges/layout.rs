@@ -12,8 +12,8 @@ use crate::{
         warn_on,
         AllocError,
         KVVec,
-        RBTreeNodeReservation, //
-        GFP_KERNEL,
+        RBTreeNodeReservation,
+        GFP_KERNEL, //
     },
     ranges::{
         neighbours::Neighbours,

@@ -30,8 +30,8 @@ use super::{
     hwpoison,
     liveness::{
         page_order,
-        Liveness, //
-        CHUNK_SHIFT,
+        Liveness,
+        CHUNK_SHIFT, //
     },
     memory::Claims,
     module::ModuleRef,
@@ -47,8 +47,8 @@ use crate::ranges::{
     layout::DevDaxRange,
     range::{
         Align,
-        PhysRange, //
-        PAGE_SHIFT,
+        PhysRange,
+        PAGE_SHIFT, //
     }, //
 };
 
