@@ -102,12 +102,12 @@ pub(crate) struct Mappings {
 const PATIENCE_MS: i64 = 100;
 
 /// A device. The part that changes is in the
-/// [`DeviceState`](crate::driver::region::DeviceState) of its region. C: `struct dev_dax`.
-pub(crate) type DevDax = DaxObject<State>;
+/// [`DeviceRecord`](crate::driver::region::DeviceRecord) of its region. C: `struct dev_dax`.
+pub(crate) type DevDax = DaxObject<DevDaxPrivate>;
 
-/// The part of a device that C does not see.
+/// The part of a device that C does not see: its id, and what its writers and its driver need.
 #[pin_data]
-pub(crate) struct State {
+pub(crate) struct DevDaxPrivate {
     id: i32,
     #[pin]
     mappings: Mutex<Mappings>,
@@ -217,7 +217,7 @@ fn granule(align: Align) -> Align {
     Align::new(pagemap::compat_align()).map_or(align, |compat| align.max(compat))
 }
 
-impl State {
+impl DevDaxPrivate {
     fn new(region: Arc<Region>, id: i32) -> impl PinInit<Self, Error> {
         let mappings = Mappings {
             list: KVVec::new(),
@@ -297,7 +297,7 @@ impl DevDax {
             memmap_on_memory: spec.memmap_on_memory,
             template: spec.template,
         };
-        let state = State::new(region.clone(), id);
+        let state = DevDaxPrivate::new(region.clone(), id);
         let (mut device, ranges) = Self::make(identity, region.align(), state)?;
         device.set_dax_name(&DeviceName {
             region: region.id(),
@@ -655,7 +655,7 @@ impl DevDax {
     /// # Errors
     ///
     /// `ENXIO` if the device is gone, and those of [`DevDax::zero_after_kmem`] and of
-    /// [`DeviceState::begin_bind`](crate::driver::region::DeviceState::begin_bind).
+    /// [`DeviceRecord::begin_bind`](crate::driver::region::DeviceRecord::begin_bind).
     pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
         if driver != DriverType::Kmem {
             self.zero_after_kmem()?;

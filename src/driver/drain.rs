@@ -65,12 +65,12 @@ pub(crate) struct Drain {
     #[pin]
     work: DelayedWork<Self>,
     #[pin]
-    state: Mutex<State>,
+    state: Mutex<DrainState>,
     device: ARef<DevDax>,
     _user: User,
 }
 
-struct State {
+struct DrainState {
     /// `None` once no page is pinned any more.
     map: Option<PageMap<DevDax>>,
     /// Delay before the current look, in milliseconds.
@@ -95,7 +95,7 @@ impl Drain {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(device: &ARef<DevDax>, map: PageMap<DevDax>) -> Result<Arc<Self>> {
-        let state = State {
+        let state = DrainState {
             map: Some(map),
             interval_ms: FIRST_MS,
             began: Instant::now(),

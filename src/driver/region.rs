@@ -9,8 +9,8 @@
 //! commit a reservation. No code registers or unregisters a device, probes or removes a
 //! driver, or waits for a reader or writer of a sysfs file while it holds the lock.
 //!
-//! A [`DeviceState`] belongs to one device from [`State::insert`] on. Another device may
-//! get the id of a deleted one, so look-ups take the device itself, not its id.
+//! A [`DeviceRecord`] belongs to one device from [`RegionState::insert`] on. Another device
+//! may get the id of a deleted one, so look-ups take the device itself, not its id.
 
 use kernel::{
     device::Device,
@@ -115,14 +115,14 @@ pub(crate) struct Region {
     #[pin]
     ids: Ida,
     #[pin]
-    state: Mutex<State>,
+    state: Mutex<RegionState>,
     /// Notified when a device has drained or was zeroed, and when the waiter must give up.
     #[pin]
     drained: CondVar,
 }
 
-/// The state of a region that changes. The region lock guards all of it.
-pub(crate) struct State {
+/// The part of a region that changes. The region lock guards all of it.
+pub(crate) struct RegionState {
     /// The device that created the region, until the region is shut down. References of the
     /// region may outlive that device.
     parent: Option<ARef<Device>>,
@@ -130,7 +130,7 @@ pub(crate) struct State {
     allocator: RangeAllocator,
     /// The devices, by id. A device that is not in this tree is gone, even if somebody
     /// still has a reference.
-    devices: RBTree<i32, DeviceState>,
+    devices: RBTree<i32, DeviceRecord>,
     /// A device that the user created and that was never bound: the first one that was
     /// created while there was no seed.
     seed: Option<i32>,
@@ -154,7 +154,7 @@ pub(crate) struct State {
 }
 
 /// The region's record of a device.
-pub(crate) struct DeviceState {
+pub(crate) struct DeviceRecord {
     /// The device and its ranges. The ranges do not change while a driver is bound.
     pub(crate) ranges: Ranges<DevDax>,
     /// The driver that is bound or being bound.
@@ -176,7 +176,7 @@ pub(crate) struct DeviceState {
 }
 
 /// The region lock, held.
-pub(crate) type StateGuard<'a> = Guard<'a, State, MutexBackend>;
+pub(crate) type RegionGuard<'a> = Guard<'a, RegionState, MutexBackend>;
 
 impl Region {
     /// Makes a region without devices. May sleep.
@@ -185,7 +185,7 @@ impl Region {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(parent: &Device, config: Config) -> Result<Arc<Self>> {
-        let state = State {
+        let state = RegionState {
             parent: Some(parent.into()),
             allocator: RangeAllocator::new(config.memory.span())?,
             devices: RBTree::new(),
@@ -266,7 +266,7 @@ impl Region {
     }
 
     /// Takes the region lock. May sleep, but only briefly: see the table in `dax.rs`.
-    pub(crate) fn lock(&self) -> StateGuard<'_> {
+    pub(crate) fn lock(&self) -> RegionGuard<'_> {
         self.state.lock()
     }
 
@@ -351,7 +351,7 @@ impl Region {
 
     /// Unregisters a device that was taken out of the region, and frees its ranges and its
     /// id. Sleeps; no lock is held. C: `unregister_dev_dax()`.
-    pub(crate) fn retire(&self, mut record: DeviceState) {
+    pub(crate) fn retire(&self, mut record: DeviceRecord) {
         let device = record.ranges.device().clone();
         device.drop_mappings();
         // Unbinds the driver.
@@ -506,13 +506,13 @@ impl Region {
     }
 }
 
-impl State {
+impl RegionState {
     /// The record of `device`.
     ///
     /// # Errors
     ///
     /// `ENXIO` if the device is gone.
-    pub(crate) fn record(&mut self, device: &DevDax) -> Result<&mut DeviceState> {
+    pub(crate) fn record(&mut self, device: &DevDax) -> Result<&mut DeviceRecord> {
         self.allocator_and_record(device).1
     }
 
@@ -521,14 +521,15 @@ impl State {
     pub(crate) fn allocator_and_record(
         &mut self,
         device: &DevDax,
-    ) -> (&mut RangeAllocator, Result<&mut DeviceState>) {
+    ) -> (&mut RangeAllocator, Result<&mut DeviceRecord>) {
         let record = self.devices.get_mut(&device.id());
         // Another device may have got the id since.
         let record = record.filter(|record| core::ptr::eq(&**record.ranges.device(), device));
         (&mut self.allocator, record.ok_or(ENXIO))
     }
 
-    /// Like [`State::allocator_and_record`], but for a writer: refuses a device that is in use.
+    /// Like [`RegionState::allocator_and_record`], but for a writer: refuses a device that is
+    /// in use.
     ///
     /// # Errors
     ///
@@ -537,7 +538,7 @@ impl State {
     pub(crate) fn editable(
         &mut self,
         device: &DevDax,
-    ) -> Result<(&mut RangeAllocator, &mut DeviceState)> {
+    ) -> Result<(&mut RangeAllocator, &mut DeviceRecord)> {
         let (allocator, record) = self.allocator_and_record(device);
         let record = record?;
         let why = record.in_use().or_else(|| {
@@ -562,7 +563,7 @@ impl State {
         &mut self,
         mut ranges: Ranges<DevDax>,
         initial: Option<PhysRange>,
-        node: RBTreeNodeReservation<i32, DeviceState>,
+        node: RBTreeNodeReservation<i32, DeviceRecord>,
     ) -> Result {
         let id = ranges.device().id();
         if self.devices.get(&id).is_some() {
@@ -575,7 +576,7 @@ impl State {
             reservation.commit(&mut self.allocator, &mut layout);
         }
         self.has_altmap |= ranges.device().c().has_altmap();
-        let record = DeviceState {
+        let record = DeviceRecord {
             ranges,
             driver: None,
             kmem_ever_bound: self.had_system_ram,
@@ -605,12 +606,12 @@ impl State {
     }
 
     /// Removes the record of `device`. From then on no look-up finds the device.
-    pub(crate) fn remove(&mut self, device: &DevDax) -> Option<DeviceState> {
+    pub(crate) fn remove(&mut self, device: &DevDax) -> Option<DeviceRecord> {
         self.record(device).ok()?;
         self.remove_id(device.id())
     }
 
-    fn remove_id(&mut self, id: i32) -> Option<DeviceState> {
+    fn remove_id(&mut self, id: i32) -> Option<DeviceRecord> {
         let record = self.devices.remove(&id)?;
         if self.seed == Some(id) {
             self.seed = None;
@@ -622,13 +623,13 @@ impl State {
     }
 
     /// Takes the device with the highest id out of the region.
-    fn remove_any(&mut self) -> Option<DeviceState> {
+    fn remove_any(&mut self) -> Option<DeviceRecord> {
         let id = *self.devices.cursor_back()?.current().0;
         self.remove_id(id)
     }
 
     /// Frees the ranges of a device that was taken out of the region.
-    fn release(&mut self, record: &mut DeviceState) {
+    fn release(&mut self, record: &mut DeviceRecord) {
         let device = record.ranges.device().clone();
         match record.ranges.edit() {
             Ok(mut layout) => self.allocator.release_all(&mut layout, device.log_delete()),
@@ -663,7 +664,7 @@ impl State {
     }
 }
 
-impl DeviceState {
+impl DeviceRecord {
     /// Records that `driver` is about to be bound. From here on the ranges do not change.
     ///
     /// # Errors
