@@ -41,6 +41,7 @@ use crate::{
     ranges::{
         layout,
         range::{
+            usize_as_u64,
             Align,
             PhysRange, //
         }, //
@@ -86,7 +87,6 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
             dev_err!(dev, "dax region {:#x}-{:#x} is not aligned\n", start, last);
             return Err(EINVAL);
         }
-        let flags = flags as u32;
         // SAFETY: By the contract the memory is the parent's, which is being probed. The
         // registration below drops the resource when the parent is unbound.
         let resource = unsafe { RegionResource::request(dev, span, flags) }?;
@@ -95,12 +95,12 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
             memory: resource.memory(),
             align,
             target_node,
-            kind: if flags & bindings::IORESOURCE_DAX_STATIC as u32 != 0 {
+            kind: if flags & bindings::IORESOURCE_DAX_STATIC != 0 {
                 Kind::Static
             } else {
                 Kind::Dynamic
             },
-            kmem: flags & bindings::IORESOURCE_DAX_KMEM as u32 != 0,
+            kmem: flags & bindings::IORESOURCE_DAX_KMEM != 0,
         };
         let region = Region::new(dev, config)?;
         let raw = Arc::as_ptr(&region);
@@ -118,6 +118,7 @@ pub(crate) unsafe extern "C" fn alloc_dax_region(
         Ok(raw)
     };
     make().map_or(core::ptr::null_mut(), |region: *const Region| {
+        // CAST: The callers only pass the pointer on to `devm_create_dev_dax`.
         region.cast_mut().cast()
     })
 }
@@ -259,7 +260,8 @@ pub(crate) unsafe extern "C" fn dax_rust_pgoff_to_phys(
 ) -> bindings::phys_addr_t {
     // SAFETY: By the contract `dev_dax` is valid and stays bound for this call.
     let entries = unsafe { RawDevDax::entries(dev_dax) };
-    layout::pgoff_to_phys(entries, pgoff as u64, size as u64).unwrap_or(bindings::phys_addr_t::MAX)
+    let (pgoff, size) = (usize_as_u64(pgoff), usize_as_u64(size));
+    layout::pgoff_to_phys(entries, pgoff, size).unwrap_or(bindings::phys_addr_t::MAX)
 }
 
 /// Registers the bus for good. Only used when built in: glue.c makes this a

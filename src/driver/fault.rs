@@ -11,9 +11,12 @@ use crate::{
         device::Binding,
         params, //
     },
-    ranges::neighbours::{
-        Neighbours,
-        Window, //
+    ranges::{
+        neighbours::{
+            Neighbours,
+            Window, //
+        },
+        range::usize_as_u64, //
     },
     sys::{
         dax_core::ReadGuard,
@@ -38,8 +41,8 @@ pub(crate) fn window(order: u32) -> Option<Window> {
     if order != 0 {
         return None;
     }
-    // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
-    let window = Window::new(params::fault_around_bytes(), page_table_bytes() as u64);
+    let table = usize_as_u64(page_table_bytes());
+    let window = Window::new(params::fault_around_bytes(), table);
     window.has_neighbours().then_some(window)
 }
 
@@ -67,8 +70,8 @@ impl Binding {
     /// fault it in.
     #[cold]
     fn map_around(&self, window: Window, fault: &Fault, start: usize, page: Page<'_>) {
-        // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
-        let (at, first, end) = (start as u64, fault.start() as u64, fault.end() as u64);
+        let at = usize_as_u64(start);
+        let (first, end) = (usize_as_u64(fault.start()), usize_as_u64(fault.end()));
         let around = window
             .around(at)
             .min(Neighbours::within(at, first, end.saturating_sub(1)))

@@ -18,6 +18,7 @@ use crate::{
     ranges::{
         neighbours::Neighbours,
         range::{
+            usize_as_u64,
             Align,
             PgOff,
             PhysRange, //
@@ -92,8 +93,7 @@ impl DevDaxRange {
     /// Page offset of the range in the device.
     #[inline]
     pub(crate) const fn pgoff(&self) -> PgOff {
-        // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
-        PgOff::new(self.pgoff as u64)
+        PgOff::new(usize_as_u64(self.pgoff))
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn entry_at(entries: &[DevDaxRange], pgoff: u64) -> Option<&DevDaxRan
     }
     // Otherwise, all ranges but the last mostly have the same size. Guess the index for
     // that case, before searching.
-    let before = entries.len().saturating_sub(1) as u64;
+    let before = usize_as_u64(entries.len().saturating_sub(1));
     let product = pgoff.pages().saturating_mul(before);
     let guess = usize::try_from(product.checked_div(last.pgoff().pages())?).ok()?;
     if let Some([entry, next]) = entries.get(guess..guess.saturating_add(2)) {

@@ -10,6 +10,13 @@ pub(crate) use crate::prelude::PAGE_SHIFT;
 /// Size of a page in bytes.
 pub(crate) const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 
+/// Converts without loss. The standard library has no `From` for this.
+#[inline(always)]
+pub(crate) const fn usize_as_u64(value: usize) -> u64 {
+    // CAST: No machine that Linux runs on has a `usize` wider than `u64`.
+    value as u64
+}
+
 /// The physical addresses from `start` to `last`, both included. C: `struct range`.
 ///
 /// # Invariants

@@ -278,6 +278,7 @@ unsafe extern "C" fn unmapped_area_callback<C: CharDev>(
         // which may have any value.
         unsafe { bindings::mm_get_unmapped_area(file, hint, len, pgoff, flags) }
     };
+    // CAST: The flag is a bit of an `unsigned long`.
     let is_fixed = flags & bindings::MAP_FIXED as kernel::ffi::c_ulong != 0;
     // SAFETY: `open_callback` opened the file, and it stays open for this call.
     unsafe { file_data::<C>(file) }.unmapped_area(addr, len, pgoff, is_fixed, &find)

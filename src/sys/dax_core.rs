@@ -48,6 +48,7 @@ impl DaxDevice {
     ///
     /// `ENOMEM`.
     pub(super) fn new(owner: NonNull<bindings::dev_dax>) -> Result<Self> {
+        // CAST: In C this is a `void *`.
         let owner = owner.as_ptr().cast();
         // SAFETY: alloc_dax() only stores `owner`, for fsdev, which asks for it while the
         // dax device is alive. `owner` owns the dax device, so it is valid then.

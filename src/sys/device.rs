@@ -144,6 +144,7 @@ impl<T: Object + Sync> DeviceType<T> {
 /// The driver core calls this for a device whose object [`Unregistered::new`] made of a
 /// `T`.
 unsafe extern "C" fn release<T: Object>(dev: *mut bindings::device) {
+    // CAST: By the contract of `Object` the device is at that offset in a `T`.
     let object = dev.wrapping_byte_sub(T::OFFSET).cast::<T>();
     // SAFETY: `Unregistered::new` took `object` out of a `KBox`. Its last reference is
     // gone, so nobody else uses it.

@@ -30,6 +30,7 @@ use kernel::{
 use crate::ranges::{
     hwpoison::PoisonedPages,
     range::{
+        usize_as_u64,
         PhysRange,
         PAGE_SHIFT, //
     }, //
@@ -110,14 +111,14 @@ pub(super) fn forget_all() {
 /// The struct pages, where there are any, stay for this call.
 unsafe fn note(mut pfn: u64, end: u64) {
     loop {
-        // SAFETY: By the contract.
-        // CAST: A page frame number fits into a `c_ulong`.
-        pfn = unsafe {
+        // SAFETY: By the contract the struct pages stay for this call.
+        // CAST: In C a page frame number is an `unsigned long`.
+        pfn = usize_as_u64(unsafe {
             bindings::dax_glue_next_poisoned(
                 pfn as kernel::ffi::c_ulong,
                 end as kernel::ffi::c_ulong,
             )
-        } as u64;
+        });
         if pfn >= end {
             break;
         }
@@ -157,11 +158,12 @@ unsafe extern "C" fn memory_failure_callback(
     count: kernel::ffi::c_ulong,
     _flags: kernel::ffi::c_int,
 ) -> kernel::ffi::c_int {
-    let first = pfn as u64;
-    for pfn in first..first.saturating_add(count as u64) {
+    let first = usize_as_u64(pfn);
+    for pfn in first..first.saturating_add(usize_as_u64(count)) {
         add(pfn);
     }
     // The memory manager then does what it does without this callback.
+    // CAST: An errno is less than 4096.
     -(bindings::EOPNOTSUPP as kernel::ffi::c_int)
 }
 
@@ -213,10 +215,12 @@ unsafe extern "C" fn memory_callback(
     action: kernel::ffi::c_ulong,
     data: *mut kernel::ffi::c_void,
 ) -> kernel::ffi::c_int {
+    // CAST: The constant is a small number.
     if action == bindings::memory_block_state_MEM_OFFLINE as kernel::ffi::c_ulong {
         let memory = data.cast::<bindings::memory_notify>();
-        // SAFETY: By the contract.
-        let (first, count) = unsafe { ((*memory).start_pfn as u64, (*memory).nr_pages as u64) };
+        // SAFETY: By the contract `data` is a `struct memory_notify`.
+        let (first, count) = unsafe { ((*memory).start_pfn, (*memory).nr_pages) };
+        let (first, count) = (usize_as_u64(first), usize_as_u64(count));
         // Other memory than kmem's is no memory of a region.
         // SAFETY: The function has no precondition.
         if unsafe { bindings::dax_glue_is_driver_managed(first << PAGE_SHIFT, count << PAGE_SHIFT) }
@@ -226,5 +230,6 @@ unsafe extern "C" fn memory_callback(
             unsafe { note(first, first.saturating_add(count)) };
         }
     }
+    // CAST: The constant is 0.
     bindings::NOTIFY_DONE as kernel::ffi::c_int
 }

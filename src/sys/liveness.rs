@@ -32,7 +32,8 @@ use crate::ranges::{
     neighbours::Neighbours,
     range::{
         Align,
-        PAGE_SHIFT, //
+        PAGE_SHIFT,
+        PAGE_SIZE, //
     }, //
 };
 
@@ -77,10 +78,8 @@ unsafe impl Sync for Liveness {}
 
 /// Order of pages of `align` bytes, and of the compound pages for them.
 pub(super) fn page_order(align: Align) -> u32 {
-    align
-        .bytes()
-        .trailing_zeros()
-        .saturating_sub(PAGE_SHIFT as u32)
+    let shift = align.bytes().trailing_zeros();
+    shift.saturating_sub(PAGE_SIZE.trailing_zeros())
 }
 
 impl Liveness {
@@ -203,6 +202,7 @@ impl<'a> AliveGuard<'a> {
         }
         // SAFETY: `dev_dax` is valid, by the type invariants. A driver is bound while the
         // device is alive, so the ranges do not change.
+        // CAST: In C page offsets and sizes are `unsigned long`s.
         let phys = unsafe {
             bindings::dax_pgoff_to_phys(
                 liveness.dev_dax,
@@ -254,12 +254,14 @@ impl<'a> Page<'a> {
     /// Page frame number of its first page frame.
     #[inline]
     pub(super) fn pfn(&self) -> kernel::ffi::c_ulong {
+        // CAST: In C a page frame number is an `unsigned long`.
         (self.phys >> PAGE_SHIFT) as kernel::ffi::c_ulong
     }
 
     /// Offset in the device, in pages of `PAGE_SIZE`.
     #[inline]
     pub(super) fn pgoff(&self) -> kernel::ffi::c_ulong {
+        // CAST: In C a page offset is an `unsigned long`.
         self.pgoff as kernel::ffi::c_ulong
     }
 
@@ -280,6 +282,7 @@ impl<'a> Page<'a> {
     #[inline]
     pub(super) fn touched(&self) -> *mut kernel::ffi::c_ulong {
         match self.entry {
+            // CAST: `Atomic<u64>` is a `u64`, which C takes for an `unsigned long`.
             Some(_) => self.liveness.touched.as_ptr().cast_mut().cast(),
             None => core::ptr::null_mut(),
         }

@@ -83,6 +83,8 @@ pub(crate) fn refused_range<T: Object>(object: &T, range: PhysRange, why: &CStr)
 /// Logs that a page fault of order `order`, at page offset `pgoff` of the device, was
 /// refused. `own` is the order of the device's pages.
 pub(crate) fn refused_fault<T: Object>(object: &T, order: u32, own: u32, pgoff: u64) {
+    // CAST: `Fault::pgoff` made the page offset from an `unsigned long`.
+    let pgoff = pgoff as kernel::ffi::c_ulong;
     // SAFETY: The device is valid while `object` is borrowed.
-    unsafe { bindings::dax_glue_dbg_fault(raw(object), order, own, pgoff as kernel::ffi::c_ulong) };
+    unsafe { bindings::dax_glue_dbg_fault(raw(object), order, own, pgoff) };
 }

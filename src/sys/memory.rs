@@ -94,6 +94,7 @@ impl<T: Object> Claim<T> {
         }
         // SAFETY: By the type invariants nobody else uses the memory, so this is no System
         // RAM.
+        // CAST: The flag is a bit of an `unsigned long`.
         let addr = unsafe {
             bindings::memremap(
                 part.start(),

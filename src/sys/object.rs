@@ -31,6 +31,7 @@ pub(crate) unsafe trait Object: AlwaysRefCounted + Sized + 'static {
 
 /// The `struct device` inside `object`.
 pub(super) fn raw<T: Object>(object: &T) -> *mut bindings::device {
+    // CAST: By the contract of `Object` a `struct device` is at that offset.
     core::ptr::from_ref(object)
         .wrapping_byte_add(T::OFFSET)
         .cast_mut()

@@ -46,9 +46,11 @@ use super::{
 use crate::ranges::{
     layout::DevDaxRange,
     range::{
+        usize_as_u64,
         Align,
         PhysRange,
-        PAGE_SHIFT, //
+        PAGE_SHIFT,
+        PAGE_SIZE, //
     }, //
 };
 
@@ -170,6 +172,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     }
 
     fn as_dev_pagemap(&mut self) -> *mut bindings::dev_pagemap {
+        // CAST: `dev_pagemap()` made the buffer for a page map.
         self.map.as_mut_ptr().cast()
     }
 
@@ -188,10 +191,10 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             .entries()
             .first()
             .map_or(0, |entry| entry.start);
+        // CAST: In C a page frame number is an `unsigned long`.
+        let pfn = (first >> PAGE_SHIFT) as kernel::ffi::c_ulong;
         // SAFETY: The page frame may be any, and the page map is valid.
-        let is_ours = unsafe {
-            bindings::dax_glue_pfn_is_of((first >> PAGE_SHIFT) as kernel::ffi::c_ulong, raw)
-        };
+        let is_ours = unsafe { bindings::dax_glue_pfn_is_of(pfn, raw) };
         if !is_ours {
             // There are no struct pages to look at.
             self.seen = (self.liveness.entries().len(), 0);
@@ -236,7 +239,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             return self.liveness.entries().first().map(|entry| entry.start);
         }
         let order = self.liveness.order();
-        let shift = order.saturating_add(PAGE_SHIFT as u32);
+        let shift = order.saturating_add(PAGE_SIZE.trailing_zeros());
         while let Some(entry) = self.liveness.entries().get(self.seen.0) {
             let pages = entry.size() >> shift;
             if self.seen.1 >= pages {
@@ -253,6 +256,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
                 // SAFETY: The page frames are within a range. They have struct pages of
                 // ours, since `populate` otherwise skips all ranges, and each 2^order are
                 // one compound page.
+                // CAST: In C a page frame number is an `unsigned long`.
                 let held = unsafe {
                     bindings::dax_glue_first_held(
                         pfn(self.seen.1) as kernel::ffi::c_ulong,
@@ -260,10 +264,10 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
                         order,
                     )
                 };
-                if (held as u64) < pfn(end) {
-                    let idle = (held as u64).saturating_sub(entry.start >> PAGE_SHIFT) >> order;
-                    self.seen.1 = idle;
-                    return Some((held as u64) << PAGE_SHIFT);
+                let held = usize_as_u64(held);
+                if held < pfn(end) {
+                    self.seen.1 = held.saturating_sub(entry.start >> PAGE_SHIFT) >> order;
+                    return Some(held << PAGE_SHIFT);
                 }
                 task::cond_resched();
             }
@@ -308,6 +312,7 @@ fn dev_pagemap(
         .and_then(|bytes| bytes.checked_add(core::mem::size_of::<bindings::dev_pagemap>()))
         .ok_or(ENOMEM)?;
     let mut buffer = KVVec::from_elem(0u64, bytes.div_ceil(8), GFP_KERNEL)?;
+    // CAST: The buffer has room for a page map, and its alignment of 8 bytes.
     let raw = buffer.as_mut_ptr().cast::<bindings::dev_pagemap>();
     match template {
         // SAFETY: The buffer has room for one page map, and the template does not change
@@ -320,6 +325,7 @@ fn dev_pagemap(
                 (*raw).ops = hwpoison::PGMAP_OPS.as_ptr();
             }
             // SAFETY: The buffer has room for a page map, which ends with its ranges.
+            // CAST: The field is a union, one member of which is the array of ranges.
             let array = unsafe { &raw mut (*raw).__bindgen_anon_1 }.cast::<bindings::range>();
             for (i, entry) in entries.iter().enumerate() {
                 // SAFETY: `i` is at most `extra`. The page map has room for one range, and
@@ -334,6 +340,7 @@ fn dev_pagemap(
         }
     }
     // SAFETY: The buffer has room for a page map, and nobody else uses it yet.
+    // CAST: The order is less than 64.
     unsafe {
         (*raw).type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
         (*raw).vmemmap_shift = page_order(align) as kernel::ffi::c_ulong;
@@ -365,12 +372,13 @@ impl Drop for Expedited {
 /// The least alignment, in bytes, of memory for which struct pages can be made.
 pub(crate) fn compat_align() -> u64 {
     // SAFETY: The function has no precondition.
-    unsafe { bindings::dax_glue_compat_align() as u64 }
+    usize_as_u64(unsafe { bindings::dax_glue_compat_align() })
 }
 
 /// Whether the CPU and the kernel support mappings with pages of `bytes` bytes.
 pub(crate) fn is_mappable(bytes: u64) -> bool {
     // SAFETY: The function has no precondition.
+    // CAST: ZONE_DEVICE needs a 64-bit machine.
     unsafe { bindings::dax_glue_align_valid(bytes as kernel::ffi::c_ulong) }
 }
 
@@ -385,5 +393,6 @@ pub(crate) fn check_memmap_on_memory() -> Result {
         return Ok(());
     }
     // Linux 7.2 has no constant for this errno in the kernel crate.
+    // CAST: An errno is less than 4096.
     to_result(-(bindings::EOPNOTSUPP as kernel::ffi::c_int))
 }

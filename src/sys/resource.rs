@@ -24,6 +24,7 @@ static REGIONS: Root = {
     let mut raw: bindings::resource = unsafe { core::mem::zeroed() };
     raw.end = bindings::resource_size_t::MAX;
     raw.name = as_char_ptr_in_const_context(c"DAX Regions");
+    // CAST: The flag is a bit of an `unsigned long`.
     raw.flags = bindings::IORESOURCE_MEM as kernel::ffi::c_ulong;
     Root(Opaque::new(raw))
 };
@@ -58,12 +59,17 @@ impl RegionResource {
     /// # Errors
     ///
     /// `EBUSY` if another region overlaps, which is logged; `ENOMEM`.
-    pub(crate) unsafe fn request(parent: &Device, range: PhysRange, flags: u32) -> Result<Self> {
+    pub(crate) unsafe fn request(
+        parent: &Device,
+        range: PhysRange,
+        flags: kernel::ffi::c_ulong,
+    ) -> Result<Self> {
         // SAFETY: All zeroes is a valid `struct resource`.
         let mut res: bindings::resource = unsafe { core::mem::zeroed() };
         res.start = range.start();
         res.end = range.last();
-        res.flags = (bindings::IORESOURCE_MEM | flags) as kernel::ffi::c_ulong;
+        // CAST: The flag is a bit of an `unsigned long`.
+        res.flags = bindings::IORESOURCE_MEM as kernel::ffi::c_ulong | flags;
         let raw = KBox::pin(Opaque::new(res), GFP_KERNEL)?;
         // SAFETY: Both resources are valid, and `raw` is pinned until it is released.
         let rc = unsafe { bindings::request_resource(REGIONS.0.get(), raw.get()) };

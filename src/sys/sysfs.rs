@@ -103,6 +103,7 @@ fn show_text(buf: *mut kernel::ffi::c_char, show: impl FnOnce(&mut Text<'_>) -> 
     // nobody else uses.
     let page = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE) };
     let mut text = Text(Formatter::new(page));
+    // CAST: A page has less than 2^31 bytes, and an errno is less than 4096.
     match show(&mut text) {
         Ok(()) => text.0.bytes_written() as isize,
         Err(e) => e.to_errno() as isize,
@@ -118,6 +119,7 @@ pub(super) fn store_text(
     // SAFETY: The callers got `buf` from sysfs, which appends a NUL to the `count` bytes
     // that were written, and keeps both for this call.
     let text = unsafe { CStr::from_char_ptr(buf) };
+    // CAST: `write(2)` takes less than 2^31 bytes, and an errno is less than 4096.
     match store(text) {
         Ok(()) => count as isize,
         Err(e) => e.to_errno() as isize,
@@ -265,6 +267,7 @@ impl<A: GroupMember> Group<A> {
             raw.name = as_char_ptr_in_const_context(name);
         }
         raw.__bindgen_anon_1.is_visible = A::VISIBLE;
+        // CAST: The first field of the list is the array, and its second the NULL behind it.
         raw.__bindgen_anon_2.attrs_const = core::ptr::from_ref(list).cast();
         Self(Opaque::new(raw), PhantomData)
     }
@@ -285,6 +288,7 @@ impl<A: GroupMember> Groups<A> {
 
     /// The pointer that C keeps.
     pub(super) const fn as_ptr(&'static self) -> *const *const bindings::attribute_group {
+        // CAST: The array is the first field.
         core::ptr::from_ref(self).cast()
     }
 }

@@ -17,7 +17,11 @@ use super::{
     }, //
 };
 
-use crate::ranges::range::PAGE_SHIFT;
+use crate::ranges::range::{
+    usize_as_u64,
+    PAGE_SHIFT,
+    PAGE_SIZE, //
+};
 
 /// The properties of a VMA that both `mmap(2)` and the fault path check.
 pub(crate) trait VmaArea {
@@ -126,7 +130,7 @@ impl Fault {
     #[inline]
     pub(crate) fn pgoff(&self, start: usize) -> u64 {
         let behind = self.address().wrapping_sub(start) >> PAGE_SHIFT;
-        self.0.__bindgen_anon_1.pgoff.wrapping_sub(behind) as u64
+        usize_as_u64(self.0.__bindgen_anon_1.pgoff.wrapping_sub(behind))
     }
 
     /// Maps `page` where the fault occurred. `page` is of the device whose file the VMA
@@ -150,7 +154,7 @@ impl Fault {
 
     /// Whether the aligned area of 2^`order` pages around the address is in the VMA.
     fn has_room(&self, order: u32) -> bool {
-        let size = 1_usize.wrapping_shl(order.saturating_add(PAGE_SHIFT as u32));
+        let size = 1_usize.wrapping_shl(order.saturating_add(PAGE_SIZE.trailing_zeros()));
         let start = self.address() & !size.wrapping_sub(1);
         start >= self.start() && self.end().wrapping_sub(start) >= size
     }

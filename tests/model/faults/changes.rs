@@ -154,8 +154,8 @@ changes! {
             self.dax().unmap_all();
         }";
     "pins are not looked at" "sys/pagemap.rs":
-        "if (held as u64) < pfn(end) {" =>
-        "if (held as u64) < pfn(end) && !kernel::fault::is(\"pins are not looked at\") {";
+        "if held < pfn(end) {" =>
+        "if held < pfn(end) && !kernel::fault::is(\"pins are not looked at\") {";
     "draining is not noted" "driver/drain.rs":
         "        self.device.region().note_draining(&self.device);" =>
         "        if !kernel::fault::is(\"draining is not noted\") {
