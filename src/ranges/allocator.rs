@@ -176,7 +176,7 @@ impl RangeAllocator {
     }
 
     /// Parts of holes, aligned to `granule`, that add up to `wanted` bytes, in ascending
-    /// order. If the holes have less than that, so have the parts.
+    /// order. They add up to less if the holes have less.
     fn pieces(&self, wanted: u64, granule: Align) -> impl Iterator<Item = PhysRange> + '_ {
         let mut usable = self
             .holes()
@@ -238,8 +238,9 @@ impl RangeAllocator {
     ///
     /// # Errors
     ///
-    /// `MisalignedRange` if a range is, `Misaligned` if the current size is, `OutOfRegion`,
-    /// `Overlap`, `NoMemory`; `NoSpace` if the new size is too large for page offsets.
+    /// `MisalignedRange` if a range is misaligned, `Misaligned` if the current size is;
+    /// `OutOfRegion`, `Overlap`, `NoMemory`; `NoSpace` if the new size is too large for page
+    /// offsets.
     pub(crate) fn append(
         &mut self,
         layout: &mut Layout,
@@ -268,6 +269,8 @@ impl RangeAllocator {
         ranges: &[PhysRange],
         extended: Option<PhysRange>,
     ) -> Result<Reservation, RangeError> {
+        // INVARIANT: Nothing is taken yet. If the last range is to be extended, the caller made
+        // `extended` of that range and the first of `ranges`.
         let mut reservation = Reservation {
             base: layout.size(),
             extended,
@@ -278,6 +281,7 @@ impl RangeAllocator {
         reservation.taken.reserve(ranges.len(), GFP_KERNEL)?;
         for range in ranges {
             let taken = self.take(range).and_then(|node| {
+                // INVARIANT: The range was taken out of its hole just now.
                 let pushed = reservation.taken.push_within_capacity((*range, node));
                 pushed.map_err(|full| {
                     // There is room, see above.
@@ -357,7 +361,7 @@ impl RangeAllocator {
     }
 
     /// Takes `range` out of the hole that contains it. Returns the node with which it
-    /// becomes a hole again.
+    /// becomes a hole again. The rest of the hole stays free, as one hole or two.
     ///
     /// # Errors
     ///
@@ -365,48 +369,31 @@ impl RangeAllocator {
     fn take(&mut self, range: &PhysRange) -> Result<NodeReservation, RangeError> {
         let hole = self.hole_around(range);
         let hole = hole.ok_or(RangeError::Overlap(*range))?;
-        let (below, above) = (hole.part_below(range), hole.part_above(range));
-        // The node of the hole is used again: for `above` if there is one, else for `below`,
-        // else for `range`. Each of the others needs a new node.
-        let reserve_node = |needed: bool| needed.then(new_node).transpose();
-        let for_below = reserve_node(below.is_some() && above.is_some())?;
-        let for_range = reserve_node(below.is_some() || above.is_some())?;
-        let left = match above {
-            Some(above) => {
+        // Allocate all nodes before anything changes. The node of the hole is used again.
+        let node = match (hole.part_below(range), hole.part_above(range)) {
+            (None, None) => self.remove_hole(&hole).ok_or(RangeError::NoMemory)?,
+            (None, Some(above)) => {
+                let node = new_node()?;
                 self.move_start(&above);
-                for_below
+                node
             }
-            None => {
-                let node = self.holes.remove_node(&hole.last());
-                node.map(|node| node.into_reservation())
+            (Some(below), None) => {
+                let node = new_node()?;
+                if let Some(old) = self.remove_hole(&hole) {
+                    self.insert_hole(&below, old);
+                }
+                node
+            }
+            (Some(below), Some(above)) => {
+                let (for_below, node) = (new_node()?, new_node()?);
+                self.move_start(&above);
+                self.insert_hole(&below, for_below);
+                node
             }
         };
-        let left = match (below, left) {
-            (Some(below), Some(node)) => {
-                self.holes
-                    .insert(node.into_node(below.last(), below.start()));
-                None
-            }
-            (_, left) => left,
-        };
-        // INVARIANT: The rests of the hole are holes of their own, and `range` is between
-        // them.
+        // INVARIANT: `range` is in no hole any more, and the rest of its hole is in one or two.
         self.free = self.free.saturating_sub(range.size());
-        let node = for_range.or(left);
-        // There is a node: either one was allocated, or the hole was as large as `range`.
-        warn_on!(node.is_none());
-        node.ok_or(RangeError::NoMemory)
-    }
-
-    /// Moves the start of a hole to that of `hole`, which ends where the hole ends.
-    fn move_start(&mut self, hole: &PhysRange) {
-        match self.holes.get_mut(&hole.last()) {
-            Some(start) => *start = hole.start(),
-            // The callers have just found the hole.
-            None => {
-                warn_on!(true);
-            }
-        }
+        Ok(node)
     }
 
     /// Makes `range` a hole, merged with the holes beside it. Uses `node` only if there is
@@ -420,26 +407,49 @@ impl RangeAllocator {
         {
             return;
         }
-        let below = range.start().checked_sub(1);
-        let below = below.and_then(|addr| Some((addr, *self.holes.get(&addr)?)));
-        let first = below.map_or(range.start(), |(_, first)| first);
         let above = above.filter(|hole| hole.follows(&range));
-
+        let below = self.hole_before(&range);
+        let joined = below
+            .and_then(|below| below.joined(&range))
+            .unwrap_or(range);
+        let below = below.and_then(|below| self.remove_hole(&below));
         // INVARIANT: The range and the holes beside it become one hole.
-        match above.and_then(|above| PhysRange::new(first, above.last())) {
-            Some(joined) => {
-                if let Some((addr, _)) = below {
-                    self.holes.remove_node(&addr);
-                }
-                self.move_start(&joined);
-            }
-            None => {
-                let below = below.and_then(|(addr, _)| self.holes.remove_node(&addr));
-                let node = below.map_or(node, |node| node.into_reservation());
-                self.holes.insert(node.into_node(range.last(), first));
-            }
+        match above.and_then(|above| joined.joined(&above)) {
+            Some(joined) => self.move_start(&joined),
+            None => self.insert_hole(&joined, below.unwrap_or(node)),
         }
         self.free = self.free.saturating_add(range.size());
+    }
+
+    /// The hole that ends right before `range`.
+    fn hole_before(&self, range: &PhysRange) -> Option<PhysRange> {
+        let last = range.start().checked_sub(1)?;
+        PhysRange::new(*self.holes.get(&last)?, last)
+    }
+
+    /// Inserts `hole` into the tree of holes.
+    fn insert_hole(&mut self, hole: &PhysRange, node: NodeReservation) {
+        self.holes.insert(node.into_node(hole.last(), hole.start()));
+    }
+
+    /// Removes `hole` from the tree of holes and returns its node. Warns if there is no such
+    /// hole.
+    fn remove_hole(&mut self, hole: &PhysRange) -> Option<NodeReservation> {
+        let node = self.holes.remove_node(&hole.last());
+        // The callers have just found the hole.
+        warn_on!(node.is_none());
+        node.map(|node| node.into_reservation())
+    }
+
+    /// Moves the start of a hole to that of `hole`, which ends where the hole ends.
+    fn move_start(&mut self, hole: &PhysRange) {
+        match self.holes.get_mut(&hole.last()) {
+            Some(start) => *start = hole.start(),
+            // The callers have just found the hole.
+            None => {
+                warn_on!(true);
+            }
+        }
     }
 }
 
@@ -467,8 +477,8 @@ fn check_sizes(layout: &Layout, new_size: u64, granule: Align) -> Result<(), Ran
 ///
 /// # Invariants
 ///
-/// The ranges in `taken` are taken out of the holes. `extended`, if any, is the last range
-/// of the layout joined with the first of `taken`.
+/// - The ranges in `taken` are taken out of the holes, and are in no layout.
+/// - `extended`, if any, is the last range of the layout joined with the first of `taken`.
 #[must_use]
 pub(crate) struct Reservation {
     /// Size in bytes of the layout that this was made for.
@@ -516,6 +526,7 @@ impl Reservation {
             self.cancel(allocator);
             return;
         }
+        // INVARIANT: Nothing is left in `taken`, and nothing is extended any more.
         let mut extended = self.extended.take();
         for (range, node) in core::mem::replace(&mut self.taken, KVVec::new()) {
             if let Some(extended) = extended.take() {
@@ -531,6 +542,7 @@ impl Reservation {
     /// Frees the memory again. The holes around it may have changed since.
     pub(crate) fn cancel(mut self, allocator: &mut RangeAllocator) {
         while let Some((range, node)) = self.taken.pop() {
+            // INVARIANT: The range becomes a hole, and is not in `taken` any more.
             allocator.give(range, node);
         }
     }
