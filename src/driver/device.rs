@@ -97,6 +97,26 @@ pub(crate) struct Mappings {
     since: Instant<Monotonic>,
 }
 
+/// The ranges lock of a device, held.
+pub(crate) type RangesGuard<'a> = Guard<'a, Mappings, MutexBackend>;
+
+/// How a change of the ranges began, under the region lock.
+enum FirstStep {
+    /// The device has the wanted size already.
+    Unchanged,
+    /// The device has `count` ranges left. The last one was cut to `last`, if that is `Some`.
+    Shrunk {
+        count: usize,
+        last: Option<PhysRange>,
+    },
+    /// The memory that the device gains is reserved. If `zero`, it must be zeroed, and the
+    /// record of the device is marked as `zeroing`.
+    Reserved {
+        reservation: Reservation,
+        zero: bool,
+    },
+}
+
 /// How long after a device began to be registered a write to it is restarted, in
 /// milliseconds, while the device is not created yet.
 const PATIENCE_MS: i64 = 100;
@@ -367,7 +387,7 @@ impl DevDax {
     /// Takes the ranges lock, which serialises writers of the device's ranges. May sleep
     /// for as long as another writer needs to register mappings. C: `dax_region_rwsem`,
     /// which is one lock for all devices.
-    pub(crate) fn lock_ranges(&self) -> Guard<'_, Mappings, MutexBackend> {
+    pub(crate) fn lock_ranges(&self) -> RangesGuard<'_> {
         self.mappings.lock()
     }
 
@@ -378,7 +398,7 @@ impl DevDax {
     /// If the device is not created yet: the error that restarts `write(2)` for
     /// `PATIENCE_MS`. After that `EBUSY` if the device is being bound meanwhile, otherwise
     /// `ENXIO`.
-    fn write(&self) -> Result<Guard<'_, Mappings, MutexBackend>> {
+    fn write(&self) -> Result<RangesGuard<'_>> {
         let mappings = self.lock_ranges();
         if mappings.created {
             return Ok(mappings);
@@ -515,42 +535,59 @@ impl DevDax {
     /// Changes the ranges, or nothing if that fails.
     fn change(&self, change: Change<'_>) -> Result {
         let mut mappings = self.write()?;
-        let (reservation, zero) = {
-            let mut state = self.region.lock();
-            let zero = state.zero_on_alloc;
-            let granule = granule(state.record(self)?.ranges.align());
-            change
-                .check_aligned(granule)
-                .inspect_err(|e| self.log_range_error(e))?;
-            let had_system_ram = state.had_system_ram;
-            let (allocator, record) = state.editable(self)?;
-            let mut layout = record.ranges.edit()?;
-            let reservation = match change {
-                Change::Resize(size) if size < layout.size() => {
-                    let last = allocator.shrink(&mut layout, size, granule, self.log_delete())?;
-                    let count = layout.len();
-                    drop(layout);
-                    drop(state);
-                    self.log_last(Action::Shrink, count, last);
-                    mappings.trim(count, last);
-                    return Ok(());
-                }
-                Change::Resize(size) => allocator.grow(&mut layout, size, granule),
-                Change::Append(ranges) => allocator.append(&mut layout, ranges, granule),
-            };
-            let reservation = reservation.inspect_err(|e| self.log_range_error(e))?;
-            if reservation.is_empty() {
-                return Ok(());
+        match self.shrink_or_reserve(change)? {
+            FirstStep::Shrunk { count, last } => {
+                self.log_last(Action::Shrink, count, last);
+                mappings.trim(count, last);
+                Ok(())
             }
-            drop(layout);
-            if had_system_ram && reservation.memory().any(has_system_ram) {
-                log::refused(self, c"the memory is online as System RAM");
-                reservation.cancel(allocator);
-                return Err(EBUSY);
+            FirstStep::Unchanged => Ok(()),
+            FirstStep::Reserved { reservation, zero } => self.gain(mappings, reservation, zero),
+        }
+    }
+
+    /// Shrinks the device, or reserves what it gains. The caller holds the ranges lock. Takes
+    /// the region lock.
+    fn shrink_or_reserve(&self, change: Change<'_>) -> Result<FirstStep> {
+        let mut state = self.region.lock();
+        let (zero, had_system_ram) = (state.zero_on_alloc, state.had_system_ram);
+        let granule = granule(state.record(self)?.ranges.align());
+        change
+            .check_aligned(granule)
+            .inspect_err(|e| self.log_range_error(e))?;
+        let (allocator, record) = state.editable(self)?;
+        let mut layout = record.ranges.edit()?;
+        let reservation = match change {
+            Change::Resize(size) if size < layout.size() => {
+                let last = allocator.shrink(&mut layout, size, granule, self.log_delete())?;
+                let count = layout.len();
+                return Ok(FirstStep::Shrunk { count, last });
             }
-            record.zeroing = zero;
-            (reservation, zero)
+            Change::Resize(size) => allocator.grow(&mut layout, size, granule),
+            Change::Append(ranges) => allocator.append(&mut layout, ranges, granule),
         };
+        let reservation = reservation.inspect_err(|e| self.log_range_error(e))?;
+        if reservation.is_empty() {
+            return Ok(FirstStep::Unchanged);
+        }
+        drop(layout);
+        if had_system_ram && reservation.memory().any(has_system_ram) {
+            log::refused(self, c"the memory is online as System RAM");
+            reservation.cancel(allocator);
+            return Err(EBUSY);
+        }
+        record.zeroing = zero;
+        Ok(FirstStep::Reserved { reservation, zero })
+    }
+
+    /// Gives the reserved memory to the device, zeroed if `zero`; frees it if that fails.
+    /// Sleeps; takes the region lock, and takes the ranges lock again after zeroing.
+    fn gain<'a>(
+        &'a self,
+        mut mappings: RangesGuard<'a>,
+        reservation: Reservation,
+        zero: bool,
+    ) -> Result {
         let mut gained = Ok(());
         if zero {
             // Others must not wait for this: a task that binds the device holds the device
