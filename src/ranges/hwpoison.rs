@@ -18,8 +18,8 @@ use crate::{
 
 /// The page frames that were marked as poisoned (`PG_hwpoison`).
 ///
-/// Struct pages have that mark, and they go away when a device is unbound. This keeps the
-/// mark for as long as the region lasts.
+/// The mark is in the struct page, which goes away when a device is unbound. This list lasts
+/// as long as the region.
 ///
 /// # Invariants
 ///
@@ -31,8 +31,9 @@ pub(crate) struct PoisonedPages {
 }
 
 impl PoisonedPages {
-    /// No page.
+    /// An empty list.
     pub(crate) const fn new() -> Self {
+        // INVARIANT: There is no number.
         Self {
             pfns: KVVec::new(),
             unknown: None,
@@ -43,8 +44,8 @@ impl PoisonedPages {
     ///
     /// # Errors
     ///
-    /// `AllocError` if there is no memory; then [`PoisonedPages::knows`] no range with the
-    /// page.
+    /// `AllocError` if there is no memory. From then on [`PoisonedPages::knows`] returns false
+    /// for each range with the page.
     pub(crate) fn add(&mut self, pfn: u64) -> Result<(), AllocError> {
         let Err(at) = self.pfns.binary_search(&pfn) else {
             return Ok(());
@@ -86,7 +87,8 @@ impl PoisonedPages {
         self.unknown = self.unknown.and_then(|unknown| {
             let below = unknown.part_below(range);
             let above = unknown.part_above(range);
-            // Pages on both sides of the region stay unknown, and so does what is between.
+            // There may be such pages on both sides of the region, and one range must contain
+            // them all. So the region in between stays unknown too.
             match (below, above) {
                 (Some(_), Some(_)) => Some(unknown),
                 (part, other) => part.or(other),

@@ -262,6 +262,7 @@ impl Layout {
         // INVARIANT: The entry and its node were removed; so subtract the size.
         self.size = self.size.saturating_sub(range.size());
         if self.entries.is_empty() {
+            // This frees the memory of the lists.
             *self = Self::new();
         }
         Some((range, node))

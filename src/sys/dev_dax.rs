@@ -328,12 +328,12 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     /// Makes an empty list of ranges with the given alignment, the only one that there is
     /// for the device.
     fn new(device: ARef<T>, align: Align) -> Self {
+        // INVARIANT: There are no ranges, and `show` shows C none.
         let this = Self {
             device,
             layout: Layout::new(),
             align,
         };
-        // INVARIANT: There are no ranges, and C sees none.
         this.show();
         this
     }
@@ -433,7 +433,8 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     /// `EBUSY` while a driver may read them.
     pub(crate) fn edit(&mut self) -> Result<Edit<'_, T>> {
         self.thaw()?;
-        // If the caller leaks the result, C sees no ranges instead of stale ones.
+        // INVARIANT: C sees no ranges until `Edit` is dropped. If the caller leaks it, C goes on
+        // to see none, instead of stale ones.
         self.hide();
         Ok(Edit(self))
     }
@@ -446,6 +447,7 @@ impl<T: Object + AsRef<RawDevDax>> Ranges<T> {
     pub(crate) fn set_align(&mut self, align: Align) -> Result {
         self.thaw()?;
         self.align = align;
+        // The ranges are shown together with the alignment.
         self.show();
         Ok(())
     }

@@ -134,6 +134,7 @@ impl<T: Send + Sync + 'static> DriverData<T> {
 
     /// Removes the attributes, and waits for their readers and writers. Sleeps.
     pub(crate) fn remove_groups(&mut self) {
+        // INVARIANT: `groups` is `None` from here on.
         let Some(groups) = self.groups.take() else {
             return;
         };
