@@ -181,7 +181,7 @@ impl Binding {
     }
 
     /// Page size of the device in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn page_bytes(&self) -> usize {
         self.page_size
     }
 

@@ -62,7 +62,7 @@ impl Binding {
 
     /// Mask of the bits of an address that are an offset into a page of the device.
     pub(super) fn mask(&self) -> usize {
-        self.bytes().wrapping_sub(1)
+        self.page_bytes().wrapping_sub(1)
     }
 
     /// Maps the neighbours of `page`, which was mapped at address `start`. Stops at the
@@ -113,7 +113,7 @@ impl Binding {
             // mremap() may have moved the VMA, so that it begins or ends inside a page of
             // the device.
             start &= !self.mask();
-            if start < fault.start() || fault.end().wrapping_sub(start) < self.bytes() {
+            if start < fault.start() || fault.end().wrapping_sub(start) < self.page_bytes() {
                 reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
                 return VmFault::SIGBUS;
             }
@@ -128,7 +128,7 @@ impl Binding {
             // A VMA of a single page has no neighbours; checking that is cheap, so it comes
             // first.
             let size = fault.end().wrapping_sub(fault.start());
-            if answer.is_mapped() && size > self.bytes() {
+            if answer.is_mapped() && size > self.page_bytes() {
                 self.map_around(window, fault, start, page);
             }
         }

@@ -137,7 +137,7 @@ impl CharDev for Binding {
 
     /// C: `dev_dax_pagesize()`.
     fn page_size(&self) -> usize {
-        self.bytes()
+        self.page_bytes()
     }
 }
 

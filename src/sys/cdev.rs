@@ -197,9 +197,11 @@ unsafe extern "C" fn open_callback<C: CharDev>(
         let data = C::open(device)?;
         // Only the file gets the shared address space; C also puts it into the inode. The
         // inode may outlive the device, and the pointer would dangle.
-        // SAFETY: The file is being opened, so nobody else uses it. The mapping lives as
-        // long as `data`, which the file owns.
-        unsafe { bindings::dax_glue_file_set_mapping(inode, file, data.liveness().mapping()) };
+        // SAFETY: The file is being opened, so nobody else uses it. The address space
+        // lives as long as `data`, which the file owns.
+        unsafe {
+            bindings::dax_glue_file_set_mapping(inode, file, data.liveness().address_space())
+        };
         // SAFETY: The file is being opened, so nobody else uses it.
         unsafe { (*file).private_data = Arc::into_raw(data).cast_mut().cast() };
         Ok(0)

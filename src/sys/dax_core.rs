@@ -28,17 +28,17 @@ unsafe impl Send for DaxDevice {}
 unsafe impl Sync for DaxDevice {}
 
 /// The operations of the address space that all VMAs of a device share.
-static MAPPING_OPS: MappingOps = {
+static ADDRESS_SPACE_OPS: AddressSpaceOps = {
     // SAFETY: All zeroes is a valid `struct address_space_operations`.
     let mut ops: bindings::address_space_operations = unsafe { core::mem::zeroed() };
     ops.dirty_folio = Some(bindings::noop_dirty_folio);
-    MappingOps(Opaque::new(ops))
+    AddressSpaceOps(Opaque::new(ops))
 };
 
-struct MappingOps(Opaque<bindings::address_space_operations>);
+struct AddressSpaceOps(Opaque<bindings::address_space_operations>);
 
 // SAFETY: Never written after construction.
-unsafe impl Sync for MappingOps {}
+unsafe impl Sync for AddressSpaceOps {}
 
 impl DaxDevice {
     /// Allocates the dax device of `owner`. It is dead until a driver is bound. Sleeps for
@@ -62,9 +62,9 @@ impl DaxDevice {
         // SAFETY: As above.
         unsafe { bindings::set_dax_nomc(raw) };
         this.kill();
-        // SAFETY: The mapping is valid, and no VMA has it yet, so nobody calls its
+        // SAFETY: The address space is valid, and no VMA has it yet, so nobody calls its
         // operations.
-        unsafe { (*this.mapping()).a_ops = MAPPING_OPS.0.get().cast_const() };
+        unsafe { (*this.address_space()).a_ops = ADDRESS_SPACE_OPS.0.get().cast_const() };
         Ok(this)
     }
 
@@ -79,7 +79,7 @@ impl DaxDevice {
     }
 
     /// The address space that all VMAs of the device share. Valid as long as `self`.
-    pub(super) fn mapping(&self) -> *mut bindings::address_space {
+    pub(super) fn address_space(&self) -> *mut bindings::address_space {
         // SAFETY: The inode is valid, and the field does not change.
         unsafe { (*self.inode()).i_mapping }
     }
@@ -106,8 +106,8 @@ impl DaxDevice {
 
     /// Removes every page of the device from every page table. Sleeps.
     pub(crate) fn unmap_all(&self) {
-        // SAFETY: The mapping is valid. A length of 0 means up to the end.
-        unsafe { bindings::unmap_mapping_range(self.mapping(), 0, 0, 1) };
+        // SAFETY: The address space is valid. A length of 0 means up to the end.
+        unsafe { bindings::unmap_mapping_range(self.address_space(), 0, 0, 1) };
     }
 }
 

@@ -52,8 +52,7 @@ pub(super) const CHUNK_SHIFT: u32 = bindings::DAX_GLUE_CHUNK_SHIFT;
 /// - [`PageMap`](super::pagemap::PageMap) calls [`Liveness::end`] before it frees the struct
 ///   pages of `entries`, and then waits until nobody has an [`AliveGuard`].
 /// - `touched` has a bit for each chunk of the device's pages.
-/// - `dev_dax` is inside the object of `_device`; `mapping` is the address space of its dax
-///   device.
+/// - `dev_dax` is inside the object of `_device`; `address_space` is that of its dax device.
 pub(crate) struct Liveness {
     alive: Atomic<bool>,
     /// Whether nfit_test replaces `dax_pgoff_to_phys()`, which must then say where a page
@@ -63,7 +62,7 @@ pub(crate) struct Liveness {
     order: u32,
     align: Align,
     entries: KVVec<DevDaxRange>,
-    mapping: *mut bindings::address_space,
+    address_space: *mut bindings::address_space,
     dev_dax: *mut bindings::dev_dax,
     /// One bit for each chunk. C sets the bit when it maps a page of the chunk.
     touched: KVVec<Atomic<u64>>,
@@ -113,7 +112,7 @@ impl Liveness {
                 order,
                 align,
                 entries,
-                mapping: c.dax().mapping(),
+                address_space: c.dax().address_space(),
                 dev_dax: c.as_ptr(),
                 touched,
                 _device: device.into(),
@@ -142,8 +141,8 @@ impl Liveness {
     }
 
     /// The address space that all VMAs of the device share.
-    pub(super) fn mapping(&self) -> *mut bindings::address_space {
-        self.mapping
+    pub(super) fn address_space(&self) -> *mut bindings::address_space {
+        self.address_space
     }
 
     /// Whether the binding had not ended at the time of the call.
@@ -233,8 +232,8 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// `None` if `phys` is not aligned: a huge entry in a page table would also map the
-    /// memory before it.
+    /// Makes a page. `None` if `phys` is not aligned: a huge entry in a page table would also
+    /// map the memory before it.
     #[inline]
     fn new(
         liveness: &'a Liveness,
@@ -273,8 +272,8 @@ impl<'a> Page<'a> {
 
     /// The address space that all VMAs of the device share.
     #[inline]
-    pub(super) fn mapping(&self) -> *mut bindings::address_space {
-        self.liveness.mapping
+    pub(super) fn address_space(&self) -> *mut bindings::address_space {
+        self.liveness.address_space
     }
 
     /// The bitmap in which C notes that the page was mapped. Null if the page is in no range

@@ -140,9 +140,9 @@ impl Fault {
     #[inline(always)]
     pub(crate) fn insert(&mut self, page: &Page<'_>) -> VmFault {
         // SAFETY: The VMA is locked, so its file is valid.
-        let mapping = unsafe { (*self.file()).f_mapping };
+        let address_space = unsafe { (*self.file()).f_mapping };
         // Unbinding removes the pages from the VMAs of the address space in `page` only.
-        if warn_on!(mapping != page.mapping()) {
+        if warn_on!(address_space != page.address_space()) {
             return VmFault::SIGBUS;
         }
         // The memory manager does not check that a huge page ends within the VMA.
@@ -211,14 +211,14 @@ impl NeighbourFaults<'_> {
     ///
     /// Returns whether to try more neighbours. Returns false if `page` is not of this
     /// address space or not of order 0, if the address is outside the VMA or the page
-    /// table, or if mapping failed.
+    /// table, or if the page could not be mapped.
     pub(crate) fn insert(&mut self, page: &Page<'_>, bytes: u64) -> bool {
         // CAST: The address is computed modulo the size of the address space.
         let address = self.start.wrapping_add(bytes as usize);
         let table = self.table.wrapping_sub(1);
         // SAFETY: The VMA is locked, so its file is valid.
-        let mapping = unsafe { (*self.of.file()).f_mapping };
-        if mapping != page.mapping()
+        let address_space = unsafe { (*self.of.file()).f_mapping };
+        if address_space != page.address_space()
             || page.order() != 0
             || (address ^ self.start) & !table != 0
             || !(self.of.start()..self.of.end()).contains(&address)
