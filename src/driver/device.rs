@@ -4,10 +4,10 @@
 //!
 //! C: `struct dev_dax` and the code of bus.c for it.
 //!
-//! A device that gains memory reserves that first, which makes all checks and allocations;
-//! then registers the `mappingN` children; then commits, which cannot fail. If the children
-//! cannot be registered, the memory becomes holes again. So a change is made in full or not
-//! at all.
+//! A device gains memory in three steps. It reserves the memory, with all checks and
+//! allocations; it registers the `mappingN` children; it commits the reservation, which
+//! cannot fail. If the children cannot be registered, the memory becomes holes again. So a
+//! change is made in full or not at all.
 //!
 //! The ranges lock of a device serialises its writers. Writers hold it while they register
 //! and unregister `mappingN` children. That cannot deadlock: the attributes of mappings
@@ -16,9 +16,9 @@
 //!
 //! `device_add()` creates the device's files before it returns, and may still fail after
 //! that. The ranges cannot be changed before then, since the mappings of the initial ranges
-//! do not exist yet. A program that writes as soon as it sees the uevent is not at fault,
-//! so its `write(2)` is restarted, for a limited time. It must not wait in the kernel
-//! instead: when `device_add()` fails, it waits for all writers to leave.
+//! do not exist yet. A program may write as soon as it sees the uevent, so its `write(2)` is
+//! restarted, for a limited time. The write must not wait in the kernel instead: when
+//! `device_add()` fails, it waits for all writers to leave.
 
 use kernel::{
     new_mutex,

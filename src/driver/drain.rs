@@ -176,7 +176,7 @@ impl Drain {
         if warn_on!(map.is_none()) {
             return;
         }
-        // Frees the struct pages and the reservations in /proc/iomem.
+        // Frees the struct pages and releases the claims in /proc/iomem.
         drop(map);
         dev_info!(
             device::<DevDax>(&self.device),

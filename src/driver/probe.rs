@@ -58,7 +58,7 @@ impl Probe for DeviceDax {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if a part of the memory is reserved, `ENOMEM`, and the errors of
+    /// `EBUSY` if a part of the memory is claimed already, `ENOMEM`, and the errors of
     /// `devm_memremap_pages()` and `cdev_add()`.
     fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
         let device = ARef::from(dax);
@@ -85,7 +85,7 @@ impl Probe for DeviceDax {
     }
 }
 
-/// Makes the page map of the device. Logs which range is reserved already, as C does.
+/// Makes the page map of the device. Logs which range is claimed already, as C does.
 fn page_map(dev: &Device<Bound>, ranges: Snapshot<DevDax>) -> Result<PageMap<DevDax>> {
     PageMap::new(ranges).map_err(|e| match e {
         PageMapError::Taken { index, range } => {

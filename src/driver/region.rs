@@ -221,7 +221,7 @@ impl Region {
         self.config.memory.span()
     }
 
-    /// The physical memory, to be zeroed.
+    /// The physical memory, of which parts can be claimed in `/proc/iomem`.
     pub(crate) fn memory(&self) -> RegionMemory {
         self.config.memory
     }
@@ -384,8 +384,8 @@ impl Region {
         drop(parent);
     }
 
-    /// Waits until no work item zeroes memory of the region. That is soon, since its devices
-    /// are gone.
+    /// Waits until no work item zeroes memory of the region. Sleeps, but not for long: zeroing
+    /// ends early once its device is gone.
     fn wait_until_zeroed(&self) {
         let mut state = self.lock();
         while state.zeroing > 0 {
@@ -401,7 +401,7 @@ impl Region {
     /// The wait is uninterruptible, so the hung-task detector reports it. The wait ends
     /// early in two cases: when the waiting task is killed, since that task may itself have
     /// pinned the pages, and when the machine goes down, since shutdown needs the parent's
-    /// device lock. The struct pages and reservations of pinned memory then outlive the
+    /// device lock. The struct pages and the claims of pinned memory then outlive the
     /// region. Struct pages in memory of the owner cannot do that (`ndctl create-namespace
     /// -M dev`), so then a kill does not end the wait.
     fn wait_until_drained(&self) {

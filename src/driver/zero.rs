@@ -3,11 +3,12 @@
 //! Zeroing of memory before the next owner sees it: `zero_on_alloc`.
 //!
 //! Zeroing takes seconds for each ten gigabytes or so. So it runs without the locks of this
-//! driver, and ends early if the writer is killed, the machine goes down or the device
-//! goes. Memory that kmem had is zeroed by a work item: a task that binds a device holds the
+//! driver, and ends early if the writer is killed, the machine goes down or the device is
+//! gone. Memory that kmem had is zeroed by a work item: a task that binds a device holds the
 //! device lock, which each `new_id` of the driver needs too.
-//! Memory is zeroed through a mapping of its own, since memory without a driver has
-//! no struct pages and is not in the direct map.
+//!
+//! `memremap()` maps the memory for this, since memory without a driver has no struct pages
+//! and is not in the direct map.
 
 use kernel::{
     error::to_result,
@@ -63,7 +64,7 @@ use crate::{
 /// How much memory is mapped into the kernel at a time, in bytes. The page tables for it
 /// need at most 512 KiB.
 const MAPPED: u64 = 256 << 20;
-/// How much is zeroed before a look at signals, in bytes.
+/// How much is zeroed between two looks whether to go on, in bytes.
 const STEP: u64 = 2 << 20;
 /// Interval between messages about the progress, in milliseconds.
 const REPORT_MS: i64 = 10_000;
@@ -160,13 +161,13 @@ impl DevDax {
     }
 
     /// Zeroes `ranges`, all but the pages that memory-failure handling marked. Sleeps; no
-    /// lock of ours is held. Nobody else may use the ranges: they are reserved for the
+    /// lock of ours is held. Nobody else may use the ranges: they are in a reservation for the
     /// device, or its driver is about to be probed.
     ///
     /// # Errors
     ///
     /// `EINTR` if the task was killed, `ENXIO` if the device is gone, `EBUSY` if somebody
-    /// has reserved a part in `/proc/iomem`, `EIO` if not all marked pages are known,
+    /// has claimed a part in `/proc/iomem`, `EIO` if not all marked pages are known,
     /// `ENOMEM`.
     pub(super) fn zero(&self, ranges: impl Iterator<Item = PhysRange> + Clone) -> Result {
         let sizes = ranges.clone().map(|range| range.size());
@@ -213,11 +214,11 @@ fn zero_clean(mapped: &mut Mapped<'_>, range: PhysRange) -> Result {
     Ok(())
 }
 
-/// How far zeroing has come, and when the log said so. A zeroing that ends before the first
-/// report logs nothing.
+/// How far zeroing has come, and when that was last logged. Zeroing that ends before the
+/// first report logs nothing.
 struct Progress<'a> {
     device: &'a DevDax,
-    /// All of it, in bytes.
+    /// Bytes to zero in all.
     total: u64,
     /// Bytes that are zeroed so far.
     done: u64,
@@ -236,7 +237,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// `bytes` more are done.
+    /// Counts `bytes` more as zeroed, and logs the progress if the last report is old.
     fn add(&mut self, bytes: u64) {
         self.done = self.done.saturating_add(bytes);
         let last = self.said.as_ref().unwrap_or(&self.began);
@@ -251,7 +252,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// All is done.
+    /// Logs that everything is zeroed, if there was a report before.
     fn end(self) {
         if self.said.is_some() {
             dev_info!(

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is reserved in `/proc/iomem` for a device: all its ranges while a driver is
+//! Memory that is claimed in `/proc/iomem` for a device: all its ranges while a driver is
 //! bound, or memory to be zeroed, which `memremap()` maps into the kernel.
+//!
+//! To claim a range is to enter it there as busy, under the name of the device
+//! (`request_mem_region()`). Then no other driver can claim a part of it.
 
 use core::{
     marker::PhantomData,
@@ -29,12 +32,12 @@ use super::{
 use crate::ranges::range::PhysRange;
 
 /// The memory of a region. Only [`RegionResource`](super::resource::RegionResource) makes
-/// values, so a value always stands for memory that a region has reserved.
+/// values, so a value always stands for memory of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct RegionMemory(PhysRange);
 
 impl RegionMemory {
-    /// The memory `span`, which a region has reserved.
+    /// The memory `span`, which is that of a region.
     pub(super) fn new(span: PhysRange) -> Self {
         Self(span)
     }
@@ -44,13 +47,13 @@ impl RegionMemory {
         self.0
     }
 
-    /// Reserves `range` in `/proc/iomem`, under the name of `device`
-    /// (`request_mem_region()`). May sleep. The caller is in a probe or in an attribute of
-    /// the device, which the region's parent waits for, so the memory is there.
+    /// Claims `range` for `device`. May sleep. The caller is in a probe, in an attribute of the
+    /// device or in a work item that the region knows of. The region's parent waits for each
+    /// of these, so the memory is there.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if somebody has reserved a part of it: a driver, memory that is online, or
+    /// `EBUSY` if a part of it is claimed: by a driver, for memory that is online, or for
     /// pinned pages of a device that is gone. The kernel returns the same if an allocation
     /// fails. `EINVAL`, with a warning, if it is not within the region.
     pub(crate) fn claim<T: Object>(&self, device: &ARef<T>, range: PhysRange) -> Result<Claim<T>> {
@@ -58,10 +61,10 @@ impl RegionMemory {
             return Err(EINVAL);
         }
         // SAFETY: The result owns a reference to the device.
-        if !unsafe { reserve(device, range) } {
+        if !unsafe { request_mem_region(device, range) } {
             return Err(EBUSY);
         }
-        // INVARIANT: The range was reserved just now, and is within a region.
+        // INVARIANT: The range was claimed just now, and is within a region.
         Ok(Claim {
             range,
             _device: device.clone(),
@@ -69,15 +72,15 @@ impl RegionMemory {
     }
 }
 
-/// Memory that is reserved in `/proc/iomem`, and that nobody else uses. Dropping this frees
+/// Memory that is claimed in `/proc/iomem`, and that nobody else uses. Dropping this releases
 /// it.
 ///
 /// # Invariants
 ///
-/// `range` is memory of a region, and this reserved all of it.
+/// `range` is memory of a region, and this claimed all of it.
 pub(crate) struct Claim<T: Object> {
     range: PhysRange,
-    /// Its name is the name of the reservation.
+    /// The claim has the name of this device.
     _device: ARef<T>,
 }
 
@@ -86,7 +89,7 @@ impl<T: Object> Claim<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`. `EINVAL`, with a warning, if not all of it is reserved.
+    /// `ENOMEM`. `EINVAL`, with a warning, if not all of it is claimed.
     pub(crate) fn map(&self, part: PhysRange) -> Result<Mapped<'_>> {
         let size = usize::try_from(part.size()).map_err(|_| EINVAL)?;
         if warn_on!(!self.range.contains(&part)) {
@@ -113,16 +116,16 @@ impl<T: Object> Claim<T> {
 
 impl<T: Object> Drop for Claim<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the range is reserved, and by this.
-        unsafe { release(self.range) };
+        // SAFETY: By the type invariants this claimed the range.
+        unsafe { release_mem_region(self.range) };
     }
 }
 
-/// The ranges of a device, reserved in `/proc/iomem`. Dropping this frees them.
+/// The ranges of a device, claimed in `/proc/iomem`. Dropping this releases them.
 ///
 /// # Invariants
 ///
-/// This reserved the ranges from index `first` on, under the name of `device`.
+/// This claimed the ranges from index `first` on, under the name of `device`.
 pub(super) struct Claims<T: Object> {
     liveness: Arc<Liveness>,
     first: usize,
@@ -130,22 +133,21 @@ pub(super) struct Claims<T: Object> {
 }
 
 impl<T: Object> Claims<T> {
-    /// Reserves the ranges of `liveness`, under the name of `device`
-    /// (`request_mem_region()`). May sleep.
+    /// Claims the ranges of `liveness` for `device`, the last one first. May sleep.
     ///
-    /// Last range first. The ranges mostly ascend, and the resource tree searches a sorted
-    /// list from its front. In this order each request, and later each release, finds its
-    /// place at the front. The other order would walk past all other ranges each time.
+    /// The ranges mostly ascend, and the resource tree searches a sorted list from its front.
+    /// In this order each claim, and later each release, finds its place at the front. The
+    /// other order would walk past all other ranges each time.
     ///
     /// # Errors
     ///
-    /// The first range of which a part is reserved, and its index. The kernel returns the
-    /// same if an allocation fails.
+    /// The first range of which a part is claimed already, and its index. The kernel returns
+    /// the same if an allocation fails.
     pub(super) fn new(
         device: &ARef<T>,
         liveness: &Arc<Liveness>,
     ) -> Result<Self, (usize, PhysRange)> {
-        // INVARIANT: Nothing is reserved yet.
+        // INVARIANT: Nothing is claimed yet.
         let mut this = Self {
             liveness: liveness.clone(),
             first: usize::MAX,
@@ -154,15 +156,15 @@ impl<T: Object> Claims<T> {
         let mut taken = None;
         for (index, range) in ranges(liveness).rev() {
             // SAFETY: `this` owns a reference to the device.
-            if !unsafe { reserve(device, range) } {
+            if !unsafe { request_mem_region(device, range) } {
                 taken = Some((index, range));
             } else if taken.is_none() {
-                // INVARIANT: The range was reserved just now, as were those behind it.
+                // INVARIANT: The range was claimed just now, and those behind it before.
                 this.first = index;
             } else {
                 // Nobody needs this range any more.
-                // SAFETY: The range was reserved just now.
-                unsafe { release(range) };
+                // SAFETY: The range was claimed just now.
+                unsafe { release_mem_region(range) };
             }
         }
         taken.map_or(Ok(this), Err)
@@ -173,10 +175,9 @@ impl<T: Object> Claims<T> {
         &self.device
     }
 
-    /// Leaks the reservations and a reference to the device, because somebody still uses a
-    /// page.
+    /// Leaks the claims and a reference to the device, because somebody still uses a page.
     pub(super) fn leak(&mut self) {
-        // INVARIANT: The reservations are nobody's, and so is the reference to the device.
+        // INVARIANT: This has no claims any more. The leaked reference keeps their name valid.
         self.first = usize::MAX;
         core::mem::forget(self.device.clone());
     }
@@ -185,8 +186,8 @@ impl<T: Object> Claims<T> {
 impl<T: Object> Drop for Claims<T> {
     fn drop(&mut self) {
         for (_, range) in ranges(&self.liveness).filter(|(index, _)| *index >= self.first) {
-            // SAFETY: By the type invariants this reserved the range.
-            unsafe { release(range) };
+            // SAFETY: By the type invariants this claimed the range.
+            unsafe { release_mem_region(range) };
         }
     }
 }
@@ -197,13 +198,14 @@ fn ranges(liveness: &Liveness) -> impl DoubleEndedIterator<Item = (usize, PhysRa
     entries.filter_map(|(index, entry)| Some((index, entry.range()?)))
 }
 
-/// Reserves `range`, and returns whether it could.
+/// Claims `range` for `device`. Returns false if a part of it is claimed already, or an
+/// allocation fails.
 ///
 /// # Safety
 ///
-/// The caller keeps a reference to `device` until the range is released, because the
-/// reservation has the device's name.
-unsafe fn reserve<T: Object>(device: &ARef<T>, range: PhysRange) -> bool {
+/// The caller keeps a reference to `device` until the range is released, because the claim
+/// has the device's name.
+unsafe fn request_mem_region<T: Object>(device: &ARef<T>, range: PhysRange) -> bool {
     // SAFETY: By the contract the name is valid until the range is released. The flags may
     // be zero.
     let res = unsafe {
@@ -218,13 +220,13 @@ unsafe fn reserve<T: Object>(device: &ARef<T>, range: PhysRange) -> bool {
     !res.is_null()
 }
 
-/// Undoes [`reserve`].
+/// Undoes [`request_mem_region`].
 ///
 /// # Safety
 ///
-/// `reserve` reserved `range`, which is released only once.
-unsafe fn release(range: PhysRange) {
-    // SAFETY: By the contract the range is reserved.
+/// `request_mem_region` claimed `range`, which is released only once.
+unsafe fn release_mem_region(range: PhysRange) {
+    // SAFETY: By the contract the range is claimed.
     unsafe {
         bindings::__release_region(
             &raw mut bindings::iomem_resource,

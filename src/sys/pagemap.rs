@@ -66,10 +66,10 @@ impl Typed for Holder {
     }
 }
 
-/// The memory of a device: reserved in `/proc/iomem`, with struct pages, and usable by
+/// The memory of a device: claimed in `/proc/iomem`, with struct pages, and usable by
 /// files until [`PageMap::end`].
 ///
-/// Dropping this frees the struct pages and the reservations. If somebody still has a
+/// Dropping this frees the struct pages and releases the claims. If somebody still has a
 /// reference to a page, that is a bug: this then warns and leaks both. May sleep, for one
 /// RCU grace period a range; these are expedited.
 ///
@@ -87,8 +87,8 @@ pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
     map: KVVec<u64>,
     liveness: Arc<Liveness>,
     ended: bool,
-    /// Progress of [`PageMap::look`]: the number of ranges without a pinned page, and the
-    /// number of such pages at the start of the next range.
+    /// Progress of [`PageMap::look`]: the number of ranges of which no page is pinned, and the
+    /// number of pages at the start of the next range that are not.
     seen: (usize, u64),
     /// Dropped after `drop` has freed the struct pages.
     claims: Claims<T>,
@@ -100,7 +100,7 @@ unsafe impl<T: Object + Send + Sync + AsRef<RawDevDax>> Send for PageMap<T> {}
 
 /// Why a page map cannot be made.
 pub(crate) enum PageMapError {
-    /// A part of a range is reserved by somebody else.
+    /// Somebody else has claimed a part of a range.
     Taken {
         /// Index of the first such range.
         index: usize,
@@ -118,14 +118,14 @@ impl<E: Into<Error>> From<E> for PageMapError {
 }
 
 impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
-    /// Reserves the ranges, and makes struct pages for them (`request_mem_region()`,
+    /// Claims the ranges, and makes struct pages for them (`request_mem_region()`,
     /// `devm_memremap_pages()`), in compound pages as large as the alignment. In a static
     /// region, the template of the device says which memory gets struct pages; the ranges
     /// are a part of that. Marks the device alive for super.c. Sleeps.
     ///
     /// # Errors
     ///
-    /// The first range of which a part is reserved; `ENOMEM`, and the errors of
+    /// The first range of which a part is claimed already; `ENOMEM`, and the errors of
     /// `devm_memremap_pages()`. `EINVAL`, with a warning, if the template does not have all
     /// ranges.
     pub(crate) fn new(ranges: Snapshot<T>) -> Result<Self, PageMapError> {

@@ -18,7 +18,8 @@ use super::{
 
 use crate::ranges::range::PhysRange;
 
-/// The tree of all regions, which ensures that regions do not overlap. C: `dax_regions`.
+/// The tree of all regions, which ensures that regions do not overlap. It is no part of
+/// `/proc/iomem`. C: `dax_regions`.
 static REGIONS: Root = {
     // SAFETY: All zeroes is a valid `struct resource`.
     let mut raw: bindings::resource = unsafe { core::mem::zeroed() };
@@ -49,12 +50,13 @@ pub(crate) struct RegionResource {
 unsafe impl Send for RegionResource {}
 
 impl RegionResource {
-    /// Reserves `range` for a region that `parent` creates. May sleep.
+    /// Puts a region of the addresses `range`, which `parent` creates, into the tree. May
+    /// sleep.
     ///
     /// # Safety
     ///
     /// `range` is memory that may be mapped cacheable, and it stays so until the result is
-    /// dropped. Who uses it, reserves it in `/proc/iomem`.
+    /// dropped. Whoever uses a part of it claims that part in `/proc/iomem` first.
     ///
     /// # Errors
     ///
