@@ -133,12 +133,12 @@ pub(crate) fn entry_at(entries: &[DevDaxRange], pgoff: u64) -> Option<&DevDaxRan
 ///
 /// - The first entry has page offset 0, and each other one the page offset at which its
 ///   predecessor ends. All sizes are multiples of the page size.
-/// - `reservations` has a node for each entry.
+/// - `nodes` has a node for each entry.
 /// - `size` is the sum of the sizes.
 pub(crate) struct Layout {
     entries: KVVec<DevDaxRange>,
     /// The nodes with which the ranges become holes again.
-    reservations: KVVec<NodeReservation>,
+    nodes: KVVec<NodeReservation>,
     /// Size of all ranges in bytes.
     size: u64,
 }
@@ -149,7 +149,7 @@ impl Layout {
         // INVARIANT: There are no entries and no nodes, and the sum of no sizes is 0.
         Self {
             entries: KVVec::new(),
-            reservations: KVVec::new(),
+            nodes: KVVec::new(),
             size: 0,
         }
     }
@@ -200,31 +200,31 @@ impl Layout {
     /// `AllocError` if there is no memory.
     pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), AllocError> {
         self.entries.reserve(additional, GFP_KERNEL)?;
-        self.reservations.reserve(additional, GFP_KERNEL)
+        self.nodes.reserve(additional, GFP_KERNEL)
     }
 
     /// Appends `range` and returns its page offset.
     ///
     /// # Errors
     ///
-    /// Returns `reservation` if no room was reserved, or if the size or page offset does
+    /// Returns `node` if no room was reserved, or if the size or page offset does
     /// not fit.
     pub(crate) fn push_reserved(
         &mut self,
         range: PhysRange,
-        reservation: NodeReservation,
+        node: NodeReservation,
     ) -> Result<PgOff, NodeReservation> {
         let pgoff = PgOff::of_byte(self.size);
         let (Some(entry), Some(size)) = (
             DevDaxRange::new(pgoff, range),
             self.size.checked_add(range.size()),
         ) else {
-            return Err(reservation);
+            return Err(node);
         };
         if self.entries.push_within_capacity(entry).is_err() {
-            return Err(reservation);
+            return Err(node);
         }
-        if let Err(e) = self.reservations.push_within_capacity(reservation) {
+        if let Err(e) = self.nodes.push_within_capacity(node) {
             self.entries.pop();
             return Err(e.0);
         }
@@ -254,7 +254,7 @@ impl Layout {
     /// Removes the last range and returns it with its node. `None` if there is no range.
     pub(crate) fn pop(&mut self) -> Option<(PhysRange, NodeReservation)> {
         let entry = self.entries.pop()?;
-        let (Some(range), Some(node)) = (entry.range(), self.reservations.pop()) else {
+        let (Some(range), Some(node)) = (entry.range(), self.nodes.pop()) else {
             // By the invariants each entry has a range and a node.
             warn_on!(true);
             return None;

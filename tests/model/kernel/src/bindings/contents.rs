@@ -116,7 +116,7 @@ pub unsafe extern "C" fn memremap(
 ) -> *mut c_void {
     sched::point(|| format!("map {start:#x}"));
     let last = start + (size as u64 - 1);
-    sched::require(is_claimed(start, last), "memremap(): it is not reserved");
+    sched::require(is_claimed(start, last), "memremap(): it is not claimed");
     require_unused(start, last, "memremap()");
     sched::require(
         crate::lockdep::holds(DAX_LOCK).is_none(),
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn memunmap(addr: *mut c_void) {
         ..
     } = mapped;
     let is_claimed = is_claimed(start, start + (layout.size() as u64 - 1));
-    sched::require(is_claimed, "memunmap(): it is not reserved any more");
+    sched::require(is_claimed, "memunmap(): it is not claimed any more");
     for page in (0..layout.size()).step_by(PAGE as usize) {
         // SAFETY: It is within the memory.
         let left = MARKS

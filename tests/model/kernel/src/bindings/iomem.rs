@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! kernel/resource.c: which memory is reserved for whom.
+//! kernel/resource.c: which memory is claimed for whom.
 
 use std::ffi::CStr;
 
@@ -137,7 +137,7 @@ pub(crate) fn is_claimed(start: u64, last: u64) -> bool {
     })
 }
 
-/// The reservations in /proc/iomem.
+/// The claims in /proc/iomem.
 pub fn iomem() -> Vec<(u64, u64)> {
     sched::part(|iomem: &mut Iomem| iomem.0.iter().map(|c| (c.start, c.last)).collect())
 }

@@ -121,7 +121,7 @@ pub unsafe extern "C" fn dax_glue_memremap_pages(
     for (start, last) in &ranges {
         sched::require(
             is_claimed(*start, *last),
-            format!("devm_memremap_pages(): {start:#x}-{last:#x} is not reserved"),
+            format!("devm_memremap_pages(): {start:#x}-{last:#x} is not claimed"),
         );
         require_unused(*start, *last, "devm_memremap_pages()");
         let twice = mm(|mm| {
