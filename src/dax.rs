@@ -16,14 +16,15 @@
 //!   code, which uses only those items of the kernel crate that `prelude.rs` names, and is
 //!   also tested on the host.
 //!
-//! `exports.rs` has the functions that C calls. glue.c has the exports, and C functions for
-//! what Rust cannot call. Only `sys/` and `exports.rs` contain `unsafe`.
+//! `exports.rs` has the functions that C calls. glue.c exports their symbols, and has C
+//! functions around macros and inlines, which Rust cannot call. Only `sys/` and `exports.rs`
+//! contain `unsafe`.
 //!
 //! | C | here |
 //! |---|---|
 //! | `struct dax_region`, its attributes | `driver/region.rs`, `driver/attrs.rs` |
 //! | region resource tree | `ranges/allocator.rs` |
-//! | `struct dev_dax`, resize, mapping, align | `driver/device.rs`, `driver/attrs.rs`; `driver/zero.rs`: memory for the next owner |
+//! | `struct dev_dax`, resize, mapping, align | `driver/device.rs`, `driver/attrs.rs`; `driver/zero.rs`: zeroing of memory that gets a new owner |
 //! | `struct dev_dax_range[]`, `dax_pgoff_to_phys()` | `ranges/layout.rs` |
 //! | `struct dax_mapping` | `driver/mapping.rs` |
 //! | `dax_bus_type`, new_id | `driver/bus.rs`, `sys/ids.rs` |

@@ -269,7 +269,10 @@ void dax_glue_file_set_mapping(struct inode *inode, struct file *file,
 	inode_set_flags(inode, S_DAX, S_DAX);
 }
 
-/* The C driver's name of its fault handler of @order, of mmap() if @order < 0. Messages use it. */
+/*
+ * The function of the C driver that messages name: its fault handler of @order,
+ * or that of mmap() if @order < 0.
+ */
 static const char *handler(int order)
 {
 	if (order < 0)

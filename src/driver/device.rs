@@ -125,7 +125,7 @@ const PATIENCE_MS: i64 = 100;
 /// [`DeviceRecord`](crate::driver::region::DeviceRecord) of its region. C: `struct dev_dax`.
 pub(crate) type DevDax = DaxObject<DevDaxPrivate>;
 
-/// The part of a device that C does not see: its id, and what its writers and its driver need.
+/// The part of a device that C does not see. Its ranges are in the record of the region.
 #[pin_data]
 pub(crate) struct DevDaxPrivate {
     id: i32,
@@ -612,8 +612,9 @@ impl DevDax {
         changed
     }
 
-    /// Gives the reserved memory to the device. If `registered`, the result of
-    /// [`Mappings::register`], is an error, frees the memory and returns the error.
+    /// Gives the reserved memory to the device. `registered` tells whether the memory was
+    /// zeroed and its mappings registered; an error is returned, and the memory freed. Takes
+    /// the region lock.
     fn commit(&self, mappings: &Mappings, reservation: Reservation, registered: Result) -> Result {
         let mut state = self.region.lock();
         let (allocator, mut record) = state.allocator_and_record(self);
@@ -659,7 +660,8 @@ impl DevDax {
         }
     }
 
-    /// A function that logs that a range, which it gets with its index, is removed.
+    /// Returns a function that takes the index of a range and the range, and logs that it is
+    /// removed.
     pub(crate) fn log_delete(&self) -> impl Fn(usize, PhysRange) + '_ {
         |index, range| log::range(self, Action::Delete, index, range)
     }

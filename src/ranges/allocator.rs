@@ -121,8 +121,8 @@ impl From<AllocError> for RangeError {
 pub(crate) struct RangeAllocator {
     /// The addresses of the region.
     span: PhysRange,
-    /// The key is the last address. So the hole that contains an address is a lower bound
-    /// of it, and taking the front of a hole, as growth mostly does, keeps its node.
+    /// The key is the last address. So only the lower bound of an address can be the hole that
+    /// contains it, and taking the front of a hole, as growth mostly does, keeps its key.
     holes: RBTree<u64, u64>,
     /// Free bytes.
     free: u64,

@@ -107,7 +107,7 @@ impl PhysRange {
     }
 
     /// The range in pieces of `size` bytes, in ascending order; the last one may be smaller.
-    /// None if `size` is 0.
+    /// No pieces if `size` is 0.
     pub(crate) fn chunks(self, size: u64) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);
         core::iter::from_fn(move || {

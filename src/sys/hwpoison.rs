@@ -6,8 +6,8 @@
 //! The mark is in the struct page, which goes when a driver is unbound. Zeroing must not
 //! touch such memory later. So the marks are noted before they go: those of device_dax by a
 //! callback of the page map, when a page is marked; those of kmem by a notifier of memory
-//! hotplug, when memory goes offline. Only a file system marks pages of fsdev_dax, by a
-//! callback of its own, and Linux has none that does.
+//! hotplug, when memory goes offline. Pages of fsdev_dax need no note: only a callback of a
+//! file system could mark them, and no file system of Linux does.
 
 use kernel::{
     bindings,
@@ -221,7 +221,7 @@ unsafe extern "C" fn memory_callback(
         // SAFETY: By the contract `data` is a `struct memory_notify`.
         let (first, count) = unsafe { ((*memory).start_pfn, (*memory).nr_pages) };
         let (first, count) = (usize_as_u64(first), usize_as_u64(count));
-        // Other memory than kmem's is no memory of a region.
+        // kmem is such a driver. Memory that no driver added is in no region.
         // SAFETY: The function has no precondition.
         if unsafe { bindings::dax_glue_is_driver_managed(first << PAGE_SHIFT, count << PAGE_SHIFT) }
         {

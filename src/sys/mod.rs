@@ -3,7 +3,7 @@
 //! Safe wrappers of C objects, one C object a file.
 //!
 //! Only these files and `exports.rs` contain `unsafe`, and only they see raw pointers to C
-//! objects. The wrappers would belong into `rust/kernel` if other drivers needed them. They
+//! objects. The wrappers would belong in `rust/kernel` if other drivers needed them. They
 //! also hide the differences between kernel versions.
 
 pub(crate) mod bus;

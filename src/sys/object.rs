@@ -49,9 +49,9 @@ pub(super) fn as_raw<C: kernel::device::DeviceContext>(dev: &Device<C>) -> *mut 
 ///
 /// # Safety
 ///
-/// Every device that has an attribute made for `Self` is the device of a `Self`, for which
-/// [`FromDevice::from_device`] returns the object, and the object lives at least as long as
-/// the attribute is on the device.
+/// - Every device that has an attribute made for `Self` is the device of a `Self`.
+/// - [`FromDevice::from_device`] returns that object.
+/// - The object lives at least as long as the attribute is on the device.
 pub(crate) unsafe trait FromDevice: Sync + 'static {
     /// The object of `dev`.
     ///
