@@ -88,7 +88,8 @@ pub(crate) struct PageMap<T: Object + AsRef<RawDevDax>> {
     liveness: Arc<Liveness>,
     ended: bool,
     /// Progress of [`PageMap::look`]: the number of ranges of which no page is pinned, and the
-    /// number of pages at the start of the next range that are not.
+    /// number of pages at the start of the next range that are not. `(usize::MAX, 0)` if there
+    /// are no struct pages.
     seen: (usize, u64),
     /// Dropped after `drop` has freed the struct pages.
     claims: Claims<T>,
@@ -163,7 +164,8 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             map,
             liveness,
             ended: false,
-            seen: (0, 0),
+            // There are no struct pages yet. `populate` makes them.
+            seen: (usize::MAX, 0),
             claims,
         };
         this.populate()?;
@@ -185,7 +187,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
         // leaks `map`.
         from_err_ptr(unsafe { bindings::dax_glue_memremap_pages(self.holder.as_raw(), raw) })?;
         // nfit_test replaces devm_memremap_pages() for memory that it only simulates. Such
-        // memory has no struct pages, or those of somebody else.
+        // memory has no struct pages to look at, or those of somebody else.
         let first = self
             .liveness
             .entries()
@@ -195,9 +197,8 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
         let pfn = (first >> PAGE_SHIFT) as kernel::ffi::c_ulong;
         // SAFETY: The page frame may be any, and the page map is valid.
         let is_ours = unsafe { bindings::dax_glue_pfn_is_of(pfn, raw) };
-        if !is_ours {
-            // There are no struct pages to look at.
-            self.seen = (self.liveness.entries().len(), 0);
+        if is_ours {
+            self.seen = (0, 0);
         }
         Ok(())
     }
@@ -254,7 +255,7 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
             if self.liveness.was_touched(page) {
                 let pfn = |index: u64| (entry.start >> PAGE_SHIFT).saturating_add(index << order);
                 // SAFETY: The page frames are within a range. They have struct pages of
-                // ours, since `populate` otherwise skips all ranges, and each 2^order are
+                // ours, since `seen` otherwise skips all ranges, and each 2^order are
                 // one compound page.
                 // CAST: In C a page frame number is an `unsigned long`.
                 let held = unsafe {
