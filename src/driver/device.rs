@@ -693,14 +693,19 @@ impl DevDax {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device is gone, and those of [`DevDax::zero_after_kmem`] and of
+    /// `ENXIO` if the device is gone, and those of [`Region::note_zeroing`], of
+    /// [`DevDax::zero_after_kmem`] and of
     /// [`DeviceRecord::begin_bind`](crate::driver::region::DeviceRecord::begin_bind).
     pub(crate) fn begin_bind(&self, driver: DriverType) -> Result {
-        if driver != DriverType::Kmem {
+        let mut ranges = self.lock_ranges();
+        if driver != DriverType::Kmem && self.region.note_zeroing(self)? {
+            drop(ranges);
             self.zero_after_kmem()?;
+            ranges = self.lock_ranges();
         }
-        let _ranges = self.lock_ranges();
-        self.region.lock().record(self)?.begin_bind(driver)
+        let begun = self.region.lock().record(self)?.begin_bind(driver);
+        drop(ranges);
+        begun
     }
 
     /// Records that the driver's probe succeeded. Takes the region lock.

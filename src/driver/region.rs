@@ -429,30 +429,25 @@ impl Region {
         }
     }
 
-    /// Whether a work item must zero `device` before a driver other than kmem is bound,
-    /// because kmem was bound last. Takes the region lock.
+    /// If kmem was bound last and the region wants that, marks `device` as being zeroed by a
+    /// work item, until [`Region::note_zeroed`]. Returns whether it did. The caller holds
+    /// the ranges lock, so no writer is about to commit a change. Takes the region lock.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device is gone.
-    pub(super) fn must_zero_after_kmem(&self, device: &DevDax) -> Result<bool> {
+    /// `ENXIO` if the device is gone. `EBUSY` if it must be zeroed, but its pages are pinned
+    /// or somebody else zeroes its memory.
+    pub(super) fn note_zeroing(&self, device: &DevDax) -> Result<bool> {
         let mut state = self.lock();
-        let zero = state.zero_on_alloc;
+        let wanted = state.zero_on_alloc;
         let record = state.record(device)?;
-        Ok(zero && record.kmem_was_last && record.is_changing().is_none())
-    }
-
-    /// Marks `device` as being zeroed by a work item, until [`Region::note_zeroed`]. Takes
-    /// the region lock.
-    ///
-    /// # Errors
-    ///
-    /// `ENXIO` if the device is gone.
-    pub(super) fn note_zeroing(&self, device: &DevDax) -> Result {
-        let mut state = self.lock();
-        state.record(device)?.zeroing = true;
+        if !(wanted && record.kmem_was_last) {
+            return Ok(false);
+        }
+        record.check_unchanging()?;
+        record.zeroing = true;
         state.zeroing = state.zeroing.saturating_add(1);
-        Ok(())
+        Ok(true)
     }
 
     /// Ends what [`Region::note_zeroing`] began. `done` tells whether all of the memory is
@@ -670,12 +665,9 @@ impl DeviceRecord {
     /// # Errors
     ///
     /// `ENXIO` if the device is empty, `EBUSY` if pages are still pinned from an earlier
-    /// binding, or if the device is about to gain memory.
+    /// binding, or if memory is being zeroed.
     pub(crate) fn begin_bind(&mut self, driver: DriverType) -> Result {
-        if let Some(why) = self.is_changing() {
-            log::refused::<DevDax>(self.ranges.device(), why);
-            return Err(EBUSY);
-        }
+        self.check_unchanging()?;
         if self.ranges.layout().size() == 0 {
             log::debug::<DevDax>(self.ranges.device(), c"it has no size");
             return Err(ENXIO);
@@ -697,6 +689,15 @@ impl DeviceRecord {
             return Some(c"it has a driver");
         }
         self.is_changing()
+    }
+
+    /// Checks that the device need not be left alone. Logs the reason otherwise.
+    fn check_unchanging(&self) -> Result {
+        let Some(why) = self.is_changing() else {
+            return Ok(());
+        };
+        log::refused::<DevDax>(self.ranges.device(), why);
+        Err(EBUSY)
     }
 
     /// Why the device must be left alone although it has no driver, if so.

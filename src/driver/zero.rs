@@ -92,12 +92,33 @@ impl_has_delayed_work! {
     impl HasDelayedWork<Self> for Background { self.work }
 }
 
+impl Background {
+    /// Allocates the work item for `device`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn new(device: &DevDax) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                work <- new_delayed_work!("dax::Background"),
+                device: ARef::from(device),
+                outcome: Atomic::new(RUNNING),
+                _module: ModuleRef::new(),
+                _user: User::new(),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+}
+
 impl WorkItem for Background {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
         let result = this.device.zero_all();
-        if let Err(e) = result {
+        // A device that is gone needs no zeroes.
+        if let Some(e) = result.err().filter(|e| *e != ENXIO) {
             dev_warn!(
                 device::<DevDax>(&this.device),
                 "the memory that kmem had could not be zeroed: {}\n",
@@ -113,31 +134,20 @@ impl WorkItem for Background {
 }
 
 impl DevDax {
-    /// Zeroes what kmem left in the memory, if kmem was bound last and the region wants
-    /// that. Waits for up to a second. Sleeps; takes the region lock. The caller is about to
-    /// probe a driver.
+    /// Zeroes what kmem left in the memory, after `Region::note_zeroing` has marked the
+    /// device. Waits for up to a second. Sleeps; takes the region lock. The caller is about
+    /// to probe a driver.
     ///
     /// # Errors
     ///
     /// `EBUSY` if zeroing takes longer; it goes on, and the device can be bound once it has
     /// ended. `ENXIO` if the device is gone, `ENOMEM`, and the errors of [`DevDax::zero`].
     pub(super) fn zero_after_kmem(&self) -> Result {
-        if !self.region().must_zero_after_kmem(self)? {
-            return Ok(());
-        }
-        let work = Arc::pin_init(
-            try_pin_init!(Background {
-                work <- new_delayed_work!("dax::Background"),
-                device: ARef::from(self),
-                outcome: Atomic::new(RUNNING),
-                _module: ModuleRef::new(),
-                _user: User::new(),
-            }? Error),
-            GFP_KERNEL,
-        )?;
-        // No writer comes in between: the driver core has set `dev->driver` already.
-        self.region().note_zeroing(self)?;
-        let queued = workqueue::system_long().enqueue_delayed(work.clone(), 0);
+        let work = Background::new(self).inspect_err(|_| {
+            self.region().note_zeroed(self, false);
+        })?;
+        // The work takes long, and the CPU of this task may be meant for something else.
+        let queued = workqueue::system_unbound().enqueue_delayed(work.clone(), 0);
         // It was made just now, so it is not queued yet.
         if warn_on!(queued.is_err()) {
             self.region().note_zeroed(self, false);

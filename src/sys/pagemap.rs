@@ -321,10 +321,7 @@ fn dev_pagemap(
         Some(template) => unsafe { core::ptr::copy_nonoverlapping(template.as_ptr(), raw, 1) },
         None => {
             // SAFETY: The buffer has room for a page map, and all zeroes is a valid one.
-            unsafe {
-                (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)?;
-                (*raw).ops = hwpoison::PGMAP_OPS.as_ptr();
-            }
+            unsafe { (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)? };
             // SAFETY: The buffer has room for a page map, which ends with its ranges.
             // CAST: The field is a union, one member of which is the array of ranges.
             let array = unsafe { &raw mut (*raw).__bindgen_anon_1 }.cast::<bindings::range>();
@@ -340,9 +337,13 @@ fn dev_pagemap(
             }
         }
     }
+    // If a probe of fsdev failed, the template still has its callbacks, and its module may
+    // be gone.
     // SAFETY: The buffer has room for a page map, and nobody else uses it yet.
     // CAST: The order is less than 64.
     unsafe {
+        (*raw).ops = hwpoison::PGMAP_OPS.as_ptr();
+        (*raw).owner = core::ptr::null_mut();
         (*raw).type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
         (*raw).vmemmap_shift = page_order(align) as kernel::ffi::c_ulong;
     }

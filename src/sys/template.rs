@@ -13,8 +13,8 @@ use crate::ranges::range::PhysRange;
 /// A copy of the page map that the owner of a static region supplies.
 pub(crate) struct PgmapTemplate(Pin<KBox<Opaque<bindings::dev_pagemap>>>);
 
-// SAFETY: This crate only reads the copy. fsdev uses it only while it is bound, and the
-// driver core binds one driver at a time.
+// SAFETY: This crate only reads the copy. fsdev writes to the copy while it is being bound or
+// is bound, and the driver core binds one driver at a time.
 unsafe impl Send for PgmapTemplate {}
 // SAFETY: As above.
 unsafe impl Sync for PgmapTemplate {}

@@ -262,15 +262,45 @@ changes! {
             mapped.zero(clean);
         }";
     "what kmem had is not zeroed" "driver/region.rs":
-        "        Ok(zero && record.kmem_was_last && record.is_changing().is_none())" =>
-        "        Ok(zero && record.kmem_was_last && record.is_changing().is_none()
-            && !kernel::fault::is(\"what kmem had is not zeroed\"))";
-    "what kmem had is zeroed in the probe" "driver/zero.rs":
-        "        let work = Arc::pin_init(" =>
-        "        if kernel::fault::is(\"what kmem had is zeroed in the probe\") {
-            return self.zero_all();
+        "        if !(wanted && record.kmem_was_last) {" =>
+        "        if kernel::fault::is(\"what kmem had is not zeroed\") {
+            return Ok(false);
         }
-        let work = Arc::pin_init(";
+        if !(wanted && record.kmem_was_last) {";
+    "what kmem had is zeroed in the probe" "driver/zero.rs":
+        "        let work = Background::new(self)" =>
+        "        if kernel::fault::is(\"what kmem had is zeroed in the probe\") {
+            let zeroed = self.zero_all();
+            self.region().note_zeroed(self, zeroed.is_ok());
+            return zeroed;
+        }
+        let work = Background::new(self)";
+    // The memory that somebody else zeroes need not be what kmem had, and may not get zeroed.
+    "a bind trusts who else zeroes" "driver/region.rs":
+        "        record.check_unchanging()?;
+        record.zeroing = true;" =>
+        "        if kernel::fault::is(\"a bind trusts who else zeroes\")
+            && record.is_changing().is_some()
+        {
+            return Ok(false);
+        }
+        record.check_unchanging()?;
+        record.zeroing = true;";
+    "a bind trusts who else zeroes" "driver/device.rs":
+        "        let mut ranges = self.lock_ranges();
+        if driver != DriverType::Kmem && self.region.note_zeroing(self)? {" =>
+        "        let early = kernel::fault::is(\"a bind trusts who else zeroes\")
+            && driver != DriverType::Kmem;
+        let early = match early {
+            true => Some(self.region.note_zeroing(self)?),
+            false => None,
+        };
+        let mut ranges = self.lock_ranges();
+        let note = || match early {
+            Some(noted) => Ok(noted),
+            None => self.region.note_zeroing(self),
+        };
+        if driver != DriverType::Kmem && note()? {";
     "a device can be changed while memory is zeroed" "driver/region.rs":
         "        } else if self.zeroing {" =>
         "        } else if self.zeroing

@@ -62,28 +62,13 @@ pub(crate) fn check(machine: &Machine) {
                 format!("nobody does anything, and binding {name} gives {result:?}"),
             );
             if result.is_ok() {
-                let file = bindings::OpenFile::open(&name);
-                let touched = file.and_then(|file| {
-                    let area = file.mmap(0, GRANULE as usize)?;
-                    area.touch(
-                        0,
-                        if align == GRANULE.to_string() {
-                            ORDER
-                        } else {
-                            0
-                        },
-                    )
-                });
-                // While a file of fsdev is open, the node leads to the files of fsdev.
-                let files = machine.files.lock().expect("no task panics");
-                let of_fsdev = touched == Err(ENODEV) && !files.is_empty();
-                sched::require(
-                    touched.is_ok() || of_fsdev,
-                    format!("{name} is bound, and touching it gives {touched:?}"),
-                );
+                touch(machine, &name, &align);
                 let result = bindings::unbind("device_dax", &name);
                 sched::require(result.is_ok(), format!("unbinding {name} gives {result:?}"));
             }
+        }
+        if driver.as_deref() == Some("device_dax") {
+            touch(machine, &name, &align);
         }
         if busy && !is_static && name != "dax0.0" {
             let result = machine.write_region("delete", &name);
@@ -93,4 +78,21 @@ pub(crate) fn check(machine: &Machine) {
             );
         }
     }
+}
+
+/// Touches the first page of a device that device_dax has.
+fn touch(machine: &Machine, name: &str, align: &str) {
+    let order = match align == GRANULE.to_string() {
+        true => ORDER,
+        false => 0,
+    };
+    let file = bindings::OpenFile::open(name);
+    let touched = file.and_then(|file| file.mmap(0, GRANULE as usize)?.touch(0, order));
+    // While a file of fsdev is open, the node leads to the files of fsdev.
+    let files = machine.files.lock().expect("no task panics");
+    let of_fsdev = touched == Err(ENODEV) && !files.is_empty();
+    sched::require(
+        touched.is_ok() || of_fsdev,
+        format!("{name} is bound, and touching it gives {touched:?}"),
+    );
 }

@@ -140,6 +140,7 @@ impl Machine {
                 flags: 0,
                 vmemmap_shift: 0,
                 ops: core::ptr::null(),
+                owner: core::ptr::null_mut(),
                 nr_range: 1,
                 __bindgen_anon_1: bindings::dev_pagemap_ranges {
                     range: core::mem::ManuallyDrop::new(range()),

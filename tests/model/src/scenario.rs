@@ -41,12 +41,14 @@ pub enum State {
     Online,
     /// The region zeroes memory, to all of which others wrote before. The device has two granules.
     Zeroing,
+    /// The same, and kmem had the device's memory.
+    Lent,
     /// The device is all of a static region, is bound, and a file of it is open.
     Static,
 }
 
 /// All states.
-pub const STATES: [State; 12] = [
+pub const STATES: [State; 13] = [
     State::Empty,
     State::Sized,
     State::Holes,
@@ -58,6 +60,7 @@ pub const STATES: [State; 12] = [
     State::Fsdev,
     State::Online,
     State::Zeroing,
+    State::Lent,
     State::Static,
 ];
 
@@ -75,7 +78,7 @@ impl State {
             // The driver took it at once.
             return must((operation("open").run)(machine));
         }
-        if self == Self::Zeroing {
+        if self.zeroes() {
             bindings::written_by_others(BASE, BASE + GRANULES * GRANULE - 1);
         }
         must(machine.write_region("create", "1"));
@@ -129,13 +132,21 @@ impl State {
             ));
             must((operation("open").run)(machine));
         }
-        if matches!(self, Self::Kmem | Self::Online) {
+        if matches!(self, Self::Kmem | Self::Online | Self::Lent) {
             must(bindings::write_driver_attribute("kmem", "new_id", device));
         }
         if self == Self::Online {
             bindings::keep_memory_online(true);
             must(bindings::unbind("kmem", device));
         }
+        if self == Self::Lent {
+            must(bindings::unbind("kmem", device));
+        }
+    }
+
+    /// Whether the region zeroes memory.
+    pub fn zeroes(self) -> bool {
+        matches!(self, Self::Zeroing | Self::Lent)
     }
 
     fn has_pins(self) -> bool {
@@ -212,7 +223,7 @@ impl Scenario {
     /// is random. In an execution of shuttle.
     pub fn run(&self, seed: u64, trace: bool) {
         sched::begin(trace);
-        if self.state == State::Zeroing {
+        if self.state.zeroes() {
             bindings::keep_clean();
         }
         let machine = Arc::new(Machine::start(self.state.kind()));

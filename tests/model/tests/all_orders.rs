@@ -28,7 +28,7 @@ fn preemptions(state: State) -> usize {
         // The work that looks at pages is a third task, who unpins them a fourth.
         (true, State::Pinned | State::Draining) => 1,
         // Zeroing takes the host's time.
-        (true, State::Zeroing) => 1,
+        (true, State::Zeroing | State::Lent) => 1,
         (true, _) => 2,
     }
 }
@@ -36,7 +36,7 @@ fn preemptions(state: State) -> usize {
 /// The same where a step fails.
 fn preemptions_of_failing(state: State) -> usize {
     match state {
-        State::Pinned | State::Draining | State::Zeroing => 0,
+        State::Pinned | State::Draining | State::Zeroing | State::Lent => 0,
         _ => 1,
     }
 }
@@ -120,6 +120,7 @@ each_state! {
     Fsdev pairs_with_fsdev each_step_fails_with_fsdev;
     Online pairs_with_memory_left_online each_step_fails_with_memory_left_online;
     Zeroing pairs_with_memory_that_is_zeroed each_step_fails_with_memory_that_is_zeroed;
+    Lent pairs_with_memory_that_kmem_had each_step_fails_with_memory_that_kmem_had;
     Static pairs_with_a_static_region each_step_fails_with_a_static_region;
 }
 

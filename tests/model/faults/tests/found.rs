@@ -182,6 +182,9 @@ faults! {
     what_kmem_had_is_zeroed_in_the_probe
         "what kmem had is zeroed in the probe": Zeroing ["new_id", "kmem unbind"], PLAIN =>
             "memory is zeroed under the lock of a dax device";
+    a_bind_trusts_who_else_zeroes
+        "a bind trusts who else zeroes": Lent ["mapping", "bind"], PLAIN =>
+            "bytes of its last owner";
     a_device_can_be_changed_while_memory_is_zeroed
         "a device can be changed while memory is zeroed": Zeroing ["grow", "shrink"], PLAIN =>
             "WARNING: layout.size() != self.base";

@@ -32,6 +32,11 @@ pub fn system_long() -> &'static Queue {
     &SYSTEM
 }
 
+/// `system_unbound_wq`
+pub fn system_unbound() -> &'static Queue {
+    &SYSTEM
+}
+
 /// A work item inside of a `T`; C: `struct delayed_work`.
 pub struct DelayedWork<T> {
     pending: Cell<bool>,

@@ -221,6 +221,7 @@ pub struct dev_pagemap {
     pub flags: c_uint,
     pub vmemmap_shift: c_ulong,
     pub ops: *const dev_pagemap_ops,
+    pub owner: *mut c_void,
     pub nr_range: c_int,
     pub __bindgen_anon_1: dev_pagemap_ranges,
 }
