@@ -24,6 +24,9 @@ const QEMU: &str = "-object memory-backend-ram,id=ram0,size=4G \
                     -object memory-backend-ram,id=ram1,size=2G \
                     -numa node,nodeid=0,memdev=ram0,cpus=0 -numa node,nodeid=1,memdev=ram1";
 
+/// The drivers, in the order in which they are compared.
+const BOTH: [Impl; 2] = [Impl::C, Impl::Rust];
+
 /// A machine with one CPU, so that the operations alone decide what happens.
 pub fn machine(timeout: Duration) -> Result<Machine> {
     Ok(Machine {
@@ -37,20 +40,26 @@ pub fn machine(timeout: Duration) -> Result<Machine> {
 
 /// The end of a guest, and all that its command printed.
 pub struct Ran {
+    pub imp: Impl,
     pub outcome: Outcome,
     pub text: String,
 }
 
 impl Ran {
-    /// The error about a guest that did not end by itself.
+    /// The error about a guest that did not end well. The C driver may fail what the guest's program
+    /// does, for a known reason, and then the transcripts say so. The Rust driver may not.
     pub fn trouble(&self) -> Option<String> {
         let log = self.outcome.log.display();
-        match (self.outcome.end, &self.outcome.splat) {
-            (_, Some(splat)) => Some(format!("the kernel complained:\n{splat}\nsee {log}")),
-            (End::Timeout, None) => Some(format!("timeout; see {log}")),
-            (End::Died, None) => Some(format!("the guest died; see {log}")),
-            (End::Exit(_), None) => None,
-        }
+        let why = match (self.outcome.end, &self.outcome.splat) {
+            (_, Some(splat)) => format!("the kernel complained:\n{splat}\nsee {log}"),
+            (End::Timeout, None) => format!("timeout; see {log}"),
+            (End::Died, None) => format!("the guest died; see {log}"),
+            (End::Exit(status), None) if status != 0 && self.imp == Impl::Rust => {
+                format!("exit status {status}; see {log}")
+            }
+            (End::Exit(_), None) => return None,
+        };
+        Some(format!("{}: {why}", self.imp))
     }
 }
 
@@ -96,7 +105,7 @@ impl<'a> Pair<'a> {
         step: &Step,
     ) -> Result<[Ran; 2]> {
         let mut guests = Vec::new();
-        for imp in [Impl::C, Impl::Rust] {
+        for imp in BOTH {
             let spec = Spec {
                 imp,
                 ..self.spec.clone()
@@ -109,15 +118,15 @@ impl<'a> Pair<'a> {
                 kunit: false,
                 archives: Vec::new(),
             };
-            guests.push(Guest::new(&root, &kernel, machine, &load)?);
+            guests.push((imp, Guest::new(&root, &kernel, machine, &load)?));
         }
         let (lines, counted) = channel();
         let ran: Vec<Result<Ran>> = thread::scope(|scope| {
             let running: Vec<_> = guests
                 .into_iter()
-                .map(|guest| {
+                .map(|(imp, guest)| {
                     let lines = lines.clone();
-                    scope.spawn(move || follow(guest, &lines))
+                    scope.spawn(move || follow(imp, guest, &lines))
                 })
                 .collect();
             drop(lines);
@@ -136,8 +145,8 @@ impl<'a> Pair<'a> {
         let mut ran = ran.into_iter();
         let mut next = || ran.next().context("two guests were started")?;
         let both = [next()?, next()?];
-        for (name, ran) in ["c", "rust"].iter().zip(&both) {
-            let path = self.dir.join(format!("{label}.{name}"));
+        for ran in &both {
+            let path = self.dir.join(format!("{label}.{}", ran.imp));
             fs::write(&path, &ran.text)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -145,7 +154,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn follow(guest: Guest, lines: &Sender<u64>) -> Result<Ran> {
+fn follow(imp: Impl, guest: Guest, lines: &Sender<u64>) -> Result<Ran> {
     let mut output = Vec::new();
     let outcome = guest.run(&mut |bytes| {
         let count = bytes.iter().filter(|&&b| b == b'\n').count();
@@ -155,7 +164,36 @@ fn follow(guest: Guest, lines: &Sender<u64>) -> Result<Ran> {
         Ok(())
     })?;
     Ok(Ran {
+        imp,
         outcome,
         text: String::from_utf8_lossy(&output).into_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_c_driver_may_fail_what_the_program_does() {
+        let trouble = |imp, end| {
+            let outcome = Outcome {
+                end,
+                log: PathBuf::from("log"),
+                splat: None,
+                qemu: String::new(),
+                took: Duration::ZERO,
+            };
+            let text = String::new();
+            Ran { imp, outcome, text }.trouble()
+        };
+        for imp in BOTH {
+            assert_eq!(trouble(imp, End::Exit(0)), None);
+            assert!(trouble(imp, End::Timeout).is_some());
+            assert!(trouble(imp, End::Died).is_some());
+        }
+        assert_eq!(trouble(Impl::C, End::Exit(1)), None);
+        let why = trouble(Impl::Rust, End::Exit(1));
+        assert_eq!(why.as_deref(), Some("rust: exit status 1; see log"));
+    }
 }

@@ -25,7 +25,7 @@ use crate::report::TestResult;
 use crate::settings;
 use crate::spec::Spec;
 use crate::testrun::C_ON_DEBUG;
-use guests::{machine, Pair};
+use guests::{machine, Pair, Ran};
 use judge::{judge, Difference, Outcome};
 use transcript::{Operation, Transcript};
 
@@ -198,11 +198,7 @@ pub fn sequences(pair: &Pair<'_>, seed: u64, first: u64, count: u64) -> Result<T
         let ran = pair.run(&label, &machine(BATCH_TIMEOUT)?, &command, &[], &step)?;
         let c = Transcript::parse(&ran[0].text).context("the C guest's transcript")?;
         let rust = Transcript::parse(&ran[1].text).context("the Rust guest's transcript")?;
-        for (who, ran) in ["C", "Rust"].iter().zip(&ran) {
-            tally
-                .trouble
-                .extend(ran.trouble().map(|text| format!("{who}: {text}")));
-        }
+        tally.trouble.extend(ran.iter().filter_map(Ran::trouble));
         if next == first {
             tally.compare_bases(&c, &rust);
         }
@@ -333,7 +329,7 @@ fn replay(pair: &Pair<'_>, file: &Path) -> Result<ExitCode> {
     let lists: Vec<Vec<Operation>> = serde_json::from_str(&text)
         .with_context(|| format!("{}: no array of arrays of operations", file.display()))?;
     let mut differing = 0;
-    let ran = shrink::replay(pair, "replay", &lists)?;
+    let (ran, trouble) = shrink::replay(pair, "replay", &lists)?;
     for (number, (c, rust, base)) in ran.iter().enumerate() {
         let judgement = judge(&base.base, c, rust);
         println!("sequence {number}: explained {:?}", judgement.explained);
@@ -346,11 +342,16 @@ fn replay(pair: &Pair<'_>, file: &Path) -> Result<ExitCode> {
             }
         }
     }
-    Ok(if differing == 0 && ran.len() == lists.len() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    for trouble in &trouble {
+        println!("trouble: {trouble}");
+    }
+    Ok(
+        if differing == 0 && trouble.is_empty() && ran.len() == lists.len() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        },
+    )
 }
 
 fn write_json(file: &Path, value: &Value) -> Result<()> {

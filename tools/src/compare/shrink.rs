@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::guests::{machine, Pair};
+use super::guests::{machine, Pair, Ran};
 use super::judge::{judge, Difference, Outcome};
 use super::transcript::{Operation, Sequence, Transcript};
 use super::BATCH_TIMEOUT;
@@ -15,6 +15,9 @@ use crate::progress::Step;
 
 /// The most rounds; each takes a guest of each kind.
 const ROUNDS: usize = 12;
+
+/// A list of operations on C and on Rust, and the state before it.
+type Replayed = (Sequence, Sequence, Transcript);
 
 /// The shortest list of operations that was found to differ, and how.
 pub fn shrink(pair: &Pair<'_>, label: &str, found: &Difference) -> Result<Difference> {
@@ -40,7 +43,7 @@ pub fn shrink(pair: &Pair<'_>, label: &str, found: &Difference) -> Result<Differ
 /// Runs lists of operations and gives the shortest that differs without an explanation.
 fn differing(pair: &Pair<'_>, name: &str, lists: &[Vec<Operation>]) -> Result<Option<Difference>> {
     let mut shortest: Option<Difference> = None;
-    for (c, rust, transcript) in replay(pair, name, lists)? {
+    for (c, rust, transcript) in replay(pair, name, lists)?.0 {
         if let Outcome::Unexplained(difference) = judge(&transcript.base, &c, &rust).outcome {
             let len = difference.operations.len();
             if shortest.as_ref().is_none_or(|s| len < s.operations.len()) {
@@ -51,12 +54,12 @@ fn differing(pair: &Pair<'_>, name: &str, lists: &[Vec<Operation>]) -> Result<Op
     Ok(shortest)
 }
 
-/// Both transcripts of each list that both guests ran.
+/// Both transcripts of each list that both guests ran, and the guests' failures.
 pub fn replay(
     pair: &Pair<'_>,
     name: &str,
     lists: &[Vec<Operation>],
-) -> Result<Vec<(Sequence, Sequence, Transcript)>> {
+) -> Result<(Vec<Replayed>, Vec<String>)> {
     let file: PathBuf = pair.dir.join(format!("{name}.json"));
     let text = serde_json::to_string(lists).context("cannot write JSON")?;
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -77,10 +80,12 @@ pub fn replay(
         base: c.base,
         ..Transcript::default()
     };
-    Ok(c.sequences
+    let both = c
+        .sequences
         .into_iter()
         .filter_map(|(number, c)| Some((c, rust.sequences.get(&number)?.clone(), base.clone())))
-        .collect())
+        .collect();
+    Ok((both, ran.iter().filter_map(Ran::trouble).collect()))
 }
 
 /// The list without each of its halves, quarters and so on, down to single operations. The last
