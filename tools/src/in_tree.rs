@@ -90,6 +90,18 @@ pub fn update(repo: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
     Ok(changed)
 }
 
+/// Removes the module's objects from `tree`, so that make compiles all of its files.
+pub fn remove_objects(tree: &Path) -> Result<()> {
+    let target = tree.join(DIRECTORY);
+    for entry in WalkDir::new(&target) {
+        let entry = entry.with_context(|| format!("cannot list {}", target.display()))?;
+        if entry.path().extension().is_some_and(|e| e == "o") {
+            cache::remove(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn hidden(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|n| n != KUNIT_CONFIG && n.to_string_lossy().starts_with('.'))
@@ -120,6 +132,25 @@ mod tests {
     fn put(path: &Path, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn all_objects_of_the_module_are_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        let stay = [
+            "drivers/dax/super.o",
+            "drivers/dax/rust/src/glue.c",
+            "drivers/dax/rust/src/.glue.o.cmd",
+        ];
+        let objects = ["src/glue.o", "src/dax.o", "src/device_dax.o", "built-in.o"];
+        let objects = objects.map(|name| format!("{DIRECTORY}/{name}"));
+        for name in objects.iter().map(String::as_str).chain(stay) {
+            put(&tree.join(name), "");
+        }
+        remove_objects(tree).unwrap();
+        assert!(objects.iter().all(|name| !tree.join(name).exists()));
+        assert!(stay.iter().all(|name| tree.join(name).exists()));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::progress::Step;
 use crate::root::{InRoot, Root};
 use crate::source::Source;
 use crate::spec::{Impl, Spec, Toolchain};
+use crate::warnings;
 
 /// The path of every kernel tree inside the build root.
 pub const TREE: &str = "/usr/src/linux";
@@ -238,6 +239,9 @@ impl<'a> Builder<'a> {
         }
         cache::remove(&stamp)?;
         let changed = in_tree::update(self.repo, &kernel.tree())?;
+        // Compilers warn only when they compile. A build that had warnings, or did not end, has no
+        // stamp, and make would not compile these files again.
+        in_tree::remove_objects(&kernel.tree())?;
         let config = kernel.tree().join(".config");
         let wanted = kconfig::read(&[&fragment])?;
         let new_options = changed.iter().any(|f| f.ends_with("Kconfig"));
@@ -443,10 +447,8 @@ impl<'a> Builder<'a> {
         let step = Step::start(format!("building {}", self.spec), expected.unwrap_or(first));
         exec::logged(&mut command, &log, &step)?;
         let text = cache::read_text(&log)?;
-        let warned = warnings(&text);
+        let warned = warnings::find(&text);
         if !warned.is_empty() {
-            // make would not say it again.
-            cache::remove(&dir.join("linux").join(in_tree::DIRECTORY).join("src/dax.o"))?;
             bail!(
                 "building {}: the driver has warnings, see {}\n{}",
                 self.spec,
@@ -458,16 +460,6 @@ impl<'a> Builder<'a> {
         step.done();
         Ok(())
     }
-}
-
-/// The warnings about the driver in the log of a build: those of objtool, modpost, rustc and a C
-/// compiler. rustc names the file in a line of its own.
-pub fn warnings(log: &str) -> Vec<&str> {
-    let about_driver = |line: &&str| {
-        line.contains(in_tree::DIRECTORY)
-            && (line.contains("warning:") || line.trim_start().starts_with("--> "))
-    };
-    log.lines().filter(about_driver).collect()
 }
 
 fn name(dir: &Path) -> String {
@@ -499,24 +491,4 @@ fn kconfig_text(fragment: &Path) -> Result<String> {
         .map(|(name, value)| format!("{name}={value}\n"))
         .collect();
     Ok(lines.concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_about_the_driver_are_found() {
-        let log = "  LD [M]  drivers/dax/rust/src/device_dax.o\n\
-                   drivers/dax/rust/src/device_dax.o: warning: objtool: sort() falls through\n\
-                   make[3]: warning: jobserver unavailable: using -j1\n\
-                   warning: unused variable: `x`\n   --> drivers/dax/rust/src/driver/device.rs:1:2\n\
-                   drivers/dax/device.c:3:4: warning: something of C\n\
-                   drivers/dax/rust/src/glue.c:5:6: warning: unused\n";
-        let found = warnings(log);
-        assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[0].contains("objtool"));
-        assert!(found[1].contains("device.rs"));
-        assert!(found[2].contains("glue.c"));
-    }
 }

@@ -54,6 +54,7 @@ mod table;
 mod testrun;
 mod uniprocessor;
 mod vanilla;
+mod warnings;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -8,11 +8,12 @@ use anyhow::{bail, Result};
 use crate::cache::{self, Key};
 use crate::exec;
 use crate::in_tree;
-use crate::kernel::{self, Builder, Kernel};
+use crate::kernel::{Builder, Kernel};
 use crate::progress::Step;
 use crate::report::TestResult;
 use crate::root::Root;
 use crate::spec::{Impl, Spec};
+use crate::warnings;
 
 /// The options that are turned off.
 const OFF: [&str; 2] = ["SMP", "KUNIT"];
@@ -43,7 +44,7 @@ pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>>
     builder.copy(&kernel, &part)?;
     drop(kernel);
     let log = build(&builder, &part)?;
-    let warned = kernel::warnings(&log);
+    let warned = warnings::find(&log);
     if !warned.is_empty() {
         let why = format!(
             "{}\nthe tree is left in {}",
