@@ -26,10 +26,7 @@ pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>>
     };
     let kernel = Kernel::ensure(repo, root, &spec)?;
     let builder = Builder::new(repo, root, &spec)?;
-    let key = Key::new("uniprocessor")
-        .text(&kernel.dir.to_string_lossy())
-        .text(&in_tree::key(repo)?)
-        .finish();
+    let key = key(repo, &kernel.dir)?;
     let proof = cache::dir().join(format!("uniprocessor-{}-{key}", spec.flavour()));
     let name = format!(
         "{}: builds without a warning for one CPU and without KUnit",
@@ -58,6 +55,18 @@ pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>>
     Ok(vec![TestResult::passed(name)])
 }
 
+/// The key of the proof: all that the build is made from and judged by. The directory's name stands
+/// for the configuration that the Rust kernel begins with.
+fn key(repo: &Path, kernel: &Path) -> Result<String> {
+    Ok(Key::new("uniprocessor")
+        .text(&kernel.to_string_lossy())
+        .text(&in_tree::key(repo)?)
+        .file(&repo.join("tools/kernel/rust.config"))?
+        .text(include_str!("uniprocessor.rs"))
+        .text(warnings::CODE)
+        .finish())
+}
+
 /// Builds drivers/dax of the tree in `part`. Returns the log.
 fn build(builder: &Builder<'_>, part: &Path) -> Result<String> {
     let make = builder.spec.make();
@@ -79,4 +88,33 @@ fn build(builder: &Builder<'_>, part: &Path) -> Result<String> {
         bail!("CONFIG_DEV_DAX_RUST is off: there is nothing to build");
     }
     cache::read_text(&log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_has_the_module_and_its_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let files = ["Kbuild", "Kconfig", in_tree::KUNIT_CONFIG, "src/dax.rs"];
+        let files = [&files[..], &["tools/kernel/rust.config"]].concat();
+        for name in &files {
+            write(name, "old");
+        }
+        let of = |kernel: &str| key(dir.path(), Path::new(kernel)).unwrap();
+        let mut keys = vec![of("a"), of("b")];
+        for name in files {
+            write(name, "new");
+            keys.push(of("a"));
+        }
+        assert_eq!(keys.len(), 7);
+        keys.sort_unstable();
+        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
+    }
 }

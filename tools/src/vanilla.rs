@@ -24,8 +24,8 @@ const DIRECTORIES: [&str; 2] = ["drivers/dax", "rust"];
 /// The hash of each object, by its path in the tree.
 type Objects = BTreeMap<PathBuf, String>;
 
-/// Builds the patched tree with the switch off, unless it was built before with the same kernel,
-/// patch and Kconfig.
+/// Builds the patched tree with the switch off, unless it was built before from the same kernel,
+/// patch, Kconfig and Kbuild, and compared by this code.
 pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>> {
     let spec = Spec {
         imp: Impl::C,
@@ -38,6 +38,8 @@ pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>>
         .text(&key)
         .file(&patch)?
         .file(&repo.join("Kconfig"))?
+        .file(&repo.join("Kbuild"))?
+        .text(include_str!("vanilla.rs"))
         .finish();
     let proof = cache::dir().join(format!("vanilla-{}-{key}", spec.flavour()));
     let name = format!(
