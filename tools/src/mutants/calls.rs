@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 
 use anyhow::{bail, Context, Result};
 use syn::visit::{self, Visit};
@@ -30,6 +31,10 @@ const SWAPS: [(&str, &str); 6] = [
 const FAMILIES: [&str; 3] = ["checked_", "saturating_", "wrapping_"];
 /// The exit status of `timeout` after it ended a program.
 const ENDED: i32 = 124;
+/// The exit status of cargo if something did not compile, or a test failed.
+const FAILED: i32 = 101;
+/// Words of compilers that failed for another reason than the sources.
+const HOST: [&str; 2] = ["signal: 9, SIGKILL", "No space left on device"];
 
 /// A file with one call changed.
 struct Change {
@@ -65,8 +70,9 @@ pub fn run(repo: &Path, cargo: &Cargo, files: &[String]) -> Result<Vec<Mutant>> 
         };
         let original = cache::read(&path)?;
         write(change.text.as_bytes())?;
-        let fate = fate(cargo)?;
+        let fate = fate(cargo);
         write(&original)?;
+        let fate = fate.with_context(|| format!("{file}: {}", change.what))?;
         let mutant = Mutant {
             file: file.clone(),
             what: change.what,
@@ -82,28 +88,49 @@ pub fn run(repo: &Path, cargo: &Cargo, files: &[String]) -> Result<Vec<Mutant>> 
     Ok(numbered(placed))
 }
 
-/// Runs the tests on the tree without a mistake.
+/// Runs the tests on the tree as it is.
 fn fate(cargo: &Cargo) -> Result<Fate> {
-    if test(cargo, BUILD_TIMEOUT, &["--no-run"])? != Some(0) {
-        return Ok(Fate::Unviable);
+    let build = test(cargo, BUILD_TIMEOUT, &["--no-run"])?;
+    match build_fate(&build)? {
+        Some(fate) => Ok(fate),
+        None => test_fate(&test(cargo, TEST_TIMEOUT, &[])?),
     }
-    Ok(match test(cargo, TEST_TIMEOUT, &[])? {
-        Some(0) => Fate::Survived,
-        Some(ENDED) => Fate::TimedOut,
-        _ => Fate::Failed,
-    })
 }
 
-/// Builds or runs the tests, and returns the exit status.
-fn test(cargo: &Cargo, seconds: &str, more: &[&str]) -> Result<Option<i32>> {
+/// The fate of a mutant whose tests were built, if that says it already. Only what the compiler
+/// refuses is no mutant: not what this machine had no time, memory or disk for.
+fn build_fate(build: &Output) -> Result<Option<Fate>> {
+    let text = String::from_utf8_lossy(&build.stderr);
+    let host = HOST.iter().any(|words| text.contains(words));
+    match build.status.code() {
+        Some(0) => Ok(None),
+        Some(FAILED) if !host => Ok(Some(Fate::Unviable)),
+        _ => bail!("cannot build the host tests: {}\n{text}", build.status),
+    }
+}
+
+/// The fate of a mutant whose tests ran.
+fn test_fate(run: &Output) -> Result<Fate> {
+    match run.status.code() {
+        Some(0) => Ok(Fate::Survived),
+        Some(ENDED) => Ok(Fate::TimedOut),
+        Some(FAILED) => Ok(Fate::Failed),
+        _ => {
+            let text = String::from_utf8_lossy(&run.stderr);
+            bail!("cannot run the host tests: {}\n{text}", run.status)
+        }
+    }
+}
+
+/// Runs `cargo test` on the host tests, for so many seconds at most.
+fn test(cargo: &Cargo, seconds: &str, more: &[&str]) -> Result<Output> {
     let manifest = format!("{TREE}/tests/host/Cargo.toml");
     let target = format!("{TREE}/target");
     let mut args = vec![seconds, "cargo", "test", "--quiet", "--manifest-path"];
     args.push(&manifest);
     args.extend(more);
     let mut command = cargo.command("timeout", &args, &[("CARGO_TARGET_DIR", &target), SEED])?;
-    let output = command.output().context("cannot start timeout")?;
-    Ok(output.status.code())
+    command.output().context("cannot start timeout")
 }
 
 /// All changes of a file, except those of its tests.
@@ -192,6 +219,32 @@ fn swapped(text: &str, at: (usize, usize), old: &str, new: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_does_not_compile_is_unviable() {
+        use std::os::unix::process::ExitStatusExt;
+        use std::process::ExitStatus;
+
+        let output = |raw: i32, stderr: &str| Output {
+            status: ExitStatus::from_raw(raw),
+            stdout: Vec::new(),
+            stderr: stderr.as_bytes().to_vec(),
+        };
+        let exit = |code: i32| output(code << 8, "error: x");
+        assert_eq!(build_fate(&exit(0)).unwrap(), None);
+        assert_eq!(build_fate(&exit(FAILED)).unwrap(), Some(Fate::Unviable));
+        assert!(build_fate(&exit(ENDED)).is_err(), "no time");
+        for words in HOST {
+            assert!(build_fate(&output(FAILED << 8, words)).is_err(), "{words}");
+        }
+        assert_eq!(test_fate(&exit(0)).unwrap(), Fate::Survived);
+        assert_eq!(test_fate(&exit(FAILED)).unwrap(), Fate::Failed);
+        assert_eq!(test_fate(&exit(ENDED)).unwrap(), Fate::TimedOut);
+        for other in [exit(127), exit(137), output(9, "killed")] {
+            assert!(build_fate(&other).is_err(), "{}", other.status);
+            assert!(test_fate(&other).is_err(), "{}", other.status);
+        }
+    }
 
     #[test]
     fn calls_are_swapped_one_at_a_time() {
