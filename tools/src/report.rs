@@ -71,6 +71,11 @@ impl Report {
         self.results.extend(results);
     }
 
+    /// Adds a group that cannot run on this kernel, and why.
+    pub fn skip(&mut self, group: &str, why: impl Into<String>) {
+        self.add(group, "not run", vec![TestResult::skipped(group, why)]);
+    }
+
     /// Counts groups that were not asked for as skipped, and names them at the end.
     pub fn left_out(&mut self, why: &str, names: Vec<String>) {
         self.note = Some(format!("{why} leaves out: {}", names.join(", ")));
@@ -101,8 +106,11 @@ impl Report {
         if let Some(note) = &self.note {
             println!("{note}");
         }
-        println!("{}", count(&self.results));
         let ran = self.results.iter().any(|p| p.verdict == Verdict::Passed);
+        if failed.is_empty() && !ran {
+            println!("no test ran, which counts as a failure");
+        }
+        println!("{}", count(&self.results));
         if failed.is_empty() && ran {
             ExitCode::SUCCESS
         } else {

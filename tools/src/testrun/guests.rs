@@ -24,13 +24,13 @@ use crate::spec::{Impl, Spec, SERIES};
 
 /// The groups that need a debug kernel. They run on one whichever kernel of the primary series is
 /// tested.
-const CHECKED: [&str; 2] = ["inject", "stress"];
+pub(super) const CHECKED: [&str; 2] = ["inject", "stress"];
 
 /// The groups whose guests have libnvdimm, which needs a debug kernel of its own.
-const NVDIMM: [&str; 5] = ["overlap", "lifetimes-pmem", "pmem", "nvdimm", "ramdax"];
+pub(super) const NVDIMM: [&str; 5] = ["overlap", "lifetimes-pmem", "pmem", "nvdimm", "ramdax"];
 
 /// Programs of this project that the tests of a group run.
-const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
+pub(super) const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
 
 /// A run that has taken so long does not begin to build a debug kernel. A first run builds all other
 /// kernels, and has to end within the 90 minutes of CI.
@@ -184,35 +184,30 @@ impl Tests<'_> {
         }
     }
 
-    /// Runs the wanted groups of guest tests. Returns whether there was any.
+    /// Runs the wanted groups of guest tests. Returns whether there is any.
     pub(super) fn guests(
         &self,
         wanted: impl Fn(&str) -> bool,
         report: &mut Report,
     ) -> Result<bool> {
         let program = self.cargo.build_for(self.spec.arch, "dax-guest")?;
-        let mut ran = false;
+        let mut found = false;
         for group in groups::list(&self.cargo.build_static("dax-guest")?)? {
-            if !wanted(&group.group) || !group.is_for(self.spec.imp) {
+            if !wanted(&group.group) {
                 continue;
             }
-            ran = true;
-            if let Some(why) = self.spec.left_out(&group.group) {
-                let skipped = TestResult::skipped(&*group.group, why);
-                report.add(&group.group, "not run", vec![skipped]);
+            found = true;
+            let name = self.name(&group.group);
+            if let Some(why) = left_out(&group, &self.spec) {
+                report.skip(&name, why);
                 continue;
             }
             let start = Instant::now();
-            let name = self.name(&group.group);
             let checked = CHECKED.contains(&group.group.as_str());
             let mut tests = if checked { self.debug() } else { self.clone() };
             tests.spec.nvdimm = tests.spec.debug && NVDIMM.contains(&group.group.as_str());
             if let Some(why) = tests.hindrance(checked)? {
-                report.add(
-                    &name,
-                    "not run",
-                    vec![TestResult::skipped(name.as_str(), why)],
-                );
+                report.skip(&name, why);
                 continue;
             }
             let results = tests
@@ -222,7 +217,7 @@ impl Tests<'_> {
                 });
             report.add(&name, &human(start.elapsed()), results);
         }
-        Ok(ran)
+        Ok(found)
     }
 
     /// Runs one test of a group, even if it is left out on the C driver. The test may ask kmemleak.
@@ -323,6 +318,17 @@ impl Tests<'_> {
     }
 }
 
+/// The reason to leave out a group on a kernel, if there is one.
+fn left_out(group: &Group, spec: &Spec) -> Option<&'static str> {
+    if group.is_for(spec.imp) {
+        return spec.left_out(&group.group);
+    }
+    Some(match spec.imp {
+        Impl::C => "it is for the Rust driver only",
+        Impl::Rust => "it is for the C driver only",
+    })
+}
+
 /// The result for the guest itself: whether it ended well, and its kernel did not complain.
 fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
     let label = format!("{name}: {QUIET}");
@@ -341,4 +347,26 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
         label,
         &format!("{why}\nthe whole kernel log: {}", outcome.log.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_the_other_driver_is_left_out_with_a_reason() {
+        let group = Group {
+            group: "fault-around".to_owned(),
+            append: String::new(),
+            mem: "6G".to_owned(),
+            cpus: 2,
+            qemu: String::new(),
+            implementations: vec![Impl::Rust],
+            timeout: 9,
+            consumer: None,
+        };
+        let why = |imp| left_out(&group, &Spec::new(SERIES[0], imp));
+        assert_eq!(why(Impl::Rust), None);
+        assert_eq!(why(Impl::C), Some("it is for the Rust driver only"));
+    }
 }

@@ -54,6 +54,9 @@ const QUICK: [&str; 8] = [
     "lifecycle",
 ];
 
+/// The reason that a part that boots more kernels does not run.
+const NOT_USUAL: &str = "it runs when the usual Rust kernel is tested";
+
 /// ONLY=guest stands for all groups of guest tests.
 const GUEST: &str = "guest";
 
@@ -81,8 +84,8 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     for (name, run) in GROUPS {
         if wanted(name) {
             known = true;
-            if let Some(why) = tests.spec.left_out(name) {
-                report.add(name, "not run", vec![TestResult::skipped(name, why)]);
+            if let Some(why) = left_out(name, &tests.spec) {
+                report.skip(&tests.name(name), why);
             } else if let Err(error) = run(&tests, &mut report) {
                 not_run(name, &error, &mut report);
             }
@@ -102,7 +105,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         let name = other.spec.series.clone();
         if wanted(&name) {
             known = true;
-            if let Err(error) = other.share(&mut report) {
+            if !tests.has_share() {
+                report.skip(&name, NOT_USUAL);
+            } else if let Err(error) = other.share(&mut report) {
                 not_run(&name, &error, &mut report);
             }
         }
@@ -114,6 +119,20 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         report.left_out("QUICK=1", tests.left_out()?);
     }
     Ok(report.finish())
+}
+
+/// The reason to leave out a group of [`GROUPS`] on a kernel, if there is one.
+fn left_out(group: &str, spec: &Spec) -> Option<&'static str> {
+    let of_module = "it is about the module, which the C kernel does not have";
+    match group {
+        "uniprocessor" | "kunit" if spec.imp == Impl::C => Some(of_module),
+        "uniprocessor" if spec.arch != Arch::X86 => Some("a kernel of this architecture has SMP"),
+        "compare" if spec.imp == Impl::C => Some("it runs when the Rust kernel is tested"),
+        "compare" if spec.debug => Some(C_ON_DEBUG),
+        "bench" if !(spec.is_usual() && spec.imp == Impl::Rust) => Some(NOT_USUAL),
+        _ => None,
+    }
+    .or(spec.left_out(group))
 }
 
 /// The error about a name that no group of this kernel has.
@@ -167,10 +186,6 @@ fn vanilla(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 }
 
 fn uniprocessor(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
-    // Kernels of other architectures have SMP always.
-    if tests.spec.imp == Impl::C || tests.spec.arch != Arch::X86 {
-        return Ok(());
-    }
     let start = Instant::now();
     let root = Root::ensure(tests.repo)?;
     let results = uniprocessor::results(tests.repo, &root, &tests.spec)?;
@@ -179,36 +194,22 @@ fn uniprocessor(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 }
 
 fn kunit_suites(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
-    if tests.spec.imp == Impl::C {
-        return Ok(());
-    }
     let start = Instant::now();
     let results = tests.kunit()?;
     report.add(&tests.name("kunit"), &human(start.elapsed()), results);
     Ok(())
 }
 
-/// Runs a small part of `make compare`. It boots both kernels, so it runs only when the Rust kernel
-/// is tested.
+/// Runs a small part of `make compare`.
 fn side_by_side(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
-    if tests.spec.imp == Impl::C {
-        return Ok(());
-    }
     let start = Instant::now();
-    let results = match tests.spec.debug {
-        true => vec![TestResult::skipped("compare", C_ON_DEBUG)],
-        false => compare::share(tests.repo, tests.cargo, &tests.spec)?,
-    };
+    let results = compare::share(tests.repo, tests.cargo, &tests.spec)?;
     report.add("compare", &human(start.elapsed()), results);
     Ok(())
 }
 
-/// Runs the benchmark briefly, to see that it works. It boots both usual kernels, so it runs only
-/// when the usual Rust kernel is tested.
+/// Runs the benchmark briefly, to see that it works.
 fn bench_smoke(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
-    if tests.spec != Spec::new(&tests.spec.series, Impl::Rust) {
-        return Ok(());
-    }
     let start = Instant::now();
     let results = bench::smoke(tests.repo, tests.cargo, &tests.spec)?;
     report.add("bench", &human(start.elapsed()), results);
@@ -227,13 +228,16 @@ fn going_down(tests: &Tests<'_>, report: &mut Report) -> Result<()> {
 }
 
 impl Tests<'_> {
-    /// These tests for the other series, if the primary one is tested.
+    /// Whether a part of these tests also runs on the other series.
+    fn has_share(&self) -> bool {
+        self.spec == Spec::new(SERIES[0], Impl::Rust)
+    }
+
+    /// These tests for the series, but the primary one, that they are not for.
     fn other_series(&self) -> Vec<Self> {
-        if self.spec != Spec::new(SERIES[0], Impl::Rust) {
-            return Vec::new();
-        }
         let others = SERIES.iter().skip(1);
         others
+            .filter(|series| **series != self.spec.series)
             .map(|series| Self {
                 repo: self.repo,
                 spec: Spec::new(series, Impl::Rust),
@@ -245,8 +249,7 @@ impl Tests<'_> {
 
     /// The groups of `make test` that QUICK=1 does not run.
     fn left_out(&self) -> Result<Vec<String>> {
-        let guests = groups::list(&self.cargo.build_static("dax-guest")?)?;
-        let guests = guests.into_iter().filter(|g| g.is_for(self.spec.imp));
+        let guests = groups::list(&self.cargo.build_static("dax-guest")?)?.into_iter();
         let all = GROUPS
             .into_iter()
             .map(|(name, _)| name.to_owned())
@@ -258,6 +261,11 @@ impl Tests<'_> {
     /// Runs the part of the tests that the other series must pass too.
     fn share(&self, report: &mut Report) -> Result<()> {
         kunit_suites(self, report)?;
+        let there = groups::list(&self.cargo.build_static("dax-guest")?)?;
+        let is_there = |name: &&str| there.iter().any(|group| group.group == **name);
+        if let Some(missing) = SHARE.iter().find(|name| !is_there(name)) {
+            bail!("{missing}: no such group");
+        }
         self.guests(|name| SHARE.contains(&name), report)?;
         Ok(())
     }
@@ -265,19 +273,65 @@ impl Tests<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::guests::{CHECKED, NVDIMM, PROGRAMS};
     use super::*;
+    use crate::spec::Toolchain;
 
     #[test]
-    fn the_quick_groups_are_groups() {
+    fn every_list_of_groups_names_groups() {
         let guests = [
             include_str!("../../../tests/guest/src/groups/mod.rs"),
             include_str!("../../../tests/guest/src/groups/consumers/mod.rs"),
+            include_str!("../../../tests/guest/src/groups/lifetimes/mod.rs"),
         ]
         .concat();
+        let own = |name: &str| GROUPS.iter().any(|(group, _)| *group == name);
+        let guest = |name: &str| guests.contains(&format!("name: \"{name}\","));
         for name in QUICK {
-            let own = GROUPS.iter().any(|(group, _)| *group == name);
-            let guest = guests.contains(&format!("name: \"{name}\","));
-            assert!(own || guest, "{name}");
+            assert!(own(name) || guest(name), "{name}");
         }
+        let programs = PROGRAMS.map(|(group, _)| group);
+        for name in [&SHARE[..], &CHECKED, &NVDIMM, &programs].concat() {
+            assert!(guest(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_kernel_leaves_out_has_a_reason() {
+        let left_out = |spec: &Spec| -> Vec<&str> {
+            let names = GROUPS.into_iter().map(|(name, _)| name);
+            names
+                .filter(|name| left_out(name, spec).is_some())
+                .collect()
+        };
+        let usual = Spec::new(SERIES[0], Impl::Rust);
+        assert_eq!(left_out(&usual), [""; 0]);
+        assert_eq!(left_out(&Spec::new(SERIES[1], Impl::Rust)), [""; 0]);
+        let c = Spec::new(SERIES[0], Impl::C);
+        assert_eq!(left_out(&c), ["uniprocessor", "kunit", "compare", "bench"]);
+        let debug = Spec {
+            debug: true,
+            ..usual.clone()
+        };
+        assert_eq!(left_out(&debug), ["compare", "bench"]);
+        let builtin = Spec {
+            builtin: true,
+            ..usual.clone()
+        };
+        assert_eq!(left_out(&builtin), ["bench"]);
+        let gcc = Spec {
+            toolchain: Toolchain::Gcc,
+            ..usual.clone()
+        };
+        assert_eq!(left_out(&gcc), ["bench"]);
+        let arm = Spec {
+            arch: Arch::Arm64,
+            ..usual
+        };
+        let all = left_out(&arm);
+        assert!(
+            all.contains(&"uniprocessor") && all.contains(&"bench"),
+            "{all:?}"
+        );
     }
 }
