@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{bail, Context, Result};
 
 use crate::cache;
-use crate::guest::{End, Guest, Load, Outcome};
+use crate::guest::{End, Guest, Load, Outcome, STILL_UP};
 use crate::kernel::Kernel;
 use crate::monitor;
 use crate::progress::human;
@@ -18,6 +18,7 @@ use crate::settings;
 const TIMEOUT: u8 = 124;
 const SPLAT: u8 = 99;
 const DIED: u8 = 97;
+const STAYS: u8 = 98;
 
 /// Lines of the kernel log shown when a guest does not end well.
 const TAIL: usize = 30;
@@ -85,6 +86,16 @@ pub fn report(outcome: &Outcome, allow_splat: bool) -> ExitCode {
         End::Exit(status) => {
             eprintln!("guest: exit status {status} after {took}");
             ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+        }
+        End::StillUp(status) => {
+            eprintln!(
+                "{STILL_UP}, and was stopped after {took}. Its exit status was {status}.\n\
+                 The kernel log tells which tasks wait for ever: one of them may hold a device that \
+                 cannot shut down then. If no task waits, this machine is too busy: try again\n{}",
+                tail(&outcome.log)
+            );
+            let splat = outcome.splat.is_some() && !allow_splat;
+            ExitCode::from(if splat { SPLAT } else { STAYS })
         }
         End::Died => {
             eprintln!(

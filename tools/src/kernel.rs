@@ -37,6 +37,8 @@ pub struct Kernel {
     /// The directory of this kernel in the cache.
     pub dir: PathBuf,
     pub arch: Arch,
+    /// The factor by which it is slower than a usual kernel, with its emulation.
+    pub slowness: u32,
     repo: PathBuf,
     _lock: Lock,
 }
@@ -316,6 +318,7 @@ impl<'a> Builder<'a> {
         Kernel {
             dir,
             arch: self.spec.arch,
+            slowness: self.spec.slowness(),
             repo: self.repo.to_owned(),
             _lock: lock,
         }

@@ -98,7 +98,9 @@ fn wrong(outcome: &Outcome, output: &str, log: &str, said: &[&str]) -> Option<St
     match outcome.end {
         End::Died => {}
         End::Timeout => return Some(format!("still there after {}", human(outcome.took))),
-        End::Exit(status) => return Some(format!("not gone down: exit status {status}")),
+        End::Exit(status) | End::StillUp(status) => {
+            return Some(format!("not gone down: exit status {status}"))
+        }
     }
     if !output.contains("going down: ") {
         return Some(format!("gone before it was told to\n{}", outcome.qemu));

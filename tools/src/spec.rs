@@ -4,11 +4,15 @@
 use std::fmt;
 
 pub use dax_protocol::Impl;
+use dax_protocol::DEBUG_SLOWDOWN;
 
 use crate::arch::{Arch, Pages};
 
 /// The series this project knows; the first is the default.
 pub const SERIES: [&str; 2] = ["7.3", "7.2"];
+
+/// A guest may take so many times longer on a CPU that is always emulated.
+const FOREIGN_SLOWDOWN: u32 = 3;
 
 /// The compilers for a kernel, with rustc and bindgen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,18 @@ impl Spec {
     pub fn is_usual_but_for_builtin(&self) -> bool {
         let usual = self.toolchain == Toolchain::Llvm && self.arch == Arch::X86;
         usual && !self.debug && !self.clients
+    }
+
+    /// The factor by which a guest with this kernel may take longer than with the usual one.
+    pub fn slowness(&self) -> u32 {
+        let emulated = match self.arch {
+            Arch::X86 => 1,
+            Arch::Arm64 | Arch::Riscv => FOREIGN_SLOWDOWN,
+        };
+        match self.debug {
+            true => emulated * DEBUG_SLOWDOWN,
+            false => emulated,
+        }
     }
 
     /// Whether it is the kernel that is used if no variable asks for another.

@@ -119,7 +119,7 @@ impl<'a> Guests<'a> {
             (Some(splat), _) => bail!("{label}: the kernel complained:\n{splat}\nsee {log}"),
             (None, End::Exit(0)) => {}
             (None, End::Exit(status)) => bail!("{label}: exit status {status}:\n{text}\nsee {log}"),
-            (None, End::Timeout | End::Died) => bail!(
+            (None, End::StillUp(_) | End::Timeout | End::Died) => bail!(
                 "{label}: it did not end well\n{}\n{}\nsee {log}",
                 outcome.qemu,
                 tail(&outcome.log)

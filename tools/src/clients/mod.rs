@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::guest::{End, Guest, Load, Outcome};
+use crate::guest::{End, Guest, Load, Outcome, STILL_UP};
 use crate::interactive::tail;
 use crate::kernel::Kernel;
 use crate::ktap;
@@ -137,6 +137,7 @@ fn wrong(outcome: &Outcome) -> Option<String> {
     match outcome.end {
         End::Exit(0) => None,
         End::Exit(status) => Some(format!("the script ended with status {status}")),
+        End::StillUp(_) => Some(STILL_UP.to_owned()),
         End::Timeout => Some(format!("it had not ended after {}", human(outcome.took))),
         End::Died => Some(format!("the guest died: {}", outcome.qemu)),
     }

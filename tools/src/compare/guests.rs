@@ -11,7 +11,7 @@ use anyhow::{anyhow, Context, Result};
 
 use crate::cache;
 use crate::cargo::Cargo;
-use crate::guest::{End, Guest, Load, Outcome};
+use crate::guest::{End, Guest, Load, Outcome, STILL_UP};
 use crate::kernel::Kernel;
 use crate::progress::Step;
 use crate::root::Root;
@@ -54,10 +54,11 @@ impl Ran {
             (_, Some(splat)) => format!("the kernel complained:\n{splat}\nsee {log}"),
             (End::Timeout, None) => format!("timeout; see {log}"),
             (End::Died, None) => format!("the guest died; see {log}"),
+            (End::StillUp(_), None) if self.imp == Impl::Rust => format!("{STILL_UP}; see {log}"),
             (End::Exit(status), None) if status != 0 && self.imp == Impl::Rust => {
                 format!("exit status {status}; see {log}")
             }
-            (End::Exit(_), None) => return None,
+            (End::Exit(_) | End::StillUp(_), None) => return None,
         };
         Some(format!("{}: {why}", self.imp))
     }
@@ -193,6 +194,8 @@ mod tests {
             assert!(trouble(imp, End::Died).is_some());
         }
         assert_eq!(trouble(Impl::C, End::Exit(1)), None);
+        assert_eq!(trouble(Impl::C, End::StillUp(1)), None);
+        assert!(trouble(Impl::Rust, End::StillUp(0)).is_some());
         let why = trouble(Impl::Rust, End::Exit(1));
         assert_eq!(why.as_deref(), Some("rust: exit status 1; see log"));
     }

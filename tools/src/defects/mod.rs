@@ -205,6 +205,9 @@ fn trouble(ran: &Ran) -> Option<String> {
         return Some("no test reported a result".to_owned());
     };
     match &result.verdict {
+        Verdict::Passed if matches!(ran.outcome.end, End::StillUp(_)) => {
+            Some("the guest does not power off".to_owned())
+        }
         Verdict::Passed => None,
         Verdict::Skipped(why) => Some(format!("skipped: {why}")),
         Verdict::Failed => Some(notes(&result.output)),

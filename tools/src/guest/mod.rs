@@ -30,17 +30,24 @@ use qemu::{doubled_commas, emulator, output_port, qemu};
 
 pub use qemu::{hardware_virtualisation, KVM};
 
-/// Time that QEMU may run after the command ended: the guest only has to power off.
-const GRACE: Duration = Duration::from_secs(20);
+/// Time that QEMU may run after the command ended, on a usual kernel: the guest only has to power
+/// off. This is long, for the host may be busy, and only a guest that hangs takes all of it. The
+/// guest's init waits up to a minute for the host before it powers off.
+const GRACE: Duration = Duration::from_secs(180);
 /// That time for a whole system, which stops its services first.
 const SYSTEM_GRACE: Duration = Duration::from_secs(300);
 /// Time that a guest that hangs has to say what it is doing.
 const REPORT: Duration = Duration::from_secs(20);
 
+/// The words for [`End::StillUp`].
+pub const STILL_UP: &str = "the command ended, but the machine did not power off";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The command's own exit status.
+    /// The command's own exit status. The machine was off soon afterwards.
     Exit(i32),
+    /// The command's own exit status, but the machine did not power off.
+    StillUp(i32),
     Timeout,
     /// QEMU ended before the command did.
     Died,
@@ -114,7 +121,7 @@ impl Guest {
             dir,
             command,
             timeout: machine.timeout,
-            grace: GRACE,
+            grace: GRACE * kernel.slowness,
             mark: Some(ExitMarker::new(&end)),
         })
     }
@@ -229,7 +236,7 @@ impl Guest {
         let end = self.watch(&mut child.0, start, sink);
         let took = start.elapsed();
         let ended = end.and_then(|end| Ok((end, self.splat(end)?)));
-        if matches!(ended, Ok((End::Timeout, _))) {
+        if matches!(ended, Ok((End::Timeout | End::StillUp(_), _))) {
             child.report(&mut monitor);
         }
         drop(child);
@@ -258,12 +265,13 @@ impl Guest {
             bail!("this guest has no output channel");
         };
         let mut deadline = start + self.timeout;
-        let mut end = None;
+        // The command's exit status.
+        let mut status = None;
         let mut buffer = vec![0; 64 << 10];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(end.unwrap_or(End::Timeout));
+                return Ok(status.map_or(End::Timeout, End::StillUp));
             }
             let wait = PollTimeout::try_from(left.min(Duration::from_secs(60)))
                 .unwrap_or(PollTimeout::ZERO);
@@ -276,13 +284,13 @@ impl Guest {
             }
             let count = output.read(&mut buffer).context("cannot read from QEMU")?;
             if count == 0 {
-                return Ok(end.unwrap_or(End::Died));
+                return Ok(status.map_or(End::Died, End::Exit));
             }
-            if end.is_none() {
-                let (bytes, status) = mark.feed(&buffer[..count]);
+            if status.is_none() {
+                let bytes;
+                (bytes, status) = mark.feed(&buffer[..count]);
                 sink(&bytes)?;
-                if let Some(status) = status {
-                    end = Some(End::Exit(status));
+                if status.is_some() {
                     deadline = Instant::now() + self.grace;
                     // The guest may be gone; then nobody reads this.
                     let _ = input.write_all(b"\n");
@@ -360,5 +368,39 @@ fn terminal_size() -> (String, String) {
     match text.split_once(' ') {
         Some((rows, columns)) => (rows.trim().to_owned(), columns.trim().to_owned()),
         None => ("24".to_owned(), "80".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a guest ends whose QEMU is this shell script.
+    fn end(script: &str) -> End {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = Running(command.spawn().unwrap());
+        let mut guest = Guest {
+            dir: PathBuf::new(),
+            command,
+            timeout: Duration::from_secs(if script.contains("early") { 1 } else { 60 }),
+            grace: Duration::from_secs(if script.contains("sleep") { 1 } else { 60 }),
+            mark: Some(ExitMarker::new("end")),
+        };
+        let mut sink = |_: &[u8]| Ok(());
+        guest
+            .watch(&mut child.0, Instant::now(), &mut sink)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_machine_that_stays_up_is_told_from_one_that_powers_off() {
+        assert_eq!(end("printf '\\0end 0\\n'; read answer"), End::Exit(0));
+        assert_eq!(end("printf '\\0end 3\\n'; read answer"), End::Exit(3));
+        assert_eq!(end("printf '\\0end 0\\n'; exec sleep 60"), End::StillUp(0));
+        assert_eq!(end("printf '\\0end 3\\n'; exec sleep 60"), End::StillUp(3));
+        assert_eq!(end("echo early; exec sleep 60"), End::Timeout);
+        assert_eq!(end("echo"), End::Died);
     }
 }

@@ -126,6 +126,7 @@ fn read(outcome: &guest::Outcome, output: &str, log: &Path) -> Outcome {
     let result = match (outcome.end, &outcome.splat) {
         (_, Some(splat)) => Outcome::failed(format!("the kernel complained:\n{splat}")),
         (guest::End::Timeout, _) => Outcome::failed("it did not end in time"),
+        (guest::End::StillUp(_), _) => Outcome::failed(guest::STILL_UP),
         (guest::End::Died, _) => Outcome::failed(format!("the guest died: {}", outcome.qemu)),
         (guest::End::Exit(SKIPPED | KSFT_SKIPPED), _) => Outcome::skipped("the test skips itself"),
         (guest::End::Exit(0), _) => counted(output),

@@ -13,7 +13,7 @@ use anyhow::{bail, Context, Result};
 use crate::cache;
 use crate::exec;
 use crate::exit_marker;
-use crate::guest::{End, Guest, Outcome, System};
+use crate::guest::{End, Guest, Outcome, System, STILL_UP};
 use crate::interactive::tail;
 use crate::ktap;
 use crate::package::{self, Config, Packages, Request};
@@ -167,6 +167,7 @@ fn wrong(outcome: &Outcome) -> Option<String> {
     match outcome.end {
         End::Exit(0) => {}
         End::Exit(status) => return Some(format!("the step ended with status {status}")),
+        End::StillUp(_) => return Some(STILL_UP.to_owned()),
         End::Timeout => return Some(format!("the step had not ended after {took} (TIMEOUT=)")),
         End::Died => {
             return Some(format!(

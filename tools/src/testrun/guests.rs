@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
-use dax_protocol::DEBUG_SLOWDOWN;
 
-use crate::arch::Arch;
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::groups::{self, Group};
-use crate::guest::{End, Guest, Load, Outcome};
+use crate::guest::{End, Guest, Load, Outcome, STILL_UP};
 use crate::interactive::tail;
 use crate::kernel::Kernel;
 use crate::ktap;
@@ -35,9 +33,6 @@ pub(super) const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
 /// A run that has taken so long does not begin to build a debug kernel. A first run builds all other
 /// kernels, and has to end within the 90 minutes of CI.
 const LATE: Duration = Duration::from_secs(18 * 60);
-
-/// A group may take so many times longer on a CPU that is always emulated.
-const FOREIGN_SLOWDOWN: u32 = 3;
 
 /// Turns kmemleak on. A group whose tests ask kmemleak has this on its command line. kmemleak notes
 /// each allocation, which takes half of a debug kernel's time.
@@ -130,14 +125,7 @@ impl Tests<'_> {
 
     /// A time limit for this kernel, from the limit for a usual one.
     pub fn slow(&self, usual: Duration) -> Duration {
-        let usual = match self.spec.arch {
-            Arch::X86 => usual,
-            Arch::Arm64 | Arch::Riscv => usual * FOREIGN_SLOWDOWN,
-        };
-        match self.spec.debug {
-            true => usual * DEBUG_SLOWDOWN,
-            false => usual,
-        }
+        usual * self.spec.slowness()
     }
 
     /// Boots a guest. Returns how it ended, and all output of its command.
@@ -336,6 +324,7 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
         (Some(splat), _) => format!("the kernel complained:\n{splat}"),
         (None, End::Exit(0)) => return TestResult::passed(label),
         (None, End::Exit(status)) => format!("exit status {status}; it printed:\n{output}"),
+        (None, End::StillUp(_)) => format!("{STILL_UP}\n{}", tail(&outcome.log)),
         (None, End::Timeout) => format!(
             "timeout after {}\n{}",
             human(outcome.took),
@@ -352,6 +341,24 @@ fn ended(name: &str, outcome: &Outcome, output: &str) -> TestResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_has_to_power_off() {
+        let verdict = |end| {
+            let outcome = Outcome {
+                end,
+                log: PathBuf::new(),
+                splat: None,
+                qemu: String::new(),
+                took: Duration::ZERO,
+            };
+            ended("mmap", &outcome, "").verdict
+        };
+        assert_eq!(verdict(End::Exit(0)), Verdict::Passed);
+        for end in [End::StillUp(0), End::Exit(1), End::Timeout, End::Died] {
+            assert_eq!(verdict(end), Verdict::Failed, "{end:?}");
+        }
+    }
 
     #[test]
     fn a_group_of_the_other_driver_is_left_out_with_a_reason() {
