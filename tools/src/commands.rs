@@ -157,4 +157,24 @@ mod tests {
         named.remove("clean");
         assert_eq!(names(), named.into_iter().collect::<Vec<_>>());
     }
+
+    /// The general list: an indented line begins with a variable, or goes on with the one above.
+    #[test]
+    fn help_lists_every_variable() {
+        let help = include_str!("../help.txt");
+        let (_, list) = help.split_once("\n\nVariables, ").unwrap();
+        let (list, _) = list.split_once("\n\n").unwrap();
+        let lines = list.lines().filter_map(|line| line.strip_prefix("  "));
+        let lines = lines.filter(|line| !line.starts_with(' '));
+        let words = lines.flat_map(|line| line.split([' ', ',']));
+        let variable = Regex::new(r"^([A-Z][A-Z_]+)=").unwrap();
+        let listed: BTreeSet<String> = words
+            .filter_map(|word| Some(variable.captures(word)?[1].to_owned()))
+            .collect();
+        let known: BTreeSet<String> = crate::settings::names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(listed, known);
+    }
 }
