@@ -10,7 +10,7 @@ export HOME=/root LC_ALL=C.UTF-8 TERM=dumb DEBIAN_FRONTEND=noninteractive
 mkdir -p /run/step
 tar -xf /dev/vdb -C /run/step
 cd /run/step || exit
-exec 4<>/dev/virtio-ports/lab.out
+exec 4<>/dev/virtio-ports/xtask.out
 exec 3> >(exec cat >&4)
 bash "/run/step/$(<name)" </dev/null >&3 2>&3 3>&- 4>&-
 printf '\0%s %d\n' "$(<end)" $? >&3

@@ -444,8 +444,8 @@ impl<'a> Builder<'a> {
         );
         let mut command = self
             .in_tree(dir, &script)
-            .env("KBUILD_BUILD_USER", "lab")
-            .env("KBUILD_BUILD_HOST", "lab")
+            .env("KBUILD_BUILD_USER", "device-dax")
+            .env("KBUILD_BUILD_HOST", "build-root")
             .build()?;
         let step = Step::start(format!("building {}", self.spec), expected.unwrap_or(first));
         exec::logged(&mut command, &log, &step)?;

@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn no_complaints() {
         let log = "\
-[    0.000000] Linux version 7.3.4 (lab@lab)
+[    0.000000] Linux version 7.3.4 (device-dax@build-root)
 [    0.000000] Command line: console=ttyS0 panic=-1 oops=panic
 [    0.010000] Kernel/User page tables isolation: enabled
 [    0.020000] rcu: INFO: not a thing

@@ -36,7 +36,7 @@ fn serial_bus(machine: &Machine) -> String {
 pub fn output_port(command: &mut Command, machine: &Machine) {
     let serial = format!("virtio-serial-pci,{},max_ports=2", serial_bus(machine));
     command.args(["-chardev", "stdio,id=out,signal=off", "-device", &serial]);
-    command.args(["-device", "virtserialport,nr=1,chardev=out,name=lab.out"]);
+    command.args(["-device", "virtserialport,nr=1,chardev=out,name=xtask.out"]);
 }
 
 /// A path in an option of QEMU, which wants its commas doubled.
