@@ -236,6 +236,17 @@ impl Map {
         Ok(ManuallyDrop::into_inner(twin))
     }
 
+    /// `mremap(2)` that moves all pages where the kernel likes, and keeps the area where it was.
+    pub fn move_and_keep(&self) -> Result<Map, Errno> {
+        let mut moved = ManuallyDrop::new(Map {
+            addr: self.addr,
+            len: self.len,
+        });
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+        moved.remap(self.len as u64, flags, 0)?;
+        Ok(ManuallyDrop::into_inner(moved))
+    }
+
     /// `mremap(2)`.
     fn remap(&mut self, len: u64, flags: i32, to: usize) -> Result<(), Errno> {
         let to = ptr::without_provenance_mut::<libc::c_void>(to);

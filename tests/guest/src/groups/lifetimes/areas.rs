@@ -82,6 +82,12 @@ fn m4_area_of_huge_pages_does_not_grow(region: &Region) -> Outcome {
     let answer = twin.as_ref().map(|twin| twin.load(UNIT));
     let expected = deviates(Err(&Errno::EFAULT), Ok(Ok(UNIT + 1)));
     check("duplicate", answer, expected)?;
+    check_filled(&map, UNIT, 4 * UNIT)?;
+    // So is to move the pages, and keep the area where they were.
+    let moved = map.move_and_keep();
+    let answer = moved.as_ref().map(|moved| moved.load(UNIT));
+    let expected = deviates(Err(&Errno::EINVAL), Ok(Ok(UNIT + 1)));
+    check("MREMAP_DONTUNMAP", answer, expected)?;
     check_filled(&map, UNIT, 4 * UNIT)
 }
 
