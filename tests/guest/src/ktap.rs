@@ -184,6 +184,12 @@ impl Test {
         self
     }
 
+    /// Whether the test runs on the C driver.
+    #[cfg(test)]
+    pub fn is_for_c(&self) -> bool {
+        self.not_on_c.is_none()
+    }
+
     /// Leaves the test out on the C driver, for a reason.
     pub const fn not_on_c(mut self, reason: &'static str) -> Test {
         self.not_on_c = Some(reason);

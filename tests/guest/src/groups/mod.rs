@@ -300,3 +300,40 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The group whose tests need the debug kernel, where no C driver runs.
+    const CHECKED: &str = "inject";
+
+    #[test]
+    fn tests_that_leave_c_out_are_marked_in_the_list_of_deviations() {
+        let text = include_str!("../../../../docs/deviations.md").replace('`', " ");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let mut count = 0;
+        for (at, word) in words.iter().enumerate() {
+            let Some((group, name)) = word.trim_end_matches([',', ';']).split_once('/') else {
+                continue;
+            };
+            let Some(group) = Group::named(group) else {
+                continue;
+            };
+            let start = name.strip_suffix('*');
+            let mut tests = group.tests(start.unwrap_or(name));
+            tests.retain(|test| match start {
+                Some(start) => test.name.starts_with(start),
+                None => test.name == name,
+            });
+            assert!(!tests.is_empty(), "{word}: no such test");
+            let on_c = group.implementations.contains(&Impl::C) && group.name != CHECKED;
+            let left_out = !on_c || tests.iter().any(|test| !test.is_for_c());
+            let next = words.get(at + 1).copied().unwrap_or_default();
+            let marked = !word.ends_with([',', ';']) && next.starts_with('†');
+            assert_eq!(marked, left_out, "{word}: is the mark there?");
+            count += 1;
+        }
+        assert!(count > 50, "{count} tests");
+    }
+}
