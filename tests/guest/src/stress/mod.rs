@@ -47,6 +47,9 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The longest that an operation may take, on a kernel that is not slow.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Number of operations of a kind of which one must succeed.
+const MANY: u64 = 50;
+
 /// The result of a run.
 #[derive(Default)]
 struct Figures {
@@ -88,6 +91,11 @@ pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
     result?;
     ended?;
     check("rules broken", scoreboard.violations(), 0)?;
+    check(
+        "operations that never succeeded",
+        never_done(&scoreboard),
+        vec![],
+    )?;
 
     region::tear_down()?;
     check("kernel health", Health::now().but_for_warnings(), health)?;
@@ -126,6 +134,18 @@ fn report(scoreboard: &Scoreboard, figures: &Figures) {
         ));
     }
     note(progress(scoreboard, figures));
+}
+
+/// The operations of which none succeeded, although there were many.
+fn never_done(scoreboard: &Scoreboard) -> Vec<Kind> {
+    let was_done = |kind: &Kind| {
+        let ends @ [done, ..] = scoreboard.ends(*kind);
+        done > 0 || ends.iter().sum::<u64>() < MANY
+    };
+    Kind::ALL
+        .into_iter()
+        .filter(|kind| !was_done(kind))
+        .collect()
 }
 
 /// The sums over all processes.
