@@ -302,6 +302,11 @@ impl<'a, P> Operation<'a, P> {
                     self.name,
                     nth - 1
                 ));
+                check(
+                    format!("{}: an allocation failed", self.name),
+                    nth > 1,
+                    true,
+                )?;
                 let few = failed <= self.most_failures;
                 return check(format!("{}: fails {failed} times", self.name), few, true);
             }
