@@ -2,6 +2,8 @@
 //! Child processes, whose crash or hang does not take the test program along.
 
 use crate::errno::Errno;
+use crate::kernel;
+use crate::ktap::{check, Outcome};
 use nix::sys::signal::{kill, Signal};
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{fork, ForkResult, Pid};
@@ -25,8 +27,13 @@ pub enum End {
 
 /// The exit status of a child that panicked, as Rust has it.
 const PANICKED: i32 = 101;
+/// Time that a killed process may take to end, on a kernel that is not slow.
+const KILL_GRACE: Duration = Duration::from_secs(10);
+
 /// Time that a killed process may take to end.
-const KILL_GRACE: Duration = Duration::from_secs(5);
+fn kill_grace() -> Duration {
+    KILL_GRACE * kernel::slowness()
+}
 
 /// A running child; killed and reaped when dropped.
 #[derive(Debug)]
@@ -74,16 +81,32 @@ impl Child {
             return end;
         }
         let report = self.where_it_hangs();
-        self.kill();
-        match self.wait_for(KILL_GRACE) {
-            Some(_) => End::TimedOut,
-            None => {
+        match self.killed() {
+            End::Stuck => {
                 print!("{report}");
-                // The child cannot be reaped. Forget it, instead of waiting for it in drop.
-                self.ended = Some(End::Stuck);
                 End::Stuck
             }
+            _ => End::TimedOut,
         }
+    }
+
+    /// Kills the child. Its end, which is [`End::Stuck`] if it does not end.
+    fn killed(&mut self) -> End {
+        self.kill();
+        // A child that cannot be reaped is forgotten, instead of waiting for it in drop.
+        let end = self.wait_for(kill_grace()).unwrap_or(End::Stuck);
+        self.ended = Some(end);
+        end
+    }
+
+    /// Kills the child, which must still run, and must end of that.
+    pub fn end(mut self) -> Outcome {
+        check("a child before it is killed", self.poll(), None)?;
+        let end = self.killed();
+        if end == End::Stuck {
+            print!("{}", self.where_it_hangs());
+        }
+        check("a child that is killed", end, End::Signal(libc::SIGKILL))
     }
 
     /// Waits for the end, but no longer than the limit. The child runs on.
@@ -135,8 +158,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.poll().is_none() {
-            self.kill();
-            self.wait_for(KILL_GRACE);
+            self.killed();
         }
     }
 }

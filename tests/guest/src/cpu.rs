@@ -7,7 +7,7 @@
 use crate::child::Child;
 use crate::errno::Errno;
 use crate::kernel;
-use crate::ktap::Failure;
+use crate::ktap::{Failure, Outcome};
 use crate::mmap::Map;
 use crate::sysfs;
 use crate::units::PAGE;
@@ -43,7 +43,7 @@ fn schedule(policy: i32, sched_priority: i32) -> Result<(), Errno> {
 
 /// A process that takes a CPU away from all ordinary tasks until it is dropped.
 pub struct Hog {
-    _child: Child,
+    child: Child,
     _unfair: Unfair,
 }
 
@@ -74,9 +74,14 @@ impl Hog {
             }
         })?;
         Ok(Hog {
-            _child: child,
+            child,
             _unfair: unfair,
         })
+    }
+
+    /// Leaves the CPU to the others. Fails if the process did not take it to the end.
+    pub fn end(self) -> Outcome {
+        self.child.end()
     }
 }
 

@@ -298,10 +298,11 @@ impl Run<'_> {
     fn end(&mut self) -> Outcome {
         self.scoreboard.set_phase(Phase::Stop);
         for mut child in self.children.drain(..) {
-            if child.wait_for(patience()).is_none() {
+            let end = child.wait_for(patience());
+            if end.is_none() {
                 note(child.where_it_hangs());
-                return check("a process ended", false, true);
             }
+            check("the end of a process", end, Some(child::End::Exit(0)))?;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ struct Writer {
     /// Three words: whether the writer shall write, whether it writes, and the number of writes
     /// that succeeded.
     words: Map,
-    _child: Child,
+    child: Child,
 }
 
 const WANTED: u64 = 0;
@@ -67,10 +67,7 @@ impl Writer {
             0
         });
         let child = child.map_err(failed("fork"))?;
-        Ok(Writer {
-            words,
-            _child: child,
-        })
+        Ok(Writer { words, child })
     }
 
     /// Lets it write, or waits until it writes no more.
@@ -139,7 +136,8 @@ fn l3_device_that_is_not_added_leaves_nothing_to_a_writer() -> Outcome {
                 writer.count()
             ));
             check("size was written", writer.count() > 0, true)?;
-            drop((hog, writer));
+            hog.end()?;
+            writer.child.end()?;
             before.check_same(&look(&region)?)?;
             return nothing_is_left(&region, &first);
         }

@@ -137,7 +137,7 @@ fn answer_while_another_is_bound() -> Result<Option<Option<End>>, Failure> {
         let done = states.iter().filter(|state| *state == "online").count() as u64;
         let all = region.span().len() / memory::block_size()?;
         let is_busy = done < all && binding.poll().is_none();
-        drop(hog);
+        hog.end()?;
         if is_busy {
             check_ends(&mut binding)?;
         }

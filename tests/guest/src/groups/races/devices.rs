@@ -79,7 +79,7 @@ fn resource_readers_against_resize_see_an_address(region: &Region) -> Outcome {
         Racer::new("resource", &[], look),
         Racer::new("resource", &[], look),
     ])?;
-    drop(hog);
+    hog.end()?;
     check_invariants(region)
 }
 

@@ -90,7 +90,7 @@ fn id_told_to_a_driver_that_goes_goes_with_it(region: &Region) -> Outcome {
             let remover = scope.spawn(|| remove(driver.name()));
             (remover.join(), tellers.map(|teller| teller.join()))
         });
-        drop(hog);
+        hog.end()?;
         let panicked = |_| Failure::Fail("a thread panicked".into());
         check("removal", removed.map_err(panicked)?, Ok(()))?;
         for count in counts {

@@ -45,10 +45,9 @@ fn kill_again_and_again(kills: u64, count: usize, work: impl Fn(usize) + Copy) -
         random.set(random.get().wrapping_mul(6_364_136_223_846_793_005) + 1);
         std::thread::sleep(Duration::from_micros(500 + (random.get() >> 40) % 6000));
         let number = kill as usize % count;
-        // The old one is killed and reaped when it is replaced.
-        children[number] = start(number)?;
+        std::mem::replace(&mut children[number], start(number)?).end()?;
     }
-    Ok(())
+    children.into_iter().try_for_each(Child::end)
 }
 
 fn killed_writers_leave_the_region_usable(region: &Region) -> Outcome {
@@ -65,7 +64,7 @@ fn killed_writers_leave_the_region_usable(region: &Region) -> Outcome {
             _ => cpu::yield_to_all_on(SLOW).and_then(|()| read(&device.attr("size"))),
         };
     })?;
-    drop(hog);
+    hog.end()?;
     for device in &devices {
         device.set_size(2 * UNIT)?;
     }
@@ -171,7 +170,7 @@ fn new_id_against_driver_unload_leaves_no_id(region: &Region) -> Outcome {
     })];
     racers.extend((0..12).map(|_| tell()));
     race::run(racers)?;
-    drop(hog);
+    hog.end()?;
     modprobe(&[driver.name()])?;
     device.set_size(UNIT)?;
     // The driver binds devices whose ids it was told, and it was told none since it was loaded.
