@@ -82,6 +82,33 @@ pub fn check_ends(child: &mut Child) -> Outcome {
     check("once no page is held", end, Some(End::Exit(0)))
 }
 
+/// Waits until the log says that the unbind of a region waits for pages, and checks that the child
+/// goes on waiting.
+pub fn check_region_waits(log: &mut Log, region: &Region, child: &mut Child) -> Outcome {
+    let said = format!("hmem {}: waits for pinned pages", region.hmem());
+    kernel::eventually("a line that the region waits", || {
+        let lines = log.lines()?;
+        Ok(lines.iter().any(|line| line.contains(&said)).then_some(()))
+    })?;
+    check_waits(child)
+}
+
+/// Kills a child, and checks that it ends of that.
+pub fn check_killed(child: &mut Child) -> Outcome {
+    child.kill();
+    let end = child.wait_for(SOON * kernel::slowness());
+    check("killed", end, Some(End::Signal(libc::SIGKILL)))
+}
+
+/// Waits until a child has written a word into a pipe.
+pub fn hear(child: &mut Child, pipe: &Pipe) -> Outcome {
+    let heard = kernel::eventually("a word of a child", || match pipe.read_word() {
+        Err(_) if child.poll().is_none() => Ok(None),
+        heard => Ok(Some(heard.is_ok())),
+    })?;
+    check("a child that holds a page", heard, true)
+}
+
 /// Unbinds a device one of whose pages is held; then nothing but that is as it would be else.
 pub fn unbind(device: &Device) -> Outcome {
     at_once("unbind", || device.unbind())?;

@@ -155,11 +155,9 @@ fn l4c_process_that_waits_for_itself_can_be_killed(region: &Region) -> Outcome {
     let unbind = Region::driver_attr("unbind");
     let mut log = Log::open()?;
     let mut waiting = holder(&device, || write(&unbind, region.hmem()))?;
-    check("waits", waiting.wait_for(WHILE), None)?;
+    pin::check_region_waits(&mut log, region, &mut waiting)?;
     check("its state", waiting.state(), Some('D'))?;
-    waiting.kill();
-    let killed = Some(End::Signal(libc::SIGKILL));
-    check("killed", waiting.wait_for(SOON * slowness()), killed)?;
+    pin::check_killed(&mut waiting)?;
     // The process took along what it held.
     check("bound", region.is_bound(), false)?;
     pin::said_drained(&mut log)?;
@@ -175,9 +173,7 @@ fn m13_process_that_unbinds_what_it_holds_can_be_killed(region: &Region) -> Outc
     crate::kernel::eventually("an unbound device", unbound)?;
     check("holds its page", holder.wait_for(WHILE), None)?;
     check_draining(region, &device)?;
-    holder.kill();
-    let killed = Some(End::Signal(libc::SIGKILL));
-    check("killed", holder.wait_for(SOON * slowness()), killed)?;
+    pin::check_killed(&mut holder)?;
     drained(&device)?;
     device.bind(Driver::DeviceDax).map_err(Failure::from)
 }

@@ -10,6 +10,7 @@ use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::{self, Map};
 use crate::pin::{self, bound_again, check_dead, check_draining, drained, failed, hold, WHILE};
+use crate::pipe::Pipe;
 use crate::region;
 use crate::test;
 use crate::units::{PAGE, UNIT};
@@ -136,27 +137,23 @@ fn devices_drain_each_for_itself() -> Outcome {
 
 fn page_of_a_dead_process_is_no_hindrance() -> Outcome {
     let (region, device) = device(UNIT)?;
+    let ready = Pipe::new().map_err(failed("pipe"))?;
     let mut holder = Child::spawn(|| {
         let held = Map::whole(&device)
             .map_err(Failure::from)
             .and_then(|map| Ok((hold(&map, UNIT)?, Uring::holding(&map, 0, 8), map)));
         match held {
-            Ok((_pipe, Ok(_ring), _map)) => loop {
+            Ok((_pipe, Ok(_ring), _map)) if ready.write_word(1).is_ok() => loop {
                 thread::sleep(WHILE);
             },
             _ => 1,
         }
     })
     .map_err(failed("fork"))?;
-    check("holder", holder.wait_for(WHILE), None)?;
+    pin::hear(&mut holder, &ready)?;
     pin::unbind(&device)?;
     check_draining(&region, &device)?;
-    holder.kill();
-    check(
-        "holder",
-        holder.wait_for(WHILE),
-        Some(End::Signal(libc::SIGKILL)),
-    )?;
+    pin::check_killed(&mut holder)?;
     drained(&device).map_err(Failure::from)
 }
 

@@ -4,7 +4,6 @@
 //! killed.
 
 use super::{device, C};
-use crate::child::End;
 use crate::compare::log::Log;
 use crate::errno::Errno;
 use crate::family;
@@ -12,13 +11,12 @@ use crate::iomem;
 use crate::kernel::{self, has_module, modprobe_remove, run};
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
+use crate::pin::use_region;
 use crate::pin::{self, check_draining, check_ends, check_waits, failed, hold, start};
-use crate::pin::{use_region, WHILE};
 use crate::region;
 use crate::test;
 use crate::units::UNIT;
 use std::path::Path;
-use std::thread;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -101,10 +99,8 @@ fn region_waits_for_no_process_that_is_killed() -> Outcome {
     let mut log = Log::open()?;
     let pipe = hold(&Map::whole(&device)?, 0)?;
     let mut unbinding = start(|| region.unbind())?;
-    check_waits(&mut unbinding)?;
-    unbinding.kill();
-    let end = unbinding.wait_for(WHILE * 5 * kernel::slowness());
-    check("killed", end, Some(End::Signal(libc::SIGKILL)))?;
+    pin::check_region_waits(&mut log, &region, &mut unbinding)?;
+    pin::check_killed(&mut unbinding)?;
     check("the device", device.exists(), false)?;
     check("bound", region.is_bound(), false)?;
     // The page map drains without its region.
@@ -133,11 +129,10 @@ fn module_stays_until_all_is_drained() -> Outcome {
     family::require_modules()?;
     let (region, device) = device(UNIT)?;
     let pipe = hold(&Map::whole(&device)?, 0)?;
-    let unbinding = start(|| region.unbind())?;
-    thread::sleep(WHILE);
-    unbinding.kill();
-    let end = unbinding.wait(WHILE * 5 * kernel::slowness());
-    check("killed", end, End::Signal(libc::SIGKILL))?;
+    let mut log = Log::open()?;
+    let mut unbinding = start(|| region.unbind())?;
+    pin::check_region_waits(&mut log, &region, &mut unbinding)?;
+    pin::check_killed(&mut unbinding)?;
     // Every other user of the module goes.
     for module in ["dax_hmem", "kmem", "fsdev_dax"] {
         modprobe_remove(module)?;
