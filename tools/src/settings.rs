@@ -218,6 +218,14 @@ pub fn spec() -> Result<Spec> {
     spec_for(&spec.series, spec.imp)
 }
 
+/// The one series that KERNEL names, or else the usual one.
+pub fn series() -> Result<&'static str> {
+    match all_series(&SERIES[..1])?[..] {
+        [one] => Ok(one),
+        _ => Err(unknown("KERNEL", ALL, "series", &SERIES)),
+    }
+}
+
 /// The kernel of a series and an implementation, with all else as the variables say.
 pub fn spec_for(series: &str, imp: Impl) -> Result<Spec> {
     Ok(Spec {

@@ -38,7 +38,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         return Err(settings::unknown("ONLY", only, "client", &names));
     }
     let impls = settings::all_impls()?;
-    let series = settings::spec()?.series;
+    let series = settings::series()?;
     let root = Root::ensure(repo)?;
     let disk = disk::ensure(repo, &root)?;
     let mut rows = Rows::default();
@@ -46,7 +46,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     for client in &clients {
         for &align in client.aligns {
             for &imp in &impls {
-                let mut spec = settings::spec_for(&series, imp)?;
+                let mut spec = settings::spec_for(series, imp)?;
                 spec.clients = true;
                 let name = format!("{} at {}, {spec}", client.name, align.text());
                 let guests = Guests {
