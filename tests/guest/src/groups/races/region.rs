@@ -12,6 +12,9 @@ use crate::sysfs;
 use crate::test;
 use crate::trap::Signal;
 use crate::units::UNIT;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -27,16 +30,34 @@ pub const TESTS: &[Test] = &[
 /// finished adding.
 const NOT_BOUND: &[Errno] = &[Errno::ENODEV, Errno::ENXIO, Errno::EBUSY, Errno::EAGAIN];
 
+/// Time for which a region stays at most.
+const STAYS: Duration = Duration::from_millis(200);
+
 /// Takes the region away and brings it back, again and again. Nothing of it may be left in between.
 fn cycle(region: &Region) -> Racer<'_> {
+    Racer::new("region", &[], |_| come_and_go(region))
+}
+
+/// The same, but each time the region stays until `count` has grown, or [`STAYS`] is over. A region
+/// that goes at once may never be there for long enough for others to get through several steps.
+fn cycle_after<'a>(region: &'a Region, count: &'a AtomicU64) -> Racer<'a> {
     Racer::new("region", &[], |_| {
-        region.unbind().map_err(errno)?;
-        let left = sysfs::names(DEVICES.as_ref()).map_err(errno)?;
-        if !left.is_empty() {
-            return Err(Errno::EEXIST);
+        let (before, start) = (count.load(Ordering::Relaxed), Instant::now());
+        while count.load(Ordering::Relaxed) == before && start.elapsed() < STAYS {
+            thread::yield_now();
         }
-        region.bind().map_err(errno)
+        come_and_go(region)
     })
+}
+
+/// Takes the region away and brings it back.
+fn come_and_go(region: &Region) -> Result<(), Errno> {
+    region.unbind().map_err(errno)?;
+    let left = sysfs::names(DEVICES.as_ref()).map_err(errno)?;
+    if !left.is_empty() {
+        return Err(Errno::EEXIST);
+    }
+    region.bind().map_err(errno)
 }
 
 fn delete_against_region_unbind_makes_progress(region: &Region) -> Outcome {
@@ -106,14 +127,17 @@ fn device_bind_against_region_unbind_makes_progress(region: &Region) -> Outcome 
     let device = region.first_device()?;
     let driver = Driver::DeviceDax;
     let no: Vec<Errno> = [GONE, &[Errno::EBUSY]].concat();
+    let unbinds = AtomicU64::new(0);
     race::run(vec![
-        cycle(region),
+        cycle_after(region, &unbinds),
         Racer::new("resize", &no, |_| write(&device.attr("size"), "4194304")),
         Racer::new("bind", NOT_BOUND, |_| {
             driver.try_write("bind", device.name()).map(drop)
         }),
         Racer::new("unbind", &no, |_| {
-            driver.try_write("unbind", device.name()).map(drop)
+            driver.try_write("unbind", device.name())?;
+            unbinds.fetch_add(1, Ordering::Relaxed);
+            Ok(())
         }),
     ])?;
     check_alive(region)
@@ -122,8 +146,9 @@ fn device_bind_against_region_unbind_makes_progress(region: &Region) -> Outcome 
 fn faults_against_region_unbind_give_data_or_sigbus(region: &Region) -> Outcome {
     let device: Device = region.first_device()?;
     let no: Vec<Errno> = [GONE, &[Errno::EBUSY]].concat();
+    let accesses = AtomicU64::new(0);
     race::run(vec![
-        cycle(region),
+        cycle_after(region, &accesses),
         Racer::new("resize", &no, |_| write(&device.attr("size"), "4194304")),
         Racer::new("bind", NOT_BOUND, |_| {
             Driver::DeviceDax.try_write("bind", device.name()).map(drop)
@@ -133,7 +158,10 @@ fn faults_against_region_unbind_give_data_or_sigbus(region: &Region) -> Outcome 
             let map = Map::shared(&file, UNIT, 0)?;
             for _ in 0..1 + round % 50 {
                 match map.load(8 * (round % 1000)) {
-                    Ok(_) | Err(Signal::BUS) => {}
+                    Ok(_) => {
+                        accesses.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(Signal::BUS) => {}
                     Err(_) => return Err(Errno::EFAULT),
                 }
             }
