@@ -62,21 +62,22 @@ pub fn rules_group(repo: &Path, cargo: &Cargo, report: &mut Report) -> Result<()
 }
 
 /// The packages whose tests run on the host, each with the features that it is built with.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("dax-host-tests", ""),
     // Other machines have other pages.
     ("dax-host-tests", "pages-16k"),
     ("dax-host-tests", "pages-64k"),
     ("dax-cache", ""),
     ("dax-protocol", ""),
+    ("dax-guest", ""),
     ("xtask", ""),
     ("daxlayout", ""),
     ("dax-model", ""),
     ("dax-model-faults", ""),
 ];
 
-/// The tests of the pure modules, of the model of a cache, of this tool, of daxlayout, and of the
-/// driver on its model.
+/// The tests of the pure modules, of the model of a cache, of this tool, of the guest program, of
+/// daxlayout, and of the driver on its model.
 pub fn host_group(cargo: &Cargo, depth: Depth, report: &mut Report) -> Result<()> {
     for (package, features) in PACKAGES {
         let start = Instant::now();
