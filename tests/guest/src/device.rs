@@ -43,9 +43,14 @@ impl Driver {
         PathBuf::from(DRIVERS).join(self.name()).join(name)
     }
 
+    /// Whether the driver is registered.
+    pub fn registered(self) -> bool {
+        self.attr("bind").exists()
+    }
+
     /// Whether the driver is registered, and the kernel survives when it is bound.
     pub fn present(self) -> bool {
-        self.attr("bind").exists() && !(self == Driver::FsdevDax && kernel::releases_late())
+        self.registered() && !(self == Driver::FsdevDax && kernel::releases_late())
     }
 
     /// Writes one of the driver's attributes.
