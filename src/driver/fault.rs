@@ -113,7 +113,7 @@ impl Binding {
             // mremap() may have moved the VMA, so that it begins or ends inside a page of
             // the device.
             start &= !self.mask();
-            if start < fault.start() || fault.end().wrapping_sub(start) < self.page_bytes() {
+            if !fault.has_room(order) {
                 reject_unaligned(self.device(), Func::Fault(order), fault, self.mask());
                 return VmFault::SIGBUS;
             }

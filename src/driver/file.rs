@@ -123,6 +123,7 @@ impl CharDev for Binding {
         Ok(Self::size(self))
     }
 
+    #[inline]
     fn fault(&self, fault: &mut Fault, order: u32) -> VmFault {
         self.handle_fault(fault, order)
     }

@@ -292,14 +292,29 @@ unsafe extern "C" fn unmapped_area_callback<C: CharDev>(
 unsafe extern "C" fn fault_callback<C: CharDev>(
     vmf: *mut bindings::vm_fault,
 ) -> bindings::vm_fault_t {
-    // SAFETY: `huge_fault_callback` has the same contract.
-    unsafe { huge_fault_callback::<C>(vmf, 0) }
+    // SAFETY: The contract is the same.
+    unsafe { fault::<C>(vmf, 0) }
 }
 
 /// # Safety
 ///
 /// See [`open_callback`].
 unsafe extern "C" fn huge_fault_callback<C: CharDev>(
+    vmf: *mut bindings::vm_fault,
+    order: kernel::ffi::c_uint,
+) -> bindings::vm_fault_t {
+    // SAFETY: The contract is the same.
+    unsafe { fault::<C>(vmf, order) }
+}
+
+/// Handles a fault. Inlined, so that the code for a page of `PAGE_SIZE` does without what only
+/// larger pages need.
+///
+/// # Safety
+///
+/// See [`open_callback`].
+#[inline(always)]
+unsafe fn fault<C: CharDev>(
     vmf: *mut bindings::vm_fault,
     order: kernel::ffi::c_uint,
 ) -> bindings::vm_fault_t {

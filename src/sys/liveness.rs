@@ -194,10 +194,18 @@ impl<'a> AliveGuard<'a> {
     #[inline(always)]
     pub(crate) fn page_at(self, pgoff: u64) -> Option<Page<'a>> {
         let liveness = self.0;
+        // Read this before any call of C: the compiler then knows that the caller has looked.
+        let order = liveness.order;
         let size = liveness.align.bytes();
         if !liveness.overridden {
             let entry = entry_at(&liveness.entries, pgoff)?;
-            return Page::new(liveness, Some(entry), entry.phys(pgoff, size)?, pgoff);
+            return Page::new(
+                liveness,
+                order,
+                Some(entry),
+                entry.phys(pgoff, size)?,
+                pgoff,
+            );
         }
         // SAFETY: `dev_dax` is valid, by the type invariants. A driver is bound while the
         // device is alive, so the ranges do not change.
@@ -212,7 +220,7 @@ impl<'a> AliveGuard<'a> {
         if phys == bindings::phys_addr_t::MAX {
             return None;
         }
-        Page::new(liveness, None, phys, pgoff)
+        Page::new(liveness, order, None, phys, pgoff)
     }
 }
 
@@ -220,11 +228,13 @@ impl<'a> AliveGuard<'a> {
 ///
 /// # Invariants
 ///
+/// - `order` is that of the device's pages.
 /// - `phys` is a multiple of the page size, and the page there belongs to the device.
 /// - If `entry` is `Some`, the page is within that range.
 #[derive(Clone, Copy)]
 pub(crate) struct Page<'a> {
     liveness: &'a Liveness,
+    order: u32,
     /// The range of the page; `None` if nfit_test decides where pages are.
     entry: Option<&'a DevDaxRange>,
     phys: u64,
@@ -237,6 +247,7 @@ impl<'a> Page<'a> {
     #[inline]
     fn new(
         liveness: &'a Liveness,
+        order: u32,
         entry: Option<&'a DevDaxRange>,
         phys: u64,
         pgoff: u64,
@@ -244,6 +255,7 @@ impl<'a> Page<'a> {
         // INVARIANT: `phys` is aligned, and the callers made sure of the rest.
         liveness.align.is_aligned(phys).then_some(Self {
             liveness,
+            order,
             entry,
             phys,
             pgoff,
@@ -267,7 +279,7 @@ impl<'a> Page<'a> {
     /// Order of the page.
     #[inline]
     pub(super) fn order(&self) -> u32 {
-        self.liveness.order
+        self.order
     }
 
     /// The address space that all VMAs of the device share.
@@ -300,6 +312,6 @@ impl<'a> Page<'a> {
         let before = (self.phys >> PAGE_SHIFT).wrapping_sub(phys >> PAGE_SHIFT);
         let pgoff = self.pgoff.wrapping_sub(before);
         let found = self.entry?.phys(pgoff, self.liveness.align.bytes())?;
-        Self::new(self.liveness, self.entry, found, pgoff)
+        Self::new(self.liveness, self.order, self.entry, found, pgoff)
     }
 }

@@ -153,7 +153,8 @@ impl Fault {
     }
 
     /// Whether the aligned area of 2^`order` pages around the address is in the VMA.
-    fn has_room(&self, order: u32) -> bool {
+    #[inline]
+    pub(crate) fn has_room(&self, order: u32) -> bool {
         let size = 1_usize.wrapping_shl(order.saturating_add(PAGE_SIZE.trailing_zeros()));
         let start = self.address() & !size.wrapping_sub(1);
         start >= self.start() && self.end().wrapping_sub(start) >= size
