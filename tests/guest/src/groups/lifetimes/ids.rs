@@ -6,7 +6,7 @@ use super::poison::poison;
 use crate::device::Driver;
 use crate::family;
 use crate::kernel::modprobe;
-use crate::ktap::{Outcome, Test};
+use crate::ktap::{Failure, Outcome, Test};
 use crate::leaks::Usage;
 use crate::region::{self, Region};
 use crate::sysfs;
@@ -34,13 +34,21 @@ fn round() -> sysfs::Result<()> {
     family::unload()
 }
 
-fn l5_ids_go_with_the_module() -> Outcome {
+/// Nothing is left after `rounds` rounds.
+fn leaves_nothing<E>(rounds: u64, round: fn() -> Result<(), E>) -> Outcome
+where
+    Failure: From<E>,
+{
     family::require_modules()?;
     family::unload()?;
     (0..5).try_for_each(|_| round())?;
     let before = Usage::now()?;
-    (0..ROUNDS).try_for_each(|_| round())?;
-    before.check_no_growth(&Usage::now()?, ROUNDS)
+    (0..rounds).try_for_each(|_| round())?;
+    before.check_no_growth(&Usage::now()?, rounds)
+}
+
+fn l5_ids_go_with_the_module() -> Outcome {
+    leaves_nothing(ROUNDS, round)
 }
 
 /// The module comes, a page of a device is poisoned, and the module goes.
@@ -52,10 +60,5 @@ fn poisoned_round() -> Outcome {
 }
 
 fn l5_poisoned_pages_go_with_the_module() -> Outcome {
-    family::require_modules()?;
-    family::unload()?;
-    (0..5).try_for_each(|_| poisoned_round())?;
-    let before = Usage::now()?;
-    (0..POISONED).try_for_each(|_| poisoned_round())?;
-    before.check_no_growth(&Usage::now()?, POISONED)
+    leaves_nothing(POISONED, poisoned_round)
 }
