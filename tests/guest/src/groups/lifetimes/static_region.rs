@@ -150,9 +150,7 @@ fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     let pipe = hold(&Map::whole(&device)?, UNIT)?;
     let mut disabling = start(|| disable(&owner))?;
     check_waits(&mut disabling)?;
-    disabling.kill();
-    let end = disabling.wait_for(10 * WHILE * kernel::slowness());
-    check("killed", end, Some(End::Signal(libc::SIGKILL)))?;
+    pin::check_killed(&mut disabling)?;
     check("the device", device.exists(), false)?;
     check("data", pipe.read_word(), Ok(UNIT))?;
     drop(pipe);
