@@ -63,6 +63,14 @@ changes! {
         "        if !kernel::fault::is(\"L5\") {
             ids::forget(self.driver);
         }";
+    // A neighbour is mapped with what belongs to the page that was touched.
+    "M12" "sys/vma.rs":
+        "        fault.flags &= !(bindings::fault_flag_FAULT_FLAG_WRITE
+            | bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID);" =>
+        "        fault.flags &= !bindings::fault_flag_FAULT_FLAG_WRITE;
+        if !kernel::fault::is(\"M12\") {
+            fault.flags &= !bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID;
+        }";
     // A region whose attributes cannot be added leaves the devices that were created
     // through them.
     "L9" "exports.rs":

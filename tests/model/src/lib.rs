@@ -49,7 +49,8 @@ mod module_parameters {
         }
     }
 
-    pub(crate) static fault_around_bytes: Parameter<u64> = Parameter(|| 4096);
+    pub(crate) static fault_around_bytes: Parameter<u64> =
+        Parameter(kernel::bindings::fault_around_bytes);
     pub(crate) static zero_on_alloc: Parameter<u8> =
         Parameter(|| kernel::bindings::is_kept_clean().into());
 }
@@ -57,6 +58,8 @@ mod module_parameters {
 mod invariants;
 mod laws;
 pub mod machine;
+#[cfg(misuse)]
+mod misuse;
 pub mod operations;
 pub mod scenario;
 pub mod search;

@@ -27,6 +27,14 @@ pub const GRANULES: u64 = 8;
 /// The order of such pages.
 pub const ORDER: u32 = 9;
 
+/// The page that users touch, and its order. With fault-around it has neighbours on both sides.
+pub fn page_of_device() -> (usize, u32) {
+    match bindings::is_fault_around() {
+        true => (1, 0),
+        false => (0, ORDER),
+    }
+}
+
 /// The values that `src/dax.rs` makes when the module is loaded. Fields are dropped in order.
 struct Module {
     _memory: MemoryNotifier,

@@ -7,7 +7,7 @@ use kernel::error::code::*;
 use kernel::error::{Error, Result};
 use kernel::sched;
 
-use crate::machine::{Machine, BASE, GRANULE, ORDER};
+use crate::machine::{page_of_device, Machine, BASE, GRANULE};
 
 /// The device that is created next.
 const NEXT: &str = "dax0.2";
@@ -71,11 +71,12 @@ fn read(machine: &Machine) -> Result {
     Ok(())
 }
 
-/// Opens the device, maps its first page and touches it.
+/// Opens the device, maps its first granule and touches a page there.
 fn page(machine: &Machine) -> Result<Area> {
     let file = OpenFile::open(machine.device())?;
     let area = file.mmap(0, GRANULE as usize)?;
-    area.touch(0, ORDER)?;
+    let (index, order) = page_of_device();
+    area.touch(index, order)?;
     Ok(area)
 }
 
@@ -86,7 +87,8 @@ fn map(machine: &Machine) -> Result {
 }
 
 fn pin(machine: &Machine) -> Result {
-    let pin = page(machine)?.pin(0, ORDER)?;
+    let (index, order) = page_of_device();
+    let pin = page(machine)?.pin(index, order)?;
     machine.pins.lock().expect("no task panics").push(pin);
     Ok(())
 }

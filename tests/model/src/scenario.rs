@@ -27,7 +27,9 @@ pub enum State {
     Holes,
     /// The device is bound to device_dax, and a file of it is open.
     Bound,
-    /// And a page is mapped.
+    /// The same with pages of 4 KiB, and a fault maps neighbours.
+    Around,
+    /// Bound, and a page is mapped.
     Mapped,
     /// And a page is pinned.
     Pinned,
@@ -48,11 +50,12 @@ pub enum State {
 }
 
 /// All states.
-pub const STATES: [State; 13] = [
+pub const STATES: [State; 14] = [
     State::Empty,
     State::Sized,
     State::Holes,
     State::Bound,
+    State::Around,
     State::Mapped,
     State::Pinned,
     State::Draining,
@@ -63,6 +66,10 @@ pub const STATES: [State; 13] = [
     State::Lent,
     State::Static,
 ];
+
+/// `fault_around_bytes` in the state Around: the page that is touched has one neighbour before it
+/// and two behind it.
+const AROUND: u64 = 4 << 12;
 
 impl State {
     fn kind(self) -> Kind {
@@ -88,6 +95,9 @@ impl State {
         };
         let write = |name: &str, text: &str| bindings::write_attribute(dev.raw(), name, text);
         let size = |granules: u64| must(write("size", &(granules * GRANULE).to_string()));
+        if self == Self::Around {
+            must(write("align", "4096"));
+        }
         if self == Self::Holes {
             // Somebody is in the way, and gone again.
             size(1);
@@ -110,7 +120,7 @@ impl State {
         }
         if matches!(
             self,
-            Self::Bound | Self::Mapped | Self::Pinned | Self::Draining
+            Self::Bound | Self::Around | Self::Mapped | Self::Pinned | Self::Draining
         ) {
             must(bindings::bind("device_dax", device));
             must((operation("open").run)(machine));
@@ -225,6 +235,9 @@ impl Scenario {
         sched::begin(trace);
         if self.state.zeroes() {
             bindings::keep_clean();
+        }
+        if self.state == State::Around {
+            bindings::set_fault_around_bytes(AROUND);
         }
         let machine = Arc::new(Machine::start(self.state.kind()));
         self.state.prepare(&machine);

@@ -113,6 +113,7 @@ each_state! {
     Sized pairs_with_a_device each_step_fails_with_a_device;
     Holes pairs_with_two_ranges each_step_fails_with_two_ranges;
     Bound pairs_with_a_bound_device each_step_fails_with_a_bound_device;
+    Around pairs_with_fault_around each_step_fails_with_fault_around;
     Mapped pairs_with_a_mapped_page each_step_fails_with_a_mapped_page;
     Pinned pairs_with_a_pinned_page each_step_fails_with_a_pinned_page;
     Draining pairs_while_a_device_drains each_step_fails_while_a_device_drains;

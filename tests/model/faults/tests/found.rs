@@ -120,6 +120,8 @@ faults! {
         "L9": Empty ["region rebind", "create"], FAILING => "somebody refers to it";
     m6_memory_that_is_online
         "M6": Online ["shrink"], PLAIN => "is in /proc/iomem, and of no device";
+    m12_neighbour_has_the_entry_of_another_page
+        "M12": Around ["map"], PLAIN => "is mapped with the entry of page 1";
     a27_ids_are_forgotten_too_early
         "A27": Sized ["new_id", "kmem unload"], PLAIN => "of a driver that is gone";
     a_failed_probe_stays_noted

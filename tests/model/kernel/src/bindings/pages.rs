@@ -11,6 +11,30 @@ use crate::ffi::{c_int, c_uint, c_ulong, c_void};
 use crate::memory;
 use crate::sched;
 
+/// The parameter `fault_around_bytes` of the module.
+struct FaultAround(u64);
+
+impl Default for FaultAround {
+    fn default() -> Self {
+        Self(1 << PAGE_SHIFT)
+    }
+}
+
+/// Sets the parameter `fault_around_bytes`, before the module is loaded.
+pub fn set_fault_around_bytes(bytes: u64) {
+    sched::part(|around: &mut FaultAround| around.0 = bytes);
+}
+
+/// The parameter `fault_around_bytes`.
+pub fn fault_around_bytes() -> u64 {
+    sched::part(|around: &mut FaultAround| around.0)
+}
+
+/// Whether a fault maps more than one page.
+pub fn is_fault_around() -> bool {
+    fault_around_bytes() > 1 << PAGE_SHIFT
+}
+
 /// Memory that has struct pages.
 struct Map {
     pgmap: *const dev_pagemap,
@@ -241,6 +265,8 @@ pub unsafe extern "C" fn dax_glue_insert_pfn(
         (area, (*(*area).vm_file).f_mapping)
     };
     memory::check(mapping, "the address space of a mapping");
+    // SAFETY: By the contract.
+    unsafe { require_consistent(&*vmf, pgoff, order) };
     let range = bytes(pfn, order);
     let first = mm(|mm| {
         let map = mm.maps.iter_mut().find(|map| {
@@ -280,6 +306,43 @@ pub unsafe extern "C" fn dax_glue_insert_pfn(
         }
     });
     vm_fault_reason_VM_FAULT_NOPAGE
+}
+
+/// What a fault says fits the page that is mapped: the address, the page table, the entry that
+/// was read before, and that somebody writes to it.
+///
+/// # Safety
+///
+/// The area of the fault is locked.
+unsafe fn require_consistent(vmf: &vm_fault, pgoff: c_ulong, order: c_uint) {
+    let at = &vmf.__bindgen_anon_1;
+    // SAFETY: By the contract.
+    let area = unsafe { &*at.vma };
+    let start = at.address & !(((1 << order) << PAGE_SHIFT) - 1);
+    let inside = (area.vm_start..area.vm_end).contains(&at.address);
+    sched::require(
+        inside && area.vm_pgoff + ((start - area.vm_start) >> PAGE_SHIFT) == pgoff,
+        format!("page {pgoff} is mapped at {start:#x}"),
+    );
+    if order != 0 {
+        return;
+    }
+    sched::require(
+        vmf.pmd.addr() == at.address >> PMD_SHIFT,
+        format!("page {pgoff} is mapped in another page table"),
+    );
+    let touched = vmf.orig_pte == pgoff;
+    sched::require(
+        touched || vmf.flags & fault_flag_FAULT_FLAG_ORIG_PTE_VALID == 0,
+        format!(
+            "page {pgoff} is mapped with the entry of page {}",
+            vmf.orig_pte
+        ),
+    );
+    sched::require(
+        touched || vmf.flags & fault_flag_FAULT_FLAG_WRITE == 0,
+        format!("page {pgoff} is mapped as if somebody wrote to it"),
+    );
 }
 
 /// `unmap_mapping_range()` of all.
@@ -378,8 +441,12 @@ impl Area {
                 address,
                 real_address: address,
             },
-            flags: 0,
-            pmd: core::ptr::null_mut(),
+            flags: match order {
+                0 => fault_flag_FAULT_FLAG_WRITE | fault_flag_FAULT_FLAG_ORIG_PTE_VALID,
+                _ => fault_flag_FAULT_FLAG_WRITE,
+            },
+            pmd: core::ptr::without_provenance_mut(address >> PMD_SHIFT),
+            orig_pte: pgoff,
         };
         // SAFETY: Operations are static, the area and its file are there.
         let answer = unsafe {

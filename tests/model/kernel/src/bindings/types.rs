@@ -343,5 +343,8 @@ pub struct vm_fault_constant {
 pub struct vm_fault {
     pub __bindgen_anon_1: vm_fault_constant,
     pub flags: u32,
+    /// Only the address: that of the page table, as the number of the area that it maps.
     pub pmd: *mut pmd_t,
+    /// The page offset of the entry that was read.
+    pub orig_pte: usize,
 }
