@@ -63,6 +63,13 @@ fn parse_with(patterns: [&str; 2], prefix: &str, text: &str) -> Result<Vec<TestR
     Ok(reader.results)
 }
 
+/// A row of the test `test` that was skipped, if that is what its note says. The guest's tests write
+/// `# row 3 skipped: why`.
+fn skipped_row(test: &str, note: &str) -> Option<TestResult> {
+    let (row, why) = note.strip_prefix("# row ")?.split_once(" skipped: ")?;
+    Some(TestResult::skipped(format!("{test}: row {row}"), why))
+}
+
 struct Reader<'a> {
     prefix: &'a str,
     levels: Vec<Level>,
@@ -91,11 +98,14 @@ impl Reader<'_> {
         if !had_subtests || unexplained {
             let name = self.name(depth, name);
             let output = std::mem::take(&mut self.notes);
+            let rows = output.iter().filter_map(|note| skipped_row(&name, note));
+            let rows: Vec<TestResult> = rows.collect();
             self.results.push(TestResult {
                 name,
                 verdict,
                 output,
             });
+            self.results.extend(rows);
         }
     }
 
@@ -225,6 +235,15 @@ mod tests {
             (results[1].name.as_str(), results[2].output.as_slice()),
             ("g: b", &["# oh".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn a_row_that_is_skipped_is_a_result() {
+        let text = "1..2\n# row 2, on C skipped: breaks\nok 1 a\n# row 1: bad\nnot ok 2 b\n";
+        let results = parse("g", text);
+        let names: Vec<&str> = results.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["g: a", "g: a: row 2, on C", "g: b"]);
+        assert_eq!(results[1].verdict, Verdict::Skipped("breaks".to_owned()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod size;
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::kernel::{self, Impl};
-use crate::ktap::{check, deviates, note, Outcome, Rows, Test};
+use crate::ktap::{check, deviates, note, skip, Outcome, Rows, Test};
 use crate::region::Region;
 use crate::snapshot::Snapshot;
 use crate::sysfs;
@@ -153,7 +153,7 @@ fn refused(region: &Region, rows: impl Fn(&Fixture) -> Vec<Row>) -> Outcome {
         let label = format!("{:?} to {}", row.text, short(&row.path));
         let wanted = match (kernel::driver(), row.on_c) {
             (Impl::C, OnC::Breaks(how)) => {
-                note(format!("{label}: not tried on C: {how}"));
+                results.add(&label, skip(format!("breaks C: {how}")));
                 continue;
             }
             _ => wanted(&row.text, row.errno, row.on_c),
