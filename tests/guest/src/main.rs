@@ -26,7 +26,6 @@ mod daxlayout;
 mod demo;
 mod device;
 mod down;
-mod draining;
 mod elfcore;
 mod errno;
 mod family;

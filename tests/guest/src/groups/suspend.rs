@@ -2,12 +2,13 @@
 //! The machine is suspended to idle and wakes up, with devices in each state.
 
 use crate::child::{Child, End};
+use crate::compare::log::Log;
 use crate::device::{Device, Driver};
-use crate::draining;
 use crate::errno::Errno;
 use crate::ktap::{check, deviates, skip, Failure, Outcome, Test};
 use crate::mmap::Map;
 use crate::pattern;
+use crate::pin;
 use crate::pipe::Pipe;
 use crate::power::{self, Depth};
 use crate::region::Region;
@@ -55,15 +56,6 @@ fn suspend(depth: Depth) -> Outcome {
 fn device(region: &Region, align: u64, first: u64) -> sysfs::Result<Device> {
     let spans = [region.units(first + 9, 3), region.units(first, 2)];
     region.create_bound(align, &spans)
-}
-
-/// A page of a mapping in a pipe.
-fn hold(map: &Map, offset: u64) -> Result<Pipe, Failure> {
-    let failed = |errno| Failure::Fail(format!("pipe: {errno}"));
-    let pipe = Pipe::new().map_err(failed)?;
-    check("store", map.store(offset, offset), Ok(()))?;
-    check("vmsplice", pipe.splice_from(map, offset, 8), Ok(8))?;
-    Ok(pipe)
 }
 
 fn suspend_keeps_devices_and_mappings(region: &Region) -> Outcome {
@@ -131,13 +123,13 @@ fn suspend_of_a_device_that_drains_works(region: &Region) -> Outcome {
     for depth in DEPTHS {
         let device = device(region, UNIT, 0)?;
         let map = Map::whole(&device)?;
-        let pipe = hold(&map, 3 * UNIT)?;
-        let pipe = draining::unbind(&device, pipe)?;
+        let pipe = pin::hold(&map, 3 * UNIT)?;
+        pin::unbind(&device)?;
         suspend(depth)?;
         let bound = Driver::DeviceDax.try_write("bind", device.name());
         check("bind", bound.map(drop), Err(Errno::EBUSY))?;
         check("data", pipe.read_word(), Ok(3 * UNIT))?;
-        draining::wait_until_over(&device)?;
+        pin::drained(&device)?;
         drop(map);
         region.destroy(&device)?;
     }
@@ -151,10 +143,10 @@ fn suspend_is_refused_while_a_region_waits_for_a_page(region: &Region) -> Outcom
         return skip("this machine cannot suspend to idle");
     }
     let device = device(region, UNIT, 0)?;
-    let pipe = hold(&Map::whole(&device)?, UNIT)?;
-    let mut unbinding = draining::start(|| region.unbind())?;
-    let waits = unbinding.wait_for(Duration::from_secs(2));
-    check("while a page is held", waits, None)?;
+    let pipe = pin::hold(&Map::whole(&device)?, UNIT)?;
+    let mut log = Log::open()?;
+    let mut unbinding = pin::start(|| region.unbind())?;
+    pin::check_region_waits(&mut log, region, &mut unbinding)?;
     let refused = power::with_freeze_timeout(2000, || power::suspend(Depth::Devices))??;
     check("suspend", refused, Err(Errno::EBUSY))?;
     check("still", unbinding.wait_for(Duration::from_secs(1)), None)?;

@@ -3,12 +3,11 @@
 //! expedited.
 
 use crate::device::{Device, Driver};
-use crate::draining;
 use crate::grace;
 use crate::kernel::{self, Impl};
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::ktap::{check, Outcome, Test};
 use crate::mmap::{self, Map};
-use crate::pipe::Pipe;
+use crate::pin;
 use crate::region::Region;
 use crate::sysfs::{Error, Result};
 use crate::test;
@@ -130,15 +129,12 @@ fn grace_periods_are_ordinary_whatever_was_unbound(region: &Region) -> Outcome {
 }
 
 fn grace_periods_are_ordinary_while_pages_drain(region: &Region) -> Outcome {
-    let failed = |errno| Failure::Fail(format!("pipe: {errno}"));
     let device = bound(region, UNIT)?;
     let map = Map::whole(&device)?;
-    check("store", map.store(UNIT, 1), Ok(()))?;
-    let pipe = Pipe::new().map_err(failed)?;
-    check("vmsplice", pipe.splice_from(&map, UNIT, 8), Ok(8))?;
-    let pipe = draining::unbind(&device, pipe)?;
+    let pipe = pin::hold(&map, UNIT)?;
+    pin::unbind(&device)?;
     grace::check_ordinary("while a device drains")?;
     drop(pipe);
-    draining::wait_until_over(&device)?;
+    pin::drained(&device)?;
     grace::check_ordinary("when it has drained")
 }

@@ -2,11 +2,12 @@
 //! Memory that fails while nobody touches it: hwpoison-inject.
 
 use super::{device, failed, frame, is_mapped, map_from, optional, Kill, Other};
-use crate::draining;
+use crate::compare::log::Log;
 use crate::errno::Errno;
 use crate::kernel;
 use crate::ktap::{check, skip, Failure, Outcome, Test};
 use crate::mmap::Map;
+use crate::pin;
 use crate::pipe::Pipe;
 use crate::region::Region;
 use crate::sysfs;
@@ -130,12 +131,12 @@ fn injected_poison_while_pages_drain_is_told_to_nobody(region: &Region) -> Outco
         let pipe = Pipe::new().map_err(failed("pipe"))?;
         check("vmsplice", pipe.splice_from(&map, align, 8), Ok(8))?;
         let failing = frame(&device, align, 1)?;
-        let pipe = draining::unbind(&device, pipe)?;
+        pin::unbind(&device)?;
         // The struct pages are there, and so is what they say of who had them mapped.
         check("inject", inject(failing)?, Ok(()))?;
         check("told", other.finish()?, vec![])?;
         check("data", pipe.read_word(), Ok(4))?;
-        draining::wait_until_over(&device)?;
+        pin::drained(&device)?;
         drop(map);
         region.destroy(&device)?;
     }
@@ -150,7 +151,10 @@ fn injected_poison_in_what_drains_without_a_region_is_told_to_nobody(region: &Re
     let pipe = Pipe::new().map_err(failed("pipe"))?;
     check("vmsplice", pipe.splice_from(&map, UNIT, 8), Ok(8))?;
     let failing = frame(&device, UNIT, 1)?;
-    let pipe = draining::abandon(region, pipe)?;
+    let mut log = Log::open()?;
+    let mut unbinding = pin::start(|| region.unbind())?;
+    pin::check_region_waits(&mut log, region, &mut unbinding)?;
+    pin::check_killed(&mut unbinding)?;
     check("the device", device.exists(), false)?;
     drop(map);
     // Whose the page was may be known or not.
@@ -159,7 +163,8 @@ fn injected_poison_in_what_drains_without_a_region_is_told_to_nobody(region: &Re
     check(format!("inject: {injected:?}"), known, true)?;
     check("data", pipe.read_word(), Ok(4))?;
     drop(pipe);
-    draining::wait_until_back(region)?;
+    pin::said_drained(&mut log)?;
+    region.bind()?;
     let again = super::device(region, UNIT)?;
     let map = map_from(&again, UNIT, 0)?;
     check("load", map.load(UNIT), Ok(4))
