@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! CXL memory as ordinary memory. Its regions, memories and modules go and come back.
 
-use super::{devdax, empty, first, load, nothing_loaded, MEMORIES, NODE, SIZE, WINDOW};
+use super::{
+    devdax, empty, first, load, nothing_loaded, require_memories, MEMORIES, NODE, SIZE, WINDOW,
+};
 use crate::cxl::{self, CxlRegion};
 use crate::daxctl;
 use crate::device::Device;
 use crate::family;
 use crate::iomem;
 use crate::kernel::{eventually, has_module, modprobe, modprobe_remove};
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::ktap::{check, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
 use crate::sysfs;
@@ -226,6 +228,7 @@ fn load_by_modalias() -> sysfs::Result<()> {
 }
 
 fn modules_come_by_modalias() -> Outcome {
+    require_memories()?;
     nothing_loaded()?;
     modprobe(&[&sysfs::read(&Path::new(ROOT).join("modalias"))?])?;
     for name in sysfs::names(PCI.as_ref())? {
@@ -267,5 +270,5 @@ fn unload_leaves_iomem_as_before() -> Outcome {
         family::unload()?;
         check("iomem", iomem::read()?, before.clone())?;
     }
-    load().map(drop).map_err(Failure::from)
+    load().map(drop)
 }

@@ -12,8 +12,8 @@ mod region;
 use crate::cxl::{self, CxlRegion};
 use crate::device::{Device, Driver};
 use crate::family;
-use crate::kernel::modprobe;
-use crate::ktap::Test;
+use crate::kernel::{self, modprobe};
+use crate::ktap::{skip, Failure, Outcome, Test};
 use crate::region::Region;
 use crate::sysfs;
 use crate::units::{Span, MIB};
@@ -48,15 +48,25 @@ const NODE: u64 = 1;
 /// The name of the window in /proc/iomem.
 const WINDOW: &str = "CXL Window 0";
 
+/// Skips on a kernel that binds each driver twice and releases objects late: there `cxl_mem` finds
+/// what its first probe left, fails, and no memory gets ready.
+fn require_memories() -> Outcome {
+    if kernel::unbinds_at_once() && kernel::releases_late() {
+        return skip("cxl_mem finds what its first probe left, and no memory gets ready");
+    }
+    Ok(())
+}
+
 /// Loads the modules, and returns the memories that are ready.
-fn load() -> sysfs::Result<Vec<String>> {
+fn load() -> Result<Vec<String>, Failure> {
+    require_memories()?;
     modprobe(&["-a", "cxl_acpi", "cxl_pci", "cxl_mem", "cxl_port"])?;
     modprobe(&["-a", "device_dax", "kmem", "fsdev_dax", "dax_cxl"])?;
-    cxl::memories(MEMORIES)
+    Ok(cxl::memories(MEMORIES)?)
 }
 
 /// A region over the first memory, and its dax region.
-fn first() -> sysfs::Result<(CxlRegion, Region)> {
+fn first() -> Result<(CxlRegion, Region), Failure> {
     let region = CxlRegion::create(&load()?[..1])?;
     let dax = region.dax_region()?;
     Ok((region, dax))
@@ -64,7 +74,7 @@ fn first() -> sysfs::Result<(CxlRegion, Region)> {
 
 /// A region over the first memory, and its dax region, emptied: its one device is bound to nothing
 /// and has no size.
-fn empty() -> sysfs::Result<(CxlRegion, Region)> {
+fn empty() -> Result<(CxlRegion, Region), Failure> {
     let (region, dax) = first()?;
     dax.first_device()?.release()?;
     Ok((region, dax))
@@ -83,7 +93,7 @@ fn devdax(region: &Region, align: u64, spans: &[Span]) -> sysfs::Result<Device> 
 }
 
 /// Removes every module; nothing is left of the family then.
-fn nothing_loaded() -> crate::ktap::Outcome {
+fn nothing_loaded() -> Outcome {
     family::require_modules()?;
     Ok(family::unload()?)
 }
