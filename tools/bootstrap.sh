@@ -12,7 +12,7 @@ mkdir -p "$cache/locks"
 
 install() { # install PACKAGE...: with apt, as root
 	if [ "$(id -u)" != 0 ]; then
-		echo "error: this needs root once, or please install: $*" >&2
+		echo "error: these packages are missing, and only root can install them: $*" >&2
 		exit 1
 	fi
 	echo "installing $*" >&2
