@@ -19,7 +19,7 @@ files_are_there() {
 }
 
 check "Debian's kernel is up" system_is_up
-check "it has the C driver" eval '! is_rust'
+check "it has the C driver" is_c
 check "the soft-reserved memory is there" soft_reserved
 check "udev has loaded the modules" autoloaded
 check "the rule of the package daxctl is at work" daxctl_rule

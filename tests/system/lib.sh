@@ -50,6 +50,10 @@ is_rust() {
 	grep -q '^CONFIG_DEV_DAX_RUST=y' "/boot/config-$(uname -r)"
 }
 
+is_c() {
+	grep -q '^CONFIG_DEV_DAX=[my]' "/boot/config-$(uname -r)" && ! is_rust
+}
+
 # is_build first|second: succeeds if the kernel's version is that of the package.
 is_build() {
 	local version
@@ -142,6 +146,19 @@ links() {
 	(cd /dev/dax/by-address && for link in *; do echo "$link $(readlink "$link")"; done) | same links
 }
 
+newest_kernel() {
+	linux-version list | linux-version sort | tail -n 1
+}
+
 our_kernel_is_newest() {
-	linux-version list | linux-version sort | tail -n 1 | grep -- '-dax-'
+	newest_kernel | grep -- '-dax-'
+}
+
+debians_kernel_is_newest() {
+	local newest
+	newest=$(newest_kernel) && [[ -n $newest && $newest != *-dax-* ]]
+}
+
+another_boot() {
+	[[ -s $kept/boot && $(<"$kept/boot") != "$(</proc/sys/kernel/random/boot_id)" ]]
 }

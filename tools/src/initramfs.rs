@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use walkdir::WalkDir;
 
 use crate::arch::Arch;
@@ -209,7 +209,7 @@ impl Tree<'_> {
             }
         }
         if !found {
-            eprintln!("note: the build root has no package {pattern}; the guest goes without");
+            bail!("the build root has no package {pattern}: see tools/root.packages");
         }
         Ok(())
     }

@@ -63,11 +63,12 @@ fn parse_with(patterns: [&str; 2], prefix: &str, text: &str) -> Result<Vec<TestR
     Ok(reader.results)
 }
 
-/// A row of the test `test` that was skipped, if that is what its note says. The guest's tests write
-/// `# row 3 skipped: why`.
+/// The skipped result of a row of the test `test`, if `note` is the guest's line about a skipped row:
+/// `# row 3 skipped: why`. Tables take what follows the last `: ` of a name for the test.
 fn skipped_row(test: &str, note: &str) -> Option<TestResult> {
     let (row, why) = note.strip_prefix("# row ")?.split_once(" skipped: ")?;
-    Some(TestResult::skipped(format!("{test}: row {row}"), why))
+    let row = row.replace(": ", " ");
+    Some(TestResult::skipped(format!("{test}, row {row}"), why))
 }
 
 struct Reader<'a> {
@@ -239,10 +240,10 @@ mod tests {
 
     #[test]
     fn a_row_that_is_skipped_is_a_result() {
-        let text = "1..2\n# row 2, on C skipped: breaks\nok 1 a\n# row 1: bad\nnot ok 2 b\n";
+        let text = "1..2\n# row 2, on: C skipped: breaks\nok 1 a\n# row 1: bad\nnot ok 2 b\n";
         let results = parse("g", text);
         let names: Vec<&str> = results.iter().map(|p| p.name.as_str()).collect();
-        assert_eq!(names, ["g: a", "g: a: row 2, on C", "g: b"]);
+        assert_eq!(names, ["g: a", "g: a, row 2, on C", "g: b"]);
         assert_eq!(results[1].verdict, Verdict::Skipped("breaks".to_owned()));
     }
 

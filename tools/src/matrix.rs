@@ -12,11 +12,11 @@ use anyhow::Result;
 use crate::cargo::Cargo;
 use crate::groups::{self, Group};
 use crate::progress::human;
-use crate::report::{count, Report, TestResult, Verdict};
+use crate::report::{count, Report, TestResult, Verdict, QUIET};
 use crate::settings;
 use crate::spec::{Impl, SERIES};
 use crate::table::{self, Table};
-use crate::testrun::{Tests, QUIET};
+use crate::testrun::Tests;
 
 pub const DOCUMENT: &str = "docs/results/consumers.md";
 

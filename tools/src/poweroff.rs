@@ -28,10 +28,15 @@ const WAYS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// The state of the device when the machine goes down. `bound`: to device_dax. `unbound`: the
-/// device drains. `waiting`: the unbind of its region waits for the page. `killed`: the process
-/// that waited was killed.
-const STATES: [&str; 4] = ["bound", "unbound", "waiting", "killed"];
+/// The state of the device when the machine goes down, and what `dax-guest` says of the process
+/// that brings the state about. `bound`: to device_dax. `unbound`: the device drains. `waiting`: the
+/// unbind of its region waits for the page. `killed`: the process that waited was killed.
+const STATES: [(&str, &str); 4] = [
+    ("bound", "bound"),
+    ("unbound", "unbound: Some(Exit(0))"),
+    ("waiting", "waiting: None"),
+    ("killed", "killed: Some(Signal(9))"),
+];
 
 /// Time that QEMU may run. A machine that is still up then never goes down.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -41,9 +46,10 @@ pub fn results(tests: &Tests<'_>, name: &str, program: &Path) -> Result<Vec<Test
     let mut results = Vec::new();
     for (way, said) in WAYS {
         for state in STATES {
-            let label = format!("{name}: {way}, {state}");
+            let (named, _) = state;
+            let label = format!("{name}: {way}, {named}");
             // In the other states the C driver frees the struct page of a page in use.
-            results.push(if tests.spec.imp == Impl::C && state != "bound" {
+            results.push(if tests.spec.imp == Impl::C && named != "bound" {
                 TestResult::skipped(label, "C driver: frees the page under its holder")
             } else {
                 one(tests, label, way, state, said, program)?
@@ -57,7 +63,7 @@ fn one(
     tests: &Tests<'_>,
     label: String,
     way: &str,
-    state: &str,
+    (state, brought_about): (&str, &str),
     said: &[&str],
     program: &Path,
 ) -> Result<TestResult> {
@@ -77,7 +83,7 @@ fn one(
     };
     let (outcome, output) = tests.boot(&label, &machine, &load)?;
     let log = String::from_utf8_lossy(&cache::read(&outcome.log)?).into_owned();
-    Ok(match wrong(&outcome, &output, &log, said) {
+    Ok(match wrong(&outcome, &output, brought_about, &log, said) {
         None => TestResult::passed(label),
         Some(why) => TestResult::failed(
             label,
@@ -91,7 +97,13 @@ fn one(
 }
 
 /// The fault in the way in which a guest went down, if there is one.
-fn wrong(outcome: &Outcome, output: &str, log: &str, said: &[&str]) -> Option<String> {
+fn wrong(
+    outcome: &Outcome,
+    output: &str,
+    brought_about: &str,
+    log: &str,
+    said: &[&str],
+) -> Option<String> {
     if let Some(splat) = &outcome.splat {
         return Some(format!("the kernel complained:\n{splat}"));
     }
@@ -104,6 +116,9 @@ fn wrong(outcome: &Outcome, output: &str, log: &str, said: &[&str]) -> Option<St
     }
     if !output.contains("going down: ") {
         return Some(format!("gone before it was told to\n{}", outcome.qemu));
+    }
+    if !output.contains(brought_about) {
+        return Some(format!("the program did not say {brought_about:?}"));
     }
     let missing = said.iter().find(|line| !log.contains(**line))?;
     Some(format!("the kernel did not say {missing:?}"))
@@ -125,15 +140,21 @@ mod tests {
 
     #[test]
     fn what_is_right_and_what_is_wrong() {
-        let (told, said) = ("# held\ngoing down: kexec, bound\n", WAYS[2].1);
+        let (told, said) = ("# waiting: None\ngoing down: kexec, waiting\n", WAYS[2].1);
+        let (_, waits) = STATES[2];
         let log = "[ 9.0] a\ndax-guest: the next kernel runs\n[ 1.0] reboot: Power down\n";
         let died = outcome(End::Died, None);
-        assert_eq!(wrong(&died, told, log, said), None);
+        assert_eq!(wrong(&died, told, waits, log, said), None);
         for (outcome, output, log) in [
             (outcome(End::Died, Some("INFO: task a")), told, log),
             (outcome(End::Timeout, None), told, log),
             (outcome(End::Exit(1), None), told, log),
-            (outcome(End::Died, None), "# held\n", log),
+            (outcome(End::Died, None), "# waiting: None\n", log),
+            (
+                outcome(End::Died, None),
+                "going down: kexec, waiting\n",
+                log,
+            ),
             (
                 outcome(End::Died, None),
                 told,
@@ -142,7 +163,7 @@ mod tests {
             (outcome(End::Died, None), told, ""),
         ] {
             assert!(
-                wrong(&outcome, output, log, said).is_some(),
+                wrong(&outcome, output, waits, log, said).is_some(),
                 "{output} {log}"
             );
         }

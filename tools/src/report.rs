@@ -3,6 +3,9 @@
 
 use std::process::ExitCode;
 
+/// The end of the name of the result for a guest itself.
+pub const QUIET: &str = "the guest ends well and its kernel is quiet";
+
 /// Lines shown of a failed test's output.
 const SHOWN: usize = 60;
 
@@ -106,7 +109,7 @@ impl Report {
         if let Some(note) = &self.note {
             println!("{note}");
         }
-        let ran = self.results.iter().any(|p| p.verdict == Verdict::Passed);
+        let ran = self.results.iter().any(is_a_test_that_passed);
         if failed.is_empty() && !ran {
             println!("no test ran, which counts as a failure");
         }
@@ -117,6 +120,11 @@ impl Report {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a test passed. That a guest ended well is no test.
+fn is_a_test_that_passed(result: &TestResult) -> bool {
+    result.verdict == Verdict::Passed && !result.name.ends_with(QUIET)
 }
 
 /// `3 passed, 0 failed`, and `, 1 skipped` if any was.
@@ -143,6 +151,21 @@ mod tests {
         ];
         assert_eq!(count(&results), "1 passed, 1 failed, 1 skipped");
         assert_eq!(count(&results[..1]), "1 passed, 0 failed");
+    }
+
+    #[test]
+    fn run_without_a_test_fails() {
+        let of = |results| Report {
+            results,
+            note: None,
+        };
+        let quiet = || TestResult::passed(format!("cxl: {QUIET}"));
+        let skipped = || TestResult::skipped("a", "no");
+        let failure = format!("{:?}", ExitCode::FAILURE);
+        let code = |results| format!("{:?}", of(results).finish());
+        assert_eq!(code(vec![quiet(), skipped()]), failure);
+        assert_eq!(code(vec![]), failure);
+        assert_ne!(code(vec![quiet(), TestResult::passed("a")]), failure);
     }
 
     #[test]

@@ -44,14 +44,21 @@ pub fn sources(repo: &Path) -> Result<Vec<PathBuf>> {
 fn is_source(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default();
-    let by_extension = ["rs", "c", "h", "sh", "config", "toml"]
+    let by_extension = ["rs", "c", "h", "sh", "config", "toml", "py", "service"]
         .iter()
         .any(|e| extension == *e);
     let generated = name.ends_with(".mod.c");
     (by_extension && !generated)
         || matches!(
             &*name,
-            "Kbuild" | "Kconfig" | ".kunitconfig" | "Makefile" | "init" | "run"
+            "Kbuild"
+                | "Kconfig"
+                | ".kunitconfig"
+                | "Makefile"
+                | "init"
+                | "inner-init"
+                | "journalctl"
+                | "run"
         )
 }
 

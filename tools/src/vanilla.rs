@@ -51,6 +51,12 @@ pub fn results(repo: &Path, root: &Root, spec: &Spec) -> Result<Vec<TestResult>>
     }
 
     let before = objects(&vanilla.tree())?;
+    if before.is_empty() {
+        bail!(
+            "{}: no object to compare, so this kernel's build is not complete: delete it",
+            vanilla.tree().display()
+        );
+    }
     let part = cache::part_of(&proof);
     cache::remove(&part)?;
     builder.copy(&vanilla, &part)?;

@@ -75,9 +75,9 @@ impl Child {
         self.ended
     }
 
-    /// Waits for the end. Kills the child when the limit is over.
+    /// Waits for the end. Kills the child when the limit is over, which is longer on a slow kernel.
     pub fn wait(mut self, limit: Duration) -> End {
-        if let Some(end) = self.wait_for(limit) {
+        if let Some(end) = self.wait_for(limit * kernel::slowness()) {
             return end;
         }
         let report = self.where_it_hangs();

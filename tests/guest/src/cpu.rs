@@ -94,7 +94,7 @@ pub struct Switch {
     _unfair: Unfair,
 }
 
-/// Number of times that it looks at the time.
+/// Time between two looks of the process at the clock.
 const LOOK: Duration = Duration::from_micros(50);
 
 impl Switch {

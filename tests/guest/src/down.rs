@@ -6,10 +6,12 @@
 //! whether the machine is gone, and how.
 
 use crate::child::Child;
+use crate::compare::log::Log;
 use crate::errno::Errno;
+use crate::kernel;
 use crate::ktap::{check, note, Failure, Outcome};
 use crate::mmap::Map;
-use crate::pin::{failed, hold, start, WHILE};
+use crate::pin::{check_region_waits, failed, hold, start, SOON, WHILE};
 use crate::pipe::Pipe;
 use crate::region::Region;
 use crate::units::{PAGE, UNIT};
@@ -77,6 +79,7 @@ fn held(state: &str) -> Result<Held, Failure> {
     let device = region.create_bound(UNIT, &[region.units(8, 4), region.units(2, 2)])?;
     let map = Map::whole(&device)?;
     let pipe = hold(&map, 5 * UNIT)?;
+    let mut log = Log::open()?;
     let mut working = match state {
         "bound" => None,
         "unbound" => Some(start(|| device.unbind())?),
@@ -84,13 +87,19 @@ fn held(state: &str) -> Result<Held, Failure> {
         _ => return Err(Failure::Fail(format!("no such state: {state}"))),
     };
     if let Some(working) = &mut working {
-        // Whether it waits or not is no matter of this program.
-        let end = working.wait_for(2 * WHILE);
-        note(format!("{state}: {end:?}, state {:?}", working.state()));
+        if state != "unbound" {
+            check_region_waits(&mut log, &region, working)?;
+        }
         if state == "killed" {
             working.kill();
-            note(format!("killed: {:?}", working.wait_for(2 * WHILE)));
         }
+        // The host knows what to expect.
+        let limit = if state == "waiting" {
+            WHILE
+        } else {
+            SOON * kernel::slowness()
+        };
+        note(format!("{state}: {:?}", working.wait_for(limit)));
     }
     check("data", map.load(0).is_ok(), state == "bound")?;
     Ok((map, pipe, working))

@@ -68,6 +68,13 @@ pub fn skip<T>(reason: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Skip(reason.into()))
 }
 
+/// Runs a part of a test. A part that is skipped is reported like a row that is.
+pub fn part(name: &str, run: impl FnOnce() -> Outcome) -> Outcome {
+    let mut rows = Rows::default();
+    rows.add(name, run());
+    rows.finish()
+}
+
 /// Gathers the failures of a table, so that one bad row does not hide the others.
 #[derive(Default)]
 pub struct Rows {
@@ -268,7 +275,7 @@ fn one(test: &Test) -> Verdict {
     let health = look();
     let started = Instant::now();
     let reason = std::env::temp_dir().join("dax-guest.skip");
-    let end = in_child(test.limit * kernel::slowness(), || {
+    let end = in_child(test.limit, || {
         match test.body.run() {
             Ok(()) => 0,
             Err(Failure::Fail(why)) => {
@@ -285,7 +292,7 @@ fn one(test: &Test) -> Verdict {
     let elapsed = started.elapsed();
     let cleaned = match end {
         Ok(End::Stuck) => Ok(End::Stuck),
-        _ => in_child(CLEAN_UP_LIMIT * kernel::slowness(), || clean_up(test.body)),
+        _ => in_child(CLEAN_UP_LIMIT, || clean_up(test.body)),
     };
     let verdict = match end {
         Ok(End::Exit(0)) => Verdict::Ok,

@@ -21,20 +21,21 @@ const SMAPS: &str = "/proc/self/smaps";
 /// Protection of a mapping that can be read and written.
 pub const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
+/// Opens a node for reading and writing.
+pub fn try_open(path: &Path) -> Result<File, Errno> {
+    Ok(OpenOptions::new().read(true).write(true).open(path)?)
+}
+
 /// Opens a node for reading and writing. On a kernel that releases objects late, it repeats a
 /// refused open until the former binding's cdev is gone.
 pub fn open(path: &Path) -> Result<File, Errno> {
     let deadline = Instant::now() + Duration::from_secs(6);
     loop {
-        match OpenOptions::new().read(true).write(true).open(path) {
-            Err(e)
-                if e.raw_os_error() == Some(libc::ENXIO)
-                    && kernel::releases_late()
-                    && Instant::now() < deadline =>
-            {
+        match try_open(path) {
+            Err(Errno::ENXIO) if kernel::releases_late() && Instant::now() < deadline => {
                 thread::sleep(Duration::from_millis(50));
             }
-            opened => return Ok(opened?),
+            opened => return opened,
         }
     }
 }

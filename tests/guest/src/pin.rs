@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Time that a task is watched to see whether it waits.
 pub const WHILE: Duration = Duration::from_secs(1);
 /// Time that a task may take that waits for nobody.
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// Names a failed system call.
 pub fn failed(what: &str) -> impl Fn(Errno) -> Failure + '_ {
@@ -83,14 +83,20 @@ pub fn check_ends(child: &mut Child) -> Outcome {
 }
 
 /// Waits until the log says that the unbind of a region waits for pages, and checks that the child
-/// goes on waiting.
-pub fn check_region_waits(log: &mut Log, region: &Region, child: &mut Child) -> Outcome {
+/// goes on waiting. Returns the lines of the log until then.
+pub fn check_region_waits(
+    log: &mut Log,
+    region: &Region,
+    child: &mut Child,
+) -> Result<Vec<String>, Failure> {
     let said = format!("hmem {}: waits for pinned pages", region.hmem());
+    let mut lines = Vec::new();
     kernel::eventually("a line that the region waits", || {
-        let lines = log.lines()?;
+        lines.extend(log.lines()?);
         Ok(lines.iter().any(|line| line.contains(&said)).then_some(()))
     })?;
-    check_waits(child)
+    check_waits(child)?;
+    Ok(lines)
 }
 
 /// Kills a child, and checks that it ends of that.
@@ -109,11 +115,14 @@ pub fn hear(child: &mut Child, pipe: &Pipe) -> Outcome {
     check("a child that holds a page", heard, true)
 }
 
-/// Unbinds a device one of whose pages is held; then nothing but that is as it would be else.
+/// Unbinds a device while somebody holds one of its pages. The unbind waits for nobody. Then the
+/// device drains: no driver gets it, and its node cannot be opened.
 pub fn unbind(device: &Device) -> Outcome {
     at_once("unbind", || device.unbind())?;
     check("driver", device.driver(), None)?;
-    let opened = mmap::open(&device.node()).map(drop);
+    let bound = Driver::DeviceDax.try_write("bind", device.name()).map(drop);
+    check("bind while it drains", bound, Err(Errno::EBUSY))?;
+    let opened = mmap::try_open(&device.node()).map(drop);
     check("open", opened, Err(Errno::ENXIO))
 }
 

@@ -65,12 +65,28 @@ changes! {
         }";
     // A neighbour is mapped with what belongs to the page that was touched.
     "M12" "sys/vma.rs":
-        "        fault.flags &= !(bindings::fault_flag_FAULT_FLAG_WRITE
-            | bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID);" =>
-        "        fault.flags &= !bindings::fault_flag_FAULT_FLAG_WRITE;
-        if !kernel::fault::is(\"M12\") {
-            fault.flags &= !bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID;
-        }";
+        "            | bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID);" =>
+        "            | bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID)
+            | if kernel::fault::is(\"M12\") {
+                bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID
+            } else if kernel::fault::is(\"a neighbour is written to\") {
+                bindings::fault_flag_FAULT_FLAG_WRITE
+            } else {
+                0
+            };";
+    "a neighbour is written to" "sys/vma.rs":
+        "// A neighbour was not written to," => "// A neighbour was not written to, ";
+    // A window that is not aligned reaches into the next page table.
+    "a window is not aligned" "ranges/neighbours.rs":
+        "        let before = address & self.0.saturating_sub(1);" =>
+        "        let before = match kernel::fault::is(\"a window is not aligned\") {
+            true => self.0 / 2,
+            false => address & self.0.saturating_sub(1),
+        };";
+    "a window is not aligned" "sys/vma.rs":
+        "            || (address ^ self.start) & !table != 0" =>
+        "            || (address ^ self.start) & !table != 0
+                && !kernel::fault::is(\"a window is not aligned\")";
     // A region whose attributes cannot be added leaves the devices that were created
     // through them.
     "L9" "exports.rs":

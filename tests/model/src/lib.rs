@@ -59,6 +59,7 @@ mod invariants;
 mod laws;
 pub mod machine;
 #[cfg(misuse)]
+#[deny(unused_imports)]
 mod misuse;
 pub mod operations;
 pub mod scenario;

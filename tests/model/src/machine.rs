@@ -27,11 +27,19 @@ pub const GRANULES: u64 = 8;
 /// The order of such pages.
 pub const ORDER: u32 = 9;
 
-/// The page that users touch, and its order. With fault-around it has neighbours on both sides.
-pub fn page_of_device() -> (usize, u32) {
+/// The page that users touch, and its order. With fault-around the page has neighbours on both sides.
+pub fn touched_page() -> (usize, u32) {
     match bindings::is_fault_around() {
         true => (1, 0),
         false => (0, ORDER),
+    }
+}
+
+/// The bytes that users map. With fault-around the neighbours of a page end at the mapping's ends.
+pub fn mapped_bytes() -> usize {
+    match bindings::is_fault_around() {
+        true => 4 << 12,
+        false => GRANULE as usize,
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Safe code that misuses the wrappers of `src/sys` (L8 of docs/reliability.md), as part of the
-//! driver. The compiler must refuse each function here, with the error that its comment names.
+//! driver. The compiler must refuse each function here, with the error and the words that its comment
+//! names.
 //!
 //! `tests/misuse.rs` compiles this file. Nobody else does.
 
@@ -10,17 +11,17 @@ use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::Arc;
 
-use crate::driver::bus::{DaxBus, BUS};
+use crate::driver::bus::DaxBus;
 use crate::driver::device::DevDax;
-use crate::ranges::layout::{DevDaxRange, Layout};
+use crate::ranges::layout::DevDaxRange;
 use crate::ranges::range::{Align, PhysRange};
 use crate::sys::bus::BusRegistration;
 use crate::sys::dax_core::ReadGuard;
-use crate::sys::dev_dax::{Identity, Ranges, RawDevDax};
+use crate::sys::dev_dax::{Ranges, RawDevDax};
 use crate::sys::device::{Registration, Typed, Unregistered};
 use crate::sys::drvdata::DriverData;
 use crate::sys::liveness::{Liveness, Page};
-use crate::sys::memory::{Claim, Mapped, RegionMemory};
+use crate::sys::memory::{Claim, RegionMemory};
 use crate::sys::pagemap::PageMap;
 use crate::sys::resource::RegionResource;
 use crate::sys::vma::{Fault, VmFault};
@@ -67,7 +68,7 @@ fn copies_the_ranges(ranges: Ranges<DevDax>) -> Ranges<DevDax> {
     ranges.clone()
 }
 
-// E0308
+// E0308 expected `Snapshot<
 fn makes_struct_pages_of_any_memory(ranges: KVVec<DevDaxRange>) {
     let map = PageMap::<DevDax>::new(ranges);
 }
@@ -121,4 +122,19 @@ fn leaves_its_data_with_any_device(dev: &Device, data: Arc<DevDax>) {
 // E0133
 fn says_that_any_device_is_bound(device: &DevDax) {
     let bound = crate::sys::object::bound_device(device);
+}
+
+// E0624
+fn makes_a_second_list_of_ranges(device: ARef<DevDax>, align: Align) {
+    let ranges = Ranges::new(device, align);
+}
+
+// E0624
+fn makes_a_page_of_any_address(liveness: &Liveness) {
+    let page = Page::new(liveness, 0, None, 0, 0);
+}
+
+// E0423
+fn answers_a_fault_without_a_page() -> VmFault {
+    VmFault(0)
 }

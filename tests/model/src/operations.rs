@@ -7,7 +7,7 @@ use kernel::error::code::*;
 use kernel::error::{Error, Result};
 use kernel::sched;
 
-use crate::machine::{page_of_device, Machine, BASE, GRANULE};
+use crate::machine::{mapped_bytes, touched_page, Machine, BASE, GRANULE};
 
 /// The device that is created next.
 const NEXT: &str = "dax0.2";
@@ -74,8 +74,8 @@ fn read(machine: &Machine) -> Result {
 /// Opens the device, maps its first granule and touches a page there.
 fn page(machine: &Machine) -> Result<Area> {
     let file = OpenFile::open(machine.device())?;
-    let area = file.mmap(0, GRANULE as usize)?;
-    let (index, order) = page_of_device();
+    let area = file.mmap(0, mapped_bytes())?;
+    let (index, order) = touched_page();
     area.touch(index, order)?;
     Ok(area)
 }
@@ -87,7 +87,7 @@ fn map(machine: &Machine) -> Result {
 }
 
 fn pin(machine: &Machine) -> Result {
-    let (index, order) = page_of_device();
+    let (index, order) = touched_page();
     let pin = page(machine)?.pin(index, order)?;
     machine.pins.lock().expect("no task panics").push(pin);
     Ok(())

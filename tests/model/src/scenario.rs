@@ -27,11 +27,11 @@ pub enum State {
     Holes,
     /// The device is bound to device_dax, and a file of it is open.
     Bound,
-    /// The same with pages of 4 KiB, and a fault maps neighbours.
+    /// Bound, with pages of 4 KiB; a fault maps neighbours.
     Around,
     /// Bound, and a page is mapped.
     Mapped,
-    /// And a page is pinned.
+    /// Mapped, and a page is pinned.
     Pinned,
     /// The device was unbound since then.
     Draining,
@@ -67,8 +67,7 @@ pub const STATES: [State; 14] = [
     State::Static,
 ];
 
-/// `fault_around_bytes` in the state Around: the page that is touched has one neighbour before it
-/// and two behind it.
+/// `fault_around_bytes` in the state Around.
 const AROUND: u64 = 4 << 12;
 
 impl State {

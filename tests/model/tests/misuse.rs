@@ -10,30 +10,54 @@ use serde_json::Value;
 
 const FILE: &str = include_str!("../src/misuse.rs");
 
-/// The functions of the file: the line at which each begins, its name, and the error that its
-/// comment names.
-fn expected() -> Vec<(u64, String, String)> {
+/// A function of the file, and the error that its comment names.
+#[derive(Debug)]
+struct Misuse {
+    name: &'static str,
+    line: u64,
+    code: &'static str,
+    /// Words that the compiler must say, if any.
+    words: &'static str,
+}
+
+fn misuses() -> Vec<Misuse> {
     let mut all = Vec::new();
     let mut error = None;
-    for (number, line) in (1..).zip(FILE.lines()) {
-        if let Some(code) = line.strip_prefix("// E") {
-            error = Some(format!("E{code}"));
-        } else if let Some(rest) = line.strip_prefix("fn ") {
+    for (line, text) in (1..).zip(FILE.lines()) {
+        if text.starts_with("// E") {
+            let text = text.trim_start_matches("// ");
+            error = Some(text.split_once(' ').unwrap_or((text, "")));
+        } else if let Some(rest) = text.strip_prefix("fn ") {
             let name = rest.split(['<', '(']).next().unwrap_or(rest);
             let error = error.take();
-            let error = error.unwrap_or_else(|| panic!("{name} has no comment with an error"));
-            all.push((number, name.to_owned(), error));
+            let (code, words) =
+                error.unwrap_or_else(|| panic!("{name} has no comment with an error"));
+            all.push(Misuse {
+                name,
+                line,
+                code,
+                words,
+            });
         }
     }
     all
 }
 
-/// The errors of the compiler: the code, file and line of each.
-fn errors() -> Vec<(String, String, u64)> {
+/// An error of the compiler.
+struct Refusal {
+    code: String,
+    file: String,
+    line: u64,
+    /// The whole message.
+    text: String,
+}
+
+fn refusals() -> Vec<Refusal> {
     let output = Command::new(env!("CARGO"))
         .args(["check", "--package=dax-model", "--lib"])
-        .args(["--message-format=json", "--offline", "--target-dir"])
-        .arg(env!("CARGO_TARGET_TMPDIR"))
+        .args(["--message-format=json", "--offline", "--locked"])
+        .args(["--target-dir", env!("CARGO_TARGET_TMPDIR")])
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", "--cfg misuse")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -41,12 +65,24 @@ fn errors() -> Vec<(String, String, u64)> {
     let text = String::from_utf8_lossy(&output.stdout);
     let messages = text.lines().filter_map(|line| {
         let message = serde_json::from_str::<Value>(line).expect("cargo prints JSON");
-        let message = message.get("message")?.clone();
-        let code = message["code"]["code"].as_str()?.to_owned();
-        let place = message["spans"].as_array()?.iter();
-        let place = place.clone().find(|span| span["is_primary"] == true)?;
-        let file = place["file_name"].as_str()?.to_owned();
-        (message["level"] == "error").then_some((code, file, place["line_start"].as_u64()?))
+        let message = message.get("message")?;
+        let text = message["rendered"].as_str().unwrap_or_default().to_owned();
+        // The last one says how many there were.
+        if message["level"] != "error" || text.contains("aborting due to") {
+            return None;
+        }
+        let spans = message["spans"].as_array();
+        let place = spans.and_then(|spans| spans.iter().find(|span| span["is_primary"] == true));
+        let place = place.unwrap_or_else(|| panic!("an error without a place: {text}"));
+        Some(Refusal {
+            code: message["code"]["code"]
+                .as_str()
+                .unwrap_or("no code")
+                .to_owned(),
+            file: place["file_name"].as_str().unwrap_or_default().to_owned(),
+            line: place["line_start"].as_u64().unwrap_or_default(),
+            text,
+        })
     });
     let found: Vec<_> = messages.collect();
     assert!(
@@ -59,18 +95,22 @@ fn errors() -> Vec<(String, String, u64)> {
 
 #[test]
 fn l8_safe_code_cannot_misuse_the_wrappers() {
-    let expected = expected();
-    assert!(expected.len() >= 15, "only {expected:?}");
-    let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (code, file, line) in errors() {
-        assert!(file.ends_with("src/misuse.rs"), "{code} at {file}:{line}");
-        let within = expected.iter().rev().find(|(first, ..)| *first <= line);
-        let (_, name, _) = within.unwrap_or_else(|| panic!("{code} at line {line}"));
-        refused.entry(name.clone()).or_default().push(code);
+    let misuses = misuses();
+    assert!(misuses.len() >= 15, "only {misuses:?}");
+    let mut refused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for refusal in refusals() {
+        let Refusal {
+            file, line, text, ..
+        } = &refusal;
+        assert!(file.ends_with("src/misuse.rs"), "{file}:{line}: {text}");
+        let misuse = misuses.iter().rev().find(|misuse| misuse.line <= *line);
+        let misuse = misuse.unwrap_or_else(|| panic!("{file}:{line}: {text}"));
+        assert!(text.contains(misuse.words), "{}: {text}", misuse.name);
+        refused.entry(misuse.name).or_default().push(refusal.code);
     }
-    let expected: BTreeMap<String, Vec<String>> = expected
-        .into_iter()
-        .map(|(_, name, code)| (name, vec![code]))
+    let expected: BTreeMap<&str, Vec<String>> = misuses
+        .iter()
+        .map(|misuse| (misuse.name, vec![misuse.code.to_owned()]))
         .collect();
     assert_eq!(
         refused, expected,

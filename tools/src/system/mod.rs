@@ -18,7 +18,7 @@ use crate::interactive::tail;
 use crate::ktap;
 use crate::package::{self, Config, Packages, Request};
 use crate::progress::{human, Step};
-use crate::report::{Report, TestResult};
+use crate::report::{Report, TestResult, QUIET};
 use crate::root::Root;
 use crate::settings::{self, Machine};
 use disk::Disk;
@@ -145,7 +145,7 @@ fn run(
     let mut results = ktap::parse(name, &output)?;
     let ended = outcome.end == End::Exit(0);
     match wrong(&outcome) {
-        None => results.push(TestResult::passed(format!("{name}: the kernel is quiet"))),
+        None => results.push(TestResult::passed(format!("{name}: {QUIET}"))),
         Some(why) => {
             let text = format!(
                 "{why}\n{}\n{}\nthe whole log: {}",
@@ -153,10 +153,7 @@ fn run(
                 tail(&outcome.log),
                 outcome.log.display()
             );
-            results.push(TestResult::failed(
-                format!("{name}: the system ends well and its kernel is quiet"),
-                &text,
-            ));
+            results.push(TestResult::failed(format!("{name}: {QUIET}"), &text));
         }
     }
     Ok((results, outcome.took, ended))

@@ -15,7 +15,7 @@ use crate::kernel::Kernel;
 use crate::ktap;
 use crate::kunit;
 use crate::progress::{human, Step};
-use crate::report::{Report, TestResult, Verdict};
+use crate::report::{Report, TestResult, Verdict, QUIET};
 use crate::root::Root;
 use crate::settings::Machine;
 use crate::spec::{Impl, Spec, SERIES};
@@ -24,8 +24,15 @@ use crate::spec::{Impl, Spec, SERIES};
 /// tested.
 pub(super) const CHECKED: [&str; 2] = ["inject", "stress"];
 
-/// The groups whose guests have libnvdimm, which needs a debug kernel of its own.
-pub(super) const NVDIMM: [&str; 5] = ["overlap", "lifetimes-pmem", "pmem", "nvdimm", "ramdax"];
+/// The groups whose guests have libnvdimm or CXL memory, which need a debug kernel of their own.
+pub(super) const NVDIMM: [&str; 6] = [
+    "overlap",
+    "lifetimes-pmem",
+    "pmem",
+    "nvdimm",
+    "ramdax",
+    "cxl",
+];
 
 /// Programs of this project that the tests of a group run.
 pub(super) const PROGRAMS: [(&str, &str); 1] = [("layout", "daxlayout")];
@@ -40,9 +47,6 @@ const KMEMLEAK: &str = "kmemleak=on";
 
 /// A part of the kernel's message when it starts the first process.
 const USER_SPACE: &str = "as init process";
-
-/// The name of the result for the guest itself.
-pub const QUIET: &str = "the guest ends well and its kernel is quiet";
 
 /// Time that a guest for one test may take on a usual kernel: dax-guest gives up a test that hangs
 /// after a minute, and the clean-up after another.

@@ -24,7 +24,7 @@ use crate::spec::{Impl, Spec, SERIES};
 use crate::uniprocessor;
 use crate::vanilla;
 
-pub use guests::{Ran, Tests, C_ON_DEBUG, QUIET};
+pub use guests::{Ran, Tests, C_ON_DEBUG};
 
 /// The groups that run before the guest tests. dax-guest lists those.
 const GROUPS: [(&str, Run); 8] = [

@@ -74,7 +74,7 @@ fn run_all(sources: impl Iterator<Item = (u64, Source)>) -> Result<bool> {
             },
         );
         let child = child.map_err(|errno| Error::new("fork", errno))?;
-        let end = child.wait(LIMIT * kernel::slowness());
+        let end = child.wait(LIMIT);
         let after = Health::now();
         if after != health {
             trouble(number, format!("health: {after:?}"));

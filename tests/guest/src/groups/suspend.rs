@@ -129,7 +129,8 @@ fn suspend_of_a_device_that_drains_works(region: &Region) -> Outcome {
         let bound = Driver::DeviceDax.try_write("bind", device.name());
         check("bind", bound.map(drop), Err(Errno::EBUSY))?;
         check("data", pipe.read_word(), Ok(3 * UNIT))?;
-        pin::drained(&device)?;
+        pin::bound_again(&device)?;
+        device.unbind()?;
         drop(map);
         region.destroy(&device)?;
     }

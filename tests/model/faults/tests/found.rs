@@ -122,6 +122,10 @@ faults! {
         "M6": Online ["shrink"], PLAIN => "is in /proc/iomem, and of no device";
     m12_neighbour_has_the_entry_of_another_page
         "M12": Around ["map"], PLAIN => "is mapped with the entry of page 1";
+    a_neighbour_is_written_to
+        "a neighbour is written to": Around ["map"], PLAIN => "as if somebody wrote to it";
+    a_window_is_not_aligned
+        "a window is not aligned": Around ["map"], PLAIN => "is mapped in another page table";
     a27_ids_are_forgotten_too_early
         "A27": Sized ["new_id", "kmem unload"], PLAIN => "of a driver that is gone";
     a_failed_probe_stays_noted

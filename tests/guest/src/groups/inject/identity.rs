@@ -9,7 +9,7 @@ use crate::errno::Errno;
 use crate::family;
 use crate::inject::{injector, Injector, Starved};
 use crate::kernel;
-use crate::ktap::{check, note, Failure, Outcome, Test};
+use crate::ktap::{check, note, part, Failure, Outcome, Test};
 use crate::mmap::Map;
 use crate::pin::failed;
 use crate::race::write;
@@ -136,6 +136,7 @@ fn l3_device_that_is_not_added_leaves_nothing_to_a_writer() -> Outcome {
                 writer.count()
             ));
             check("size was written", writer.count() > 0, true)?;
+            check("devices that could not be added", tally.1 > 0, true)?;
             hog.end()?;
             writer.child.end()?;
             before.check_same(&look(&region)?)?;
@@ -156,11 +157,11 @@ fn look(region: &Region) -> sysfs::Result<Snapshot> {
 fn nothing_is_left(region: &Region, first: &str) -> Outcome {
     let what = format!("the minor number {first} for a new device");
     kernel::eventually(&what, || Ok((minor(region)? == first).then_some(())))?;
-    if family::require_modules().is_ok() {
+    part("the module goes", || {
+        family::require_modules()?;
         family::unload()?;
-        Region::fresh()?;
-    }
-    Ok(())
+        Ok(Region::fresh().map(drop)?)
+    })
 }
 
 /// So many ids that an array of them is no small piece of memory.

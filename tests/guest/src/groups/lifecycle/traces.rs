@@ -135,6 +135,7 @@ fn grace_periods_are_ordinary_while_pages_drain(region: &Region) -> Outcome {
     pin::unbind(&device)?;
     grace::check_ordinary("while a device drains")?;
     drop(pipe);
-    pin::drained(&device)?;
+    pin::bound_again(&device)?;
+    device.unbind()?;
     grace::check_ordinary("when it has drained")
 }

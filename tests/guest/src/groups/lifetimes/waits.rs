@@ -10,8 +10,8 @@ use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::family;
 use crate::json;
-use crate::kernel::{modprobe, run, slowness};
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::kernel::{modprobe, run};
+use crate::ktap::{check, part, Failure, Outcome, Test};
 use crate::mmap::Map;
 use crate::pin::{self, at_once, check_draining, drained, failed, hold, WHILE};
 use crate::pipe::Pipe;
@@ -144,7 +144,7 @@ fn l4c_process_that_unbinds_what_it_holds_goes_on(region: &Region) -> Outcome {
             }
         }
     });
-    let end = end.map_err(failed("fork"))?.wait(SOON * slowness());
+    let end = end.map_err(failed("fork"))?.wait(SOON);
     check("a process that waits for nobody", end, End::Exit(0))?;
     device.bind(Driver::DeviceDax).map_err(Failure::from)
 }
@@ -195,13 +195,15 @@ fn m13_drivers_come_and_go_while_a_device_drains(region: &Region) -> Outcome {
     at_once("an event", || {
         sysfs::write(&device.attr("uevent"), "change")
     })?;
-    if family::require_modules().is_ok() {
+    part("modules come and go", || {
+        family::require_modules()?;
         for module in ["kmem", "fsdev_dax"] {
             at_once("modprobe", || modprobe(&[module]))?;
             at_once("rmmod", || run("rmmod", &[module]))?;
             at_once("modprobe", || modprobe(&[module]))?;
         }
-    }
+        Ok(())
+    })?;
     check_draining(region, &device)?;
     drop(pipe);
     drained(&device).map_err(Failure::from)

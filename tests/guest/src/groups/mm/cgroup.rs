@@ -75,7 +75,7 @@ impl Drop for Cgroup {
 }
 
 /// Starts a process that enters a cgroup and touches each page of the mapping that `map` returns.
-/// `page` is the size of a page in bytes. Returns how the process ended.
+/// `page` is the size of a page in bytes. Checks that the process ends well.
 fn touch_in(cgroup: &Cgroup, page: u64, map: impl FnOnce() -> Result<Map>) -> Outcome {
     let child = Child::spawn(|| {
         let touched = cgroup.enter().and_then(|()| map()).map(|map| {
@@ -84,7 +84,13 @@ fn touch_in(cgroup: &Cgroup, page: u64, map: impl FnOnce() -> Result<Map>) -> Ou
         });
         match touched {
             // While it is all mapped.
-            Ok((true, _map)) => i32::from(check_charge(cgroup).is_err()),
+            Ok((true, _map)) => match check_charge(cgroup) {
+                Ok(()) => 0,
+                Err(Failure::Fail(why) | Failure::Skip(why)) => {
+                    note(why);
+                    1
+                }
+            },
             other => {
                 note(format!("{other:?}"));
                 1

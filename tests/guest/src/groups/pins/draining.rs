@@ -57,7 +57,7 @@ fn device_drains_for_each_page_of_each_range() -> Outcome {
         pin::unbind(&device)?;
         for (pipe, place) in held {
             // Longer than it takes to look again.
-            thread::sleep(WHILE);
+            thread::sleep(WHILE + WHILE / 2);
             check_draining(&region, &device)?;
             // The holder sees the stored data to the end.
             check("data", pipe.read_word(), Ok(place))?;

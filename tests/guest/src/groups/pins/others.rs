@@ -6,6 +6,7 @@
 
 use super::{device, C};
 use crate::child::End;
+use crate::compare::log::Log;
 use crate::cpu::{self, Hog};
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -63,8 +64,9 @@ fn devices_go_on_while_another_drains() -> Outcome {
 fn regions_go_on_while_another_waits() -> Outcome {
     let (region, device) = device(UNIT)?;
     let pipe = hold(&Map::whole(&device)?, 0)?;
+    let mut log = Log::open()?;
     let mut unbinding = start(|| region.unbind())?;
-    check_waits(&mut unbinding)?;
+    pin::check_region_waits(&mut log, &region, &mut unbinding)?;
     let others = [0, 2, 3].map(|number| Region::of(format!("hmem.{number}")));
     for other in others {
         let other = other?;

@@ -40,8 +40,9 @@ fn region_that_waits_is_out_of_service() -> Outcome {
     let other = region.create_sized(UNIT)?;
     let pipe = hold(&Map::whole(&device)?, UNIT)?;
     let file = mmap::open(&device.node()).map_err(failed("open"))?;
+    let mut log = Log::open()?;
     let mut unbinding = start(|| region.unbind())?;
-    check_waits(&mut unbinding)?;
+    pin::check_region_waits(&mut log, &region, &mut unbinding)?;
     check("the other device", other.exists(), false)?;
     let gone = Err(Errno::ENOENT);
     check("create", region.try_write("create", "1"), gone)?;
@@ -63,8 +64,9 @@ fn region_waits_for_a_device_that_drains() -> Outcome {
     let pipe = hold(&Map::whole(&device)?, UNIT)?;
     pin::unbind(&device)?;
     check_draining(&region, &device)?;
+    let mut log = Log::open()?;
     let mut unbinding = start(|| region.unbind())?;
-    check_waits(&mut unbinding)?;
+    pin::check_region_waits(&mut log, &region, &mut unbinding)?;
     drop(pipe);
     check_ends(&mut unbinding)?;
     check("the device", device.exists(), false)?;
@@ -77,13 +79,13 @@ fn region_that_waits_says_so() -> Outcome {
     let pipe = hold(&Map::whole(&device)?, 0)?;
     let mut log = Log::open()?;
     let mut unbinding = start(|| region.unbind())?;
-    check_waits(&mut unbinding)?;
+    let mut lines = pin::check_region_waits(&mut log, &region, &mut unbinding)?;
     // `ps` shows administrators this state.
     check("its state", unbinding.state(), Some('D'))?;
     // A signal that is handled is none of SIGKILL; this program handles this one.
     unbinding.signal(nix::sys::signal::SIGBUS);
     check_waits(&mut unbinding)?;
-    let lines = log.lines()?;
+    lines.extend(log.lines()?);
     let said = format!("hmem {}: waits for pinned pages", region.hmem());
     let times = lines.iter().filter(|line| line.contains(&said)).count();
     check(format!("{said:?} in {lines:?}"), times, 1)?;
@@ -113,10 +115,11 @@ fn region_waits_for_no_process_that_is_killed() -> Outcome {
 
 fn rmmod_of_the_owner_waits_for_pages() -> Outcome {
     family::require_modules()?;
-    let (_, device) = device(UNIT)?;
+    let (region, device) = device(UNIT)?;
     let pipe = hold(&Map::whole(&device)?, UNIT)?;
+    let mut log = Log::open()?;
     let mut removing = start(|| run("rmmod", &["dax_hmem"]))?;
-    check_waits(&mut removing)?;
+    pin::check_region_waits(&mut log, &region, &mut removing)?;
     check("the device", device.node().exists(), false)?;
     check("data", pipe.read_word(), Ok(UNIT))?;
     drop(pipe);

@@ -103,7 +103,7 @@ fn injected_poison_in_a_page_that_nobody_touched_is_refused(region: &Region) -> 
 fn injected_poison_in_a_page_that_nobody_has_mapped_is_told_to_nobody(region: &Region) -> Outcome {
     for align in [PAGE, UNIT] {
         let device = device(region, align)?;
-        drop(map_from(&device, align, 0).and_then(|map| touch(&map, align)));
+        touch(&map_from(&device, align, 0)?, align)?;
         let map = map_from(&device, align, 0)?;
         let other = Other::start(
             Kill::Early,
@@ -136,7 +136,8 @@ fn injected_poison_while_pages_drain_is_told_to_nobody(region: &Region) -> Outco
         check("inject", inject(failing)?, Ok(()))?;
         check("told", other.finish()?, vec![])?;
         check("data", pipe.read_word(), Ok(4))?;
-        pin::drained(&device)?;
+        pin::bound_again(&device)?;
+        device.unbind()?;
         drop(map);
         region.destroy(&device)?;
     }

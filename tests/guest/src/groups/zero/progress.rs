@@ -9,7 +9,6 @@ use crate::child::{Child, End};
 use crate::device::{mappings_text, Device, Driver};
 use crate::errno::Errno;
 use crate::iomem;
-use crate::kernel;
 use crate::ktap::{check, Failure, Outcome, Rows, Test};
 use crate::region::Region;
 use crate::sysfs;
@@ -65,26 +64,34 @@ pub(super) fn zeroing_by(
     Ok(child)
 }
 
-/// Calls `look` while all memory is zeroed for a device, which has it all when this returns. If
-/// zeroing was over when `look` returned, that says nothing, and is tried again.
-fn look_while_zeroing(look: impl Fn(&Region, &Device) -> Outcome) -> Result<Device, Failure> {
+/// Calls `look` until it says something, because zeroing was not over too early.
+pub(super) fn until_in_time<T>(
+    look: impl Fn() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
     for _ in 0..TRIES {
-        let region = Region::fresh()?;
-        let (device, child) = while_zeroing(&region)?;
-        let outcome = look(&region, &device);
-        let in_time = is_zeroing(&device)?;
-        check(
-            "writer",
-            child.wait(LIMIT * kernel::slowness()),
-            End::Exit(0),
-        )?;
-        if in_time {
-            return outcome.map(|()| device);
+        if let Some(seen) = look()? {
+            return Ok(seen);
         }
     }
     Err(Failure::Fail(format!(
         "zeroing was over too early {TRIES} times"
     )))
+}
+
+/// Calls `look` while all memory is zeroed for a device, which has it all when this returns. If
+/// zeroing was over when `look` returned, that says nothing, and is tried again.
+fn look_while_zeroing(look: impl Fn(&Region, &Device) -> Outcome) -> Result<Device, Failure> {
+    until_in_time(|| {
+        let region = Region::fresh()?;
+        let (device, child) = while_zeroing(&region)?;
+        let outcome = look(&region, &device);
+        let in_time = is_zeroing(&device)?;
+        check("writer", child.wait(LIMIT), End::Exit(0))?;
+        if !in_time {
+            return Ok(None);
+        }
+        outcome.map(|()| Some(device))
+    })
 }
 
 fn zero_leaves_readers_and_others_alone(region: &Region) -> Outcome {
@@ -128,10 +135,18 @@ fn zero_in_progress_keeps_the_device_as_it_is(_: &Region) -> Outcome {
     Ok(device.bind(Driver::DeviceDax)?)
 }
 
-fn zero_ends_when_the_writer_is_killed(region: &Region) -> Outcome {
-    let (device, child) = while_zeroing(region)?;
-    child.kill();
-    check("writer", child.wait(LIMIT), End::Signal(libc::SIGKILL))?;
+fn zero_ends_when_the_writer_is_killed(_: &Region) -> Outcome {
+    let (region, device) = until_in_time(|| {
+        let region = Region::fresh()?;
+        let (device, child) = while_zeroing(&region)?;
+        child.kill();
+        match child.wait(LIMIT) {
+            End::Exit(0) => Ok(None),
+            end => {
+                check("writer", end, End::Signal(libc::SIGKILL)).map(|()| Some((region, device)))
+            }
+        }
+    })?;
     check("zeroing", is_zeroing(&device)?, false)?;
     check("size", device.size()?, 0)?;
     check("ranges", device.ranges()?, vec![])?;
@@ -142,10 +157,16 @@ fn zero_ends_when_the_writer_is_killed(region: &Region) -> Outcome {
     Ok(())
 }
 
-fn zero_ends_when_the_region_goes(region: &Region) -> Outcome {
-    let (_, child) = while_zeroing(region)?;
-    sysfs::write(&Region::driver_attr("unbind"), region.hmem())?;
-    check("writer", child.wait(LIMIT), End::Exit(Errno::ENXIO.0))?;
+fn zero_ends_when_the_region_goes(_: &Region) -> Outcome {
+    until_in_time(|| {
+        let region = Region::fresh()?;
+        let (_, child) = while_zeroing(&region)?;
+        sysfs::write(&Region::driver_attr("unbind"), region.hmem())?;
+        match child.wait(LIMIT) {
+            End::Exit(0) => Ok(None),
+            end => check("writer", end, End::Exit(Errno::ENXIO.0)).map(Some),
+        }
+    })?;
     let region = Region::fresh()?;
     check("available_size", region.available()?, region.span().len())
 }

@@ -308,8 +308,8 @@ pub unsafe extern "C" fn dax_glue_insert_pfn(
     vm_fault_reason_VM_FAULT_NOPAGE
 }
 
-/// What a fault says fits the page that is mapped: the address, the page table, the entry that
-/// was read before, and that somebody writes to it.
+/// Checks that the address, the page table, the old entry and the write flag of a fault are those of
+/// the page that is mapped.
 ///
 /// # Safety
 ///
@@ -391,7 +391,11 @@ impl OpenFile {
         sched::point(|| "mmap".to_owned());
         // SAFETY: The file is open; operations are static.
         let prepare = unsafe { (*(*self.raw()).f_op).mmap_prepare }.ok_or(ENODEV)?;
-        let start = 1 << PUD_SHIFT;
+        // With fault-around, two pages are before the end of a page table.
+        let start = match is_fault_around() {
+            true => (1 << PUD_SHIFT) - (2 << PAGE_SHIFT),
+            false => 1 << PUD_SHIFT,
+        };
         let mut desc = vm_area_desc {
             start,
             end: start + len,
