@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
 
 use super::kernel::debs;
-use crate::cache;
+use crate::cache::{self, Key};
 use crate::cargo::Cargo;
 use crate::exec;
 use crate::progress::Step;
@@ -25,6 +26,24 @@ const PARTS: [(&str, &str); 7] = [
     ("docs/deviations.md", "docs/deviations.md"),
     ("docs/errors.md", "docs/errors.md"),
 ];
+
+/// The program's sources, beside `PARTS`.
+const SOURCES: [&str; 3] = ["daxlayout", "Cargo.toml", "Cargo.lock"];
+
+/// A hash over all that goes into the package, but for the compiler: names and contents.
+pub fn key(repo: &Path) -> Result<String> {
+    let mut key = Key::new("daxlayout");
+    for part in PARTS.map(|(from, _)| from).into_iter().chain(SOURCES) {
+        for entry in WalkDir::new(repo.join(part)).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot list {part}"))?;
+            if entry.file_type().is_file() {
+                let name = entry.path().strip_prefix(repo)?;
+                key = key.text(&name.to_string_lossy()).file(entry.path())?;
+            }
+        }
+    }
+    Ok(key.finish())
+}
 
 /// Builds the package into `to`, with `work` as a directory to work in.
 pub fn build(repo: &Path, root: &Root, version: &str, work: &Path, to: &Path) -> Result<()> {
@@ -91,4 +110,35 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     }
     fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_covers_names_and_contents() {
+        let repo = std::env::temp_dir().join(format!("xtask-companion-{}", std::process::id()));
+        let made = |changed: &str, name: &str| {
+            let _ = fs::remove_dir_all(&repo);
+            for part in PARTS.map(|(from, _)| from).into_iter().chain(SOURCES) {
+                let file = repo.join(part).join("file");
+                fs::create_dir_all(repo.join(part)).unwrap();
+                fs::write(&file, part).unwrap();
+                if part == changed {
+                    fs::write(repo.join(part).join(name), "more").unwrap();
+                }
+            }
+            key(&repo).unwrap()
+        };
+        let before = made("", "");
+        assert_eq!(made("", ""), before);
+        for part in PARTS.map(|(from, _)| from).into_iter().chain(SOURCES) {
+            let [changed, added] = ["file", "other"].map(|name| made(part, name));
+            assert_ne!(changed, before, "{part}");
+            assert_ne!(added, before, "{part}");
+            assert_ne!(changed, added, "{part}");
+        }
+        fs::remove_dir_all(&repo).unwrap();
+    }
 }

@@ -85,6 +85,7 @@ pub fn ensure(repo: &Path, root: &Root, request: &Request) -> Result<Packages> {
         .text(&plan.key()?)
         .text(&version)
         .text(include_str!("companion.rs"))
+        .text(&companion::key(repo)?)
         .finish();
     let all = cache::dir().join("packages");
     let prefix = format!("{}-r{}", request.directory(), request.revision);
