@@ -391,8 +391,8 @@ impl OpenFile {
         sched::point(|| "mmap".to_owned());
         // SAFETY: The file is open; operations are static.
         let prepare = unsafe { (*(*self.raw()).f_op).mmap_prepare }.ok_or(ENODEV)?;
-        // With fault-around, two pages are before the end of a page table.
-        let start = match is_fault_around() {
+        // A small area begins two pages before the end of a page table.
+        let start = match len < 1 << PMD_SHIFT {
             true => (1 << PUD_SHIFT) - (2 << PAGE_SHIFT),
             false => 1 << PUD_SHIFT,
         };
