@@ -32,7 +32,7 @@ struct Row {
     name: &'static str,
     on: &'static str,
     from: &'static str,
-    /// The outcomes on C and Rust, each if it was asked for.
+    /// The outcomes by implementation, each if it was asked for.
     outcomes: [Option<Outcome>; 2],
     notes: Vec<String>,
 }
@@ -94,7 +94,8 @@ fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &
             row.notes.push(outcome.detail.clone());
         }
         row.outcomes[imp as usize] = Some(outcome);
-        if let [Some(c), Some(rust)] = &row.outcomes {
+        let [c, rust] = [Impl::C, Impl::Rust].map(|imp| row.outcomes[imp as usize].as_ref());
+        if let (Some(c), Some(rust)) = (c, rust) {
             results.extend(judge_pair(&name, c, rust));
         }
         report.add(&name, &human(start.elapsed()), results);
