@@ -18,13 +18,13 @@ use crate::interactive::tail;
 use crate::kernel::Kernel;
 use crate::ktap;
 use crate::progress::{human, Step};
-use crate::report::{Report, TestResult};
+use crate::report::{Report, TestResult, QUIET};
 use crate::root::Root;
 use crate::settings;
 use crate::spec::{Spec, SERIES};
 use crate::table;
 
-use list::{Align, Client, CLIENTS, END};
+use list::{Align, Client, CLIENTS};
 use rows::Rows;
 
 pub const DOCUMENT: &str = "docs/results/clients.md";
@@ -116,14 +116,14 @@ impl Guests<'_> {
         let (outcome, output, log) = guest.run_keeping_output(step)?;
         let mut results = ktap::parse("", &output)?;
         results.push(match wrong(&outcome) {
-            None => TestResult::passed(END),
+            None => TestResult::passed(QUIET),
             Some(why) => {
                 let text = format!(
                     "{}\nall of the output: {}\n{why}",
                     tail(&outcome.log),
                     log.display()
                 );
-                TestResult::failed(END, &text)
+                TestResult::failed(QUIET, &text)
             }
         });
         Ok((results, outcome.took))

@@ -136,8 +136,9 @@ fn words(client: &Client, imp: Impl, result: &TestResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clients::list::{CLIENTS, END};
+    use crate::clients::list::CLIENTS;
     use crate::ktap;
+    use crate::report::QUIET;
 
     fn row(c: &str, rust: &str) -> Vec<String> {
         let mut rows = Rows::default();
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn what_only_one_driver_cannot_do_the_other_must() {
         let rdma = CLIENTS.iter().find(|c| c.name == "rdma").unwrap();
-        let verdict = |imp, text| judged(rdma, imp, TestResult::failed(END, text)).verdict;
+        let verdict = |imp, text| judged(rdma, imp, TestResult::failed(QUIET, text)).verdict;
         let oops = "[   93.9]  rxe_mr_copy+0xae/0x2a0 [rdma_rxe]";
         assert!(matches!(verdict(Impl::C, oops), Verdict::Skipped(why) if why.contains("A29")));
         assert_eq!(verdict(Impl::Rust, oops), Verdict::Failed);
