@@ -15,7 +15,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::progress::human;
-use crate::report::Report;
+use crate::report::{Report, TestResult};
 use crate::root::Root;
 use crate::settings;
 use crate::spec::{Impl, Spec, SERIES};
@@ -32,8 +32,9 @@ struct Row {
     name: &'static str,
     on: &'static str,
     from: &'static str,
-    /// The outcomes by implementation, each if it was asked for.
-    outcomes: [Option<Outcome>; 2],
+    /// The outcomes, each if it was asked for.
+    c: Option<Outcome>,
+    rust: Option<Outcome>,
     notes: Vec<String>,
 }
 
@@ -54,7 +55,9 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         let guests = Guests::new(repo, &root)?;
         let mut rows = Vec::new();
         for test in TESTS.iter().filter(|t| wanted(t.name)) {
-            rows.push(row(test, series, &impls, &guests, &mut report));
+            let run = |spec: &Spec| guests.run(test, spec);
+            let add = |name: &str, took: &str, results| report.add(name, took, results);
+            rows.push(row(test, series, &impls, run, add));
         }
         if only.is_none() && impls.len() == 2 {
             let text = table(&rows).markdown();
@@ -69,13 +72,20 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(report.finish())
 }
 
-/// Runs one test on each kernel that is asked for.
-fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &mut Report) -> Row {
+/// Runs one test on each kernel that is asked for, and adds what came of it.
+fn row(
+    test: &Test,
+    series: &str,
+    impls: &[Impl],
+    run: impl Fn(&Spec) -> Result<Outcome>,
+    mut add: impl FnMut(&str, &str, Vec<TestResult>),
+) -> Row {
     let mut row = Row {
         name: test.name,
         on: test.on,
         from: test.from,
-        outcomes: [None, None],
+        c: None,
+        rust: None,
         notes: if test.note.is_empty() {
             Vec::new()
         } else {
@@ -86,19 +96,19 @@ fn row(test: &Test, series: &str, impls: &[Impl], guests: &Guests<'_>, report: &
         let spec = Spec::new(series, imp);
         let name = format!("{} on {}, {spec}", test.name, test.on);
         let start = Instant::now();
-        let outcome = guests
-            .run(test, &spec)
-            .unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
+        let outcome = run(&spec).unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
         let mut results = vec![judge(&name, &outcome)];
         if outcome.end == End::NotRun && !row.notes.contains(&outcome.detail) {
             row.notes.push(outcome.detail.clone());
         }
-        row.outcomes[imp as usize] = Some(outcome);
-        let [c, rust] = [Impl::C, Impl::Rust].map(|imp| row.outcomes[imp as usize].as_ref());
-        if let (Some(c), Some(rust)) = (c, rust) {
+        match imp {
+            Impl::C => row.c = Some(outcome),
+            Impl::Rust => row.rust = Some(outcome),
+        }
+        if let (Some(c), Some(rust)) = (&row.c, &row.rust) {
             results.extend(judge_pair(&name, c, rust));
         }
-        report.add(&name, &human(start.elapsed()), results);
+        add(&name, &human(start.elapsed()), results);
     }
     row
 }
@@ -116,11 +126,43 @@ fn table(rows: &[Row]) -> Table {
                     row.name.to_owned(),
                     row.from.to_owned(),
                     row.on.to_owned(),
-                    cell(&row.outcomes[Impl::C as usize]),
-                    cell(&row.outcomes[Impl::Rust as usize]),
+                    cell(&row.c),
+                    cell(&row.rust),
                     row.notes.join("; "),
                 ]
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Verdict;
+
+    /// The failures of a test that passes on one of the drivers only.
+    fn failures(impls: &[Impl], passes_on: Impl) -> Vec<String> {
+        let mut failed = Vec::new();
+        let run = |spec: &Spec| match spec.imp == passes_on {
+            true => Ok(Outcome::passed("")),
+            false => Ok(Outcome::failed("")),
+        };
+        row(&TESTS[0], SERIES[0], impls, run, |_, _, results| {
+            let bad = results.into_iter().filter(|r| r.verdict == Verdict::Failed);
+            failed.extend(bad.map(|result| result.name));
+        });
+        failed
+    }
+
+    #[test]
+    fn a_test_that_passes_on_c_only_is_worse_on_rust_in_either_order() {
+        for impls in [[Impl::C, Impl::Rust], [Impl::Rust, Impl::C]] {
+            let worse = |passes_on| {
+                let failed = failures(&impls, passes_on);
+                failed.iter().any(|name| name.ends_with("worse than on C"))
+            };
+            assert!(worse(Impl::C));
+            assert!(!worse(Impl::Rust));
+        }
     }
 }
