@@ -5,8 +5,9 @@
 fill DEVICE...          writes bytes that tell the device and the place, at the beginning and end of each range
 check DEVICE...         looks whether they are there
 pages DEVICE TOKEN      prints how many pages of each range are full of the token, a line of 16 bytes
-mark DEVICE TOKEN MARK  overwrites the token at the beginning of one such page in each range
+mark DEVICE TOKEN MARK  overwrites the token at the beginning of each such page
 poison DEVICE TOKEN     makes the kernel believe that the memory of one such page is broken
+same DEVICE AT FILE     looks whether the device has the first half of the file at that place
 """
 
 import mmap
@@ -66,10 +67,11 @@ def check(device):
 
 
 def full_pages(memory, device, token):
-    page = (token.encode() + b"\n") * (PAGE // 16)
-    assert len(page) == PAGE, "a token has 15 characters"
+    # The first line may be marked.
+    rest = (token.encode() + b"\n") * (PAGE // 16 - 1)
+    assert len(rest) == PAGE - 16, "a token has 15 characters"
     for offset, length in ranges(device):
-        yield [at for at in range(offset, offset + length, PAGE) if memory[at : at + PAGE] == page]
+        yield [at for at in range(offset, offset + length, PAGE) if memory[at + 16 : at + PAGE] == rest]
 
 
 def pages(device, token):
@@ -80,7 +82,8 @@ def pages(device, token):
 def mark(device, token, text):
     memory = mapped(device)
     for found in full_pages(memory, device, token):
-        memory[found[0] : found[0] + 16] = text.encode() + b"\n"
+        for at in found:
+            memory[at : at + 16] = text.encode() + b"\n"
 
 
 def poison(device, token):
@@ -100,12 +103,21 @@ def poison(device, token):
     print(f"frame {frame:#x}, {at:#x} in the device")
 
 
+def same(device, at, file):
+    memory = mapped(device)
+    at = int(at)
+    data = pathlib.Path(file).read_bytes()
+    half = data[: len(data) // 2]
+    if memory[at : at + len(half)] != half:
+        sys.exit(f"{device}: other bytes at {at:#x} than in {file}")
+
+
 def main(command, *words):
     if command in ("fill", "check"):
         for device in words:
             {"fill": fill, "check": check}[command](device)
     else:
-        {"pages": pages, "mark": mark, "poison": poison}[command](*words)
+        {"pages": pages, "mark": mark, "poison": poison, "same": same}[command](*words)
 
 
 main(*sys.argv[1:])

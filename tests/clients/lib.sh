@@ -24,15 +24,17 @@ check() {
 	local name=$1 status
 	shift
 	results=$((results + 1))
+	echo "# begins: $name"
 	"$@" >/run/output 2>&1 </dev/null
 	status=$?
 	grep '^seen: ' /run/output | sed 's/^/# /'
 	if [[ $status == 0 ]]; then
 		echo "ok $results - $name"
 	else
-		grep -v '^seen: ' /run/output | tail -n 40 | sed 's/^/# /'
 		echo "# status $status"
+		grep -v '^seen: ' /run/output | tail -n 40 | sed 's/^/# /'
 		echo "not ok $results - $name"
+		failed=1
 	fi
 }
 
@@ -40,15 +42,11 @@ seen() {
 	echo "seen: $*"
 }
 
-# needs WHAT COMMAND...: if the command fails, the client cannot run in this guest: says so, and why.
+# needs NAME COMMAND...: a test without which the others cannot run.
 needs() {
-	local what=$1
-	shift
-	"$@" >/run/output 2>&1 </dev/null && return
-	sed 's/^/# /' /run/output
-	results=$((results + 1))
-	echo "not ok $results - $what"
-	finish
+	failed=
+	check "$@"
+	[[ -z $failed ]] || finish
 }
 
 finish() {
@@ -216,7 +214,11 @@ works_again() {
 		echo "it has a driver"
 		return 1
 	}
-	wait_for bound && /clients/dax.py fill "$dax" && /clients/dax.py check "$dax"
+	wait_for bound || {
+		bound
+		return 1
+	}
+	/clients/dax.py fill "$dax" && /clients/dax.py check "$dax"
 }
 
 let_go_and_works_again() {

@@ -30,10 +30,17 @@ booted() {
 	seen "$line"
 }
 
-# expect WORDS: reads what the inner guest says until a line has them.
+# expect WORDS: reads what the inner guest says until a line has them, for up to 20 minutes or until QEMU ends.
 expect() {
-	while IFS= read -r -t 1200 -u 8 line; do
-		line=${line%$'\r'}
+	local end=$((SECONDS + 1200)) part=
+	while ((SECONDS < end)); do
+		IFS= read -r -t 5 -u 8 line || {
+			part+=$line
+			gone "$qemu" && break
+			continue
+		}
+		line=$part${line%$'\r'}
+		part=
 		echo "$line" >>/run/console
 		[[ $line == *"$1"* ]] && return
 	done
@@ -61,23 +68,23 @@ frames() {
 	((sum >= (size / MIB * 2 / 3 + 8) * 256))
 }
 
-# The other way round: the inner guest sees what is written to the device.
+# The other way round: the inner guest sees what is written to the device. It looks at a page of every fourth MiB, since
+# emulation in emulation takes too long for all.
 marks() {
 	/clients/dax.py mark "$dax" "$token" outer-was-here- || return
-	inside 'test $(grep -c outer-was-here- /tmp/full) = 3'
+	inside 'n=0; for i in $(seq 0 4 260); do dd if=/tmp/full bs=4k skip=$((i * 256)) count=1 2>/dev/null | head -c 15 | grep -q outer-was-here- && n=$((n + 1)); done; test $n = 66'
 }
 
 alive() {
 	inside true && kill -0 "$qemu"
 }
 
-# Another QEMU, stopped, that has touched all pages of a neighbour.
+# Another QEMU, stopped, that has touched all pages of a neighbour when it goes to the background.
 another() {
-	qemu-system-x86_64 -nodefaults -no-user-config -display none -accel tcg -S -machine q35,memory-backend=mem -m 16M \
-		-object "memory-backend-file,id=mem,mem-path=/dev/${neighbours[0]},share=on,align=$align,size=16M,prealloc=on" \
-		>/run/another.err 2>&1 &
-	another=$!
-	wait_for grep -q "/dev/${neighbours[0]}" "/proc/$another/maps"
+	qemu-system-x86_64 -nodefaults -no-user-config -display none -accel tcg -S -daemonize -pidfile /run/another.pid -machine q35,memory-backend=mem -m 16M \
+		-object "memory-backend-file,id=mem,mem-path=/dev/${neighbours[0]},share=on,align=$align,size=16M,prealloc=on" || return
+	another=$(</run/another.pid)
+	grep -q "/dev/${neighbours[0]}" "/proc/$another/maps"
 }
 
 # The kernel takes a page of the inner guest for broken. QEMU may die of it; nobody else may.
@@ -85,10 +92,13 @@ poisoned() {
 	modprobe hwpoison-inject && /clients/dax.py poison "$dax" "$token" || return
 	# Touch all of it.
 	echo 'grep -c nothing /tmp/full' >&7
+	ended && kill -0 "$another" && [[ $(driver "$dax") == device_dax ]]
+}
+
+ended() {
 	wait_for gone "$qemu" || return
 	wait "$qemu"
-	seen "QEMU ends with status $?"
-	kill -0 "$another" && [[ $(driver "$dax") == device_dax ]]
+	seen "QEMU ends with status $?, $(tail -n 1 /run/qemu.err)"
 }
 
 gone() {
@@ -100,10 +110,7 @@ taken_away() {
 	booted_again || return
 	unbound || return
 	echo 'grep -c nothing /proc/* /tmp/*' >&7
-	wait_for gone "$qemu" || return
-	wait "$qemu"
-	seen "QEMU ends with status $?"
-	kill -0 "$another"
+	ended && kill -0 "$another"
 }
 
 booted_again() {
@@ -118,13 +125,12 @@ neighbours_but_first() {
 }
 
 end_another() {
-	kill "$another" && wait "$another"
-	[[ ! -s /run/another.err ]] || ! grep -v 'terminating on signal' /run/another.err
+	kill "$another" && wait_for gone "$another"
 }
 
 needs "a device of three ranges" carve
 needs "an image for the inner guest" image
-check "QEMU boots an inner guest with the device as its memory" booted
+needs "QEMU boots an inner guest with the device as its memory" booted
 check "the inner guest's memory is the device's, in each range" frames
 check "the inner guest sees what others write to the device" marks
 check "the device keeps its shape meanwhile" keeps_its_shape
@@ -132,6 +138,6 @@ check "the inner guest still runs" alive
 check "another QEMU has a neighbour for its memory" another
 check "a broken page of the inner guest reaches no other QEMU" poisoned
 check "another inner guest boots; unbinding the device ends it alone" taken_away
-check "the other QEMU still runs, and ends well" end_another
+check "the other QEMU still runs, and ends when it is told to" end_another
 check "the neighbours' bytes are as they were" neighbours_but_first
 finish

@@ -33,7 +33,7 @@ system_ram() {
 
 blocks() { # blocks WORD STATE: brings the node's blocks of memory into that state
 	local block
-	for block in "/sys/devices/system/node/node$node"/memory*; do
+	for block in "/sys/devices/system/node/node$node"/memory[0-9]*; do
 		wait_for block_is "$block/state" "$@" || return
 	done
 }

@@ -86,7 +86,7 @@ pub const CLIENTS: &[Client] = &[
         name: "qemu",
         programs: "QEMU, memory-backend-file",
         aligns: &[Align::TwoMib],
-        minutes: 60,
+        minutes: 120,
         qemu: "",
     },
     Client {
@@ -149,22 +149,29 @@ const KNOWN: &[Known] = &[
         client: "pmdk",
         test: "libpmem2 maps, copies, persists, maps again",
         imps: BOTH,
-        says: "status ",
+        says: "status 139",
         why: NO_NVDIMM,
     },
     Known {
         client: "pmdk",
         test: "pmempool makes, shows and checks a pool",
         imps: BOTH,
-        says: "status ",
+        says: "status 139",
         why: NO_NVDIMM,
     },
     Known {
         client: "pmdk",
         test: "libpmemobj uses that pool: objects in each range",
         imps: BOTH,
-        says: "status ",
+        says: "status 139",
         why: NO_NVDIMM,
+    },
+    Known {
+        client: "rdma",
+        test: "RDMA still reaches its pages",
+        imps: &[Impl::C],
+        says: ENDED,
+        why: UNMAPPED,
     },
     Known {
         client: "rdma",
@@ -179,6 +186,13 @@ const KNOWN: &[Known] = &[
         imps: &[Impl::C],
         says: "size took 0",
         why: PINNED,
+    },
+    Known {
+        client: "iommufd",
+        test: "the mapping is taken away from the PCI device, and its owner ends well",
+        imps: &[Impl::C],
+        says: ENDED,
+        why: OOPS,
     },
     Known {
         client: "iommufd",
@@ -198,10 +212,13 @@ const KNOWN: &[Known] = &[
         client: "vfio",
         test: "the device works again",
         imps: &[Impl::Rust],
-        says: "still not: bound",
+        says: "bind: EBUSY",
         why: RESERVED,
     },
 ];
+
+/// The output of a test in which the guest ended.
+pub const ENDED: &str = "the guest ended in it";
 
 const NO_NEW_OWNER: &str = "nobody else gets its memory meanwhile";
 

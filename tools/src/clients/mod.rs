@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::cache;
 use crate::guest::{End, Guest, Load, Outcome, STILL_UP};
 use crate::interactive::tail;
 use crate::kernel::Kernel;
@@ -21,11 +22,11 @@ use crate::progress::{human, Step};
 use crate::report::{Report, TestResult, QUIET};
 use crate::root::Root;
 use crate::settings;
-use crate::spec::{Spec, SERIES};
+use crate::spec::{Impl, Spec, SERIES};
 use crate::table;
 
-use list::{Align, Client, CLIENTS};
-use rows::Rows;
+use list::{Align, Client, CLIENTS, ENDED};
+use rows::{Rows, BEGINS};
 
 pub const DOCUMENT: &str = "docs/results/clients.md";
 
@@ -55,7 +56,11 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
                     disk: &disk,
                     spec: &spec,
                 };
-                let (results, took) = guests.run(client, align, &name)?;
+                // The rows of other guests must not be lost with this one.
+                let (results, took) = guests.run(client, align, &name).unwrap_or_else(|error| {
+                    let failed = TestResult::failed(QUIET, &format!("{error:#}"));
+                    (vec![failed], Duration::ZERO)
+                });
                 rows.add(client, align, imp, &results);
                 let judge = |result| {
                     let result = rows::judged(client, imp, result);
@@ -69,7 +74,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             }
         }
     }
-    let usual = !settings::flag("DEBUG")? && series == SERIES[0];
+    let usual = settings::spec_for(series, Impl::Rust)?.is_usual() && series == SERIES[0];
     if only.is_none() && impls.len() == 2 && usual {
         table::replace(&repo.join(DOCUMENT), "clients", &rows.table().markdown())?;
         eprintln!("{DOCUMENT}: table written");
@@ -97,6 +102,7 @@ impl Guests<'_> {
         name: &str,
     ) -> Result<(Vec<TestResult>, Duration)> {
         let mut machine = client.machine(align);
+        machine.timeout *= self.spec.slowness();
         let drive = self.disk.display().to_string().replace(',', ",,");
         machine.qemu.extend([
             "-drive".to_owned(),
@@ -115,13 +121,16 @@ impl Guests<'_> {
         let step = Step::start(format!("{name}: {}", client.programs), 0);
         let (outcome, output, log) = guest.run_keeping_output(step)?;
         let mut results = ktap::parse("", &output)?;
+        if let Some(name) = unfinished(&output) {
+            results.push(TestResult::failed(name, ENDED));
+        }
         results.push(match wrong(&outcome) {
             None => TestResult::passed(QUIET),
             Some(why) => {
                 let text = format!(
-                    "{}\nall of the output: {}\n{why}",
-                    tail(&outcome.log),
-                    log.display()
+                    "{why}\nall of the output: {}\n{}",
+                    log.display(),
+                    complaint(&outcome).unwrap_or_else(|| tail(&outcome.log))
                 );
                 TestResult::failed(QUIET, &text)
             }
@@ -130,9 +139,11 @@ impl Guests<'_> {
     }
 }
 
+/// The first line of why the guest did not end well.
 fn wrong(outcome: &Outcome) -> Option<String> {
     if let Some(splat) = &outcome.splat {
-        return Some(format!("the kernel complained: {splat}"));
+        let first = splat.lines().next().unwrap_or_default();
+        return Some(format!("the kernel complained: {first}"));
     }
     match outcome.end {
         End::Exit(0) => None,
@@ -141,6 +152,22 @@ fn wrong(outcome: &Outcome) -> Option<String> {
         End::Timeout => Some(format!("it had not ended after {}", human(outcome.took))),
         End::Died => Some(format!("the guest died: {}", outcome.qemu)),
     }
+}
+
+/// The kernel's log from its complaint on, if there is one.
+fn complaint(outcome: &Outcome) -> Option<String> {
+    let first = outcome.splat.as_ref()?.lines().next()?;
+    let log = cache::read(&outcome.log).ok()?;
+    let log = String::from_utf8_lossy(&log);
+    Some(log[log.find(first)?..].to_owned())
+}
+
+/// The name of the test in which the output ends.
+fn unfinished(output: &str) -> Option<&str> {
+    let (_, rest) = output.rsplit_once(BEGINS)?;
+    let (name, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+    let is_result = |line: &str| line.starts_with("ok ") || line.starts_with("not ok ");
+    (!rest.lines().any(is_result)).then(|| name.trim_end())
 }
 
 /// The files of tests/clients.
@@ -156,6 +183,15 @@ fn scripts(repo: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_test_in_which_a_guest_ends_is_named() {
+        let output = "# begins: a\nok 1 - a\n# begins: b, and c\n# seen: x\n";
+        assert_eq!(unfinished(output), Some("b, and c"));
+        assert_eq!(unfinished("# begins: a"), Some("a"));
+        assert_eq!(unfinished("# begins: a\n# x\nnot ok 1 - a\n1..1\n"), None);
+        assert_eq!(unfinished(""), None);
+    }
 
     #[test]
     fn every_client_has_its_script() {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The table of `make clients`: a row for each test of a client at an alignment, C beside Rust.
 
-use crate::report::{TestResult, Verdict};
+use crate::report::{TestResult, Verdict, QUIET};
 use crate::spec::Impl;
 use crate::table::Table;
 
 use super::list::{Align, Client};
+
+/// The mark that a script puts before the name of a test that begins.
+pub const BEGINS: &str = "# begins: ";
 
 /// The mark that a script puts before words for the table.
 const SEEN: &str = "# seen: ";
@@ -50,12 +53,15 @@ impl Rows {
         imp: Impl,
         results: &[TestResult],
     ) {
+        // A row that only this driver has comes behind the row of the test before.
+        let mut next = self.0.len();
         for result in results {
-            let same = |row: &&mut Row| {
+            let same = |row: &Row| {
                 row.client.name == client.name && row.align == align && row.test == result.name
             };
-            if let Some(row) = self.0.iter_mut().find(same) {
-                row.results[imp as usize] = Some(result.clone());
+            if let Some(at) = self.0.iter().position(same) {
+                self.0[at].results[imp as usize] = Some(result.clone());
+                next = at + 1;
             } else {
                 let mut row = Row {
                     client,
@@ -64,7 +70,8 @@ impl Rows {
                     results: [None, None],
                 };
                 row.results[imp as usize] = Some(result.clone());
-                self.0.push(row);
+                self.0.insert(next, row);
+                next += 1;
             }
         }
     }
@@ -111,10 +118,10 @@ pub fn judged(client: &Client, imp: Impl, result: TestResult) -> TestResult {
     }
 }
 
-/// The script's words, and why the test was skipped or failed: the known reason, or the last
-/// line.
+/// The script's words, and why the test was skipped or failed: the known reason, or a line of the
+/// output. That of a guest begins with the reason, that of a test ends with it.
 fn words(client: &Client, imp: Impl, result: &TestResult) -> String {
-    let seen = |line: &&String| line.starts_with(SEEN);
+    let mark = |line: &&String| line.starts_with(SEEN) || line.starts_with(BEGINS);
     let mut words: Vec<&str> = result
         .output
         .iter()
@@ -126,8 +133,12 @@ fn words(client: &Client, imp: Impl, result: &TestResult) -> String {
         (Verdict::Skipped(why), _) => words.push(why),
         (Verdict::Failed, Some(known)) => words.push(known.why),
         (Verdict::Failed, None) => {
-            let mut rest = result.output.iter().filter(|line| !seen(line));
-            words.extend(rest.next_back().map(|line| line.trim_start_matches("# ")));
+            let mut rest = result.output.iter().filter(|line| !mark(line));
+            let line = match result.name == QUIET {
+                true => rest.next(),
+                false => rest.next_back(),
+            };
+            words.extend(line.map(|line| line.trim_start_matches("# ")));
         }
     }
     words.join(", ")
@@ -138,7 +149,6 @@ mod tests {
     use super::*;
     use crate::clients::list::CLIENTS;
     use crate::ktap;
-    use crate::report::QUIET;
 
     fn row(c: &str, rust: &str) -> Vec<String> {
         let mut rows = Rows::default();
@@ -191,6 +201,37 @@ mod tests {
     fn a_test_that_only_one_driver_reached_is_not_run_on_the_other() {
         let expected = ["pmdk", "a", "2 MiB", "not run", "pass", ""];
         assert_eq!(row("", "ok 1 - a\n1..1\n"), expected);
+    }
+
+    #[test]
+    fn what_only_the_second_driver_reached_comes_before_the_end_of_the_guest() {
+        let mut rows = Rows::default();
+        let passed = |names: &[&str]| -> Vec<TestResult> {
+            names.iter().map(|name| TestResult::passed(*name)).collect()
+        };
+        rows.add(&CLIENTS[0], Align::TwoMib, Impl::C, &passed(&["a", QUIET]));
+        let results = passed(&["a", "b", "c", QUIET]);
+        rows.add(&CLIENTS[0], Align::TwoMib, Impl::Rust, &results);
+        let tests: Vec<String> = rows
+            .table()
+            .rows
+            .into_iter()
+            .map(|row| row[1].clone())
+            .collect();
+        assert_eq!(tests, ["a", "b", "c", QUIET]);
+    }
+
+    #[test]
+    fn the_remark_of_a_guest_is_its_first_line_and_that_of_a_test_its_last() {
+        let remark = |name, text| {
+            let failed = TestResult::failed(name, text);
+            words(&CLIENTS[0], Impl::Rust, &failed)
+        };
+        assert_eq!(
+            remark(QUIET, "the kernel complained: x\na register"),
+            "the kernel complained: x"
+        );
+        assert_eq!(remark("a", "# begins: a\n# status 1\n# why"), "why");
     }
 
     #[test]
