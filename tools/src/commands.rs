@@ -60,7 +60,7 @@ pub const COMMANDS: [Uses; 21] = [
     uses("run", &[KERNEL, IMPL, ARCH, MACHINE, SPLAT]),
     uses("shell", &[KERNEL, IMPL, ARCH, MACHINE, SPLAT, &["FILES"]]),
     uses("stress", &[KERNEL, IMPL, MACHINE, SPLAT, SECONDS, SEED]),
-    uses("system", &[MACHINE, &["KERNEL"]]),
+    uses("system", &[MACHINE, &["CONFIG", "KERNEL"]]),
     uses("test", &[KERNEL, IMPL, ARCH, ONLY, DEPTH, &["QUICK"]]),
 ];
 

@@ -30,7 +30,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     if !options.contains_key("CONFIG_DEV_DAX_RUST") || !options.contains_key("CONFIG_RUST") {
         bail!("{0}/.config has no CONFIG_DEV_DAX_RUST=y: turn it on (it needs CONFIG_RUST and CONFIG_DEV_DAX), for example\n  \
             {0}/scripts/config --file {0}/.config -e RUST -m DEV_DAX -e DEV_DAX_RUST && make -C {0} LLVM=1 olddefconfig\n\
-            and call this again", tree.display());
+            and call this again. If they go away again, make -C {0} LLVM=1 rustavailable says what the toolchain lacks", tree.display());
     }
     // `LLVM=`, set but empty, asks for GCC. If LLVM is not set, clang is used.
     let llvm = std::env::var("LLVM").unwrap_or_else(|_| "1".to_owned());

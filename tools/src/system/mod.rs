@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `make system`: Debian 13 in a guest, which installs the packages of `make deb`, boots them, and
-//! removes them. Each step is a boot; the disk stays from one to the next.
+//! removes them. Each step is a boot; the disk stays from one to the next. CONFIG= names the
+//! configuration of the packages, the small one if it is not set.
 
 mod disk;
 
@@ -70,9 +71,11 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     if settings::var("TIMEOUT")?.is_none() {
         machine.timeout = LIMIT;
     }
+    let config = settings::var("CONFIG")?;
+    let config = Config::parse(config.as_deref().unwrap_or("small"))?;
     let root = Root::ensure(repo)?;
     let build = |revision| {
-        let mut request = Request::new(&series, Config::Small);
+        let mut request = Request::new(&series, config.clone());
         request.revision = revision;
         package::ensure(repo, &root, &request)
     };
