@@ -29,9 +29,6 @@ const KEPT: &str = "drivers/dax:drivers/nvdimm:drivers/acpi/nfit:drivers/cxl";
 /// The name of the source package that the packages say they are from.
 const SOURCE: &str = "linux-device-dax";
 
-/// Number of lines that a build of the small configuration prints, until one was counted.
-const LINES: u64 = 2900;
-
 /// The choices that are made before anything is built.
 pub struct Plan<'a> {
     repo: &'a Path,
@@ -206,7 +203,7 @@ impl<'a> Plan<'a> {
             .build()?;
         let step = Step::start(
             format!("building {} {}", self.request, self.version),
-            expected.unwrap_or(LINES),
+            expected.unwrap_or(self.request.lines()),
         );
         for old in debs(dir)? {
             cache::remove(&old)?;

@@ -116,6 +116,15 @@ impl Request {
         format!("{}-{}{trimmed}", self.spec.series, self.config.directory())
     }
 
+    /// Number of lines that the first build prints, as counted once; 0 if nobody has.
+    pub fn lines(&self) -> u64 {
+        match (&self.config, &self.loaded) {
+            (Config::Small, None) => 2_900,
+            (Config::DebianCloud, None) => 14_800,
+            _ => 0,
+        }
+    }
+
     /// The end of the kernel's version. Debian's kernels are called 7.3.4+deb13-amd64
     /// and 7.3.4+deb13-cloud-amd64. A name with `-dax-` comes right after these.
     pub fn local_version(&self, release: &str) -> String {

@@ -26,6 +26,7 @@ use disk::Disk;
 
 /// The steps, files of tests/system/. `ours`: the newest kernel of the disk must be ours, or
 /// Debian's. Debian's kernel gets the region empty by `append`, ours by the package daxlayout.
+/// Memory that kmem adds stays offline, whatever the kernel's configuration says.
 struct Boot {
     step: &'static str,
     ours: bool,
@@ -33,6 +34,7 @@ struct Boot {
 }
 
 const DEBIAN: &str = "dax_hmem.region_idle=1 memhp_default_state=offline";
+const OURS: &str = "memhp_default_state=offline";
 
 const BOOTS: [Boot; 5] = [
     Boot {
@@ -43,17 +45,17 @@ const BOOTS: [Boot; 5] = [
     Boot {
         step: "2-first.sh",
         ours: true,
-        append: "",
+        append: OURS,
     },
     Boot {
         step: "3-again.sh",
         ours: true,
-        append: "",
+        append: OURS,
     },
     Boot {
         step: "4-second.sh",
         ours: true,
-        append: "",
+        append: OURS,
     },
     Boot {
         step: "5-back.sh",
