@@ -4,6 +4,7 @@
  * need in a C object, and short functions around macros and inlines that Rust
  * cannot call. No policy lives here.
  */
+#include <linux/cc_platform.h>
 #include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/init.h>
@@ -65,6 +66,12 @@ bool dax_glue_align_valid(unsigned long align)
 		return false;
 #endif
 	return dax_align_valid(align);
+}
+
+/* On such a host arch_memremap_wb() maps without encryption; a driver's users map with it. */
+bool dax_glue_memremap_decrypts(void)
+{
+	return cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT);
 }
 
 unsigned long dax_glue_compat_align(void)
@@ -152,6 +159,14 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
+
+	/*
+	 * The entry of a huge page points to the first page of its folio. A page
+	 * of 1 GiB also needs no page table of level 2.
+	 */
+	if (order && (WARN_ON_ONCE(&folio->page != page) ||
+		      WARN_ON_ONCE(order == PMD_ORDER && !vmf->pmd)))
+		return VM_FAULT_SIGBUS;
 
 	/* By these two fields memory_failure() finds the VMAs of a page. */
 	if (!folio->mapping) {

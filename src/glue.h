@@ -49,6 +49,7 @@ phys_addr_t dax_rust_pgoff_to_phys(struct dev_dax *dev_dax, pgoff_t pgoff,
 
 /* Implemented in glue.c. */
 bool dax_glue_pgoff_to_phys_overridden(void);
+bool dax_glue_memremap_decrypts(void);
 bool dax_glue_align_valid(unsigned long align);
 unsigned long dax_glue_compat_align(void);
 bool dax_glue_memmap_on_memory(void);

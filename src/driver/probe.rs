@@ -39,6 +39,7 @@ use crate::{
             Probe, //
         },
         pagemap::{
+            self,
             PageMap,
             PageMapError, //
         }, //
@@ -58,12 +59,18 @@ impl Probe for DeviceDax {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if a part of the memory is claimed already, `ENOMEM`, and the errors of
-    /// `devm_memremap_pages()` and `cdev_add()`.
+    /// `EBUSY` if a part of the memory is claimed already, `EINVAL` if the CPU has no pages
+    /// of the alignment, `ENOMEM`, and the errors of `devm_memremap_pages()` and
+    /// `cdev_add()`.
     fn probe(dax: &DevDax, dev: &Device<Bound>) -> Result {
         let device = ARef::from(dax);
         let ranges = dax.snapshot()?;
         let align = ranges.align();
+        // The owner of a static region chose it.
+        if !pagemap::is_mappable(align.bytes()) {
+            dev_warn!(dev, "this CPU has no pages of {:#x} bytes\n", align.bytes());
+            return Err(EINVAL);
+        }
         let end = ranges.entries().last().map_or(0, DevDaxRange::end);
         let size = PgOff::new(end).bytes().ok_or(EOVERFLOW)?;
         let map = page_map(dev, ranges)?;
@@ -87,7 +94,7 @@ impl Probe for DeviceDax {
 
 /// Makes the page map of the device. Logs which range is claimed already, as C does.
 fn page_map(dev: &Device<Bound>, ranges: Snapshot<DevDax>) -> Result<PageMap<DevDax>> {
-    PageMap::new(ranges).map_err(|e| match e {
+    PageMap::new(dev, ranges).map_err(|e| match e {
         PageMapError::Taken { index, range } => {
             dev_warn!(
                 dev,

@@ -178,14 +178,14 @@ impl DevDax {
     ///
     /// `EINTR` if the task was killed, `ENXIO` if the device is gone, `EBUSY` if somebody
     /// has claimed a part in `/proc/iomem`, `EIO` if not all marked pages are known,
-    /// `ENOMEM`.
+    /// `EOPNOTSUPP` if the host encrypts its memory, `ENOMEM`.
     pub(super) fn zero(&self, ranges: impl Iterator<Item = PhysRange> + Clone) -> Result {
         let sizes = ranges.clone().map(|range| range.size());
         let mut progress = Progress::new(self, sizes.fold(0, u64::saturating_add));
         let memory = self.region().memory();
         let this = ARef::from(self);
         for range in ranges {
-            let claim = memory.claim(&this, range).inspect_err(|_| {
+            let mut claim = memory.claim(&this, range).inspect_err(|_| {
                 log::refused_range(self, range, c"could not be reserved, and is not zeroed");
             })?;
             for part in range.chunks(MAPPED) {

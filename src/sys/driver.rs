@@ -264,12 +264,15 @@ unsafe extern "C" fn driver_store_callback<S: DriverStore>(
     // SAFETY: By the contract `drv` is on the dax bus. Unregistering it removes its
     // attributes, which waits for this call.
     let driver = unsafe { Driver::from_device_driver(drv) };
-    store_text(buf, count, |text| {
+    let store = |text: &CStr| {
         S::store(driver, text).inspect_err(|e| {
             // SAFETY: As above.
             unsafe { bindings::dax_glue_dbg_driver_store(drv, e.to_errno()) }
         })
-    })
+    };
+    // SAFETY: sysfs appends a NUL to the bytes that were written, and keeps both for this
+    // call.
+    unsafe { store_text(buf, count, store) }
 }
 
 // SAFETY: `raw.attr` is the first field of the first field. There is no `VISIBLE` function.

@@ -22,6 +22,7 @@ use kernel::{
 };
 
 use super::{
+    error::supported,
     liveness::Liveness,
     object::{
         name_ptr,
@@ -85,16 +86,21 @@ pub(crate) struct Claim<T: Object> {
 }
 
 impl<T: Object> Claim<T> {
-    /// Maps `part` into the kernel, cacheable (`MEMREMAP_WB`). May sleep.
+    /// Maps `part` into the kernel, cacheable (`MEMREMAP_WB`). There is one such mapping of
+    /// the claim at a time. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`. `EINVAL`, with a warning, if not all of it is claimed.
-    pub(crate) fn map(&self, part: PhysRange) -> Result<Mapped<'_>> {
+    /// `ENOMEM`. `EOPNOTSUPP` on a host that encrypts its memory (AMD SME): the next owner's
+    /// mapping would decrypt what is stored here. `EINVAL`, with a warning, if not all of it
+    /// is claimed.
+    pub(crate) fn map(&mut self, part: PhysRange) -> Result<Mapped<'_>> {
         let size = usize::try_from(part.size()).map_err(|_| EINVAL)?;
         if warn_on!(!self.range.contains(&part)) {
             return Err(EINVAL);
         }
+        // SAFETY: The function has no precondition.
+        supported(!unsafe { bindings::dax_glue_memremap_decrypts() })?;
         // SAFETY: By the type invariants nobody else uses the memory, so this is no System
         // RAM.
         // CAST: The flag is a bit of an `unsigned long`.
@@ -105,7 +111,8 @@ impl<T: Object> Claim<T> {
                 bindings::MEMREMAP_WB as kernel::ffi::c_ulong,
             )
         };
-        // INVARIANT: All of `part` is mapped, and nobody else uses it.
+        // INVARIANT: All of `part` is mapped, and nobody else uses it: the result borrows
+        // the claim.
         Ok(Mapped {
             addr: NonNull::new(addr).ok_or(ENOMEM)?.cast(),
             part,

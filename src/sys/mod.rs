@@ -13,6 +13,7 @@ pub(crate) mod dev_dax;
 pub(crate) mod device;
 pub(crate) mod driver;
 pub(crate) mod drvdata;
+mod error;
 pub(crate) mod hwpoison;
 pub(crate) mod ida;
 pub(crate) mod ids;

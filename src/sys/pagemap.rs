@@ -6,10 +6,11 @@ use core::ptr::NonNull;
 
 use kernel::{
     bindings,
-    error::{
-        from_err_ptr,
-        to_result, //
+    device::{
+        Bound,
+        Device, //
     },
+    error::from_err_ptr,
     prelude::*,
     sync::Arc,
     warn_on, //
@@ -27,6 +28,7 @@ use super::{
         Unregistered,
         WithDevice, //
     },
+    error::supported,
     hwpoison,
     liveness::{
         page_order,
@@ -128,14 +130,19 @@ impl<T: Object + AsRef<RawDevDax>> PageMap<T> {
     ///
     /// The first range of which a part is claimed already; `ENOMEM`, and the errors of
     /// `devm_memremap_pages()`. `EINVAL`, with a warning, if the template does not have all
-    /// ranges.
-    pub(crate) fn new(ranges: Snapshot<T>) -> Result<Self, PageMapError> {
+    /// ranges, or if `bound` is another device.
+    pub(crate) fn new(bound: &Device<Bound>, ranges: Snapshot<T>) -> Result<Self, PageMapError> {
         let Snapshot {
             device,
             entries,
             align,
         } = ranges;
         let device = &device;
+        // A bound device's region is there, and so is its memory.
+        let bound: &Device = bound;
+        if warn_on!(!core::ptr::eq(bound, object::device::<T>(device))) {
+            return Err(EINVAL.into());
+        }
         let c: &RawDevDax = (**device).as_ref();
         if let Some(template) = c.template() {
             let mut ranges = entries.iter().filter_map(DevDaxRange::range);
@@ -297,17 +304,15 @@ impl<T: Object + AsRef<RawDevDax>> Drop for PageMap<T> {
     }
 }
 
-/// Makes the page map that `devm_memremap_pages()` gets: a copy of the template if there is
-/// one, otherwise a page map of `entries`.
+/// Makes the page map that `devm_memremap_pages()` gets: one of `entries`, with the other
+/// fields of the template if there is one. A template whose struct pages are in the memory
+/// itself (`PGMAP_ALTMAP_VALID`) keeps its range.
 fn dev_pagemap(
     template: Option<&PgmapTemplate>,
     entries: &KVVec<DevDaxRange>,
     align: Align,
 ) -> Result<KVVec<u64>> {
-    let extra = match template {
-        Some(_) => 0,
-        None => entries.len().saturating_sub(1),
-    };
+    let extra = entries.len().saturating_sub(1);
     let bytes = extra
         .checked_mul(core::mem::size_of::<bindings::range>())
         .and_then(|bytes| bytes.checked_add(core::mem::size_of::<bindings::dev_pagemap>()))
@@ -315,26 +320,30 @@ fn dev_pagemap(
     let mut buffer = KVVec::from_elem(0u64, bytes.div_ceil(8), GFP_KERNEL)?;
     // CAST: The buffer has room for a page map, and its alignment of 8 bytes.
     let raw = buffer.as_mut_ptr().cast::<bindings::dev_pagemap>();
-    match template {
+    if let Some(template) = template {
         // SAFETY: The buffer has room for one page map, and the template does not change
         // while the device is being probed.
-        Some(template) => unsafe { core::ptr::copy_nonoverlapping(template.as_ptr(), raw, 1) },
-        None => {
-            // SAFETY: The buffer has room for a page map, and all zeroes is a valid one.
-            unsafe { (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)? };
-            // SAFETY: The buffer has room for a page map, which ends with its ranges.
-            // CAST: The field is a union, one member of which is the array of ranges.
-            let array = unsafe { &raw mut (*raw).__bindgen_anon_1 }.cast::<bindings::range>();
-            for (i, entry) in entries.iter().enumerate() {
-                // SAFETY: `i` is at most `extra`. The page map has room for one range, and
-                // the buffer has room for `extra` more.
-                unsafe {
-                    array.add(i).write(bindings::range {
-                        start: entry.start,
-                        end: entry.last,
-                    })
-                };
-            }
+        unsafe { core::ptr::copy_nonoverlapping(template.as_ptr(), raw, 1) };
+    }
+    // Memory management makes compound pages from the first address of a page map on, or
+    // from the end of the struct pages if they are in the memory itself. The owner's
+    // metadata is before the device's memory, so without this the compound pages of a large
+    // alignment would not begin where the pages of the device do.
+    if !template.is_some_and(PgmapTemplate::has_altmap) {
+        // SAFETY: The buffer has room for a page map, and all zeroes is a valid one.
+        unsafe { (*raw).nr_range = i32::try_from(entries.len()).map_err(|_| EINVAL)? };
+        // SAFETY: The buffer has room for a page map, which ends with its ranges.
+        // CAST: The field is a union, one member of which is the array of ranges.
+        let array = unsafe { &raw mut (*raw).__bindgen_anon_1 }.cast::<bindings::range>();
+        for (i, entry) in entries.iter().enumerate() {
+            // SAFETY: `i` is at most `extra`. The page map has room for one range, and the
+            // buffer has room for `extra` more.
+            unsafe {
+                array.add(i).write(bindings::range {
+                    start: entry.start,
+                    end: entry.last,
+                })
+            };
         }
     }
     // If a probe of fsdev failed, the template still has its callbacks, and its module may
@@ -391,10 +400,5 @@ pub(crate) fn is_mappable(bytes: u64) -> bool {
 /// `EOPNOTSUPP` if it cannot.
 pub(crate) fn check_memmap_on_memory() -> Result {
     // SAFETY: The function has no precondition.
-    if unsafe { bindings::dax_glue_memmap_on_memory() } {
-        return Ok(());
-    }
-    // Linux 7.2 has no constant for this errno in the kernel crate.
-    // CAST: An errno is less than 4096.
-    to_result(-(bindings::EOPNOTSUPP as kernel::ffi::c_int))
+    supported(unsafe { bindings::dax_glue_memmap_on_memory() })
 }

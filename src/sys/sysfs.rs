@@ -98,9 +98,15 @@ impl<T: FromDevice> Attribute<T> {
 }
 
 /// Calls `show` with the page that sysfs provides.
-fn show_text(buf: *mut kernel::ffi::c_char, show: impl FnOnce(&mut Text<'_>) -> Result) -> isize {
-    // SAFETY: The callers got `buf` from sysfs, which gives each show handler a page that
-    // nobody else uses.
+///
+/// # Safety
+///
+/// `buf` is a page that nobody else uses.
+unsafe fn show_text(
+    buf: *mut kernel::ffi::c_char,
+    show: impl FnOnce(&mut Text<'_>) -> Result,
+) -> isize {
+    // SAFETY: By the contract this is a page, and nobody else uses it.
     let page = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE) };
     let mut text = Text(Formatter::new(page));
     // CAST: A page has less than 2^31 bytes, and an errno is less than 4096.
@@ -111,13 +117,16 @@ fn show_text(buf: *mut kernel::ffi::c_char, show: impl FnOnce(&mut Text<'_>) -> 
 }
 
 /// Calls `store` with the text up to its first NUL.
-pub(super) fn store_text(
+///
+/// # Safety
+///
+/// `buf` has `count` bytes and a NUL behind them, and nobody changes these during the call.
+pub(super) unsafe fn store_text(
     buf: *const kernel::ffi::c_char,
     count: usize,
     store: impl FnOnce(&CStr) -> Result,
 ) -> isize {
-    // SAFETY: The callers got `buf` from sysfs, which appends a NUL to the `count` bytes
-    // that were written, and keeps both for this call.
+    // SAFETY: By the contract the text ends with a NUL and does not change.
     let text = unsafe { CStr::from_char_ptr(buf) };
     // CAST: `write(2)` takes less than 2^31 bytes, and an errno is less than 4096.
     match store(text) {
@@ -140,9 +149,9 @@ unsafe extern "C" fn show_callback<T: FromDevice>(
     // SAFETY: The attribute is on `dev`, so by the contract of `FromDevice` `dev` is the
     // device of a `T`. Removing the attribute waits for this call.
     let object = unsafe { T::from_device(dev) };
-    show_text(buf, |text| {
-        attr.show.map_or(Err(EIO), |show| show(object, text))
-    })
+    let show = |text: &mut Text<'_>| attr.show.map_or(Err(EIO), |show| show(object, text));
+    // SAFETY: sysfs gives each show handler a page that nobody else uses.
+    unsafe { show_text(buf, show) }
 }
 
 /// # Safety
@@ -158,14 +167,17 @@ unsafe extern "C" fn store_callback<T: FromDevice>(
     let attr = unsafe { &*attr.cast_const().cast::<Attribute<T>>() };
     // SAFETY: As in `show_callback`.
     let object = unsafe { T::from_device(dev) };
-    store_text(buf, count, |text| {
+    let store = |text: &CStr| {
         let stored = attr.store.map_or(Err(EIO), |store| store(object, text));
         stored.inspect_err(|e| {
             // SAFETY: The attribute is static, and its name was set when it was made. `dev`
             // lives for this call.
             unsafe { bindings::dax_glue_dbg_store(dev, (*attr.raw.get()).attr.name, e.to_errno()) }
         })
-    })
+    };
+    // SAFETY: sysfs appends a NUL to the bytes that were written, and keeps both for this
+    // call.
+    unsafe { store_text(buf, count, store) }
 }
 
 /// # Safety

@@ -110,7 +110,9 @@ impl Spec {
         match part {
             "rules" | "host" | "vanilla" => Some("the same on every architecture"),
             "bench" | "compare" | "poweroff" => Some("not tried here so far"),
-            "pmem" | "ramdax" | "lifetimes-pmem" => Some("`memmap=nn!ss` is of x86"),
+            "pmem" | "ramdax" | "lifetimes-pmem" | "pmem-between" | "refused-pmem" => {
+                Some("`memmap=nn!ss` is of x86")
+            }
             "nvdimm" | "overlap" | "layout" => Some("needs ACPI, and the guest boots without"),
             "cxl" => Some("QEMU 10's machine has no CXL"),
             "refused" => Some("needs an x86 CPU without pages of 1 GiB"),

@@ -6,7 +6,7 @@
 //!
 //! `tests/misuse.rs` compiles this file. Nobody else does.
 
-use kernel::device::Device;
+use kernel::device::{Bound, Device};
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::Arc;
@@ -69,8 +69,8 @@ fn copies_the_ranges(ranges: Ranges<DevDax>) -> Ranges<DevDax> {
 }
 
 // E0308 expected `Snapshot<
-fn makes_struct_pages_of_any_memory(ranges: KVVec<DevDaxRange>) {
-    let map = PageMap::<DevDax>::new(ranges);
+fn makes_struct_pages_of_any_memory(bound: &Device<Bound>, ranges: KVVec<DevDaxRange>) {
+    let map = PageMap::<DevDax>::new(bound, ranges);
 }
 
 // E0133
@@ -84,11 +84,18 @@ fn says_that_any_memory_is_of_a_region(range: PhysRange) -> RegionMemory {
 }
 
 // E0505
-fn uses_memory_after_its_claim(claim: Claim<DevDax>, range: PhysRange) {
+fn uses_memory_after_its_claim(mut claim: Claim<DevDax>, range: PhysRange) {
     if let Ok(mut mapped) = claim.map(range) {
         drop(claim);
         mapped.zero(range);
     }
+}
+
+// E0499
+fn maps_memory_of_a_claim_twice(mut claim: Claim<DevDax>, range: PhysRange) {
+    let first = claim.map(range);
+    let second = claim.map(range);
+    drop(first);
 }
 
 // E0505

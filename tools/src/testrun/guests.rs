@@ -25,9 +25,11 @@ use crate::spec::{Impl, Spec, SERIES};
 pub(super) const CHECKED: [&str; 2] = ["inject", "stress"];
 
 /// The groups whose guests have libnvdimm or CXL memory, which need a debug kernel of their own.
-pub(super) const NVDIMM: [&str; 6] = [
+pub(super) const NVDIMM: [&str; 8] = [
     "overlap",
     "lifetimes-pmem",
+    "pmem-between",
+    "refused-pmem",
     "pmem",
     "nvdimm",
     "ramdax",

@@ -10,6 +10,7 @@
 mod areas;
 mod drivers;
 mod giant;
+mod giant_namespace;
 mod guards;
 mod identity;
 mod ids;
@@ -74,6 +75,24 @@ pub const GROUPS: &[Group] = &[
         implementations: BOTH,
         timeout: 300,
         files: &[static_region::TESTS],
+    },
+    Group {
+        name: "pmem-between",
+        append: giant_namespace::BETWEEN,
+        mem: "6G",
+        qemu: "",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[giant_namespace::BETWEEN_TESTS],
+    },
+    Group {
+        name: "refused-pmem",
+        append: giant_namespace::REFUSED,
+        mem: "6G",
+        qemu: "-cpu max,-pdpe1gb",
+        implementations: BOTH,
+        timeout: 300,
+        files: &[giant_namespace::REFUSED_TESTS],
     },
     Group {
         name: "lifetimes-kmem",

@@ -41,6 +41,15 @@ pub unsafe extern "C" fn dax_glue_align_valid(align: c_ulong) -> bool {
     [1 << PAGE_SHIFT, 1 << PMD_SHIFT, 1 << PUD_SHIFT].contains(&align)
 }
 
+/// `cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT)`.
+///
+/// # Safety
+///
+/// The contract is that of the C function.
+pub unsafe extern "C" fn dax_glue_memremap_decrypts() -> bool {
+    false
+}
+
 /// `memremap_compat_align()`.
 ///
 /// # Safety
