@@ -152,6 +152,21 @@ unsigned long dax_glue_first_held(unsigned long pfn, unsigned long end,
 	return pfn;
 }
 
+/* By these two fields memory_failure() finds the VMAs of a page. */
+static inline void note_mapping(struct vm_fault *vmf, struct folio *folio,
+				pgoff_t pgoff, unsigned int order,
+				unsigned long *touched)
+{
+	unsigned long chunk = pgoff >> (order + DAX_GLUE_CHUNK_SHIFT);
+
+	if (folio->mapping)
+		return;
+	folio->index = pgoff;
+	folio->mapping = vmf->vma->vm_file->f_mapping;
+	if (touched && !test_bit(chunk, touched))
+		set_bit(chunk, touched);
+}
+
 vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 			       pgoff_t pgoff, unsigned int order,
 			       unsigned long *touched)
@@ -161,28 +176,12 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 	struct folio *folio = page_folio(page);
 
 	/*
-	 * The entry of a huge page points to the first page of its folio. A page
-	 * of 1 GiB also needs no page table of level 2.
-	 */
-	if (order && (WARN_ON_ONCE(&folio->page != page) ||
-		      WARN_ON_ONCE(order == PMD_ORDER && !vmf->pmd)))
-		return VM_FAULT_SIGBUS;
-
-	/* By these two fields memory_failure() finds the VMAs of a page. */
-	if (!folio->mapping) {
-		unsigned long chunk = pgoff >> (order + DAX_GLUE_CHUNK_SHIFT);
-
-		folio->index = pgoff;
-		folio->mapping = vmf->vma->vm_file->f_mapping;
-		if (touched && !test_bit(chunk, touched))
-			set_bit(chunk, touched);
-	}
-	/*
 	 * @write upgrades an existing entry. Pass it only if there is one: for
 	 * another entry, such as a guard marker, the memory manager would warn.
 	 * A new entry is writable without @write too.
 	 */
 	if (order == 0) {
+		note_mapping(vmf, folio, pgoff, 0, touched);
 		/*
 		 * The entry is a marker, by which userfaultfd sees the first
 		 * write. No function replaces a marker by a page, so asking for
@@ -192,6 +191,14 @@ vm_fault_t dax_glue_insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 			return VM_FAULT_SIGBUS;
 		return vmf_insert_page_mkwrite(vmf, page, false);
 	}
+	/*
+	 * The entry of a huge page points to the first page of its folio. In a
+	 * fault of 1 GiB there is no page table for pages of 2 MiB yet.
+	 */
+	if (WARN_ON_ONCE(&folio->page != page) ||
+	    WARN_ON_ONCE(order == PMD_ORDER && !vmf->pmd))
+		return VM_FAULT_SIGBUS;
+	note_mapping(vmf, folio, pgoff, order, touched);
 	if (order == PMD_ORDER)
 		return vmf_insert_folio_pmd(vmf, folio, write &&
 					    pmd_trans_huge(vmf->orig_pmd));
