@@ -168,7 +168,7 @@ const GROUPS: &[Group] = &[
         name: "refused",
         append: "memmap=8G%32G+0xefffffff memmap=0x3ffff000%0xc00001000+0xefffffff",
         mem: "1G",
-        qemu: "-cpu max,-pdpe1gb",
+        qemu: "-cpu max,la57=off,-pdpe1gb",
         implementations: BOTH,
         timeout: 300,
         files: lifecycle::REFUSED_FILES,

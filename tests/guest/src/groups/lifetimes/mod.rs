@@ -89,7 +89,7 @@ pub const GROUPS: &[Group] = &[
         name: "refused-pmem",
         append: giant_namespace::REFUSED,
         mem: "6G",
-        qemu: "-cpu max,-pdpe1gb",
+        qemu: "-cpu max,la57=off,-pdpe1gb",
         implementations: BOTH,
         timeout: 300,
         files: &[giant_namespace::REFUSED_TESTS],
