@@ -26,15 +26,17 @@ use disk::Disk;
 
 /// The steps, files of tests/system/. `ours`: the newest kernel of the disk must be ours, or
 /// Debian's. Debian's kernel gets the region empty by `append`, ours by the package daxlayout.
-/// Memory that kmem adds stays offline, whatever the kernel's configuration says.
 struct Boot {
     step: &'static str,
     ours: bool,
     append: &'static str,
 }
 
-const DEBIAN: &str = "dax_hmem.region_idle=1 memhp_default_state=offline";
-const OURS: &str = "memhp_default_state=offline";
+const DEBIAN: &str = "dax_hmem.region_idle=1";
+
+/// The command line of every step. Memory that kmem adds stays offline, whatever the kernel's
+/// configuration says.
+const COMMON: &str = "root=/dev/vda rw udev.event_timeout=600 memhp_default_state=offline";
 
 const BOOTS: [Boot; 5] = [
     Boot {
@@ -45,17 +47,17 @@ const BOOTS: [Boot; 5] = [
     Boot {
         step: "2-first.sh",
         ours: true,
-        append: OURS,
+        append: "",
     },
     Boot {
         step: "3-again.sh",
         ours: true,
-        append: OURS,
+        append: "",
     },
     Boot {
         step: "4-second.sh",
         ours: true,
-        append: OURS,
+        append: "",
     },
     Boot {
         step: "5-back.sh",
@@ -122,10 +124,7 @@ fn run(
     let end = exit_marker::new_line()?;
     let second = second_disk(repo, &disk.dir, name, &end, builds)?;
     let machine = Machine {
-        append: format!(
-            "root=/dev/vda rw udev.event_timeout=600 {} {}",
-            machine.append, boot.append
-        ),
+        append: format!("{COMMON} {} {}", machine.append, boot.append),
         ..machine.clone()
     };
     let system = System {
