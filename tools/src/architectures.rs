@@ -3,6 +3,7 @@
 //! in docs/results/architectures.md is written as soon as the group ends, since all of them take
 //! long.
 
+use std::cmp::Reverse;
 use std::iter;
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use crate::groups::{self, Group};
 use crate::progress::human;
 use crate::report::{count, Report, TestResult, Verdict};
 use crate::settings;
+use crate::spec::Impl;
 use crate::table::{self, Table};
 use crate::testrun::Tests;
 
@@ -39,10 +41,6 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     };
     let program = cargo.build_for(tests.spec.arch, "dax-guest")?;
     let all = groups::list(&cargo.build_static("dax-guest")?)?;
-    let all: Vec<Group> = all
-        .into_iter()
-        .filter(|group| group.is_for(tests.spec.imp))
-        .collect();
     let names = iter::once(KUNIT).chain(all.iter().map(|group| group.group.as_str()));
     let names: Vec<&str> = names.collect();
     if let Some(only) = only.as_deref().filter(|only| !names.contains(only)) {
@@ -53,14 +51,15 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let mut add = |name: &str, results: Vec<TestResult>| -> Result<()> {
         let flavour = tests.spec.flavour();
         let old = table::current(&document, &flavour)?;
-        let new = updated(&old, &names, row(name, &results));
+        let new = updated(&old, &names, row(name, tests.spec.imp, &results));
         report.add(name, &human(tests.began.elapsed()), results);
         table::replace(&document, &flavour, &new.markdown())
     };
-    if wanted(KUNIT) {
+    if wanted(KUNIT) && tests.spec.imp == Impl::Rust {
         add(KUNIT, tests.kunit()?)?;
     }
-    for group in all.iter().filter(|group| wanted(&group.group)) {
+    let runs = |group: &&Group| wanted(&group.group) && group.is_for(tests.spec.imp);
+    for group in all.iter().filter(runs) {
         add(&group.group, results(&tests, group, &program))?;
     }
     Ok(report.finish())
@@ -77,8 +76,8 @@ fn results(tests: &Tests<'_>, group: &Group, program: &Path) -> Vec<TestResult> 
     }
 }
 
-/// The row of a group.
-fn row(group: &str, results: &[TestResult]) -> Vec<String> {
+/// The row of a group with a driver.
+fn row(group: &str, imp: Impl, results: &[TestResult]) -> Vec<String> {
     let notes = results.iter().filter_map(|result| {
         let test = result.name.rsplit(": ").next().unwrap_or_default();
         match &result.verdict {
@@ -96,7 +95,12 @@ fn row(group: &str, results: &[TestResult]) -> Vec<String> {
         true => count(results).replace(", 0 failed", ""),
         false => "not run".to_owned(),
     };
-    vec![group.to_owned(), outcome, notes.join("; ")]
+    vec![
+        group.to_owned(),
+        imp.name().to_owned(),
+        outcome,
+        notes.join("; "),
+    ]
 }
 
 /// The table with a new row. Groups have the order of `names`; those that are no more are left out.
@@ -107,13 +111,14 @@ fn updated(old: &str, names: &[&str], new: Vec<String>) -> Table {
             let cells = line.strip_prefix("| ")?.strip_suffix(" |")?;
             Some(cells.split(" | ").map(str::to_owned).collect())
         })
-        .filter(|row: &Vec<String>| row[0] != new[0])
+        .filter(|row: &Vec<String>| row[..2] != new[..2])
         .collect();
     rows.push(new);
     rows.retain(|row| names.contains(&row[0].as_str()));
-    rows.sort_by_key(|row| names.iter().position(|name| *name == row[0]));
+    let place = |row: &Vec<String>| names.iter().position(|name| *name == row[0]);
+    rows.sort_by_key(|row| (place(row), Reverse(row[1].clone())));
     Table {
-        head: ["group", "tests", "not passed, and why"]
+        head: ["group", "driver", "tests", "not passed, and why"]
             .map(str::to_owned)
             .to_vec(),
         rows,
@@ -133,31 +138,39 @@ mod tests {
         ];
         let expected = [
             "mmap",
+            "rust",
             "1 passed, 1 failed, 1 skipped",
             "**b failed**; c: no",
         ];
-        assert_eq!(row("mmap", &results), expected);
-        let expected = ["cxl", "not run", "no CXL"];
+        assert_eq!(row("mmap", Impl::Rust, &results), expected);
+        let expected = ["cxl", "c", "not run", "no CXL"];
         assert_eq!(
-            row("cxl", &[TestResult::skipped("cxl", "no CXL")]),
+            row("cxl", Impl::C, &[TestResult::skipped("cxl", "no CXL")]),
             expected
         );
     }
 
     #[test]
-    fn a_group_has_one_row() {
+    fn a_group_has_one_row_for_each_driver() {
         let names = ["kunit", "mmap", "mm"];
-        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-        let table = updated("Not run so far.\n", &names, row(["mm", "1 passed", ""]));
-        let text = table.markdown();
-        let table = updated(&text, &names, row(["kunit", "2 passed", ""]));
-        let text = table.markdown();
-        let table = updated(&text, &names, row(["mm", "3 passed", "x"]));
-        let expected = [row(["kunit", "2 passed", ""]), row(["mm", "3 passed", "x"])];
-        assert_eq!(table.rows, expected);
-        assert_eq!(
-            updated(&text, &names[..1], row(["mm", "", ""])).rows.len(),
-            1
-        );
+        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        let mut text = "Not run so far.\n".to_owned();
+        for cells in [
+            ["mm", "c", "1 passed", ""],
+            ["mm", "rust", "1 passed", ""],
+            ["kunit", "rust", "2 passed", ""],
+            ["mm", "rust", "3 passed", "x"],
+        ] {
+            text = updated(&text, &names, row(cells)).markdown();
+        }
+        let expected = [
+            row(["kunit", "rust", "2 passed", ""]),
+            row(["mm", "rust", "3 passed", "x"]),
+            row(["mm", "c", "1 passed", ""]),
+        ];
+        let again = updated(&text, &names, expected[0].clone());
+        assert_eq!(again.rows, expected);
+        let fewer = updated(&text, &names[..1], expected[1].clone());
+        assert_eq!(fewer.rows, expected[..1]);
     }
 }

@@ -4,15 +4,12 @@
 use std::fmt;
 
 pub use dax_protocol::Impl;
-use dax_protocol::DEBUG_SLOWDOWN;
+use dax_protocol::{DEBUG_SLOWDOWN, FOREIGN_SLOWDOWN};
 
 use crate::arch::{Arch, Pages};
 
 /// The series this project knows; the first is the default.
 pub const SERIES: [&str; 2] = ["7.3", "7.2"];
-
-/// A guest may take so many times longer on a CPU that is always emulated.
-const FOREIGN_SLOWDOWN: u32 = 3;
 
 /// The compilers for a kernel, with rustc and bindgen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::sysfs::{self, Error, Result};
 use dax_protocol::compare::Operation;
 pub use dax_protocol::Impl;
-use dax_protocol::DEBUG_SLOWDOWN;
+use dax_protocol::{DEBUG_SLOWDOWN, FOREIGN_SLOWDOWN};
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -49,12 +49,19 @@ fn config() -> Result<String> {
     read().map_err(|e| Error::new(format!("read {path}"), Errno::from(e)))
 }
 
-/// The factor by which the kernel is slower than usual. A debug kernel has KASAN.
+/// The factor by which the kernel is slower than usual: a debug kernel has KASAN, and another
+/// architecture than x86 is emulated.
 pub fn slowness() -> u32 {
     static SLOWNESS: OnceLock<u32> = OnceLock::new();
-    *SLOWNESS.get_or_init(|| match has("CONFIG_KASAN=y") {
-        true => DEBUG_SLOWDOWN,
-        false => 1,
+    *SLOWNESS.get_or_init(|| {
+        let emulated = match cfg!(target_arch = "x86_64") {
+            true => 1,
+            false => FOREIGN_SLOWDOWN,
+        };
+        match has("CONFIG_KASAN=y") {
+            true => emulated * DEBUG_SLOWDOWN,
+            false => emulated,
+        }
     })
 }
 

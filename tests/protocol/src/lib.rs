@@ -15,6 +15,10 @@ use std::fmt;
 /// program multiplies its time limits by it, and the host tool those of whole groups.
 pub const DEBUG_SLOWDOWN: u32 = 4;
 
+/// How many times longer a test may take on another architecture than x86, which is emulated on
+/// every host.
+pub const FOREIGN_SLOWDOWN: u32 = 3;
+
 /// Prints a type as one line of JSON.
 macro_rules! print_as_json {
     ($type:ty) => {
