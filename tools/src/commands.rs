@@ -24,7 +24,7 @@ const SPLAT: &[&str] = &["ALLOW_SPLAT"];
 /// All commands that use this tool, in the order of their names.
 pub const COMMANDS: [Uses; 21] = [
     uses("architectures", &[KERNEL, IMPL, ARCH, ONLY]),
-    uses("bench", &[ONLY, &["KERNEL", "RANGES"]]),
+    uses("bench", &[ONLY, &["ARCH", "KERNEL", "RANGES"]]),
     uses("check", &[DEPTH]),
     uses("clients", &[KERNEL, IMPL, ONLY]),
     uses("colours", &[KERNEL, IMPL, SEED]),

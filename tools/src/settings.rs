@@ -434,7 +434,7 @@ mod tests {
         );
         assert_eq!(
             error("bench", "IMPL"),
-            "IMPL: `make bench` does not use it. It uses KERNEL, ONLY, RANGES"
+            "IMPL: `make bench` does not use it. It uses ARCH, KERNEL, ONLY, RANGES"
         );
         assert_eq!(
             error("floors", "ONLY"),
@@ -443,15 +443,15 @@ mod tests {
         assert!(check_use(uses("mutants"), "SEED").is_err());
         check_use(uses("mutants"), "ONLY").unwrap();
 
-        let error = check_arch(uses("bench"), Some("riscv")).unwrap_err();
+        let error = check_arch(uses("matrix"), Some("riscv")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "ARCH=riscv: `make bench` is for x86. These commands know others: architectures, \
-             guest, kernel, run, shell, test"
+            "ARCH=riscv: `make matrix` is for x86. These commands know others: architectures, \
+             bench, guest, kernel, run, shell, test"
         );
         for (command, arch) in [
-            ("bench", None),
-            ("bench", Some("x86")),
+            ("matrix", None),
+            ("matrix", Some("x86")),
             ("test", Some("arm64")),
         ] {
             check_arch(uses(command), arch).unwrap();

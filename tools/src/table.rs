@@ -88,6 +88,7 @@ mod tests {
             (crate::architectures::DOCUMENT, "7.3-arm64-64k"),
             (crate::architectures::DOCUMENT, "7.3-riscv"),
             (crate::bench::DOCUMENT, "figures"),
+            (crate::bench::DOCUMENT, "arm64"),
             (crate::clients::DOCUMENT, "clients"),
             (crate::colours::DOCUMENT, "colours"),
             (crate::defects::DOCUMENT, "defects"),

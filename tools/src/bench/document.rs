@@ -122,7 +122,7 @@ fn spread(figure: &Figure) -> String {
 }
 
 /// `12,345`, `1.53`.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value.abs() < 100.0 && value.fract() != 0.0 {
         return format!("{value:.2}");
     }
@@ -138,7 +138,7 @@ fn number(value: f64) -> String {
 }
 
 /// A ratio, rounded so that it mostly stays on its side of a limit.
-fn ratio(value: f64) -> String {
+pub fn ratio(value: f64) -> String {
     if value >= 10.0 {
         number(value)
     } else {

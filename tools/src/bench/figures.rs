@@ -3,12 +3,12 @@
 
 use anyhow::{bail, Context, Result};
 use dax_protocol::bench::{Line, Measurement};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::operations::{named, Operation};
 
 /// The driver of a guest, and its settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     C,

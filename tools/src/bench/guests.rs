@@ -10,6 +10,7 @@ use anyhow::{bail, Result};
 pub use dax_protocol::bench::Mode;
 
 use super::figures::Driver;
+use crate::arch::Arch;
 use crate::cargo::Cargo;
 use crate::guest::{End, Guest, Load};
 use crate::interactive::tail;
@@ -58,22 +59,32 @@ pub struct Guests<'a> {
     root: Root,
     program: PathBuf,
     series: &'a str,
+    arch: Arch,
 }
 
 impl<'a> Guests<'a> {
-    pub fn new(repo: &'a Path, cargo: &Cargo, series: &'a str) -> Result<Self> {
+    pub fn new(repo: &'a Path, cargo: &Cargo, spec: &'a Spec) -> Result<Self> {
         Ok(Self {
             repo,
             root: Root::ensure(repo)?,
-            program: cargo.build_static("dax-guest")?,
-            series,
+            program: cargo.build_for(spec.arch, "dax-guest")?,
+            series: &spec.series,
+            arch: spec.arch,
         })
+    }
+
+    /// The usual kernel of the architecture.
+    fn spec(&self, imp: Impl) -> Spec {
+        Spec {
+            arch: self.arch,
+            ..Spec::new(self.series, imp)
+        }
     }
 
     /// Builds the kernels first, so that guests follow each other without a pause.
     pub fn build(&self) -> Result<()> {
         for imp in [Impl::C, Impl::Rust] {
-            Kernel::ensure(self.repo, &self.root, &Spec::new(self.series, imp))?;
+            Kernel::ensure(self.repo, &self.root, &self.spec(imp))?;
         }
         Ok(())
     }
@@ -84,7 +95,7 @@ impl<'a> Guests<'a> {
             Driver::C => Impl::C,
             Driver::Rust | Driver::RustAround => Impl::Rust,
         };
-        let kernel = Kernel::ensure(self.repo, &self.root, &Spec::new(self.series, imp))?;
+        let kernel = Kernel::ensure(self.repo, &self.root, &self.spec(imp))?;
         let load = Load {
             command: command(task),
             files: vec![self.program.clone()],
@@ -156,8 +167,8 @@ fn machine(task: &Task<'_>) -> Machine {
     }
     let mem = format!("{}G", mem / GIB);
     // Most of the memory is never touched, and the host need not have it.
-    let backend = format!("memory-backend-ram,id=ram,size={mem},reserve=off");
-    let qemu = ["-object", &backend, "-machine", "memory-backend=ram"];
+    let backend = format!("memory-backend-ram,id=ram0,size={mem},reserve=off");
+    let qemu = ["-object", &backend, "-machine", "memory-backend=ram0"];
     Machine {
         mem,
         cpus: if task.mode == Mode::Count { 1 } else { 2 },

@@ -3,6 +3,7 @@
 //! driver judged. A run of all of it writes docs/results/performance.md, the JSON and the charts
 //! beside it; ONLY and RANGES pick some.
 
+mod beside;
 mod chart;
 mod document;
 mod figures;
@@ -20,6 +21,7 @@ use anyhow::{bail, Context, Result};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::arch::Arch;
 use crate::cache;
 use crate::cargo::Cargo;
 use crate::exec;
@@ -129,13 +131,20 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let start = Instant::now();
     let wanted = Wanted::read()?;
     let spec = settings::spec()?;
-    if spec != Spec::new(&spec.series, spec.imp) {
+    let usual = Spec {
+        arch: spec.arch,
+        ..Spec::new(&spec.series, spec.imp)
+    };
+    if spec != usual {
         bail!("the benchmark is of the usual kernels: leave DEBUG, BUILTIN and TOOLCHAIN out");
     }
     let mut origin = Origin::new(repo)?;
-    let guests = Guests::new(repo, &Cargo::find(repo)?, &spec.series)?;
+    let guests = Guests::new(repo, &Cargo::find(repo)?, &spec)?;
     guests.build()?;
-    let tasks = tasks(&wanted);
+    let tasks: Vec<Task<'_>> = tasks(&wanted)
+        .into_iter()
+        .filter(|task| spec.arch == Arch::X86 || task.mode == Mode::Count)
+        .collect();
     let mut figures = Figures::default();
     eprintln!("{} guests, one after the other", tasks.len());
     for (number, task) in (1..).zip(&tasks) {
@@ -148,7 +157,10 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         );
         origin.kernel = figures.add(task.driver, &guests.run(task, &label)?)?;
     }
-    report(repo, &wanted, &origin, &figures)
+    match spec.arch {
+        Arch::X86 => report(repo, &wanted, &origin, &figures),
+        arch => beside::report(repo, arch, wanted.is_complete(), &origin, &figures),
+    }
 }
 
 /// The guests, in the order in which they run.

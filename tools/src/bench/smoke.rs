@@ -20,7 +20,7 @@ const NOT_WITH_ONE: &str = "resize-fill";
 
 /// A result for each driver.
 pub fn results(repo: &Path, cargo: &Cargo, spec: &Spec) -> Result<Vec<TestResult>> {
-    let guests = Guests::new(repo, cargo, &spec.series)?;
+    let guests = Guests::new(repo, cargo, spec)?;
     let drivers = [Driver::C, Driver::Rust];
     Ok(drivers.map(|driver| result(&guests, driver)).into())
 }

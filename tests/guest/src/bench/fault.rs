@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::mmap::{self, Map};
 use crate::region::Region;
 use crate::sysfs::{Error, Result};
-use crate::units::{Span, GIB, MIB, PAGE, UNIT};
+use crate::units::{Span, GIB, HAS_GIANT, MIB, PAGE, UNIT};
 
 /// A fault in each range of a device, on average.
 pub const AVERAGE: &str = "fault-2m";
@@ -90,7 +90,8 @@ pub fn of_ranges(bench: &mut Bench, device: &Device, count: u64) -> Result<()> {
 pub fn alignments(bench: &mut Bench, region: &Region) -> Result<()> {
     for pages in &PAGES {
         let names = [pages.single, pages.touch, pages.lone];
-        if !names.iter().flatten().any(|name| bench.wants(name)) {
+        let is_giant = pages.align == GIB;
+        if !names.iter().flatten().any(|name| bench.wants(name)) || (is_giant && !HAS_GIANT) {
             continue;
         }
         let span = Span::at(region.span().start, pages.len);
