@@ -8,6 +8,7 @@
 #include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/init.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
@@ -74,9 +75,12 @@ bool dax_glue_memremap_decrypts(void)
 	return cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT);
 }
 
+/* No two ranges share a page of struct pages: arm64 frees that page with the first of them. */
 unsigned long dax_glue_compat_align(void)
 {
-	return memremap_compat_align();
+	unsigned long of_one_page = PAGE_SIZE / sizeof(struct page) * PAGE_SIZE;
+
+	return max(memremap_compat_align(), roundup_pow_of_two(of_one_page));
 }
 
 bool dax_glue_memmap_on_memory(void)
