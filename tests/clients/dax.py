@@ -14,7 +14,6 @@ import mmap
 import os
 import pathlib
 import random
-import struct
 import sys
 
 BLOCK = 1 << 20
@@ -27,11 +26,11 @@ def attribute(device, name):
 
 
 def ranges(device):
-    """Offset in the device and length of each range."""
+    """Offset in the device, length and address of each range."""
     directory = pathlib.Path(f"/sys/bus/dax/devices/{device}")
     for mapping in sorted(directory.glob("mapping[0-9]*"), key=lambda m: int(m.name[7:])):
         start, end, page = (int((mapping / n).read_text(), 0) for n in ("start", "end", "page_offset"))
-        yield page * PAGE, end - start + 1
+        yield page * PAGE, end - start + 1, start
 
 
 def mapped(device):
@@ -42,7 +41,7 @@ def mapped(device):
 
 
 def edges(device):
-    for offset, length in ranges(device):
+    for offset, length, _ in ranges(device):
         places = range(0, length // BLOCK)
         for n in places:
             if n * BLOCK < EDGE or (n + 1) * BLOCK > length - EDGE:
@@ -70,7 +69,7 @@ def full_pages(memory, device, token):
     # The first line may be marked.
     rest = (token.encode() + b"\n") * (PAGE // 16 - 1)
     assert len(rest) == PAGE - 16, "a token has 15 characters"
-    for offset, length in ranges(device):
+    for offset, length, _ in ranges(device):
         yield [at for at in range(offset, offset + length, PAGE) if memory[at + 16 : at + PAGE] == rest]
 
 
@@ -90,13 +89,8 @@ def poison(device, token):
     memory = mapped(device)
     *_, found = full_pages(memory, device, token)
     at = found[0]
-    with open("/proc/self/maps") as maps:
-        line = next(l for l in maps if l.rstrip().endswith(f"/dev/{device}"))
-    start = int(line.split("-")[0], 16)
-    with open("/proc/self/pagemap", "rb") as pagemap:
-        pagemap.seek((start + at) // PAGE * 8)
-        (entry,) = struct.unpack("Q", pagemap.read(8))
-    frame = entry & ((1 << 55) - 1)
+    *_, (offset, _, start) = ranges(device)
+    frame = (start + at - offset) // PAGE
     # Whoever maps the page gets a signal. This process shall not.
     memory.close()
     pathlib.Path("/sys/kernel/debug/hwpoison/corrupt-pfn").write_text(f"{frame:#x}")

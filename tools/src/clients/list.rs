@@ -78,15 +78,15 @@ pub const CLIENTS: &[Client] = &[
     Client {
         name: "debuggers",
         programs: "gdb, process_vm_readv()",
-        aligns: &[Align::TwoMib, Align::Page, Align::OneGib],
+        aligns: ALL,
         minutes: 30,
         qemu: "",
     },
     Client {
         name: "qemu",
-        programs: "QEMU, memory-backend-file",
-        aligns: &[Align::TwoMib],
-        minutes: 120,
+        programs: "QEMU with KVM, memory-backend-file",
+        aligns: ALL,
+        minutes: 60,
         qemu: "",
     },
     Client {
