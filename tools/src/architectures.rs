@@ -19,7 +19,7 @@ use crate::report::{count, Report, TestResult, Verdict};
 use crate::settings;
 use crate::spec::Impl;
 use crate::table::{self, Table};
-use crate::testrun::Tests;
+use crate::testrun::{group_left_out, Tests};
 
 pub const DOCUMENT: &str = "docs/results/architectures.md";
 /// The row of the KUnit suites, which are no group of guest tests.
@@ -67,7 +67,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 
 /// The results of a group, or why there are none.
 fn results(tests: &Tests<'_>, group: &Group, program: &Path) -> Vec<TestResult> {
-    if let Some(why) = tests.spec.left_out(&group.group) {
+    if let Some(why) = group_left_out(group, &tests.spec) {
         return vec![TestResult::skipped(&*group.group, why)];
     }
     match tests.guest(group, &group.group, program) {

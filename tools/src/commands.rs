@@ -32,6 +32,7 @@ pub const COMMANDS: [Uses; 21] = [
         "compare",
         &[
             KERNEL,
+            ARCH,
             ONLY,
             SEED,
             &["FIRST", "REPLAY", "SEQUENCES", "TRANSCRIPTS"],

@@ -25,9 +25,10 @@ use crate::warnings;
 pub const TREE: &str = "/usr/src/linux";
 const FRAGMENTS: &str = "/usr/src/kernel-config";
 
-/// The patch of test kernels that are not for x86, and the file that it adds.
+/// The patch by which test kernels that are not for x86 reserve memory for tests.
 const SOFT_RESERVED: &str = "tests/soft-reserved/soft-reserved.patch";
-const SOFT_RESERVED_FILE: &str = "drivers/dax/hmem/soft_reserved.c";
+/// The patch that RISC-V needs, with the C driver too.
+const RISCV: &str = "patches/riscv.patch";
 
 /// Number of lines that a full build prints, until one was counted.
 const FULL_BUILD_LINES: u64 = 2400;
@@ -145,10 +146,8 @@ impl<'a> Builder<'a> {
                 None => self.unpack(&source, &part, &tree)?,
             }
         }
-        if let Some(patch) = self.soft_reserved() {
-            if !tree.join(SOFT_RESERVED_FILE).exists() {
-                self.patch(&patch, &part)?;
-            }
+        for patch in self.patches() {
+            self.patch(&patch, &part)?;
         }
         let names: Vec<String> = fragments
             .iter()
@@ -275,7 +274,7 @@ impl<'a> Builder<'a> {
             .text(&self.root.toolchain()?)
             .text(&self.spec.make_variables())
             .text(&source.version);
-        if let Some(patch) = self.soft_reserved() {
+        for patch in self.patches() {
             key = key.file(&patch)?;
         }
         for fragment in self.fragments() {
@@ -284,9 +283,14 @@ impl<'a> Builder<'a> {
         Ok(key.finish())
     }
 
-    /// The patch by which kernels of other architectures reserve memory for tests.
-    fn soft_reserved(&self) -> Option<PathBuf> {
-        (self.spec.arch != Arch::X86).then(|| self.repo.join(SOFT_RESERVED))
+    /// The patches of this architecture's kernels, with either driver.
+    fn patches(&self) -> Vec<PathBuf> {
+        let names: &[&str] = match self.spec.arch {
+            Arch::X86 => &[],
+            Arch::Arm64 => &[SOFT_RESERVED],
+            Arch::Riscv => &[SOFT_RESERVED, RISCV],
+        };
+        names.iter().map(|name| self.repo.join(name)).collect()
     }
 
     fn rust_key(&self, c_key: &str, patch: &Path) -> Result<String> {
@@ -402,9 +406,12 @@ impl<'a> Builder<'a> {
         cache::rename(&unfinished, &part.join("linux"))
     }
 
+    /// Applies a patch, unless the tree has it: a tree may be a copy of another's, or of a build
+    /// that was interrupted.
     pub fn patch(&self, patch: &Path, part: &Path) -> Result<()> {
         let step = Step::start(format!("patching {}", self.spec), 0);
-        let script = "patch -p1 --forward --no-backup-if-mismatch </usr/src/patch";
+        let script = "patch -p1 --reverse --dry-run --force --silent </usr/src/patch || \
+             patch -p1 --forward --no-backup-if-mismatch </usr/src/patch";
         let apply = self.in_tree(part, script).bind(patch, "/usr/src/patch");
         let done = exec::logged(&mut apply.build()?, &part.join("patch.log"), &step);
         done.with_context(|| {

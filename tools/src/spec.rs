@@ -106,7 +106,7 @@ impl Spec {
         }
         match part {
             "rules" | "host" | "vanilla" => Some("the same on every architecture"),
-            "bench" | "compare" | "poweroff" => Some("not tried here so far"),
+            "bench" | "poweroff" => Some("not tried here so far"),
             "pmem" | "ramdax" | "lifetimes-pmem" | "pmem-between" | "refused-pmem" => {
                 Some("`memmap=nn!ss` is of x86")
             }

@@ -75,7 +75,7 @@ pub struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     pub fn new(repo: &'a Path, cargo: &Cargo, spec: &Spec) -> Result<Self> {
-        let built = cargo.build_static("dax-guest")?;
+        let built = cargo.build_for(spec.arch, "dax-guest")?;
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
@@ -105,6 +105,10 @@ impl<'a> Pair<'a> {
         files: &[PathBuf],
         step: &Step,
     ) -> Result<[Ran; 2]> {
+        let machine = Machine {
+            timeout: machine.timeout * self.spec.slowness(),
+            ..machine.clone()
+        };
         let mut guests = Vec::new();
         for imp in BOTH {
             let spec = Spec {
@@ -119,7 +123,7 @@ impl<'a> Pair<'a> {
                 kunit: false,
                 archives: Vec::new(),
             };
-            guests.push((imp, Guest::new(&root, &kernel, machine, &load)?));
+            guests.push((imp, Guest::new(&root, &kernel, &machine, &load)?));
         }
         let (lines, counted) = channel();
         let ran: Vec<Result<Ran>> = thread::scope(|scope| {

@@ -24,7 +24,8 @@ use crate::spec::{Impl, Spec, SERIES};
 use crate::uniprocessor;
 use crate::vanilla;
 
-pub use guests::{Ran, Tests, C_ON_DEBUG};
+use guests::LATE_FOR_ARM64;
+pub use guests::{left_out as group_left_out, Ran, Tests, C_ON_DEBUG};
 
 /// The groups that run before the guest tests. dax-guest lists those.
 const GROUPS: [(&str, Run); 8] = [
@@ -41,6 +42,13 @@ const GROUPS: [(&str, Run); 8] = [
 /// The guest tests that `make test` also runs on the other series, after KUnit. `KERNEL=` with that
 /// series runs all of them there.
 const SHARE: [&str; 5] = ["sysfs", "mmap", "kmem", "zero", "layout"];
+
+/// The guest tests that `make test` also runs on arm64, after KUnit. `make architectures` runs all of
+/// them there.
+const SMOKE: [&str; 2] = ["scenario", "sysfs"];
+
+/// The name of the smoke test.
+const ARM64: &str = "arm64";
 
 /// The groups of QUICK=1, which judge a change quickly if the kernels are in the cache.
 const QUICK: [&str; 8] = [
@@ -107,9 +115,20 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             known = true;
             if !tests.has_share() {
                 report.skip(&name, NOT_USUAL);
-            } else if let Err(error) = other.share(&mut report) {
+            } else if let Err(error) = other.share(&SHARE, &mut report) {
                 not_run(&name, &error, &mut report);
             }
+        }
+    }
+    if wanted(ARM64) {
+        known = true;
+        let arm = tests.arm64();
+        if !tests.has_share() {
+            report.skip(ARM64, NOT_USUAL);
+        } else if let Some(why) = arm.too_late(LATE_FOR_ARM64)? {
+            report.skip(ARM64, why);
+        } else if let Err(error) = arm.share(&SMOKE, &mut report) {
+            not_run(ARM64, &error, &mut report);
         }
     }
     if let (Some(only), false) = (only, known) {
@@ -145,6 +164,7 @@ fn nothing(tests: &Tests<'_>, only: &str) -> Result<Error> {
         .chain([GUEST])
         .chain(guests)
         .chain(SERIES.into_iter().skip(1))
+        .chain([ARM64])
         .collect();
     Ok(if names.contains(&only) {
         anyhow!("ONLY={only}: nothing of it is for {}", tests.spec)
@@ -254,19 +274,31 @@ impl Tests<'_> {
             .into_iter()
             .map(|(name, _)| name.to_owned())
             .chain(guests.map(|group| group.group))
-            .chain(self.other_series().into_iter().map(|t| t.spec.series));
+            .chain(self.other_series().into_iter().map(|t| t.spec.series))
+            .chain([ARM64.to_owned()]);
         Ok(all.filter(|name| !QUICK.contains(&name.as_str())).collect())
     }
 
-    /// Runs the part of the tests that the other series must pass too.
-    fn share(&self, report: &mut Report) -> Result<()> {
+    /// These tests for arm64.
+    fn arm64(&self) -> Self {
+        Self {
+            spec: Spec {
+                arch: Arch::Arm64,
+                ..Spec::new(SERIES[0], Impl::Rust)
+            },
+            ..self.clone()
+        }
+    }
+
+    /// Runs KUnit and those groups of guest tests, which another kernel must pass too.
+    fn share(&self, names: &[&str], report: &mut Report) -> Result<()> {
         kunit_suites(self, report)?;
         let there = groups::list(&self.cargo.build_static("dax-guest")?)?;
-        let is_there = |name: &&str| there.iter().any(|group| group.group == **name);
-        if let Some(missing) = SHARE.iter().find(|name| !is_there(name)) {
+        let is_there = |name: &&&str| there.iter().any(|group| group.group == ***name);
+        if let Some(missing) = names.iter().find(|name| !is_there(name)) {
             bail!("{missing}: no such group");
         }
-        self.guests(|name| SHARE.contains(&name), report)?;
+        self.guests(|name| names.contains(&name), report)?;
         Ok(())
     }
 }
@@ -291,7 +323,7 @@ mod tests {
             assert!(own(name) || guest(name), "{name}");
         }
         let programs = PROGRAMS.map(|(group, _)| group);
-        for name in [&SHARE[..], &CHECKED, &NVDIMM, &programs].concat() {
+        for name in [&SHARE[..], &SMOKE, &CHECKED, &NVDIMM, &programs].concat() {
             assert!(guest(name), "{name}");
         }
     }
