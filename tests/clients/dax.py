@@ -7,6 +7,7 @@ check DEVICE...         looks whether they are there
 pages DEVICE TOKEN      prints how many pages of each range are full of the token, a line of 16 bytes
 mark DEVICE TOKEN MARK  overwrites the token at the beginning of each such page
 poison DEVICE TOKEN     makes the kernel believe that the memory of one such page is broken
+spoil DEVICE            changes a byte in the middle of the last range
 same DEVICE AT FILE     looks whether the device has the first half of the file at that place
 """
 
@@ -97,6 +98,11 @@ def poison(device, token):
     print(f"frame {frame:#x}, {at:#x} in the device")
 
 
+def spoil(device):
+    *_, (offset, length, _) = ranges(device)
+    mapped(device)[offset + length // 2 + 12345] ^= 0xFF
+
+
 def same(device, at, file):
     memory = mapped(device)
     at = int(at)
@@ -111,7 +117,7 @@ def main(command, *words):
         for device in words:
             {"fill": fill, "check": check}[command](device)
     else:
-        {"pages": pages, "mark": mark, "poison": poison, "same": same}[command](*words)
+        {"pages": pages, "mark": mark, "poison": poison, "spoil": spoil, "same": same}[command](*words)
 
 
 main(*sys.argv[1:])
