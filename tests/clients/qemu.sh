@@ -93,8 +93,8 @@ another() {
 	grep -q "/dev/${neighbours[0]}" "/proc/$another/maps"
 }
 
-# The kernel takes a page of the inner guest for broken, and sends a signal to that QEMU alone. By it QEMU ends, or tells its
-# inner guest, or goes on: with KVM on AMD it ignores a signal about a page that nobody reads now.
+# The kernel takes a page of the inner guest for broken, and sends a signal to that QEMU alone. Without KVM QEMU dies of it.
+# With KVM QEMU tells its inner guest, which may go on, because the page can still be read.
 poisoned() {
 	local threads told
 	threads=$(ls "/proc/$qemu/task")
