@@ -75,6 +75,9 @@ const USAGE: &str = "usage: dax-guest list | test GROUP [FILTER] | demo | \
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let Err(why) = units::check_page_size() {
+        return usage(&why);
+    }
     match args[..] {
         ["list"] => {
             for group in Group::all() {

@@ -5,16 +5,38 @@ pub use dax_map::{counted, holes, human, Span};
 
 use std::fmt;
 
-/// The base page.
-pub const PAGE: u64 = 4096;
+/// The base page. Kernels of arm64 have a choice; the program for each has a feature of the package.
+pub const PAGE: u64 = if cfg!(feature = "pages-64k") {
+    64 << 10
+} else if cfg!(feature = "pages-16k") {
+    16 << 10
+} else {
+    4 << 10
+};
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
 /// One gibibyte.
 pub const GIB: u64 = 1 << 30;
 /// Whether a device can have pages of 1 GiB: on arm64 no such page is for devices.
 pub const HAS_GIANT: bool = !cfg!(target_arch = "aarch64");
-/// The smallest piece of a device: a subsection, which is also what a PMD maps on x86-64.
-pub const UNIT: u64 = 2 * MIB;
+/// A subsection: the smallest piece of memory that gets struct pages of its own, on every machine.
+/// What a device of small pages has is a multiple of it.
+pub const SUBSECTION: u64 = 2 * MIB;
+/// What an entry in a PMD maps, a page full of entries of eight bytes: 2 MiB with pages of 4 KiB. It
+/// is the alignment of a new device, and the tests divide memory into pieces of that size.
+pub const UNIT: u64 = PAGE / 8 * PAGE;
+
+/// Fails unless the running kernel has pages of the size that this program was built for.
+pub fn check_page_size() -> Result<(), String> {
+    // SAFETY: Numbers only.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    if u64::try_from(page) == Ok(PAGE) {
+        return Ok(());
+    }
+    Err(format!(
+        "built for pages of {PAGE} bytes, and this kernel has pages of {page} bytes"
+    ))
+}
 
 /// A mapping of a device: where it is in memory, and at which page of the device it begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
