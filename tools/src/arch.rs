@@ -3,6 +3,7 @@
 //! All but x86 are cross-compiled and emulated.
 
 use anyhow::{bail, Context, Result};
+use dax_protocol::TIMES_PAGE;
 
 use crate::settings::Machine;
 
@@ -158,6 +159,38 @@ impl Pages {
             Self::Of64k => "64k",
         }
     }
+
+    /// The feature of dax-guest for pages of this size, which has 4 KiB without one.
+    pub fn feature(self) -> Option<String> {
+        (self != Self::Of4k).then(|| format!("pages-{}", self.name()))
+    }
+
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Of4k => 4 << 10,
+            Self::Of16k => 16 << 10,
+            Self::Of64k => 64 << 10,
+        }
+    }
+
+    /// Adapts a test's guest to pages of this size: its settings may have a number of pages where
+    /// the kernel reads bytes.
+    pub fn adapt(self, machine: &mut Machine) -> Result<()> {
+        let words = machine.append.split(' ').map(|word| {
+            let Some((name, pages)) = word
+                .strip_suffix(TIMES_PAGE)
+                .and_then(|word| word.rsplit_once('='))
+            else {
+                return Ok(word.to_owned());
+            };
+            let pages: u64 = pages
+                .parse()
+                .with_context(|| format!("APPEND: {word}: write a number before {TIMES_PAGE}"))?;
+            Ok(format!("{name}={}", pages * self.bytes()))
+        });
+        machine.append = words.collect::<Result<Vec<_>>>()?.join(" ");
+        Ok(())
+    }
 }
 
 /// The memory of the first node in the settings of a guest.
@@ -197,5 +230,23 @@ mod tests {
         assert_eq!(machine.qemu[2], "memory-backend-ram,id=ram1,size=2G");
         machine.mem = "6144M".to_owned();
         assert!(Arch::Arm64.adapt(&mut machine).is_err());
+    }
+
+    #[test]
+    fn numbers_of_pages_become_bytes() {
+        let adapted = |pages: Pages, append: &str| {
+            let mut machine = Machine {
+                append: append.to_owned(),
+                ..Machine::default()
+            };
+            pages.adapt(&mut machine).map(|()| machine.append)
+        };
+        let append = "memmap=2G%4G+0xefffffff  a.bytes=16*PAGE";
+        let expected = "memmap=2G%4G+0xefffffff  a.bytes=65536";
+        assert_eq!(adapted(Pages::Of4k, append).unwrap(), expected);
+        let expected = "memmap=2G%4G+0xefffffff  a.bytes=262144";
+        assert_eq!(adapted(Pages::Of16k, append).unwrap(), expected);
+        assert_eq!(adapted(Pages::Of64k, "").unwrap(), "");
+        assert!(adapted(Pages::Of4k, "a.bytes=x*PAGE").is_err());
     }
 }

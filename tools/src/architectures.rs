@@ -39,7 +39,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
         cargo: &cargo,
         began: Instant::now(),
     };
-    let program = cargo.build_for(tests.spec.arch, "dax-guest")?;
+    let program = tests.program("dax-guest")?;
     let all = groups::list(&cargo.build_static("dax-guest")?)?;
     let names = iter::once(KUNIT).chain(all.iter().map(|group| group.group.as_str()));
     let names: Vec<&str> = names.collect();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Pages};
 use crate::cache;
 use crate::exec;
 use crate::root::Root;
@@ -21,6 +21,8 @@ const ROOT_TARGET: &str = "target/build-root";
 /// The oldest cargo that is used: RUST_MIN of the bootstrap script.
 const MIN: (u32, u32) = (1, 85);
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The program whose feature says which pages the kernel has.
+const KNOWS_PAGES: &str = "dax-guest";
 /// The place of the tree inside the build root with which programs for other architectures are
 /// linked.
 const CROSS: &str = "/usr/src/cross";
@@ -112,9 +114,10 @@ impl Cargo {
         self.build(package, "debug")
     }
 
-    /// Builds a guest's program for an architecture. For another one than this machine's, the build
-    /// root's cargo builds it, since Debian has the standard library for that.
-    pub fn build_for(&self, arch: Arch, package: &str) -> Result<PathBuf> {
+    /// Builds a guest's program for an architecture and its pages. For another architecture than
+    /// this machine's, the build root's cargo builds it, since Debian has the standard library for
+    /// that.
+    pub fn build_for(&self, arch: Arch, pages: Pages, package: &str) -> Result<PathBuf> {
         if arch == Arch::X86 {
             return self.build_static(package);
         }
@@ -128,10 +131,17 @@ impl Cargo {
             &format!("-Clink-arg=--target={}", arch.gnu()),
             &format!("-Clink-arg=--sysroot={CROSS}"),
         ];
-        let args = ["build", "--quiet", "--locked", "--package", package];
+        let mut args = vec!["build", "--quiet", "--locked", "--package", package];
+        let feature = pages.feature().filter(|_| package == KNOWS_PAGES);
+        // A guest may still use the program for other pages, so each has a directory of its own.
+        let mut dir = Path::new(ROOT_TARGET).to_owned();
+        if let Some(feature) = &feature {
+            args.extend(["--features", feature]);
+            dir.push(feature);
+        }
         let command = root
             .command("cargo")
-            .args(args)
+            .args(&args)
             .args(["--target", target])
             .bind(&self.repo, REPO)
             .bind(&self.crates()?, CRATES)
@@ -140,12 +150,12 @@ impl Cargo {
             .cwd(REPO)
             .env("CARGO_HOME", CRATES)
             .env("CARGO_NET_OFFLINE", "true")
-            .env("CARGO_TARGET_DIR", format!("{REPO}/{ROOT_TARGET}"))
+            .env("CARGO_TARGET_DIR", Path::new(REPO).join(&dir))
             .env(format!("CARGO_TARGET_{linker}_LINKER"), "clang")
             .env("RUSTFLAGS", flags.join(" "));
         exec::output(&mut command.build()?)
             .with_context(|| format!("cannot build {package} for {}", arch.name()))?;
-        let built = self.repo.join(ROOT_TARGET).join(target);
+        let built = self.repo.join(dir).join(target);
         Ok(built.join("debug").join(package))
     }
 

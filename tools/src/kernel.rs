@@ -38,6 +38,7 @@ pub struct Kernel {
     /// The directory of this kernel in the cache.
     pub dir: PathBuf,
     pub arch: Arch,
+    pub pages: Pages,
     /// The factor by which it is slower than a usual kernel, with its emulation.
     pub slowness: u32,
     repo: PathBuf,
@@ -322,6 +323,7 @@ impl<'a> Builder<'a> {
         Kernel {
             dir,
             arch: self.spec.arch,
+            pages: self.spec.pages,
             slowness: self.spec.slowness(),
             repo: self.repo.to_owned(),
             _lock: lock,

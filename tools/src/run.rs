@@ -45,7 +45,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let root = times.measure("build root", || Root::ensure(repo))?;
     let kernel = times.measure("kernel", || Kernel::ensure(repo, &root, &spec))?;
     let program = times.measure("guest program", || {
-        Cargo::find(repo)?.build_for(spec.arch, "dax-guest")
+        Cargo::find(repo)?.build_for(spec.arch, spec.pages, "dax-guest")
     })?;
     let load = Load {
         command: "/dax-guest demo".to_owned(),

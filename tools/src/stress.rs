@@ -28,7 +28,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     }
     let load = Load {
         command: format!("/dax-guest stress {seed} {seconds}"),
-        files: vec![Cargo::find(repo)?.build_static("dax-guest")?],
+        files: vec![Cargo::find(repo)?.build_for(spec.arch, spec.pages, "dax-guest")?],
         ..Load::default()
     };
     let guest = {

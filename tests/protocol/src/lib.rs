@@ -19,6 +19,11 @@ pub const DEBUG_SLOWDOWN: u32 = 4;
 /// every host.
 pub const FOREIGN_SLOWDOWN: u32 = 3;
 
+/// The end of a word for the kernel's command line whose value is a number of pages. The kernel
+/// gets bytes: the host tool knows how many bytes a page has, and the program that prints the word,
+/// which is one for all kernels, does not.
+pub const TIMES_PAGE: &str = "*PAGE";
+
 /// Prints a type as one line of JSON.
 macro_rules! print_as_json {
     ($type:ty) => {
@@ -62,7 +67,8 @@ impl fmt::Display for Impl {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
     pub group: String,
-    /// Words for the end of the kernel's command line.
+    /// Words for the end of the kernel's command line. A value may be a number of pages, with
+    /// [`TIMES_PAGE`] behind it.
     pub append: String,
     /// Memory of the guest, as QEMU reads it.
     pub mem: String,

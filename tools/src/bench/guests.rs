@@ -10,7 +10,7 @@ use anyhow::{bail, Result};
 pub use dax_protocol::bench::Mode;
 
 use super::figures::Driver;
-use crate::arch::Arch;
+use crate::arch::{Arch, Pages};
 use crate::cargo::Cargo;
 use crate::guest::{End, Guest, Load};
 use crate::interactive::tail;
@@ -21,6 +21,8 @@ use crate::settings::Machine;
 use crate::spec::{Impl, Spec};
 
 const GIB: u64 = 1 << 30;
+/// The pages of each kernel. Operations are named after these, and after pages of 2 MiB.
+const PAGES: Pages = Pages::Of4k;
 /// The bytes of a range and of the hole behind it.
 const PIECE: u64 = 4 << 20;
 /// The addresses at which the upper memory and the first region begin.
@@ -67,7 +69,7 @@ impl<'a> Guests<'a> {
         Ok(Self {
             repo,
             root: Root::ensure(repo)?,
-            program: cargo.build_for(spec.arch, "dax-guest")?,
+            program: cargo.build_for(spec.arch, PAGES, "dax-guest")?,
             series: &spec.series,
             arch: spec.arch,
         })
@@ -77,6 +79,7 @@ impl<'a> Guests<'a> {
     fn spec(&self, imp: Impl) -> Spec {
         Spec {
             arch: self.arch,
+            pages: PAGES,
             ..Spec::new(self.series, imp)
         }
     }

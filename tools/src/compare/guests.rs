@@ -75,7 +75,7 @@ pub struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     pub fn new(repo: &'a Path, cargo: &Cargo, spec: &Spec) -> Result<Self> {
-        let built = cargo.build_for(spec.arch, "dax-guest")?;
+        let built = cargo.build_for(spec.arch, spec.pages, "dax-guest")?;
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();

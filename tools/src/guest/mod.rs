@@ -102,6 +102,7 @@ impl Guest {
         let emulator = emulator(root, kernel)?;
         let mut machine = machine.clone();
         kernel.arch.adapt(&mut machine)?;
+        kernel.pages.adapt(&mut machine)?;
         write_image(root, kernel, &dir, &load.archives, |archive| {
             archive.file(Path::new(".xtask/cmd"), 0o600, load.command.as_bytes())?;
             archive.file(Path::new(".xtask/end"), 0o600, end.as_bytes())?;
@@ -163,6 +164,7 @@ impl Guest {
         let emulator = emulator(root, kernel)?;
         let mut machine = machine.clone();
         kernel.arch.adapt(&mut machine)?;
+        kernel.pages.adapt(&mut machine)?;
         let (rows, columns) = terminal_size();
         let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_owned());
         let term: String = term

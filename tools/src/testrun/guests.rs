@@ -198,7 +198,7 @@ impl Tests<'_> {
         wanted: impl Fn(&str) -> bool,
         report: &mut Report,
     ) -> Result<bool> {
-        let program = self.cargo.build_for(self.spec.arch, "dax-guest")?;
+        let program = self.program("dax-guest")?;
         let mut found = false;
         for group in groups::list(&self.cargo.build_static("dax-guest")?)? {
             if !wanted(&group.group) {
@@ -259,11 +259,17 @@ impl Tests<'_> {
         }
     }
 
+    /// Builds a program for guests of this kernel.
+    pub fn program(&self, package: &str) -> Result<PathBuf> {
+        let Spec { arch, pages, .. } = self.spec;
+        self.cargo.build_for(arch, pages, package)
+    }
+
     /// Files for a group's guest: the program with the tests, and those that they run.
     fn files(&self, group: &Group, program: &Path) -> Result<Vec<PathBuf>> {
         let mut files = vec![program.to_owned()];
         for (_, package) in PROGRAMS.iter().filter(|(name, _)| *name == group.group) {
-            files.push(self.cargo.build_for(self.spec.arch, package)?);
+            files.push(self.program(package)?);
         }
         Ok(files)
     }
