@@ -129,6 +129,18 @@ pub fn next() -> Outcome {
     Err(Failure::Fail(format!("poweroff: {errno}")))
 }
 
+/// The number of `kexec_file_load(2)`, which libc does not have for RISC-V.
+const KEXEC_FILE_LOAD: libc::c_long = {
+    #[cfg(target_arch = "riscv64")]
+    {
+        294
+    }
+    #[cfg(not(target_arch = "riscv64"))]
+    {
+        libc::SYS_kexec_file_load
+    }
+};
+
 /// `kexec_file_load(2)` of the kernel that the host gave, with this program as all of its files.
 fn load_next_kernel() -> Result<(), Errno> {
     let kernel = File::open(KERNEL)?;
@@ -139,16 +151,7 @@ fn load_next_kernel() -> Result<(), Errno> {
     let len = line.as_bytes_with_nul().len();
     let (kernel, initrd) = (kernel.as_raw_fd(), initrd.as_raw_fd());
     // SAFETY: Both files are open and `line` is a string of `len` bytes, across the call.
-    let rc = unsafe {
-        libc::syscall(
-            libc::SYS_kexec_file_load,
-            kernel,
-            initrd,
-            len,
-            line.as_ptr(),
-            0,
-        )
-    };
+    let rc = unsafe { libc::syscall(KEXEC_FILE_LOAD, kernel, initrd, len, line.as_ptr(), 0) };
     fs::remove_file(path)?;
     Errno::result(rc).map(drop)
 }

@@ -11,7 +11,7 @@ use crate::kernel::{self, Health, Impl};
 use crate::region::{self, Region};
 use crate::sysfs;
 use crate::trap;
-use crate::units::HAS_GIANT;
+use crate::units::{human, HAS_GIANT, SUBSECTION, UNIT};
 use std::fmt::{Debug, Display};
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -61,6 +61,27 @@ pub fn needs_giant_pages() -> Outcome {
         return Ok(());
     }
     skip("no device of this architecture has pages of 1 GiB")
+}
+
+/// Ends the test as skipped where memory never fails: RISC-V's kernel cannot handle that.
+pub fn needs_memory_failure() -> Outcome {
+    if kernel::has("CONFIG_MEMORY_FAILURE=y") {
+        return Ok(());
+    }
+    skip("the kernel has no memory-failure handling")
+}
+
+/// Ends the test as skipped where a region has less than that many units. The groups' regions are
+/// large enough for units of a subsection, so there the test goes on, and fails.
+pub fn needs_units(region: &Region, units: u64) -> Outcome {
+    let there = region.unit_count();
+    if there >= units || UNIT == SUBSECTION {
+        return Ok(());
+    }
+    skip(format!(
+        "needs a region of {units} units of {}, and this one has {there}",
+        human(UNIT)
+    ))
 }
 
 /// Ends the test as skipped.

@@ -18,7 +18,7 @@ use crate::device::{Device, Driver};
 use crate::inject::Injector;
 use crate::invariants::check_invariants;
 use crate::kernel::{self, Health};
-use crate::ktap::{check, note, Failure, Outcome};
+use crate::ktap::{check, needs_units, note, Failure, Outcome};
 use crate::leaks;
 use crate::memory;
 use crate::mmap::Map;
@@ -60,6 +60,7 @@ struct Figures {
 
 /// Runs for so many seconds, on a fresh region. Fails if a rule was broken, and says which.
 pub fn run(region: &Region, seed: u64, seconds: u64) -> Outcome {
+    needs_units(region, 16)?;
     let health = Health::now().but_for_warnings();
     // Memory that is put to use when kmem adds it would lose its stamps.
     memory::set_policy("offline")?;

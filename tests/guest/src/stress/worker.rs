@@ -20,8 +20,8 @@ use std::time::Duration;
 
 /// The approximate number of devices at most: threads use device numbers below it.
 const DEVICES: u64 = 10;
-/// The number of units from which threads choose the addresses of ranges: few, so that the ranges
-/// meet.
+/// The number of units from which threads choose the addresses of ranges, if a region has as many:
+/// few, so that the ranges meet.
 const WINDOW: u64 = 64;
 /// One in this number of operations has an allocation fail.
 const STARVED_ONCE_IN: u64 = 6;
@@ -158,7 +158,8 @@ impl Worker<'_> {
                 write(&device.attr("size"), &bytes.to_string())?;
             }
             Kind::Map => {
-                let mut span = || region.units(random.u64(..WINDOW), random.u64(1..=4));
+                let window = WINDOW.min(region.unit_count() - 3);
+                let mut span = || region.units(random.u64(..window), random.u64(1..=4));
                 let spans = [span(), span(), span()];
                 let count = random.usize(1..=spans.len());
                 write(

@@ -6,7 +6,7 @@ use super::poison::poison;
 use crate::device::Driver;
 use crate::family;
 use crate::kernel::modprobe;
-use crate::ktap::{Failure, Outcome, Test};
+use crate::ktap::{needs_memory_failure, Failure, Outcome, Test};
 use crate::leaks::Usage;
 use crate::region::{self, Region};
 use crate::sysfs;
@@ -60,5 +60,6 @@ fn poisoned_round() -> Outcome {
 }
 
 fn l5_poisoned_pages_go_with_the_module() -> Outcome {
+    needs_memory_failure()?;
     leaves_nothing(POISONED, poisoned_round)
 }

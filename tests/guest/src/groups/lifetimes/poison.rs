@@ -4,7 +4,7 @@
 use crate::child::{Child, End};
 use crate::device::Device;
 use crate::errno::Errno;
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::ktap::{check, needs_memory_failure, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::pin::failed;
 use crate::pipe::Pipe;
@@ -92,6 +92,7 @@ pub(super) fn poison(device: &Device, page: u64) -> Outcome {
 }
 
 fn m8_poison_is_told_to_nobody_who_did_not_touch_the_page(region: &Region) -> Outcome {
+    needs_memory_failure()?;
     for align in [PAGE, UNIT] {
         let device = region.create_bound(align, &[region.units(4, 40)])?;
         let over = Pipe::new().map_err(failed("pipe"))?;

@@ -4,7 +4,7 @@
 use super::{map, open};
 use crate::child::{Child, End};
 use crate::device::Device;
-use crate::ktap::{check, note, Failure, Outcome, Test};
+use crate::ktap::{check, needs_units, note, Failure, Outcome, Test};
 use crate::mmap::Map;
 use crate::pattern;
 use crate::region::Region;
@@ -73,6 +73,7 @@ fn data_at_2m_over_scattered_ranges_is_where_its_offset_says(region: &Region) ->
 }
 
 fn data_at_2m_over_64_ranges_is_where_its_offset_says(region: &Region) -> Outcome {
+    needs_units(region, 2 * 64)?;
     // Every other unit, from the top down.
     let spans: Vec<Span> = (0..64).rev().map(|i| region.units(2 * i, 1)).collect();
     let device = region.create_bound(UNIT, &spans)?;

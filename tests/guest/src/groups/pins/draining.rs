@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A device that is unbound while one of its pages is held.
 
-use super::{device, C};
+use super::{device, elsewhere, C};
 use crate::child::{Child, End};
 use crate::daxctl;
 use crate::device::Driver;
@@ -30,7 +30,8 @@ pub const TESTS: &[Test] = &[
 ];
 
 fn device_drains_for_a_buffer_of_io_uring() -> Outcome {
-    for place in [0, 3 * UNIT, 64 * UNIT + PAGE] {
+    // The last is in the second range.
+    for place in [0, 3 * UNIT, memory::block_size()? + PAGE] {
         let (region, device) = device(UNIT)?;
         let map = Map::whole(&device)?;
         check("store", map.store(place, 1), Ok(()))?;
@@ -71,7 +72,7 @@ fn device_drains_for_each_page_of_each_range() -> Outcome {
 fn device_drains_for_every_page_at_once() -> Outcome {
     let (region, device) = device(PAGE)?;
     let map = Map::whole(&device)?;
-    for page in 0..512 {
+    for page in 0..UNIT / PAGE {
         check("store", map.store(page * PAGE, page), Ok(()))?;
     }
     let ring = Uring::holding(&map, 0, UNIT as usize).map_err(failed("io_uring"))?;
@@ -81,7 +82,7 @@ fn device_drains_for_every_page_at_once() -> Outcome {
     drop(ring);
     bound_again(&device)?;
     let map = Map::whole(&device)?;
-    for page in 0..512 {
+    for page in 0..UNIT / PAGE {
         check("load", map.load(page * PAGE), Ok(page))?;
     }
     Ok(())
@@ -111,7 +112,7 @@ fn drained_device_is_as_any_other() -> Outcome {
     device.unbind()?;
     device.set_size(UNIT)?;
     device.set_align(PAGE)?;
-    device.add_mapping(region.units(300, 2))?;
+    device.add_mapping(elsewhere(&region)?)?;
     device.bind(Driver::DeviceDax)?;
     region.destroy(&device)?;
     check("available", region.available()?, region.span().len())
@@ -119,7 +120,7 @@ fn drained_device_is_as_any_other() -> Outcome {
 
 fn devices_drain_each_for_itself() -> Outcome {
     let (region, first) = device(UNIT)?;
-    let second = region.create_bound(PAGE, &[region.units(300, 2)])?;
+    let second = region.create_bound(PAGE, &[elsewhere(&region)?])?;
     let one = hold(&Map::whole(&first)?, 0)?;
     let two = hold(&Map::whole(&second)?, UNIT)?;
     pin::unbind(&first)?;

@@ -11,10 +11,10 @@ mod regions;
 
 use crate::device::Device;
 use crate::kernel::modprobe;
-use crate::ktap::{Failure, Test};
+use crate::ktap::{needs_units, Failure, Test};
 use crate::memory;
 use crate::region::Region;
-use crate::units::UNIT;
+use crate::units::{Span, UNIT};
 
 /// The tests, by file.
 pub const FILES: &[&[Test]] = &[
@@ -37,7 +37,13 @@ fn device(align: u64) -> Result<(Region, Device), Failure> {
         .nth(1)
         .ok_or_else(|| Failure::Fail("no second region".into()))?;
     let block = memory::block_size()? / UNIT;
+    needs_units(&region, 3 * block + 2)?;
     let spans = [region.units(2 * block, block), region.units(0, block)];
     let device = region.create_bound(align, &spans)?;
     Ok((region, device))
+}
+
+/// Two units behind the memory of [`device`].
+fn elsewhere(region: &Region) -> Result<Span, Failure> {
+    Ok(region.units(3 * memory::block_size()? / UNIT, 2))
 }

@@ -12,7 +12,7 @@ mod shared;
 use crate::child::{Child, End};
 use crate::device::Device;
 use crate::errno::Errno;
-use crate::ktap::{check, note, Failure, Outcome, Test};
+use crate::ktap::{check, needs_memory_failure, note, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::pipe::Pipe;
 use crate::region::Region;
@@ -23,7 +23,7 @@ use nix::sys::resource::{getrusage, UsageWho};
 use std::thread;
 use std::time::Duration;
 
-/// The tests at 4 KiB and 2 MiB, by file.
+/// The tests of small and huge pages, by file.
 pub const FILES: &[&[Test]] = &[alone::TESTS, shared::TESTS, injected::TESTS];
 /// The tests at 1 GiB.
 pub const GIANT: &[Test] = &[
@@ -54,8 +54,9 @@ fn spans(region: &Region, align: u64) -> [Span; 2] {
     [region.units(first, units), region.units(second, units)]
 }
 
-/// A bound device of these ranges.
+/// A bound device of these ranges. Each test begins with one.
 fn device(region: &Region, align: u64) -> Result<Device, Failure> {
+    needs_memory_failure()?;
     Ok(region.create_bound(align, &spans(region, align))?)
 }
 

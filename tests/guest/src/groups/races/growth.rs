@@ -4,7 +4,7 @@
 use crate::device::{Device, Driver};
 use crate::errno::Errno;
 use crate::iomem;
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::ktap::{check, needs_units, Failure, Outcome, Test};
 use crate::mmap::Map;
 use crate::region::Region;
 use crate::test;
@@ -40,6 +40,7 @@ fn check_whole(device: &Device) -> Outcome {
 }
 
 fn bind_in_the_middle_of_a_growth_has_all_of_it_or_none(region: &Region) -> Outcome {
+    needs_units(region, 2 * HOLES)?;
     let separators: Vec<Span> = (0..HOLES).map(|n| region.units(2 * n + 1, 1)).collect();
     region.create_over(&separators)?;
     let device = region.create_over(&[region.units(0, 1)])?;

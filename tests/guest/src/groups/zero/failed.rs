@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pages that memory-failure handling has marked are not zeroed.
 
-use super::{device, dirty_blocks, lend_to_kmem, mark, marked, not_zero, set, NOT_IN_C};
+use super::{device, dirty_blocks, lend_to_kmem, mark, marked, not_zero, pages, set, NOT_IN_C};
 use crate::device::Driver;
-use crate::ktap::{check, Outcome, Test};
+use crate::ktap::{check, needs_memory_failure, Outcome, Test};
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
-use crate::units::{Span, PAGE};
+use crate::units::{Span, PAGE, UNIT};
 use std::path::Path;
 
 /// The tests of this file.
@@ -32,16 +32,20 @@ fn fail_under_device_dax(region: &Region, span: Span, page: u64) -> Outcome {
 }
 
 fn zero_spares_a_page_that_failed_under_device_dax(region: &Region) -> Outcome {
+    needs_memory_failure()?;
     set(region, true)?;
     let span = region.units(5, 2);
-    for page in [0, 700, 1023] {
+    // The first page, one of the second unit, and the last.
+    let failed = [0, UNIT / PAGE + 188, pages(&[span]) - 1];
+    for page in failed {
         fail_under_device_dax(region, span, page)?;
     }
     let next = device(region, &[span])?;
-    check("marked pages", marked(&next)?, vec![0, 700, 1023])
+    check("marked pages", marked(&next)?, failed.to_vec())
 }
 
 fn zero_spares_a_page_that_failed_under_kmem(region: &Region) -> Outcome {
+    needs_memory_failure()?;
     set(region, true)?;
     let span = dirty_blocks(region, 1)?;
     let page = 777;
@@ -56,6 +60,7 @@ fn zero_spares_a_page_that_failed_under_kmem(region: &Region) -> Outcome {
 }
 
 fn zero_knows_a_failed_page_only_while_the_region_lasts(region: &Region) -> Outcome {
+    needs_memory_failure()?;
     set(region, true)?;
     let span = region.units(5, 1);
     fail_under_device_dax(region, span, 3)?;
