@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Fault-around, which is off by default: a touch of a page of 4 KiB also maps pages near it. A
+//! Fault-around, which is off by default: a touch of a small page also maps pages near it. A
 //! touch of a huge page maps that page alone. The C driver always maps the touched page alone.
 
 use super::{map, open};
@@ -7,7 +7,7 @@ use crate::child::{Child, End};
 use crate::device::{Device, Driver};
 use crate::family;
 use crate::kernel;
-use crate::ktap::{check, Outcome, Test};
+use crate::ktap::{check, needs_memory_failure, Outcome, Test};
 use crate::mmap::Map;
 use crate::pattern;
 use crate::region::Region;
@@ -37,11 +37,12 @@ pub const ASKED_FOR: &[Test] = &[
     test!(neighbours_are_given_back),
 ];
 
-/// The kernel command line of [`ASKED_FOR`]: the memory, and the size of the window.
-pub const APPEND: &str = "memmap=2G%4G+0xefffffff device_dax.fault_around_bytes=65536";
+/// The kernel command line of [`ASKED_FOR`]: the memory, and [`WINDOW`], which the host tool makes
+/// bytes.
+pub const APPEND: &str = "memmap=2G%4G+0xefffffff device_dax.fault_around_bytes=16*PAGE";
 
-/// The number of 4 KiB pages in the window that [`APPEND`] asks for.
-const WINDOW: u64 = 16;
+/// The number of small pages in the window that [`APPEND`] asks for.
+pub const WINDOW: u64 = 16;
 
 /// The number of pages of `align` bytes that a fault maps at most.
 fn window(align: u64) -> u64 {
@@ -147,7 +148,7 @@ fn touch_maps_nothing_of_the_next_page_table(region: &Region) -> Outcome {
         let expected = if page < 4 {
             around(&part, PAGE, page, 0, 4)
         } else {
-            around(&part, PAGE, page, 4, 512)
+            around(&part, PAGE, page, 4, UNIT / PAGE)
         };
         let seen = part.present(PAGE)?;
         check("present", seen, expected)?;
@@ -250,6 +251,7 @@ fn touch_maps_neighbours_that_are_writable(region: &Region) -> Outcome {
 }
 
 fn touch_leaves_poisoned_neighbours_alone(region: &Region) -> Outcome {
+    needs_memory_failure()?;
     let device = region.create_bound(PAGE, &[region.units(4, 1)])?;
     let file = open(&device)?;
     // A process that has the page mapped gets SIGBUS, so this is another process. No access of its
@@ -264,7 +266,7 @@ fn touch_leaves_poisoned_neighbours_alone(region: &Region) -> Outcome {
     check("child", end, Ok(End::Exit(0)))?;
     let map = Map::whole(&device)?;
     check("store", map.store(21 * PAGE, 1), Ok(()))?;
-    let mut expected = around(&map, PAGE, 21, 0, 512);
+    let mut expected = around(&map, PAGE, 21, 0, UNIT / PAGE);
     expected.retain(|page| *page != 20);
     check("present", map.present(PAGE)?, expected)?;
     // With either driver, a process that touches the page gets it.
@@ -355,10 +357,10 @@ fn fault_around_bytes_is_the_window_in_whole_pages(_: &Region) -> Outcome {
     let outcome = [
         (0, 1),
         (1, 1),
-        (4096, 1),
-        (8192, 2),
-        (12288, 2),
-        (65536, 16),
+        (PAGE, 1),
+        (2 * PAGE, 2),
+        (3 * PAGE, 2),
+        (16 * PAGE, 16),
     ]
     .into_iter()
     .try_for_each(|(bytes, pages)| touched_with(bytes, pages));
@@ -367,8 +369,8 @@ fn fault_around_bytes_is_the_window_in_whole_pages(_: &Region) -> Outcome {
     outcome
 }
 
-/// A touch with `fault_around_bytes` set to that, which comes to so many pages of 4 KiB and one of
-/// any other size.
+/// A touch with `fault_around_bytes` set to that, which comes to so many small pages and to one
+/// of any other size.
 fn touched_with(bytes: u64, pages: u64) -> Outcome {
     family::unload_bus()?;
     let parameter = format!("fault_around_bytes={bytes}");
@@ -389,4 +391,16 @@ fn touched_with(bytes: u64, pages: u64) -> Outcome {
         region.destroy(&device)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dax_protocol::TIMES_PAGE;
+
+    #[test]
+    fn command_line_asks_for_the_window() {
+        let parameter = format!(" device_dax.fault_around_bytes={WINDOW}{TIMES_PAGE}");
+        assert!(APPEND.ends_with(&parameter));
+    }
 }

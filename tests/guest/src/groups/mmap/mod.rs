@@ -17,7 +17,7 @@ use crate::sysfs::{Error, Result};
 use crate::units::UNIT;
 use std::fs::File;
 
-/// The tests at 4 KiB and 2 MiB, by file.
+/// The tests of small and huge pages, by file.
 pub const FILES: &[&[Test]] = &[
     arguments::TESTS,
     data::TESTS,
@@ -28,11 +28,11 @@ pub const FILES: &[&[Test]] = &[
 ];
 /// The tests of fault-around on a kernel that has it turned on.
 pub const AROUND_FILES: &[&[Test]] = &[around::ASKED_FOR];
-pub use around::APPEND as AROUND_APPEND;
+pub use around::{APPEND as AROUND_APPEND, WINDOW as AROUND_WINDOW};
 /// The tests at 1 GiB.
 pub const GIANT_FILES: &[&[Test]] = &[giant::TESTS];
 
-/// A bound device of four units in one range, aligned to 2 MiB.
+/// A bound device of four units in one range, aligned to a unit.
 fn bound(region: &Region) -> Result<Device> {
     region.create_bound(UNIT, &[region.units(4, 4)])
 }
