@@ -6,6 +6,7 @@ use crate::iomem::{self, Entry};
 use crate::kernel;
 use crate::ktap::{check, note, Failure, Outcome};
 use crate::sysfs::{self, Error, Result};
+use crate::units::PAGE;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -88,8 +89,8 @@ impl Usage {
             most.0, most.1
         ));
         let kib = |usage: &Usage, line: &str| usage.memory.get(line).copied().unwrap_or(0);
-        // A page a round is 4 KiB; half of that counts.
-        let limit = SLACK_KIB + rounds * 2;
+        // Half a page a round counts.
+        let limit = SLACK_KIB + rounds * PAGE / 2 / 1024;
         let lost = kib(self, "MemFree").saturating_sub(kib(later, "MemFree"));
         if lost > limit {
             grown.push(format!("{lost} KiB less are free"));

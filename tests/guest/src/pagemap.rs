@@ -10,10 +10,10 @@ use crate::units::PAGE;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// The kernel's table of this process's pages, one word for each page of 4 KiB.
+/// The kernel's table of this process's pages, one word for each small page.
 const PATH: &str = "/proc/self/pagemap";
 
-/// What the file says of one page of 4 KiB.
+/// What the file says of one small page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry(u64);
 

@@ -155,7 +155,8 @@ pub fn check_draining(region: &Region, device: &Device) -> Outcome {
     let (size, step) = (device.size()?, before.1.max(UNIT));
     let sizes = [0, size - step, size, size + step].map(|size| size.to_string());
     let writes = sizes.iter().map(|size| ("size", size.as_str()));
-    let aligns = [("align", "4096"), ("align", "2097152")];
+    let aligns = [PAGE, UNIT].map(|align| align.to_string());
+    let aligns = aligns.iter().map(|align| ("align", align.as_str()));
     let free = a_free_span(region, step)?.map(mapping_text);
     let mapping = free.iter().map(|free| ("mapping", free.as_str()));
     for (attr, text) in writes.chain(aligns).chain(mapping) {

@@ -3,6 +3,7 @@
 
 use crate::compare::transcribe::around;
 use crate::errno::Errno;
+use crate::units::PAGE;
 use dax_protocol::compare::Operation;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -58,7 +59,7 @@ pub fn try_write(path: &Path, bytes: &[u8]) -> std::result::Result<usize, Errno>
 
 /// Reads a whole attribute with one `read(2)`.
 pub fn try_read(path: &Path) -> std::result::Result<String, Errno> {
-    let mut page = vec![0; 4096];
+    let mut page = vec![0; PAGE as usize];
     let len = File::open(path)?.read(&mut page)?;
     page.truncate(len);
     String::from_utf8(page).map_err(|_| Errno::EIO)

@@ -84,7 +84,7 @@ struct Scan {
     wanted: u64,
 }
 
-/// The pages of 4 KiB of a mapping that were written since they were protected, by number. With
+/// The small pages of a mapping that were written since they were protected, by number. With
 /// `protect`, they are from here on.
 pub fn written(map: &Map, protect: bool) -> Result<Vec<u64>, Errno> {
     const PROTECT: u64 = 1 << 0;

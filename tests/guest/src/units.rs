@@ -20,11 +20,19 @@ pub const GIB: u64 = 1 << 30;
 /// Whether a device can have pages of 1 GiB: on arm64 no such page is for devices.
 pub const HAS_GIANT: bool = !cfg!(target_arch = "aarch64");
 /// A subsection: the smallest piece of memory that gets struct pages of its own, on every machine.
-/// What a device of small pages has is a multiple of it.
 pub const SUBSECTION: u64 = 2 * MIB;
+/// The memory whose struct pages, of 64 bytes each, fill a page, and at least a subsection. What a
+/// device of small pages has is a multiple of it. The C driver takes any subsection.
+pub const GRANULE: u64 = if PAGE / 64 * PAGE > SUBSECTION {
+    PAGE / 64 * PAGE
+} else {
+    SUBSECTION
+};
 /// What an entry in a PMD maps, a page full of entries of eight bytes: 2 MiB with pages of 4 KiB. It
 /// is the alignment of a new device, and the tests divide memory into pieces of that size.
 pub const UNIT: u64 = PAGE / 8 * PAGE;
+/// The bytes of a device that has several units, but not many: 64 MiB, or one unit if that is more.
+pub const MEDIUM: u64 = if UNIT > 64 * MIB { UNIT } else { 64 * MIB };
 
 /// Fails unless the running kernel has pages of the size that this program was built for.
 pub fn check_page_size() -> Result<(), String> {

@@ -7,7 +7,7 @@ use crate::ktap::{check, deviates, Failure, Outcome, Test};
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
-use crate::units::{Span, MIB, UNIT};
+use crate::units::{Span, PAGE, UNIT};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -80,7 +80,7 @@ fn region_values_of_empty_region_have_exact_format(region: &Region) -> Outcome {
             format!("{}\n", region.hmem().trim_start_matches("hmem.")),
         ),
         ("size", format!("{size}\n")),
-        ("align", format!("{}\n", 2 * MIB)),
+        ("align", format!("{UNIT}\n")),
         ("available_size", format!("{size}\n")),
         // A region starts without a seed: only devices made by `create` become one.
         ("seed", "\n".into()),
@@ -111,7 +111,7 @@ fn region_available_size_follows_devices(region: &Region) -> Outcome {
 
 fn region_alignment_is_that_of_a_pmd(region: &Region) -> Outcome {
     let align = sysfs::read_number(&region.attr("align"))?;
-    check("region align", align, 2 * MIB)?;
+    check("region align", align, UNIT)?;
     let device = region.create()?;
     check("a new device's align", device.align()?, align)
 }
@@ -158,7 +158,7 @@ fn device_values_of_empty_device_have_exact_format(region: &Region) -> Outcome {
         &[
             ("modalias", "dax:t0\n".into()),
             ("size", "0\n".into()),
-            ("align", format!("{}\n", 2 * MIB)),
+            ("align", format!("{UNIT}\n")),
             ("resource", format!("{:#x}\n", region.span().start)),
             ("memmap_on_memory", "0\n".into()),
             (
@@ -187,8 +187,8 @@ fn device_values_of_sized_device_have_exact_format(region: &Region) -> Outcome {
             ("resource", format!("{:#x}\n", high.start)),
         ],
     )?;
-    device.set_align(4096)?;
-    check_values(&device, &[("align", "4096\n".into())])
+    device.set_align(PAGE)?;
+    check_values(&device, &[("align", format!("{PAGE}\n"))])
 }
 
 fn device_parent_is_the_region_device(region: &Region) -> Outcome {
@@ -310,7 +310,8 @@ fn mapping_takes_no_part_in_power_management(region: &Region) -> Outcome {
 fn mapping_values_have_exact_format(region: &Region) -> Outcome {
     let spans = [region.units(8, 2), region.units(2, 1), region.units(4, 3)];
     let device = region.create_over(&spans)?;
-    for (index, page_offset) in [0u64, 0x400, 0x600].into_iter().enumerate() {
+    let page_offsets = [0, 2, 3].map(|units| units * UNIT / PAGE);
+    for (index, page_offset) in page_offsets.into_iter().enumerate() {
         let Span { start, end } = spans[index];
         let values = [
             (format!("mapping{index}/start"), format!("{start:#x}\n")),

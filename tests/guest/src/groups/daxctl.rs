@@ -5,12 +5,13 @@ use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::iomem;
 use crate::json;
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::ktap::{check, needs_units, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
 use crate::region::Region;
+use crate::sysfs;
 use crate::test;
-use crate::units::{in_order, Span, GIB, HAS_GIANT, MIB, PAGE, UNIT};
+use crate::units::{in_order, Span, GIB, HAS_GIANT, MIB, PAGE, SUBSECTION, UNIT};
 use serde_json::{json, Value};
 use std::fs;
 
@@ -34,16 +35,21 @@ pub const TESTS: &[Test] = &[
     test!(system_ram_without_onlining_stays_offline),
 ];
 
-/// A size as daxctl takes it.
-fn mib(count: u64) -> String {
-    format!("{count}M")
+/// The bytes of a block of memory, as daxctl counts: 128 MiB, or one unit if that is more.
+const BLOCK: u64 = if UNIT > 128 * MIB { UNIT } else { 128 * MIB };
+
+/// Lets daxctl create a device of so many bytes.
+fn create(size: u64) -> sysfs::Result<Device> {
+    daxctl::create(&["-s", &size.to_string()])
 }
 
-/// Creates devices of 128 MiB each, and destroys some to leave holes.
-fn with_holes(keep: &[bool]) -> Result<Vec<Device>, Failure> {
+/// Creates devices of a block each, and destroys some to leave holes.
+fn with_holes(region: &Region, keep: &[bool]) -> Result<Vec<Device>, Failure> {
+    // What is created then may be larger than the holes.
+    needs_units(region, 2 * keep.len() as u64 * BLOCK / UNIT)?;
     let mut devices = Vec::new();
     for _ in keep {
-        devices.push(daxctl::create(&["-s", &mib(128)])?);
+        devices.push(create(BLOCK)?);
     }
     let mut kept = Vec::new();
     for (device, &keep) in devices.into_iter().zip(keep) {
@@ -56,9 +62,14 @@ fn with_holes(keep: &[bool]) -> Result<Vec<Device>, Failure> {
     Ok(kept)
 }
 
-/// A block of 128 MiB: so many after the start of the region.
+/// So many blocks, the first so many after the start of the region.
+fn blocks(region: &Region, first: u64, count: u64) -> Span {
+    Span::at(region.span().start + first * BLOCK, count * BLOCK)
+}
+
+/// One block: so many after the start of the region.
 fn block(region: &Region, number: u64) -> Span {
-    region.units(number * 64, 64)
+    blocks(region, number, 1)
 }
 
 fn list_reports_the_region(region: &Region) -> Outcome {
@@ -82,10 +93,10 @@ fn list_reports_the_region(region: &Region) -> Outcome {
 }
 
 fn list_reports_devices_under_their_region(region: &Region) -> Outcome {
-    let kept = with_holes(&[true, false, true])?;
+    let kept = with_holes(region, &[true, false, true])?;
     let listed = daxctl::json(&["list", "-R", "-D", "-M"])?;
     check("regions", listed.len(), 1)?;
-    let available = region.span().len() - 256 * MIB;
+    let available = region.span().len() - 2 * BLOCK;
     json::check_members(&listed[0], &[("available_size", json!(available))])?;
     let devices = listed[0]["devices"].as_array().cloned().unwrap_or_default();
     check("devices", devices.len(), 2)?;
@@ -119,7 +130,7 @@ fn create_without_size_takes_the_whole_region(region: &Region) -> Outcome {
 
 fn create_with_size_and_align_gives_both(region: &Region) -> Outcome {
     let giant = if HAS_GIANT { GIB } else { UNIT };
-    for (size, align) in [(6 * MIB, PAGE), (GIB, giant), (2 * MIB, UNIT)] {
+    for (size, align) in [(3 * SUBSECTION, PAGE), (GIB, giant), (UNIT, UNIT)] {
         let device = daxctl::create(&["-s", &size.to_string(), "-a", &align.to_string()])?;
         let listed = daxctl::list(&device)?;
         json::check_members(&listed, &[("size", json!(size)), ("align", json!(align))])?;
@@ -132,13 +143,9 @@ fn create_with_size_and_align_gives_both(region: &Region) -> Outcome {
 }
 
 fn create_over_holes_reports_several_mappings(region: &Region) -> Outcome {
-    with_holes(&[true, false, true, false, false, true])?;
-    let device = daxctl::create(&["-s", &mib(512)])?;
-    let expected = in_order(&[
-        block(region, 1),
-        region.units(3 * 64, 128),
-        block(region, 6),
-    ]);
+    with_holes(region, &[true, false, true, false, false, true])?;
+    let device = create(4 * BLOCK)?;
+    let expected = in_order(&[block(region, 1), blocks(region, 3, 2), block(region, 6)]);
     check(
         "mappings",
         daxctl::ranges(&daxctl::list(&device)?)?,
@@ -149,7 +156,7 @@ fn create_over_holes_reports_several_mappings(region: &Region) -> Outcome {
 
 fn create_in_full_region_fails(region: &Region) -> Outcome {
     daxctl::create(&[])?;
-    let output = daxctl::try_run(&["create-device", "-s", "2M"])?;
+    let output = daxctl::try_run(&["create-device", "-s", &UNIT.to_string()])?;
     check("success", output.status.success(), false)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     check(said.clone(), said.contains("No space left on device"), true)?;
@@ -158,8 +165,8 @@ fn create_in_full_region_fails(region: &Region) -> Outcome {
 
 fn create_after_every_destroy_finds_a_seed(region: &Region) -> Outcome {
     for round in 0..8 {
-        let one = daxctl::create(&["-s", "4M"])?;
-        let two = daxctl::create(&["-s", "6M"])?;
+        let one = create(2 * UNIT)?;
+        let two = create(3 * UNIT)?;
         let [first, second] = if round % 2 == 0 {
             [one, two]
         } else {
@@ -173,8 +180,8 @@ fn create_after_every_destroy_finds_a_seed(region: &Region) -> Outcome {
 }
 
 fn create_from_input_replays_ranges_and_align(region: &Region) -> Outcome {
-    with_holes(&[true, false, true, false])?;
-    let device = daxctl::create(&["-s", &mib(384), "-a", "4096"])?;
+    with_holes(region, &[true, false, true, false])?;
+    let device = daxctl::create(&["-s", &(3 * BLOCK).to_string(), "-a", &PAGE.to_string()])?;
     let before = daxctl::list(&device)?;
     check("mappings", daxctl::ranges(&before)?.len(), 2)?;
     let input = std::env::temp_dir().join("dax-guest.json");
@@ -191,7 +198,7 @@ fn create_from_input_replays_ranges_and_align(region: &Region) -> Outcome {
 }
 
 fn disable_and_enable_unbinds_and_binds(_: &Region) -> Outcome {
-    let device = daxctl::create(&["-s", "4M"])?;
+    let device = create(2 * UNIT)?;
     daxctl::run(&["disable-device", device.name()])?;
     check("driver", device.driver(), None)?;
     json::check_members(&daxctl::list(&device)?, &[("state", json!("disabled"))])?;
@@ -201,33 +208,35 @@ fn disable_and_enable_unbinds_and_binds(_: &Region) -> Outcome {
 }
 
 fn reconfigure_size_shrinks_and_grows(region: &Region) -> Outcome {
-    let device = daxctl::create(&["-s", &mib(256)])?;
-    let other = daxctl::create(&["-s", &mib(128)])?;
+    needs_units(region, 4 * BLOCK / UNIT)?;
+    let device = create(2 * BLOCK)?;
+    let other = create(BLOCK)?;
     for (size, spans) in [
-        (128, vec![block(region, 0)]),
-        (2, vec![region.units(0, 1)]),
+        (BLOCK, vec![block(region, 0)]),
+        (UNIT, vec![region.units(0, 1)]),
         // Over the other device.
-        (384, vec![region.units(0, 128), block(region, 3)]),
+        (3 * BLOCK, vec![blocks(region, 0, 2), block(region, 3)]),
     ] {
         daxctl::run(&["disable-device", device.name()])?;
-        daxctl::reconfigure(&device, &["-s", &mib(size)])?;
+        daxctl::reconfigure(&device, &["-s", &size.to_string()])?;
         daxctl::run(&["enable-device", device.name()])?;
         let listed = daxctl::list(&device)?;
-        json::check_members(&listed, &[("size", json!(size * MIB))])?;
+        json::check_members(&listed, &[("size", json!(size))])?;
         check("mappings", daxctl::ranges(&listed)?, in_order(&spans))?;
     }
     check("the other", other.ranges()?, in_order(&[block(region, 2)]))
 }
 
 fn reconfigure_size_of_enabled_device_fails(region: &Region) -> Outcome {
-    let device = daxctl::create(&["-s", "8M"])?;
-    let output = daxctl::try_run(&["reconfigure-device", "-s", "4M", device.name()])?;
+    let device = create(4 * UNIT)?;
+    let smaller = (2 * UNIT).to_string();
+    let output = daxctl::try_run(&["reconfigure-device", "-s", &smaller, device.name()])?;
     check("success", output.status.success(), false)?;
     check("ranges", device.ranges()?, in_order(&[region.units(0, 4)]))
 }
 
 fn destroy_of_enabled_device_needs_force(_: &Region) -> Outcome {
-    let device = daxctl::create(&["-s", "8M"])?;
+    let device = create(4 * UNIT)?;
     let output = daxctl::try_run(&["destroy-device", device.name()])?;
     check("success", output.status.success(), false)?;
     check("device", device.exists(), true)?;
@@ -236,8 +245,8 @@ fn destroy_of_enabled_device_needs_force(_: &Region) -> Outcome {
 }
 
 fn destroy_of_all_empties_the_region(region: &Region) -> Outcome {
-    with_holes(&[true, false, true])?;
-    daxctl::create(&["-s", &mib(256)])?;
+    with_holes(region, &[true, false, true])?;
+    create(2 * BLOCK)?;
     region.create_sized(8 * UNIT)?;
     daxctl::run(&["destroy-device", "-f", "all"])?;
     // The first device cannot go, and daxctl knows.
@@ -251,7 +260,7 @@ fn system_ram() -> Result<Vec<Span>, Failure> {
 }
 
 fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
-    let device = daxctl::create(&["-s", &mib(256)])?;
+    let device = create(2 * BLOCK)?;
     let map = Map::whole(&device)?;
     check("store", map.store(0, 1), Ok(()))?;
     drop(map);
@@ -266,8 +275,7 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
             ],
         )?;
         check("driver", device.driver(), Some(Driver::Kmem.name().into()))?;
-        let span = block(region, 0);
-        let both = Span::at(span.start, 256 * MIB);
+        let both = blocks(region, 0, 2);
         check("System RAM", system_ram()?, vec![both])?;
         daxctl::run(&["offline-memory", device.name()])?;
         json::check_members(&daxctl::list(&device)?, &[("online_memblocks", json!(0))])?;
@@ -280,8 +288,8 @@ fn system_ram_and_back_to_devdax_works(region: &Region) -> Outcome {
 }
 
 fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
-    with_holes(&[true, false, true, false])?;
-    let device = daxctl::create(&["-s", &mib(384)])?;
+    with_holes(region, &[true, false, true, false])?;
+    let device = create(3 * BLOCK)?;
     let ranges = device.ranges()?;
     check("ranges", ranges.len(), 2)?;
     daxctl::reconfigure(&device, &["-m", "system-ram"])?;
@@ -292,7 +300,7 @@ fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
     for range in &ranges {
         blocks += memory::blocks(range.span)?.len() as u64;
     }
-    check("blocks", blocks, 384 * MIB / memory::block_size()?)?;
+    check("blocks", blocks, 3 * BLOCK / memory::block_size()?)?;
     daxctl::reconfigure(&device, &["-f", "-m", "devdax"])?;
     check("System RAM", system_ram()?, vec![])?;
     check("ranges", device.ranges()?, ranges)?;
@@ -300,7 +308,7 @@ fn system_ram_over_holes_uses_every_range(region: &Region) -> Outcome {
 }
 
 fn system_ram_without_onlining_stays_offline(_: &Region) -> Outcome {
-    let device = daxctl::create(&["-s", &mib(128)])?;
+    let device = create(BLOCK)?;
     daxctl::reconfigure(&device, &["-N", "-m", "system-ram"])?;
     json::check_members(
         &daxctl::list(&device)?,

@@ -74,7 +74,7 @@ fn resizes_over_holes_leave_nothing_behind(region: &Region) -> Outcome {
         let device = region.create()?;
         device.set_size(6 * UNIT)?;
         device.set_size((1 + round % 5) * UNIT)?;
-        device.add_mapping(region.units(100, 1))?;
+        device.add_mapping(region.units(20, 1))?;
         device.set_size(0)?;
         region.delete(&device)
     })

@@ -13,7 +13,7 @@ use crate::mmap::{self, Map};
 use crate::pattern;
 use crate::region::Region;
 use crate::test;
-use crate::units::{MIB, UNIT};
+use crate::units::{MEDIUM, PAGE, UNIT};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 
@@ -105,7 +105,8 @@ fn fsdev_device_refuses_changes_with_ebusy(region: &Region) -> Outcome {
     let device = scattered(region)?;
     device.bind_by_id(Driver::FsdevDax)?;
     let before = device.ranges()?;
-    for (attr, text) in [("size", "0"), ("size", "2097152"), ("align", "4096")] {
+    let (size, align) = (UNIT.to_string(), PAGE.to_string());
+    for (attr, text) in [("size", "0"), ("size", &size), ("align", &align)] {
         let written = device.try_write(attr, text);
         check(format!("{text} to {attr}"), written, Err(Errno::EBUSY))?;
     }
@@ -137,7 +138,7 @@ fn fsdev_to_device_dax_and_back_keeps_the_data(region: &Region) -> Outcome {
 }
 
 fn fsdev_takes_every_alignment(region: &Region) -> Outcome {
-    for align in [4096, UNIT] {
+    for align in [PAGE, UNIT] {
         let device = scattered(region)?;
         device.set_align(align)?;
         device.bind_by_id(Driver::FsdevDax)?;
@@ -167,11 +168,11 @@ fn fsdev_file_that_is_open_survives_unbind(region: &Region) -> Outcome {
 
 fn fsdev_takes_a_device_that_daxctl_made(region: &Region) -> Outcome {
     drop(scattered(region)?);
-    let device = daxctl::create(&["-s", "64M"])?;
+    let device = daxctl::create(&["-s", &MEDIUM.to_string()])?;
     daxctl::run(&["disable-device", device.name()])?;
     device.bind_by_id(Driver::FsdevDax)?;
     let listed = daxctl::list(&device)?;
-    json::check_members(&listed, &[("size", json!(64 * MIB))])?;
+    json::check_members(&listed, &[("size", json!(MEDIUM))])?;
     // daxctl knows this driver under no mode, and disables it all the same.
     daxctl::run(&["disable-device", device.name()])?;
     check("driver", device.driver(), None)?;

@@ -16,7 +16,7 @@ use crate::region::{self, Region};
 use crate::sysfs;
 use crate::test;
 use crate::trap::Signal;
-use crate::units::{Span, GIB, MIB, UNIT};
+use crate::units::{Span, GIB, MEDIUM, MIB, UNIT};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -126,9 +126,13 @@ fn daxctl_creates_in_the_region_that_is_named() -> Outcome {
     let regions = Region::fresh_all()?;
     for (id, (region, (_, node))) in regions.iter().zip(expected()).enumerate().rev() {
         let number = id.to_string();
-        let device = daxctl::create(&["-r", &number, "-s", "64M"])?;
+        let device = daxctl::create(&["-r", &number, "-s", &MEDIUM.to_string()])?;
         check("device", device.name(), &*format!("dax{id}.1"))?;
-        check("spans", device.spans()?, vec![region.units(0, 32)])?;
+        check(
+            "spans",
+            device.spans()?,
+            vec![region.units(0, MEDIUM / UNIT)],
+        )?;
         json::check_members(
             &daxctl::list(&device)?,
             &[("target_node", json!(node)), ("mode", json!("devdax"))],
@@ -150,7 +154,7 @@ fn daxctl_creates_in_the_region_that_is_named() -> Outcome {
 
 /// A bound device of two ranges, the upper one first, in every region.
 fn devices_of(regions: &[Region]) -> sysfs::Result<Vec<Device>> {
-    let make = |r: &Region| r.create_bound(UNIT, &[r.units(9, 2), r.units(3, 1)]);
+    let make = |r: &Region| r.create_bound(UNIT, &[r.units(5, 2), r.units(1, 1)]);
     regions.iter().map(make).collect()
 }
 
@@ -296,7 +300,7 @@ fn region_that_is_not_idle_can_be_divided() -> Outcome {
     first.set_size(block)?;
     let spans = [
         region.units(block / UNIT, block / UNIT),
-        region.units(300, 1),
+        region.units(region.unit_count() - 1, 1),
     ];
     let device = region.create_over(&spans)?;
     check("driver before a bind", device.driver(), None)?;

@@ -15,7 +15,7 @@ use crate::region::{self, Region};
 use crate::sysfs;
 use crate::test;
 use crate::uevents::Listener;
-use crate::units::{Span, MIB, UNIT};
+use crate::units::{Span, UNIT};
 use serde_json::json;
 use std::path::Path;
 
@@ -174,7 +174,8 @@ fn device_sends_an_event_for_each_step(region: &Region) -> Outcome {
 fn daxctl_loads_the_driver_that_a_mode_needs() -> Outcome {
     nothing_loaded()?;
     modprobe(&["dax_hmem", "region_idle=1"])?;
-    let device = daxctl::create(&["-s", "256M"])?;
+    let size = 2 * memory::block_size()?;
+    let device = daxctl::create(&["-s", &size.to_string()])?;
     check("device_dax", has_module("device_dax"), true)?;
     check("driver", device.driver(), Some("device_dax".into()))?;
     check("kmem", has_module("kmem"), false)?;
@@ -222,7 +223,7 @@ fn drivers_unload_in_any_order() -> Outcome {
         region
             .create_over(&[Span::at(base + block, block)])?
             .bind_by_id(Driver::FsdevDax)?;
-        region.create_bound(UNIT, &[Span::at(base + 2 * block, 8 * MIB)])?;
+        region.create_bound(UNIT, &[Span::at(base + 2 * block, 4 * UNIT)])?;
         for module in order {
             check(module, has_module(module), true)?;
             modprobe_remove(module)?;

@@ -89,7 +89,7 @@ pub fn check_files(device: &Device) -> Outcome {
     }
     device.unbind()?;
     let before = device.ranges()?;
-    for (attr, text) in [("size", "0"), ("align", "4096")] {
+    for (attr, text) in [("size", "0"), ("align", &PAGE.to_string())] {
         let written = device.try_write(attr, text);
         check(format!("write to {attr}"), written, Err(Errno::EACCES))?;
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Bad writes to `align`.
 
-use super::{all_on_c, each, refused, refuses, OnC, NOT_NUMBERS};
+use super::{all_on_c, each, refused, refuses, OnC, Row, NOT_NUMBERS};
 use crate::errno::Errno;
-use crate::ktap::{Outcome, Test};
+use crate::ktap::{needs_giant_pages, Outcome, Test};
 use crate::region::Region;
 use crate::test;
-use crate::units::{Span, GIB, UNIT};
+use crate::units::{Span, GIB, PAGE, UNIT};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -35,22 +35,24 @@ fn align_beyond_64_bits_gives_erange(region: &Region) -> Outcome {
 
 fn align_unsupported_gives_einval(region: &Region) -> Outcome {
     let texts = [
-        "0",
-        "1",
-        "2",
-        "512",
-        "4095",
-        "4097",
-        "8192",
-        "1048576",
-        "4194304",
-        "2147483648",
-        "0x100000000",
-        "0x100001000",
-        "0x100200000",
-        "0x8000000000000000",
-        "0xffffffffffffffff",
+        "0".to_owned(),
+        "1".to_owned(),
+        "2".to_owned(),
+        "512".to_owned(),
+        (PAGE - 1).to_string(),
+        (PAGE + 1).to_string(),
+        (2 * PAGE).to_string(),
+        (UNIT / 2).to_string(),
+        (2 * UNIT).to_string(),
+        (2 * GIB).to_string(),
+        // In 32 bits these are 0, and two that are good.
+        format!("{:#x}", 4 * GIB),
+        format!("{:#x}", 4 * GIB + PAGE),
+        format!("{:#x}", 4 * GIB + UNIT),
+        "0x8000000000000000".to_owned(),
+        "0xffffffffffffffff".to_owned(),
     ];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     refused(region, |f| {
         let mut rows = each(&f.empty.attr("align"), &texts, Errno::EINVAL);
         rows.extend(each(&f.loose.attr("align"), &texts, Errno::EINVAL));
@@ -59,6 +61,7 @@ fn align_unsupported_gives_einval(region: &Region) -> Outcome {
 }
 
 fn align_larger_than_ranges_gives_einval(region: &Region) -> Outcome {
+    needs_giant_pages()?;
     refused(region, |f| {
         each(&f.loose.attr("align"), &["1073741824"], Errno::EINVAL)
     })
@@ -67,6 +70,7 @@ fn align_larger_than_ranges_gives_einval(region: &Region) -> Outcome {
 /// The length is a multiple of the alignment, the start is not. The C driver accepts; a page
 /// fault then maps memory of others.
 fn align_of_misplaced_range_gives_einval(region: &Region) -> Outcome {
+    needs_giant_pages()?;
     let start = region.span().start.next_multiple_of(GIB) + UNIT;
     let device = region.create_over(&[Span::at(start, GIB)])?;
     refuses(
@@ -80,6 +84,8 @@ fn align_of_misplaced_range_gives_einval(region: &Region) -> Outcome {
 
 fn align_of_bound_device_gives_ebusy(region: &Region) -> Outcome {
     refused(region, |f| {
-        each(&f.bound.attr("align"), &["4096", "2097152"], Errno::EBUSY)
+        [PAGE, UNIT]
+            .map(|align| Row::new(f.bound.attr("align"), align.to_string(), Errno::EBUSY))
+            .into()
     })
 }

@@ -29,7 +29,7 @@ pub const FILES: &[&[Test]] = &[
     driver::TESTS,
 ];
 
-/// A region in the middle of its life; `.` is free, a letter is a unit of 2 MiB:
+/// A region in the middle of its life; `.` is free, a letter is a unit:
 /// `bbbb....llll..ll....fff...fff....`, with an empty device besides.
 struct Fixture {
     region: Region,

@@ -4,10 +4,10 @@
 use super::{each, refused, refuses, units, Fixture, OnC, Row, NOT_NUMBERS};
 use crate::device::Device;
 use crate::errno::Errno;
-use crate::ktap::{check, needs_giant_pages, Outcome, Test};
+use crate::ktap::{check, deviates, needs_giant_pages, Outcome, Test};
 use crate::region::Region;
 use crate::test;
-use crate::units::{GIB, MIB, PAGE};
+use crate::units::{GIB, GRANULE, PAGE, SUBSECTION, UNIT};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -43,14 +43,15 @@ fn size_beyond_64_bits_gives_erange(region: &Region) -> Outcome {
 
 fn size_misaligned_gives_einval(region: &Region) -> Outcome {
     let texts = [
-        "1",
-        "4096",
-        "1048576",
-        "2097151",
-        "2097153",
-        "0x201000",
-        "18446744073709551615",
+        "1".to_owned(),
+        PAGE.to_string(),
+        (UNIT / 2).to_string(),
+        (UNIT - 1).to_string(),
+        (UNIT + 1).to_string(),
+        format!("{:#x}", UNIT + PAGE),
+        u64::MAX.to_string(),
     ];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     refused(region, |f| {
         let mut rows = each(&f.empty.attr("size"), &texts, Errno::EINVAL);
         rows.extend(each(&f.loose.attr("size"), &texts, Errno::EINVAL));
@@ -73,10 +74,11 @@ fn refuses_size(region: &Region, device: &Device, bytes: u64) -> Outcome {
 fn size_below_subsection_with_small_align_gives_einval(region: &Region) -> Outcome {
     let device = region.create()?;
     device.set_align(PAGE)?;
-    for bytes in [PAGE, MIB, 3 * MIB] {
+    let least = deviates(GRANULE, SUBSECTION);
+    for bytes in [PAGE, least / 2, 3 * least / 2] {
         refuses_size(region, &device, bytes)?;
     }
-    device.set_size(2 * MIB)?;
+    device.set_size(least)?;
     refuses_size(region, &device, PAGE)
 }
 
@@ -84,13 +86,15 @@ fn size_not_a_multiple_of_large_align_gives_einval(region: &Region) -> Outcome {
     needs_giant_pages()?;
     let device = region.create()?;
     device.set_align(GIB)?;
-    for bytes in [2 * MIB, GIB / 2, GIB + 2 * MIB] {
+    for bytes in [UNIT, GIB / 2, GIB + UNIT] {
         refuses_size(region, &device, bytes)?;
     }
     Ok(())
 }
 
 fn size_beyond_free_space_gives_enospc(region: &Region) -> Outcome {
+    // The largest of all sizes that are aligned.
+    let most = format!("{:#x}", u64::MAX - UNIT + 1);
     refused(region, |f| {
         let (empty, loose) = (f.empty.attr("size"), f.loose.attr("size"));
         let total = f.region.unit_count();
@@ -99,14 +103,14 @@ fn size_beyond_free_space_gives_enospc(region: &Region) -> Outcome {
             Row::new(empty.clone(), units(total), Errno::ENOSPC),
             Row::new(empty.clone(), units(total + 1), Errno::ENOSPC),
             Row::new(empty.clone(), "0x8000000000000000", Errno::ENOSPC),
-            Row::new(empty, "0xffffffffffe00000", Errno::ENOSPC),
+            Row::new(empty, &most, Errno::ENOSPC),
             Row::new(
                 loose.clone(),
                 units(Fixture::LOOSE + Fixture::FREE + 1),
                 Errno::ENOSPC,
             ),
             Row::new(loose.clone(), units(total), Errno::ENOSPC),
-            Row::new(loose, "0xffffffffffe00000", Errno::ENOSPC),
+            Row::new(loose, &most, Errno::ENOSPC),
         ]
     })
 }
@@ -122,7 +126,7 @@ fn size_of_bound_device_gives_ebusy(region: &Region) -> Outcome {
 /// Holes of 512 MiB have 1 GiB together, but none has an aligned GiB.
 fn size_with_no_aligned_hole_gives_enospc(region: &Region) -> Outcome {
     needs_giant_pages()?;
-    let half = GIB / 2 / (2 * MIB);
+    let half = GIB / 2 / UNIT;
     let mut unit = 0;
     while unit < region.unit_count() {
         region.create_over(&[region.units(unit, half)])?;

@@ -50,7 +50,7 @@ fn bind_after_resize_uses_the_new_ranges(region: &Region) -> Outcome {
     check("ranges", device.ranges()?, expected)?;
     device.bind(Driver::DeviceDax)?;
     let map = Map::whole(&device)?;
-    for (page, span) in [(0, region.units(9, 1)), (512, region.units(0, 2))] {
+    for (page, span) in [(0, region.units(9, 1)), (UNIT / PAGE, region.units(0, 2))] {
         check("store", map.store(page * PAGE, 1), Ok(()))?;
         let frame = map.frames(page * PAGE, 1)?[0];
         check("frame", frame, Some(span.start / PAGE))?;

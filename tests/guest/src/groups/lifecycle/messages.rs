@@ -254,7 +254,7 @@ fn refused_writes_say_why(region: &Region) -> Outcome {
     };
     let taken = mapping_text(region.units(4, 1));
     let beyond = mapping_text(Span::at(region.span().end + 1, UNIT));
-    says("size", "4096", "no multiple of the alignment")?;
+    says("size", &PAGE.to_string(), "no multiple of the alignment")?;
     says("mapping", &taken, &format!("{taken} is not free"))?;
     let outside = format!("{beyond} is not within the region");
     says("mapping", &beyond, &outside)?;

@@ -130,10 +130,11 @@ fn region_unbind_ends_access_through_open_attributes(region: &Region) -> Outcome
             .open(path)
             .map_err(|e| Failure::Fail(format!("open: {e}")))
     };
+    let align = PAGE.to_string();
     let mut writers = [
         ("size", open(device.attr("size"))?, "0"),
         ("mapping", open(device.attr("mapping"))?, "0-1fffff"),
-        ("align", open(device.attr("align"))?, "4096"),
+        ("align", open(device.attr("align"))?, &align),
         ("create", open(region.attr("create"))?, "1"),
         ("delete", open(region.attr("delete"))?, "dax0.1"),
     ];

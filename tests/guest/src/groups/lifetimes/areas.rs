@@ -116,7 +116,7 @@ fn m4_area_shrinks_and_moves(region: &Region) -> Outcome {
         } else {
             Err(Errno::EINVAL)
         };
-        check("by 4 KiB", part, expected)?;
+        check("by a small page", part, expected)?;
         let room = Map::room(16 * UNIT).map_err(failed("mmap"))?;
         let fitting = room.first_multiple(UNIT);
         check("move", map.move_into(room, fitting), Ok(()))?;

@@ -19,7 +19,7 @@ use crate::race::write;
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
-use crate::units::{MIB, UNIT};
+use crate::units::{MEDIUM, UNIT};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -71,18 +71,19 @@ fn l4b_new_id_goes_on_while_another_drains(region: &Region) -> Outcome {
 fn l4b_daxctl_goes_on_while_another_drains(region: &Region) -> Outcome {
     let (device, pipe) = draining(region)?;
     at_once("create-device", || {
-        daxctl::create(&["-r", "0", "-s", "64M"])
+        daxctl::create(&["-r", "0", "-s", &MEDIUM.to_string()])
     })?;
     let other = Device::named("dax0.2");
     let name = other.name();
     check("driver", other.driver(), Some("device_dax".into()))?;
+    let larger = (2 * MEDIUM).to_string();
     for command in [
         &["list", "-DRM"][..],
         &["disable-device", name],
         &["enable-device", name],
         &["reconfigure-device", "-f", "-m", "devdax", name],
         &["disable-device", name],
-        &["reconfigure-device", "-s", "128M", name],
+        &["reconfigure-device", "-s", &larger, name],
         &["destroy-device", "-f", name],
     ] {
         let what = format!("daxctl {}", command.join(" "));
@@ -97,7 +98,7 @@ fn l4b_daxctl_goes_on_while_another_drains(region: &Region) -> Outcome {
     let listed = daxctl::json(&["list", "-D", "-i"])?;
     let found = listed.iter().find(|d| d["chardev"] == json!(device.name()));
     let null = serde_json::Value::Null;
-    json::check_members(found.unwrap_or(&null), &[("size", json!(64 * MIB))])?;
+    json::check_members(found.unwrap_or(&null), &[("size", json!(32 * UNIT))])?;
     check_draining(region, &device)?;
     drop(pipe);
     drained(&device)?;

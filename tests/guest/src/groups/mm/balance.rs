@@ -11,7 +11,7 @@ use crate::mmap::Map;
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error};
 use crate::test;
-use crate::units::{MIB, PAGE, UNIT};
+use crate::units::{MEDIUM, PAGE, UNIT};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -30,7 +30,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("scan_size_mb", "256"),
 ];
 /// The size of the memory that is touched again and again.
-const SIZE: u64 = 64 * MIB;
+const SIZE: u64 = MEDIUM;
 /// Time within which the kernel must have looked at the memory.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -22,6 +22,9 @@ pub const TESTS: &[Test] = &[test!(pages_of_a_device_are_not_charged, region::te
 /// need.
 const LIMIT: u64 = 16 * MIB;
 
+/// The memory of the device, far more than that.
+const SIZE: u64 = 512 * MIB;
+
 /// A cgroup for one process at a time.
 struct Cgroup {
     root: PathBuf,
@@ -123,7 +126,7 @@ fn pages_of_a_device_are_not_charged() -> Outcome {
     let region = region.ok_or_else(|| Failure::Fail("no second region".into()))?;
     let cgroup = Cgroup::new(LIMIT)?;
     for align in [PAGE, UNIT] {
-        let device = region.create_bound(align, &[region.units(8, 256)])?;
+        let device = region.create_bound(align, &[region.units(8, SIZE / UNIT)])?;
         touch_in(&cgroup, align, || Map::whole(&device))?;
         check("killed", cgroup.count("memory.events", "oom_kill")?, 0)?;
         region.destroy(&device)?;

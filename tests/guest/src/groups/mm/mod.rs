@@ -16,7 +16,7 @@ use crate::ktap::{Failure, Test};
 use crate::region::Region;
 use crate::units::{Span, GIB, PAGE, UNIT};
 
-/// The tests at 4 KiB and 2 MiB, by file.
+/// The tests of small and huge pages, by file.
 pub const FILES: &[&[Test]] = &[
     thp::TESTS,
     advice::TESTS,
@@ -37,7 +37,8 @@ fn device(region: &Region, align: u64) -> Result<Device, Failure> {
 /// The ranges of such a device.
 fn spans(region: &Region, align: u64) -> [Span; 2] {
     match align {
-        PAGE | UNIT => [region.units(9, 3), region.units(4, 2)],
+        // The first region of the group has no more than 256 MiB.
+        PAGE | UNIT => [region.units(5, 3), region.units(1, 2)],
         _ => [2, 0].map(|gib| region.units(gib * GIB / UNIT, GIB / UNIT)),
     }
 }

@@ -8,7 +8,7 @@ use crate::mmap::{self, Map, RW};
 use crate::region::Region;
 use crate::test;
 use crate::trap::Signal;
-use crate::units::{MIB, PAGE, UNIT};
+use crate::units::{PAGE, UNIT};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -57,7 +57,7 @@ fn mmap_private_gives_einval(region: &Region) -> Outcome {
 fn mmap_of_unaligned_length_gives_einval(region: &Region) -> Outcome {
     let file = open(&bound(region)?)?;
     let mut rows = Rows::default();
-    for len in [PAGE, MIB, UNIT - PAGE, UNIT + PAGE, 3 * MIB] {
+    for len in [PAGE, UNIT / 2, UNIT - PAGE, UNIT + PAGE, 3 * UNIT / 2] {
         rows.add(len, refused(&file, len, 0, libc::MAP_SHARED, Errno::EINVAL));
     }
     rows.finish()
@@ -66,14 +66,14 @@ fn mmap_of_unaligned_length_gives_einval(region: &Region) -> Outcome {
 fn mmap_of_unaligned_offset_gives_einval(region: &Region) -> Outcome {
     let file = open(&bound(region)?)?;
     let mut rows = Rows::default();
-    for offset in [PAGE, MIB, UNIT - PAGE, UNIT + PAGE] {
+    for offset in [PAGE, UNIT / 2, UNIT - PAGE, UNIT + PAGE] {
         let outcome = refused(&file, UNIT, offset, libc::MAP_SHARED, Errno::EINVAL);
         rows.add(offset, outcome);
     }
     rows.finish()
 }
 
-/// Free address space, aligned to 2 MiB.
+/// Free address space, aligned to a unit.
 fn free_space(len: u64) -> Result<usize, Errno> {
     let scout = Map::anonymous(len + UNIT)?;
     Ok(scout.addr().next_multiple_of(UNIT as usize))
@@ -82,7 +82,7 @@ fn free_space(len: u64) -> Result<usize, Errno> {
 fn mmap_of_unaligned_offset_at_aligned_address_gives_einval(region: &Region) -> Outcome {
     let file = open(&bound(region)?)?;
     let mut rows = Rows::default();
-    for offset in [PAGE, MIB, UNIT + PAGE] {
+    for offset in [PAGE, UNIT / 2, UNIT + PAGE] {
         let result = free_space(UNIT)
             .and_then(|addr| Map::at(&file, addr, UNIT, offset))
             .map(drop);
@@ -269,7 +269,7 @@ fn seek_does_nothing_but_tell_the_end(region: &Region) -> Outcome {
     for (target, expected) in [
         (SeekFrom::Start(UNIT), 0),
         (SeekFrom::End(0), deviates(size, 0)),
-        (SeekFrom::End(-4096), deviates(size - PAGE, 0)),
+        (SeekFrom::End(-(PAGE as i64)), deviates(size - PAGE, 0)),
         (SeekFrom::Current(-5), 0),
         (SeekFrom::Start(0), 0),
     ] {

@@ -13,7 +13,7 @@ use crate::region::Region;
 use crate::sysfs;
 use crate::test;
 use crate::trap::Signal;
-use crate::units::UNIT;
+use crate::units::{PAGE, UNIT};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -150,14 +150,14 @@ fn mapping_after_rebind_with_other_ranges_stays_dead(region: &Region) -> Outcome
     check("store before", old.store(0, 1), Ok(()))?;
     device.unbind()?;
     device.set_size(0)?;
-    device.set_align(4096)?;
+    device.set_align(PAGE)?;
     device.add_mapping(region.units(20, 2))?;
     device.bind(Driver::DeviceDax)?;
     check("old mapping", old.load(0), Err(Signal::BUS))?;
     let new = Map::whole(&device)?;
     check("new mapping", new.store(0, 2), Ok(()))?;
     let frame = new.frames(0, 1)?[0];
-    check("frame", frame, Some(region.units(20, 1).start / 4096))?;
+    check("frame", frame, Some(region.units(20, 1).start / PAGE))?;
     check("old mapping still", old.store(0, 3), Err(Signal::BUS))
 }
 

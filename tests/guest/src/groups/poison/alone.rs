@@ -30,11 +30,13 @@ struct Place {
     failed: u64,
 }
 
+/// The number of small pages in each of the two ranges of a device of these.
+const SMALL: u64 = UNIT / PAGE;
+
 /// The pages that the tests use of a device of two ranges.
 fn pages(align: u64) -> &'static [u64] {
     match align {
-        // 512 each.
-        PAGE => &[0, 1, 511, 512, 700, 1023],
+        PAGE => &const { [0, 1, SMALL - 1, SMALL, SMALL + 188, 2 * SMALL - 1] },
         // 3 each.
         UNIT => &[0, 1, 2, 3, 5],
         _ => &[0, 1],

@@ -153,7 +153,9 @@ fn size_writer_against_delete_makes_progress(region: &Region) -> Outcome {
         Racer::new("resize", &gone, |round| {
             write(&device.attr("size"), &((round % 2) * UNIT).to_string())
         }),
-        Racer::new("align", &gone, |_| write(&device.attr("align"), "4096")),
+        Racer::new("align", &gone, |_| {
+            write(&device.attr("align"), &PAGE.to_string())
+        }),
         Racer::new("delete", &gone, |_| {
             write(&region.attr("delete"), device.name())
         }),

@@ -117,7 +117,9 @@ fn writers_against_region_unbind_make_progress(region: &Region) -> Outcome {
             let span = region.units(10 + 2 * (round % 16), 1);
             write(&device.attr("mapping"), &mapping_text(span))
         }),
-        Racer::new("align", &no, |_| write(&device.attr("align"), "2097152")),
+        Racer::new("align", &no, |_| {
+            write(&device.attr("align"), &UNIT.to_string())
+        }),
         Racer::new("list", GONE, |_| device.ranges().map(drop).map_err(errno)),
     ])?;
     check_alive(region)
@@ -130,7 +132,9 @@ fn device_bind_against_region_unbind_makes_progress(region: &Region) -> Outcome 
     let unbinds = AtomicU64::new(0);
     race::run(vec![
         cycle_after(region, &unbinds),
-        Racer::new("resize", &no, |_| write(&device.attr("size"), "4194304")),
+        Racer::new("resize", &no, |_| {
+            write(&device.attr("size"), &(2 * UNIT).to_string())
+        }),
         Racer::new("bind", NOT_BOUND, |_| {
             driver.try_write("bind", device.name()).map(drop)
         }),
@@ -149,7 +153,9 @@ fn faults_against_region_unbind_give_data_or_sigbus(region: &Region) -> Outcome 
     let accesses = AtomicU64::new(0);
     race::run(vec![
         cycle_after(region, &accesses),
-        Racer::new("resize", &no, |_| write(&device.attr("size"), "4194304")),
+        Racer::new("resize", &no, |_| {
+            write(&device.attr("size"), &(2 * UNIT).to_string())
+        }),
         Racer::new("bind", NOT_BOUND, |_| {
             Driver::DeviceDax.try_write("bind", device.name()).map(drop)
         }),

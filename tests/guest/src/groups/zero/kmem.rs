@@ -114,7 +114,8 @@ fn zero_after_kmem_leaves_other_devices_alone(_: &Region) -> Outcome {
     let (region, device, child) = until_in_time(|| {
         let region = Region::fresh()?;
         let (device, child) = while_zeroing(&region)?;
-        let written = [("size", "0"), ("align", "4096")].map(|(a, text)| device.try_write(a, text));
+        let align = PAGE.to_string();
+        let written = [("size", "0"), ("align", &align)].map(|(a, text)| device.try_write(a, text));
         let deleted = region.try_write("delete", device.name());
         if !is_zeroing(&device)? {
             return Ok(None);

@@ -34,7 +34,7 @@ fn set(region: &Region, on: bool) -> Outcome {
     )?)
 }
 
-/// A bound device of 4 KiB pages over these spans.
+/// A bound device of small pages over these spans.
 fn device(region: &Region, spans: &[Span]) -> Result<Device, Failure> {
     Ok(region.create_bound(PAGE, spans)?)
 }

@@ -13,7 +13,7 @@ use crate::ktap::{check, Failure, Outcome, Rows, Test};
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
-use crate::units::{MIB, PAGE, UNIT};
+use crate::units::{MEDIUM, PAGE, UNIT};
 use std::time::{Duration, Instant};
 
 /// The tests of this file.
@@ -39,7 +39,7 @@ const TRIES: usize = 5;
 fn while_zeroing(region: &Region) -> Result<(Device, Child), Failure> {
     set(region, true)?;
     let device = region.create()?;
-    let size = region.available()? - 64 * MIB;
+    let size = region.available()? - MEDIUM;
     let writer = device.clone();
     let child = zeroing_by(&device, move || writer.try_write("size", &size.to_string()))?;
     Ok((device, child))
@@ -98,7 +98,7 @@ fn zero_leaves_readers_and_others_alone(region: &Region) -> Outcome {
     let device = look_while_zeroing(|region, device| {
         check("size", device.size()?, 0)?;
         check("ranges", device.ranges()?, vec![])?;
-        check("available_size", region.available()?, 64 * MIB)?;
+        check("available_size", region.available()?, MEDIUM)?;
         let other = region.create()?;
         other.set_size(UNIT)?;
         other.set_align(PAGE)?;
@@ -106,7 +106,7 @@ fn zero_leaves_readers_and_others_alone(region: &Region) -> Outcome {
         check("marked pages", marked(&other)?, vec![])?;
         Ok(region.destroy(&other)?)
     })?;
-    check("size", device.size()?, region.span().len() - 64 * MIB)?;
+    check("size", device.size()?, region.span().len() - MEDIUM)?;
     check("still zeroing", is_zeroing(&device)?, false)
 }
 
@@ -114,10 +114,11 @@ fn zero_leaves_readers_and_others_alone(region: &Region) -> Outcome {
 fn check_refused(region: &Region, device: &Device) -> Outcome {
     let mut rows = Rows::default();
     let range = mappings_text(&[region.units(region.unit_count() - 1, 1)], "");
+    let (size, align) = (UNIT.to_string(), PAGE.to_string());
     for (attr, text) in [
-        ("size", "2097152"),
+        ("size", size.as_str()),
         ("size", "0"),
-        ("align", "4096"),
+        ("align", &align),
         ("mapping", &range),
     ] {
         let written = device.try_write(attr, text);
