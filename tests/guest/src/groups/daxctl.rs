@@ -11,7 +11,7 @@ use crate::mmap::Map;
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
-use crate::units::{in_order, Span, GIB, HAS_GIANT, MIB, PAGE, SUBSECTION, UNIT};
+use crate::units::{in_order, Span, GIB, HAS_GIANT, MIB, PAGE, UNIT};
 use serde_json::{json, Value};
 use std::fs;
 
@@ -130,7 +130,7 @@ fn create_without_size_takes_the_whole_region(region: &Region) -> Outcome {
 
 fn create_with_size_and_align_gives_both(region: &Region) -> Outcome {
     let giant = if HAS_GIANT { GIB } else { UNIT };
-    for (size, align) in [(3 * SUBSECTION, PAGE), (GIB, giant), (UNIT, UNIT)] {
+    for (size, align) in [(3 * UNIT, PAGE), (GIB, giant), (UNIT, UNIT)] {
         let device = daxctl::create(&["-s", &size.to_string(), "-a", &align.to_string()])?;
         let listed = daxctl::list(&device)?;
         json::check_members(&listed, &[("size", json!(size)), ("align", json!(align))])?;

@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::iomem;
 use crate::json;
 use crate::kernel::{has_module, modprobe, modprobe_remove};
-use crate::ktap::{check, Failure, Outcome, Test};
+use crate::ktap::{check, needs_units, Failure, Outcome, Test};
 use crate::mmap::{self, Map};
 use crate::pattern;
 use crate::region::Region;
@@ -168,6 +168,8 @@ fn fsdev_file_that_is_open_survives_unbind(region: &Region) -> Outcome {
 
 fn fsdev_takes_a_device_that_daxctl_made(region: &Region) -> Outcome {
     drop(scattered(region)?);
+    // The first device has seven units of the region.
+    needs_units(region, 7 + MEDIUM / UNIT)?;
     let device = daxctl::create(&["-s", &MEDIUM.to_string()])?;
     daxctl::run(&["disable-device", device.name()])?;
     device.bind_by_id(Driver::FsdevDax)?;

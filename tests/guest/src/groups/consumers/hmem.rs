@@ -8,7 +8,7 @@ use crate::family;
 use crate::iomem;
 use crate::json;
 use crate::kernel;
-use crate::ktap::{check, Outcome, Test};
+use crate::ktap::{check, needs_units, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
 use crate::pattern;
@@ -153,8 +153,11 @@ fn daxctl_creates_in_the_region_that_is_named() -> Outcome {
 }
 
 /// A bound device of two ranges, the upper one first, in every region.
-fn devices_of(regions: &[Region]) -> sysfs::Result<Vec<Device>> {
-    let make = |r: &Region| r.create_bound(UNIT, &[r.units(5, 2), r.units(1, 1)]);
+fn devices_of(regions: &[Region]) -> Result<Vec<Device>, Failure> {
+    let make = |r: &Region| {
+        needs_units(r, 7)?;
+        Ok(r.create_bound(UNIT, &[r.units(5, 2), r.units(1, 1)])?)
+    };
     regions.iter().map(make).collect()
 }
 
@@ -294,6 +297,7 @@ fn region_that_is_not_idle_can_be_divided() -> Outcome {
     let region = &rebind(&regions[1..2])?[0];
     let first = region.first_device()?;
     let block = memory::block_size()?;
+    needs_units(region, 2 * block / UNIT + 1)?;
     let shrunk = first.try_write("size", &block.to_string());
     check("size while kmem has it", shrunk, Err(Errno::EBUSY))?;
     first.unbind()?;

@@ -5,7 +5,7 @@
 use super::failed;
 use crate::child::Child;
 use crate::errno::Errno;
-use crate::ktap::{check, note, skip, Failure, Outcome, Test};
+use crate::ktap::{check, needs_units, note, skip, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
 use crate::region::{self, Region};
@@ -99,6 +99,7 @@ fn balancing_leaves_pages_of_a_device_alone() -> Outcome {
     let regions = Region::fresh_all()?;
     let region = regions.get(1);
     let region = region.ok_or_else(|| Failure::Fail("no second region".into()))?;
+    needs_units(region, 8 + SIZE / UNIT)?;
     turn_on()?;
     // Ordinary memory shows how long it takes.
     let pages = SIZE / PAGE;

@@ -4,7 +4,7 @@
 use super::failed;
 use crate::child::{Child, End};
 use crate::errno::Errno;
-use crate::ktap::{check, note, Failure, Outcome, Test};
+use crate::ktap::{check, needs_units, note, Failure, Outcome, Test};
 use crate::mmap::Map;
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error, Result};
@@ -124,6 +124,7 @@ fn pages_of_a_device_are_not_charged() -> Outcome {
     let regions = Region::fresh_all()?;
     let region = regions.get(1);
     let region = region.ok_or_else(|| Failure::Fail("no second region".into()))?;
+    needs_units(region, 8 + SIZE / UNIT)?;
     let cgroup = Cgroup::new(LIMIT)?;
     for align in [PAGE, UNIT] {
         let device = region.create_bound(align, &[region.units(8, SIZE / UNIT)])?;

@@ -12,7 +12,7 @@ mod watch;
 
 use crate::device::Device;
 use crate::errno::Errno;
-use crate::ktap::{Failure, Test};
+use crate::ktap::{needs_units, Failure, Test};
 use crate::region::Region;
 use crate::units::{Span, GIB, PAGE, UNIT};
 
@@ -31,6 +31,7 @@ pub const GIANT: &[Test] = &[thp::GIANT, core::GIANT];
 
 /// A bound device of two ranges, the upper one first.
 fn device(region: &Region, align: u64) -> Result<Device, Failure> {
+    needs_units(region, 8)?;
     Ok(region.create_bound(align, &spans(region, align))?)
 }
 

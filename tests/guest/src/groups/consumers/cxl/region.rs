@@ -127,7 +127,7 @@ fn region_can_be_divided_anew() -> Outcome {
     device.disable()?;
     for (size, available) in [
         (SIZE / 2, SIZE / 2),
-        (UNIT, SIZE - UNIT),
+        (UNIT, dax.span().len() - UNIT),
         (SIZE, 0),
         (0, SIZE),
     ] {
