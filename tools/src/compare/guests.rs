@@ -92,10 +92,6 @@ impl<'a> Pair<'a> {
         })
     }
 
-    pub fn program(&self) -> &Path {
-        &self.program
-    }
-
     /// Runs a command in a C and in a Rust guest; lines are `step`'s unit.
     pub fn run(
         &self,

@@ -12,7 +12,7 @@ use super::guests::{Pair, Ran};
 use super::judge::describe;
 use super::rules;
 use super::transcript::{apply, State, Step};
-use crate::groups;
+use crate::groups::{self, Group};
 use crate::progress;
 use crate::settings;
 use crate::spec::Impl;
@@ -46,8 +46,7 @@ struct Tally {
     differing: u64,
 }
 
-pub fn main(pair: &Pair<'_>, name: &str) -> Result<ExitCode> {
-    let list = groups::list(pair.program())?;
+pub fn main(pair: &Pair<'_>, list: &[Group], name: &str) -> Result<ExitCode> {
     let Some(group) = list.iter().find(|group| group.group == name) else {
         let names: Vec<&str> = list.iter().map(|group| group.group.as_str()).collect();
         return Err(settings::unknown("ONLY", name, "group", &names));
