@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes to size, mapping and align that succeed, and which addresses the device gets.
 //!
-//! In the comments one letter is one unit , and `.` is a hole.
+//! In the comments one letter is one unit, and `.` is a hole.
 
 use crate::device::{mapping_text, mappings_text, Device, Driver};
 use crate::errno::Errno;
