@@ -53,8 +53,9 @@ fn cycle_after<'a>(region: &'a Region, count: &'a AtomicU64) -> Racer<'a> {
 /// Takes the region away and brings it back.
 fn come_and_go(region: &Region) -> Result<(), Errno> {
     region.unbind().map_err(errno)?;
+    let own = format!("dax{}.", region.id());
     let left = sysfs::names(DEVICES.as_ref()).map_err(errno)?;
-    if !left.is_empty() {
+    if left.iter().any(|name| name.starts_with(&own)) {
         return Err(Errno::EEXIST);
     }
     region.bind().map_err(errno)
@@ -66,7 +67,7 @@ fn delete_against_region_unbind_makes_progress(region: &Region) -> Outcome {
     race::run(vec![
         cycle(region),
         Racer::new("delete", &no, |round| {
-            write(&delete, &format!("dax0.{}", round % 4))
+            write(&delete, &format!("dax{}.{}", region.id(), round % 4))
         }),
         Racer::new("create", &no, |_| write(&region.attr("create"), "1")),
     ])?;
