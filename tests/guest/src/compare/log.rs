@@ -74,8 +74,13 @@ fn normal(text: &str) -> String {
         let digits = word.trim_start_matches("0x");
         let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
         let kernel = digits.len() == 16 && digits.starts_with("ffff");
-        // Random places of mappings begin up to a TiB, and the stack, below 0x7fff'ffff'f000.
-        let upper = digits.starts_with("7e") || digits.starts_with("7f");
+        // Random places of mappings begin up to a TiB, and the stack, below the end of a process:
+        // 0x7fff'ffff'f000, and a bit more on arm64.
+        let tops = match cfg!(target_arch = "aarch64") {
+            true => ["fffe", "ffff"],
+            false => ["7e", "7f"],
+        };
+        let upper = tops.iter().any(|top| digits.starts_with(top));
         let process = digits.len() == 12 && upper;
         if hex && (kernel || process) {
             said += "(address)";
