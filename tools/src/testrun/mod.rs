@@ -294,7 +294,7 @@ impl Tests<'_> {
     fn share(&self, names: &[&str], report: &mut Report) -> Result<()> {
         kunit_suites(self, report)?;
         let there = groups::list(&self.cargo.build_static("dax-guest")?)?;
-        let is_there = |name: &&&str| there.iter().any(|group| group.group == ***name);
+        let is_there = |name: &str| there.iter().any(|group| group.group == name);
         if let Some(missing) = names.iter().find(|name| !is_there(name)) {
             bail!("{missing}: no such group");
         }
