@@ -130,6 +130,9 @@ impl Arch {
     /// Adapts a test's guest, whose settings are for q35, to this architecture. On q35,
     /// memory ends 2 GiB above its size, because addresses from 2 to 4 GiB are no memory. On the
     /// machines "virt" of arm64 and RISC-V memory is whole, and begins at 1 and 2 GiB.
+    ///
+    /// The kernel of arm64 looks for ACPI's tables only where UEFI says that they are. Guests boot
+    /// without UEFI unless something that only ACPI describes is in them, since booting takes longer.
     pub fn adapt(self, machine: &mut Machine) -> Result<()> {
         let more = match self {
             Self::Arm64 => 1,
@@ -137,6 +140,11 @@ impl Arch {
         };
         if more == 0 {
             return Ok(());
+        }
+        let options = &mut machine.qemu;
+        let needs_acpi = |option: &String| OF_ACPI.iter().any(|of| option.contains(of));
+        if options.iter().any(needs_acpi) && !options.iter().any(|option| option == FIRMWARE[0]) {
+            options.extend(FIRMWARE.map(str::to_owned));
         }
         machine.mem = enlarged(&machine.mem, more)?;
         for option in &mut machine.qemu {
@@ -193,6 +201,12 @@ impl Pages {
     }
 }
 
+/// QEMU options whose effect a kernel finds in ACPI's tables alone.
+const OF_ACPI: [&str; 3] = ["nvdimm=on", "cxl=on", "hmat=on"];
+
+/// QEMU options for UEFI. The file is in Debian's package qemu-efi-aarch64.
+const FIRMWARE: [&str; 2] = ["-bios", "QEMU_EFI.fd"];
+
 /// The memory of the first node in the settings of a guest.
 const FIRST_NODE: &str = "memory-backend-ram,id=ram0,size=";
 
@@ -230,6 +244,21 @@ mod tests {
         assert_eq!(machine.qemu[2], "memory-backend-ram,id=ram1,size=2G");
         machine.mem = "6144M".to_owned();
         assert!(Arch::Arm64.adapt(&mut machine).is_err());
+    }
+
+    #[test]
+    fn firmware_is_there_for_what_acpi_describes() {
+        let adapted = |arch: Arch, option: &str| {
+            let mut machine = Machine {
+                qemu: vec!["-machine".to_owned(), option.to_owned()],
+                ..Machine::default()
+            };
+            arch.adapt(&mut machine).unwrap();
+            machine.qemu[2..].join(" ")
+        };
+        assert_eq!(adapted(Arch::Arm64, "cxl=on"), "-bios QEMU_EFI.fd");
+        assert_eq!(adapted(Arch::Arm64, "dumpdtb=a"), "");
+        assert_eq!(adapted(Arch::X86, "cxl=on"), "");
     }
 
     #[test]

@@ -169,11 +169,17 @@ impl<'a> Builder<'a> {
     }
 
     /// The key that two C kernels share if a copy of one's tree can be made into the other: make
-    /// then rebuilds only what their options make different.
+    /// then rebuilds only what their options make different. A tree with an older patch cannot be
+    /// patched with the new one.
     fn origin(&self, source: &Source) -> Result<String> {
         let toolchain = self.root.toolchain()?;
         let how = self.spec.make_variables();
-        Ok(format!("{} {how} {toolchain}", source.version))
+        let mut origin = format!("{} {how} {toolchain}", source.version);
+        for patch in self.patches() {
+            origin += " ";
+            origin += &Key::new("patch").file(&patch)?.finish();
+        }
+        Ok(origin)
     }
 
     /// The C kernel of that origin whose configuration is nearest to this one's.

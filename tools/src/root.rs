@@ -47,6 +47,9 @@ const GUEST: &str = "tools/foreign/guest.packages";
 const CROSS: &str = "tools/foreign/cross.packages";
 const EMULATOR: &str = "tools/foreign/emulator.packages";
 
+/// The end of the name of Debian's suite of backports.
+const BACKPORTS: &str = "-backports";
+
 const SYSTEM: Recipe = Recipe {
     name: "system",
     suite: "trixie",
@@ -130,6 +133,14 @@ impl Root {
         cache::remove(&part)?;
         let lines = list.lines().filter(|line| !line.starts_with('#'));
         let include = lines.collect::<Vec<_>>().join(",");
+        // What names no backport is fetched without: a mirror has less to keep consistent.
+        let mut sources = cache::read_text(&self.path.join("etc/apt/sources.list"))?;
+        if !include.contains(BACKPORTS) {
+            let release = sources.lines().filter(|line| !line.contains(BACKPORTS));
+            sources = release.collect::<Vec<_>>().join("\n");
+        }
+        let sources_list = cache::dir().join(format!("{name}-{}.list", root.key));
+        cache::write_whole(&sources_list, sources.as_bytes())?;
         let step = Step::start(
             format!("unpacking Debian packages of {debian}"),
             UNPACK_LINES,
@@ -140,12 +151,13 @@ impl Root {
             .arg(format!("--include={include}"))
             .arg("trixie")
             .arg(&part)
-            .arg(self.path.join("etc/apt/sources.list"));
+            .arg(&sources_list);
         exec::logged(&mut make, &log, &step).with_context(|| {
             format!(
                 "cannot unpack {packages}; perhaps the Debian mirror of this machine's apt is out of reach"
             )
         })?;
+        cache::remove(&sources_list)?;
         cache::rename(&part, &root.path)?;
         step.done();
         cache::prune(&cache::dir(), &name)?;

@@ -31,6 +31,14 @@ pub const GRANULE: u64 = if PAGE / 64 * PAGE > SUBSECTION {
 /// What an entry in a PMD maps, a page full of entries of eight bytes: 2 MiB with pages of 4 KiB. It
 /// is the alignment of a new device, and the tests divide memory into pieces of that size.
 pub const UNIT: u64 = PAGE / 8 * PAGE;
+/// The sizes that a page of a device can have, the smallest first.
+pub const ALIGNS: &[u64] = if HAS_GIANT {
+    &[PAGE, UNIT, GIB]
+} else {
+    &[PAGE, UNIT]
+};
+/// The largest of them.
+pub const LARGEST: u64 = if HAS_GIANT { GIB } else { UNIT };
 /// The bytes of a device that has several units, but not many: 64 MiB, or one unit if that is more.
 pub const MEDIUM: u64 = if UNIT > 64 * MIB { UNIT } else { 64 * MIB };
 

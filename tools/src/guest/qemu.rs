@@ -67,7 +67,11 @@ pub fn qemu(root: &Root, arch: Arch, machine: &Machine, dir: &Path, kunit: bool)
         .arg("--library-path")
         .arg(libraries)
         .arg(inside("usr/bin").join(board.qemu));
-    for data in ["usr/share/qemu", "usr/share/seabios"] {
+    for data in [
+        "usr/share/qemu",
+        "usr/share/seabios",
+        "usr/share/qemu-efi-aarch64",
+    ] {
         command.arg("-L").arg(inside(data));
     }
     command.args([

@@ -5,7 +5,7 @@ use crate::ktap::{check, Failure, Outcome};
 use crate::mmap::Map;
 use crate::ndctl::{self, Namespace};
 use crate::sysfs;
-use crate::units::{GIB, MIB, PAGE, UNIT};
+use crate::units::{GIB, LARGEST, MIB, PAGE, UNIT};
 
 /// A namespace, after its alignment and its size.
 pub type Share = (u64, u64, Namespace);
@@ -17,12 +17,12 @@ pub fn label() -> sysfs::Result<()> {
     ndctl::run(&["enable-region", "all"]).map(drop)
 }
 
-/// One namespace of each alignment. The last has one page of 1 GiB: the other is in part its
-/// metadata's. `devdax` makes one of an alignment and a size.
+/// Three namespaces, with one at least of each alignment. The last has one page of 1 GiB, if the
+/// machine has such pages: the other is in part its metadata's. `devdax` makes one of an alignment and a size.
 pub fn one_of_each(
     devdax: impl Fn(u64, u64) -> sysfs::Result<Namespace>,
 ) -> sysfs::Result<Vec<Share>> {
-    [(PAGE, 256 * MIB), (UNIT, 768 * MIB), (GIB, 2 * GIB)]
+    [(PAGE, 256 * MIB), (UNIT, 768 * MIB), (LARGEST, 2 * GIB)]
         .into_iter()
         .map(|(align, size)| Ok((align, size, devdax(align, size)?)))
         .collect()

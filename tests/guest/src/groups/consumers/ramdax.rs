@@ -17,7 +17,7 @@ use crate::ndctl::{self, Namespace};
 use crate::sysfs;
 use crate::test;
 use crate::trap::Signal;
-use crate::units::{Span, GIB, MIB, PAGE, UNIT};
+use crate::units::{Span, ALIGNS, GIB, MIB, UNIT};
 use std::path::Path;
 
 /// The tests of this file.
@@ -124,7 +124,7 @@ fn static_region_has_no_files_that_change_it() -> Outcome {
 
 fn data_is_where_the_block_device_has_it() -> Outcome {
     load()?;
-    for align in [PAGE, UNIT, GIB] {
+    for &align in ALIGNS {
         check_data(align, &["-s", &(3 * GIB).to_string()])?;
     }
     Ok(())
