@@ -173,6 +173,24 @@ impl Pages {
         (self != Self::Of4k).then(|| format!("pages-{}", self.name()))
     }
 
+    /// Enlarges the region of a test's guest, if the pages are so large that few of its devices'
+    /// pages fit: those are of 512 MiB with pages of 64 KiB.
+    pub fn enlarge(self, machine: &mut Machine) -> Result<()> {
+        let Some(rest) = machine.append.strip_prefix(USUAL_REGION) else {
+            return Ok(());
+        };
+        if self == Self::Of64k {
+            machine.append = format!("{ENLARGED_REGION}{rest}");
+            machine.mem = enlarged(&machine.mem, 14)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a guest with that command line has room for devices of this machine.
+    pub fn has_room(self, append: &str) -> bool {
+        self != Self::Of64k || append.starts_with(USUAL_REGION)
+    }
+
     fn bytes(self) -> u64 {
         match self {
             Self::Of4k => 4 << 10,
@@ -206,6 +224,10 @@ const OF_ACPI: [&str; 3] = ["nvdimm=on", "cxl=on", "hmat=on"];
 
 /// QEMU options for UEFI. The file is in Debian's package qemu-efi-aarch64.
 const FIRMWARE: [&str; 2] = ["-bios", "QEMU_EFI.fd"];
+
+/// The region of most groups of tests, and the one they get for pages of 64 KiB.
+const USUAL_REGION: &str = "memmap=2G%4G+0xefffffff";
+const ENLARGED_REGION: &str = "memmap=16G%4G+0xefffffff";
 
 /// The memory of the first node in the settings of a guest.
 const FIRST_NODE: &str = "memory-backend-ram,id=ram0,size=";
@@ -259,6 +281,30 @@ mod tests {
         assert_eq!(adapted(Arch::Arm64, "cxl=on"), "-bios QEMU_EFI.fd");
         assert_eq!(adapted(Arch::Arm64, "dumpdtb=a"), "");
         assert_eq!(adapted(Arch::X86, "cxl=on"), "");
+    }
+
+    #[test]
+    fn region_grows_with_the_pages() {
+        let enlarged = |pages: Pages, append: &str| {
+            let mut machine = Machine {
+                append: append.to_owned(),
+                mem: "6G".to_owned(),
+                ..Machine::default()
+            };
+            pages.enlarge(&mut machine).unwrap();
+            (machine.append, machine.mem)
+        };
+        let usual = "memmap=2G%4G+0xefffffff a=b";
+        let large = "memmap=16G%4G+0xefffffff a=b";
+        assert_eq!(
+            enlarged(Pages::Of16k, usual),
+            (usual.to_owned(), "6G".to_owned())
+        );
+        assert_eq!(
+            enlarged(Pages::Of64k, usual),
+            (large.to_owned(), "20G".to_owned())
+        );
+        assert!(Pages::Of64k.has_room(usual) && !Pages::Of64k.has_room("memmap=1G%4G"));
     }
 
     #[test]

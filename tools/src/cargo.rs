@@ -121,6 +121,21 @@ impl Cargo {
         if arch == Arch::X86 {
             return self.build_static(package);
         }
+        self.cross_build(arch, pages, package, "debug")
+    }
+
+    /// Builds a program for another architecture with optimisation, as it is given to others.
+    pub fn build_release_for(&self, arch: Arch, package: &str) -> Result<PathBuf> {
+        self.cross_build(arch, Pages::Of4k, package, "release")
+    }
+
+    fn cross_build(
+        &self,
+        arch: Arch,
+        pages: Pages,
+        package: &str,
+        profile: &str,
+    ) -> Result<PathBuf> {
         let root = Root::ensure(&self.repo)?;
         let cross = root.ensure_cross(&self.repo, arch)?;
         let target = arch.target();
@@ -132,6 +147,9 @@ impl Cargo {
             &format!("-Clink-arg=--sysroot={CROSS}"),
         ];
         let mut args = vec!["build", "--quiet", "--locked", "--package", package];
+        if profile == "release" {
+            args.push("--release");
+        }
         let feature = pages.feature().filter(|_| package == KNOWS_PAGES);
         // A guest may still use the program for other pages, so each has a directory of its own.
         let mut dir = Path::new(ROOT_TARGET).to_owned();
@@ -150,13 +168,14 @@ impl Cargo {
             .cwd(REPO)
             .env("CARGO_HOME", CRATES)
             .env("CARGO_NET_OFFLINE", "true")
+            .env("CARGO_PROFILE_RELEASE_STRIP", "true")
             .env("CARGO_TARGET_DIR", Path::new(REPO).join(&dir))
             .env(format!("CARGO_TARGET_{linker}_LINKER"), "clang")
             .env("RUSTFLAGS", flags.join(" "));
         exec::output(&mut command.build()?)
             .with_context(|| format!("cannot build {package} for {}", arch.name()))?;
         let built = self.repo.join(dir).join(target);
-        Ok(built.join("debug").join(package))
+        Ok(built.join(profile).join(package))
     }
 
     /// The directory of all crates. The host's cargo fetches those that it did not need so far.

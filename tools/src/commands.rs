@@ -38,7 +38,10 @@ pub const COMMANDS: [Uses; 21] = [
             &["FIRST", "REPLAY", "SEQUENCES", "TRANSCRIPTS"],
         ],
     ),
-    uses("deb", &[ONLY, &["CONFIG", "KERNEL", "REVISION", "TRIM"]]),
+    uses(
+        "deb",
+        &[ARCH, ONLY, &["CONFIG", "KERNEL", "REVISION", "TRIM"]],
+    ),
     uses("defects", &[KERNEL, ONLY]),
     uses("floors", &[]),
     uses(
@@ -54,7 +57,7 @@ pub const COMMANDS: [Uses; 21] = [
     ),
     uses("kernel", &[KERNEL, IMPL, ARCH]),
     uses("matrix", &[KERNEL, IMPL, ONLY]),
-    uses("model", &[SECONDS, SEED]),
+    uses("model", &[ARCH, SECONDS, SEED]),
     uses("module", &[&["KDIR", "LLVM"]]),
     uses("mutants", &[ONLY, DEPTH]),
     uses("public", &[IMPL, ONLY, &["KERNEL"]]),

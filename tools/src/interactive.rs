@@ -13,7 +13,8 @@ use crate::kernel::Kernel;
 use crate::monitor;
 use crate::progress::human;
 use crate::root::Root;
-use crate::settings;
+use crate::settings::{self, Machine};
+use crate::spec::Spec;
 
 const TIMEOUT: u8 = 124;
 const SPLAT: u8 = 99;
@@ -35,13 +36,17 @@ pub fn guest(repo: &Path) -> Result<ExitCode> {
         kunit: settings::flag("KUNIT")?,
         ..Load::default()
     };
-    let machine = settings::machine()?;
+    run(repo, &settings::spec()?, &settings::machine()?, &load)
+}
+
+/// Boots a guest, and prints what its command prints.
+pub fn run(repo: &Path, spec: &Spec, machine: &Machine, load: &Load) -> Result<ExitCode> {
     let guest = {
         let root = Root::ensure(repo)?;
-        let kernel = Kernel::ensure(repo, &root, &settings::spec()?)?;
-        Guest::new(&root, &kernel, &machine, &load)?
+        let kernel = Kernel::ensure(repo, &root, spec)?;
+        Guest::new(&root, &kernel, machine, load)?
     };
-    eprintln!("kernel log: {}", guest.log().display());
+    eprintln!("{spec}, kernel log: {}", guest.log().display());
     let mut stdout = io::stdout();
     let outcome = guest.run(&mut |bytes| {
         stdout

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make model`: runs the driver on a model of the kernel, random operations in random orders.
+//! `make model`: runs the driver on a model of the kernel, random operations in random orders. The
+//! model runs here, or for another architecture in a guest.
 
 use std::path::Path;
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
@@ -8,15 +9,31 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::Arch;
 use crate::cargo::Cargo;
+use crate::guest::Load;
+use crate::interactive;
 use crate::progress::Step;
 use crate::settings;
 
 const PACKAGE: &str = "dax-model";
+/// Time for the boot of a guest, and for the last scenario.
+const SLACK: Duration = Duration::from_secs(120);
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
+    let spec = settings::spec()?;
     let (seed, seconds) = settings::seed_and_seconds()?;
     let cargo = Cargo::find(repo)?;
+    if spec.arch != Arch::X86 {
+        let load = Load {
+            command: format!("/{PACKAGE} {seed} {seconds}"),
+            files: vec![cargo.build_for(spec.arch, spec.pages, PACKAGE)?],
+            ..Load::default()
+        };
+        let mut machine = settings::machine()?;
+        machine.timeout = Duration::from_secs(seconds) + SLACK;
+        return interactive::run(repo, &spec, &machine, &load);
+    }
     let package = ["--quiet", "--locked", "--release", "--package", PACKAGE];
     let step = Step::start("building the model", 0);
     let built = cargo.run("cargo", &[&["build"], &package[..]].concat(), &[])?;

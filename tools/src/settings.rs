@@ -443,7 +443,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "ARCH=riscv: `make matrix` is for x86. These commands know others: architectures, \
-             bench, compare, guest, kernel, run, shell, test"
+             bench, compare, deb, guest, kernel, model, run, shell, test"
         );
         for (command, arch) in [
             ("matrix", None),

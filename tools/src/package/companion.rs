@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
 use super::kernel::debs;
+use crate::arch::Arch;
 use crate::cache::{self, Key};
 use crate::cargo::Cargo;
 use crate::exec;
@@ -46,7 +47,14 @@ pub fn key(repo: &Path) -> Result<String> {
 }
 
 /// Builds the package into `to`, with `work` as a directory to work in.
-pub fn build(repo: &Path, root: &Root, version: &str, work: &Path, to: &Path) -> Result<()> {
+pub fn build(
+    repo: &Path,
+    root: &Root,
+    arch: Arch,
+    version: &str,
+    work: &Path,
+    to: &Path,
+) -> Result<()> {
     let step = Step::start(format!("building daxlayout {version}"), 0);
     let tree = work.join("daxlayout");
     let log = work.join("daxlayout.log");
@@ -58,8 +66,15 @@ pub fn build(repo: &Path, root: &Root, version: &str, work: &Path, to: &Path) ->
     for (from, name) in PARTS {
         copy(&repo.join(from), &tree.join(name))?;
     }
-    let program = Cargo::find(repo)?.build_release("daxlayout")?;
+    let cargo = Cargo::find(repo)?;
+    let own = cargo.build_release("daxlayout")?;
+    let program = match arch {
+        Arch::X86 => own.clone(),
+        other => cargo.build_release_for(other, "daxlayout")?,
+    };
     copy(&program, &tree.join("daxlayout"))?;
+    // It prints the man pages, and does not go into the package.
+    copy(&own, &tree.join("own/daxlayout"))?;
     // The oldest entry is all that dpkg needs. CHANGELOG.md is for people.
     let changelog = format!(
         "daxlayout ({version}) UNRELEASED; urgency=medium\n\n  * Built by `make deb`.\n\n \
@@ -69,14 +84,20 @@ pub fn build(repo: &Path, root: &Root, version: &str, work: &Path, to: &Path) ->
     cache::write_whole(&tree.join("debian/changelog"), changelog.as_bytes())?;
 
     // The package has no mail address, since the project has none.
-    let script =
-        "chmod 755 daxlayout debian/rules && mkdir man && ./daxlayout generate man man && \
-        ./daxlayout generate completions . && dpkg-buildpackage -d -b -us -uc && \
+    let script = "chmod 755 daxlayout own/daxlayout debian/rules && mkdir man && \
+        own/daxlayout generate man man && own/daxlayout generate completions . && \
+        dpkg-buildpackage -d -b -us -uc --host-arch=\"$ARCHITECTURE\" && \
         lintian --allow-root --fail-on error \
         --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog ../daxlayout_*.deb";
+    // The build root's strip knows one architecture; cargo has stripped the programs of others.
+    let options = match arch {
+        Arch::X86 => "noautodbgsym",
+        Arch::Arm64 | Arch::Riscv => "noautodbgsym nostrip",
+    };
     let mut command = root
         .shell(script)
-        .env("DEB_BUILD_OPTIONS", "noautodbgsym")
+        .env("DEB_BUILD_OPTIONS", options)
+        .env("ARCHITECTURE", arch.debian())
         .bind(work, INSIDE)
         .cwd(format!("{INSIDE}/daxlayout"))
         .build()?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 use super::request::{Config, Request};
+use crate::arch::Arch;
 use crate::cache::{self, Key};
 use crate::exec;
 use crate::in_tree;
@@ -68,6 +69,9 @@ impl<'a> Plan<'a> {
             let own = format!("{series}.config");
             if repo.join("tools/kernel").join(&own).exists() {
                 fragments.push(own);
+            }
+            if request.spec.arch != Arch::X86 {
+                fragments.push(format!("{}.config", request.spec.arch.name()));
             }
             fragments.push("system.config".to_owned());
         }
@@ -139,15 +143,16 @@ impl<'a> Plan<'a> {
         let log = dir.join("config.log");
         cache::remove(&log)?;
         let step = Step::start(format!("configuring {}", self.request), 0);
+        let make = self.request.spec.make();
         let begin = match &self.base {
-            None => "make tinyconfig".to_owned(),
-            Some(_) => format!("cp {BASE} .config && chmod u+w .config && make olddefconfig"),
+            None => format!("{make} tinyconfig"),
+            Some(_) => format!("cp {BASE} .config && chmod u+w .config && {make} olddefconfig"),
         };
         // localmodconfig asks about options that are new. The defaults are taken.
         let trim = match &self.request.loaded {
             None => String::new(),
             Some(_) => {
-                format!("yes '' | make LMC_KEEP={KEPT} LSMOD={LOADED} localmodconfig && ")
+                format!("yes '' | {make} LMC_KEEP={KEPT} LSMOD={LOADED} localmodconfig && ")
             }
         };
         let names: Vec<String> = self
@@ -157,7 +162,7 @@ impl<'a> Plan<'a> {
             .collect();
         let script = format!(
             "{begin} && {trim}scripts/kconfig/merge_config.sh -m .config {} && \
-             scripts/config --set-str LOCALVERSION {} && make olddefconfig",
+             scripts/config --set-str LOCALVERSION {} && {make} olddefconfig",
             names.join(" "),
             self.local_version,
         );
@@ -187,8 +192,14 @@ impl<'a> Plan<'a> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         // The build root has what the build needs, but not the package build-essential, which dpkg
         // asks for.
-        let script = format!("make -j{jobs} DPKG_FLAGS=-d bindeb-pkg");
-        let profile = format!("pkg.{SOURCE}.nokerneldbg");
+        let make = self.request.spec.make();
+        let script = format!("{make} -j{jobs} DPKG_FLAGS=-d bindeb-pkg");
+        let mut profiles = vec![format!("pkg.{SOURCE}.nokerneldbg")];
+        // The programs in the package of headers would be those of the machine that builds.
+        let foreign = self.request.spec.arch != Arch::X86;
+        if foreign {
+            profiles.push(format!("pkg.{SOURCE}.nokernelheaders"));
+        }
         let mut command = self
             .in_tree(dir, &script)
             .env("KBUILD_BUILD_USER", "device-dax")
@@ -199,7 +210,7 @@ impl<'a> Plan<'a> {
             .env("KDEB_PKGVERSION", &self.version)
             .env("KDEB_CHANGELOG_DIST", "UNRELEASED")
             .env("KDEB_COMPRESS", "zstd")
-            .env("DEB_BUILD_PROFILES", profile)
+            .env("DEB_BUILD_PROFILES", profiles.join(" "))
             .build()?;
         let step = Step::start(
             format!("building {} {}", self.request, self.version),
@@ -221,11 +232,8 @@ impl<'a> Plan<'a> {
                 found += 1;
             }
         }
-        if found < 2 {
-            bail!(
-                "bindeb-pkg made no packages of image and headers: see {}",
-                log.display()
-            );
+        if found < if foreign { 1 } else { 2 } {
+            bail!("bindeb-pkg made too few packages: see {}", log.display());
         }
         step.done();
         Ok(())

@@ -105,7 +105,7 @@ pub fn ensure(repo: &Path, root: &Root, request: &Request) -> Result<Packages> {
         cache::remove(&part)?;
         cache::mkdir(&part)?;
         let tree = plan.configured()?;
-        companion::build(repo, root, &version, &tree, &part)
+        companion::build(repo, root, request.spec.arch, &version, &tree, &part)
             .context("cannot build the package of daxlayout")?;
         plan.build(&tree, &part)
             .with_context(|| format!("cannot build {request}"))?;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::{Arch, Pages};
 use crate::cache;
 use crate::exec;
 use crate::settings;
@@ -71,11 +72,15 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(series: &str, config: Config) -> Self {
+    pub fn new(series: &str, arch: Arch, config: Config) -> Self {
         Self {
             spec: Spec {
-                // As Debian does.
-                toolchain: Toolchain::Gcc,
+                arch,
+                // As Debian does; but the build root has no GCC for other architectures.
+                toolchain: match arch {
+                    Arch::X86 => Toolchain::Gcc,
+                    Arch::Arm64 | Arch::Riscv => Toolchain::Llvm,
+                },
                 ..Spec::new(series, Impl::Rust)
             },
             config,
@@ -88,13 +93,15 @@ impl Request {
         let spec = settings::spec()?;
         let packed = Spec {
             toolchain: Toolchain::Llvm,
+            arch: Arch::X86,
             ..spec.clone()
         };
         if spec.imp == Impl::C || !packed.is_usual() {
-            bail!("make deb packs the usual Rust kernel, built with GCC: leave out IMPL, DEBUG and BUILTIN");
+            bail!("make deb packs the usual Rust kernel: leave out IMPL, DEBUG, BUILTIN and TOOLCHAIN");
         }
         let config = settings::var("CONFIG")?;
         let config = Config::parse(config.as_deref().unwrap_or("debian"))?;
+        check(spec.arch, spec.pages, &config)?;
         let revision = match settings::count("REVISION")? {
             None => 1,
             Some(number) => u32::try_from(number).context("REVISION is too large")?,
@@ -102,7 +109,7 @@ impl Request {
         Ok(Self {
             loaded: loaded(settings::var("TRIM")?.as_deref())?,
             revision,
-            ..Self::new(&spec.series, config)
+            ..Self::new(&spec.series, spec.arch, config)
         })
     }
 
@@ -113,7 +120,12 @@ impl Request {
         } else {
             ""
         };
-        format!("{}-{}{trimmed}", self.spec.series, self.config.directory())
+        let arch = match self.spec.arch {
+            Arch::X86 => String::new(),
+            other => format!("{}-", other.name()),
+        };
+        let config = self.config.directory();
+        format!("{}-{arch}{config}{trimmed}", self.spec.series)
     }
 
     /// Number of lines that the first build prints, as counted once; 0 if nobody has.
@@ -128,19 +140,41 @@ impl Request {
     /// The end of the kernel's version. Debian's kernels are called 7.3.4+deb13-amd64
     /// and 7.3.4+deb13-cloud-amd64. A name with `-dax-` comes right after these.
     pub fn local_version(&self, release: &str) -> String {
-        format!("+deb{release}-dax-{}amd64", self.config.flavour())
+        let arch = self.spec.arch.debian();
+        format!("+deb{release}-dax-{}{arch}", self.config.flavour())
     }
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Linux {} for Debian", self.spec.series)?;
+        if self.spec.arch != Arch::X86 {
+            write!(f, " on {}", self.spec.arch.name())?;
+        }
         match &self.config {
             Config::File(path) => write!(f, " ({}", path.display())?,
             named => write!(f, " ({}", named.directory())?,
         }
         let trimmed = self.loaded.is_some();
         f.write_str(if trimmed { ", trimmed)" } else { ")" })
+    }
+}
+
+/// Fails unless that configuration can be packed for that architecture and size of a page.
+fn check(arch: Arch, pages: Pages, config: &Config) -> Result<()> {
+    let named = matches!(config, Config::Debian | Config::DebianCloud);
+    match arch {
+        Arch::X86 => Ok(()),
+        Arch::Riscv => bail!("ARCH=riscv: `make deb` knows x86 and arm64"),
+        Arch::Arm64 if named => bail!(
+            "ARCH=arm64: this machine has Debian's configurations of its own architecture alone. Take \
+             CONFIG=small, or the file /boot/config-* of a machine with arm64"
+        ),
+        Arch::Arm64 if pages != Pages::Of4k => bail!(
+            "PAGES={}: the size of a page is in the file that CONFIG= names",
+            pages.name()
+        ),
+        Arch::Arm64 => Ok(()),
     }
 }
 
@@ -183,11 +217,14 @@ mod tests {
 
     #[test]
     fn names_tell_kernels_apart() {
-        let name = |config| Request::new("7.3", config).local_version("13");
+        let name = |config| Request::new("7.3", Arch::X86, config).local_version("13");
         assert_eq!(name(Config::Debian), "+deb13-dax-amd64");
         assert_eq!(name(Config::DebianCloud), "+deb13-dax-cloud-amd64");
         assert_eq!(name(Config::Small), "+deb13-dax-small-amd64");
-        let mut request = Request::new("7.3", Config::Debian);
+        let arm64 = Request::new("7.3", Arch::Arm64, Config::Small);
+        assert_eq!(arm64.local_version("13"), "+deb13-dax-small-arm64");
+        assert_eq!(arm64.directory(), "7.3-arm64-small");
+        let mut request = Request::new("7.3", Arch::X86, Config::Debian);
         assert_eq!(request.directory(), "7.3-debian");
         request.loaded = Some(String::new());
         assert_eq!(request.directory(), "7.3-debian-trimmed");
@@ -195,6 +232,17 @@ mod tests {
             request.to_string(),
             "Linux 7.3 for Debian (debian, trimmed)"
         );
+    }
+
+    #[test]
+    fn configurations_of_debian_are_those_of_x86() {
+        let file = Config::File("./config".into());
+        check(Arch::X86, Pages::Of4k, &Config::Debian).unwrap();
+        check(Arch::Arm64, Pages::Of4k, &Config::Small).unwrap();
+        check(Arch::Arm64, Pages::Of4k, &file).unwrap();
+        assert!(check(Arch::Arm64, Pages::Of4k, &Config::Debian).is_err());
+        assert!(check(Arch::Arm64, Pages::Of16k, &file).is_err());
+        assert!(check(Arch::Riscv, Pages::Of4k, &file).is_err());
     }
 
     #[test]

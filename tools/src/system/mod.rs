@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::Arch;
 use crate::cache;
 use crate::exec;
 use crate::exit_marker;
@@ -79,7 +80,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let config = Config::parse(config.as_deref().unwrap_or("small"))?;
     let root = Root::ensure(repo)?;
     let build = |revision| {
-        let mut request = Request::new(&series, config.clone());
+        let mut request = Request::new(&series, Arch::X86, config.clone());
         request.revision = revision;
         package::ensure(repo, &root, &request)
     };

@@ -302,16 +302,13 @@ impl Tests<'_> {
     pub fn guest(&self, group: &Group, name: &str, program: &Path) -> Result<Vec<TestResult>> {
         let quoted = shlex::try_quote(&group.group)?;
         let command = format!("/dax-guest test {quoted}");
+        let mut machine = groups::machine(group)?;
+        self.spec.pages.enlarge(&mut machine)?;
         let Ran {
             outcome,
             output,
             mut results,
-        } = self.run(
-            name,
-            groups::machine(group)?,
-            command,
-            self.files(group, program)?,
-        )?;
+        } = self.run(name, machine, command, self.files(group, program)?)?;
         if results.is_empty() {
             results.push(TestResult::failed(
                 name,
@@ -336,8 +333,13 @@ impl Tests<'_> {
 pub fn left_out(group: &Group, spec: &Spec) -> Option<&'static str> {
     if group.is_for(spec.imp) {
         let no_nodes = spec.arch == Arch::Riscv && group.qemu.contains("-numa");
-        let why = "QEMU's machine has no NUMA node without a CPU";
-        return no_nodes.then_some(why).or(spec.left_out(&group.group));
+        if no_nodes {
+            return Some("QEMU's machine has no NUMA node without a CPU");
+        }
+        if !spec.pages.has_room(&group.append) {
+            return Some("its memory has room for few pages of 512 MiB");
+        }
+        return spec.left_out(&group.group);
     }
     Some(match spec.imp {
         Impl::C => "it is for the Rust driver only",
