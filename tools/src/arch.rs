@@ -5,7 +5,7 @@
 use anyhow::{bail, Context, Result};
 use dax_protocol::TIMES_PAGE;
 
-use crate::settings::Machine;
+use crate::settings::{Machine, DEFAULT_APPEND};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arch {
@@ -136,11 +136,12 @@ impl Arch {
     pub fn adapt(self, machine: &mut Machine) -> Result<()> {
         let more = match self {
             Self::Arm64 => 1,
-            Self::X86 | Self::Riscv => 0,
+            Self::X86 => return Ok(()),
+            Self::Riscv => {
+                give_each_node_a_cpu(machine);
+                return Ok(());
+            }
         };
-        if more == 0 {
-            return Ok(());
-        }
         let options = &mut machine.qemu;
         let needs_acpi = |option: &String| OF_ACPI.iter().any(|of| option.contains(of));
         if options.iter().any(needs_acpi) && !options.iter().any(|option| option == FIRMWARE[0]) {
@@ -174,21 +175,28 @@ impl Pages {
     }
 
     /// Enlarges the region of a test's guest, if the pages are so large that few of its devices'
-    /// pages fit: those are of 512 MiB with pages of 64 KiB.
-    pub fn enlarge(self, machine: &mut Machine) -> Result<()> {
+    /// pages fit: those are of 512 MiB with pages of 64 KiB, and the region gets a multiple of 16
+    /// GiB. This machine may have less memory. It gives the guest the pages that the guest uses.
+    pub fn enlarge(self, machine: &mut Machine, times: u64) -> Result<()> {
         let Some(rest) = machine.append.strip_prefix(USUAL_REGION) else {
             return Ok(());
         };
         if self == Self::Of64k {
-            machine.append = format!("{ENLARGED_REGION}{rest}");
-            machine.mem = enlarged(&machine.mem, 14)?;
+            let gib = times * 16;
+            machine.append = format!("memmap={gib}G%4G+0xefffffff{rest}");
+            machine.mem = enlarged(&machine.mem, gib - 2)?;
+            let memory = format!("{FIRST_NODE}{},reserve=off", machine.mem);
+            for option in ["-object", &memory, "-machine", "memory-backend=ram0"] {
+                machine.qemu.push(option.to_owned());
+            }
         }
         Ok(())
     }
 
-    /// Whether a guest with that command line has room for devices of this machine.
-    pub fn has_room(self, append: &str) -> bool {
-        self != Self::Of64k || append.starts_with(USUAL_REGION)
+    /// Whether a guest with that command line and those QEMU options can be given room for devices
+    /// of these pages.
+    pub fn has_room(self, append: &str, qemu: &str) -> bool {
+        self != Self::Of64k || (append.starts_with(USUAL_REGION) && !qemu.contains("-numa"))
     }
 
     fn bytes(self) -> u64 {
@@ -225,12 +233,27 @@ const OF_ACPI: [&str; 3] = ["nvdimm=on", "cxl=on", "hmat=on"];
 /// QEMU options for UEFI. The file is in Debian's package qemu-efi-aarch64.
 const FIRMWARE: [&str; 2] = ["-bios", "QEMU_EFI.fd"];
 
-/// The region of most groups of tests, and the one they get for pages of 64 KiB.
-const USUAL_REGION: &str = "memmap=2G%4G+0xefffffff";
-const ENLARGED_REGION: &str = "memmap=16G%4G+0xefffffff";
+/// The region of most groups of tests.
+const USUAL_REGION: &str = DEFAULT_APPEND;
 
 /// The memory of the first node in the settings of a guest.
 const FIRST_NODE: &str = "memory-backend-ram,id=ram0,size=";
+
+/// Gives each NUMA node one CPU, if there are several: QEMU's RISC-V machine has no other nodes.
+fn give_each_node_a_cpu(machine: &mut Machine) {
+    let is_node = |option: &&mut String| option.starts_with("node,nodeid=");
+    let nodes: Vec<&mut String> = machine.qemu.iter_mut().filter(is_node).collect();
+    if nodes.len() < 2 {
+        return;
+    }
+    machine.cpus = machine
+        .cpus
+        .max(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+    for (cpu, node) in (0..machine.cpus).zip(nodes) {
+        let parts = node.split(',').filter(|part| !part.starts_with("cpus="));
+        *node = format!("{},cpus={cpu}", parts.collect::<Vec<_>>().join(","));
+    }
+}
 
 /// The size in GiB at the begin of `size`, made larger by `more`. The rest of the text stays.
 fn enlarged(size: &str, more: u64) -> Result<String> {
@@ -269,6 +292,28 @@ mod tests {
     }
 
     #[test]
+    fn each_node_of_risc_v_has_a_cpu() {
+        let adapted = |nodes: &[&str]| {
+            let mut machine = Machine {
+                cpus: 2,
+                qemu: nodes.iter().map(|&node| node.to_owned()).collect(),
+                ..Machine::default()
+            };
+            Arch::Riscv.adapt(&mut machine).unwrap();
+            (machine.cpus, machine.qemu.join(" "))
+        };
+        let nodes = [
+            "node,nodeid=0,memdev=ram0,cpus=0-1",
+            "node,nodeid=1,memdev=ram1",
+            "node,nodeid=2,memdev=ram2",
+        ];
+        assert_eq!(adapted(&nodes[..1]), (2, nodes[0].to_owned()));
+        let three = "node,nodeid=0,memdev=ram0,cpus=0 node,nodeid=1,memdev=ram1,cpus=1 \
+                     node,nodeid=2,memdev=ram2,cpus=2";
+        assert_eq!(adapted(&nodes), (3, three.to_owned()));
+    }
+
+    #[test]
     fn firmware_is_there_for_what_acpi_describes() {
         let adapted = |arch: Arch, option: &str| {
             let mut machine = Machine {
@@ -291,20 +336,19 @@ mod tests {
                 mem: "6G".to_owned(),
                 ..Machine::default()
             };
-            pages.enlarge(&mut machine).unwrap();
-            (machine.append, machine.mem)
+            pages.enlarge(&mut machine, 2).unwrap();
+            Arch::Arm64.adapt(&mut machine).unwrap();
+            [machine.append, machine.mem, machine.qemu.join(" ")]
         };
         let usual = "memmap=2G%4G+0xefffffff a=b";
-        let large = "memmap=16G%4G+0xefffffff a=b";
-        assert_eq!(
-            enlarged(Pages::Of16k, usual),
-            (usual.to_owned(), "6G".to_owned())
-        );
-        assert_eq!(
-            enlarged(Pages::Of64k, usual),
-            (large.to_owned(), "20G".to_owned())
-        );
-        assert!(Pages::Of64k.has_room(usual) && !Pages::Of64k.has_room("memmap=1G%4G"));
+        assert_eq!(enlarged(Pages::Of16k, usual), [usual, "7G", ""]);
+        let memory = "-object memory-backend-ram,id=ram0,size=37G,reserve=off -machine \
+                      memory-backend=ram0";
+        let large = "memmap=32G%4G+0xefffffff a=b";
+        assert_eq!(enlarged(Pages::Of64k, usual), [large, "37G", memory]);
+        assert!(Pages::Of64k.has_room(usual, ""));
+        assert!(!Pages::Of64k.has_room(usual, "-numa node"));
+        assert!(!Pages::Of64k.has_room("memmap=1G%4G", ""));
     }
 
     #[test]

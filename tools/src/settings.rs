@@ -335,11 +335,16 @@ pub fn machine() -> Result<Machine> {
     if let Some(cpus) = var("CPUS")? {
         machine.cpus = number("CPUS", &cpus)?;
     }
-    if let Some(append) = var("APPEND")? {
-        machine.append = append;
+    match (var("APPEND")?, var("MEM")?) {
+        (Some(append), _) => machine.append = append,
+        (None, Some(_)) => {}
+        (None, None) => {
+            let pages = parse_pages(var("ARCH")?.as_deref(), var("PAGES")?.as_deref())?;
+            pages.enlarge(&mut machine, 1)?;
+        }
     }
     if let Some(qemu) = var("QEMU")? {
-        machine.qemu = words(&qemu)?;
+        machine.qemu.extend(words(&qemu)?);
     }
     if let Some(timeout) = var("TIMEOUT")? {
         machine.timeout = Duration::from_secs(u64::from(number("TIMEOUT", &timeout)?));

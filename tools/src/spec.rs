@@ -110,7 +110,7 @@ impl Spec {
             "nvdimm" | "overlap" | "layout" | "cxl" if self.arch == Arch::Riscv => {
                 Some("needs ACPI, and the guest boots without")
             }
-            "refused" => Some("needs an x86 CPU without pages of 1 GiB"),
+            "refused" | "refused-pmem" => Some("needs an x86 CPU without pages of 1 GiB"),
             "mmap-1g" | "mm-1g" | "poison-1g" | "lifetimes-1g" if self.arch == Arch::Arm64 => {
                 Some("arm64 has no such pages")
             }

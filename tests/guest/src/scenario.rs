@@ -13,8 +13,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::time::Instant;
 
-/// The devices to begin with, in MiB; together with nothing left over in a region of 2 GiB.
-const SIZES: [u64; 6] = [256, 384, 320, 448, 256, 384];
+/// The parts that the region is divided into, by size alone: 64 MiB each of 2 GiB.
+const PARTS: u64 = 32;
+/// The devices to begin with, in parts. Together they are the region.
+const SIZES: [u64; 6] = [4, 6, 5, 7, 4, 6];
+/// The parts that the device over several ranges loses: all of its last range, and some of the one
+/// before.
+const LOST: u64 = 8;
 /// The positions of the devices that are deleted. No two of them touch.
 const DESTROYED: [usize; 3] = [1, 3, 5];
 /// The seed of the pattern.
@@ -94,7 +99,7 @@ pub fn play(region: &Region, out: &Narrator) -> Result<Totals, Failure> {
     totals.ranges = ranges.len();
     write_and_look(&device, &ranges, out, &mut totals)?;
     let device = read_physical(region, device, &ranges, out, &mut totals)?;
-    shrink(&device, &ranges, out, &mut totals)?;
+    shrink(region, &device, &ranges, out, &mut totals)?;
     out.draw(region)?;
     grow(region, &device, &kept, &ranges, out, &mut totals)?;
     out.draw(region)?;
@@ -121,14 +126,12 @@ fn carve(region: &Region, out: &Narrator) -> Result<Vec<Device>, Failure> {
         "carve the region into 6 devices: daxctl create-device -s",
         || {
             let mut devices = Vec::new();
+            let part = region.span().len() / PARTS;
             for size in SIZES {
-                devices.push(daxctl::create(&["-s", &format!("{size}M")])?);
+                devices.push(daxctl::create(&["-s", &format!("{}M", size * part / MIB)])?);
             }
-            check(
-                "free",
-                region.available()?,
-                region.span().len() - SIZES.iter().sum::<u64>() * MIB,
-            )?;
+            let left = PARTS - SIZES.iter().sum::<u64>();
+            check("free", region.available()?, left * part)?;
             Ok((devices, "done".into()))
         },
     )
@@ -258,9 +261,17 @@ fn resize(device: &Device, size: u64) -> Outcome {
 }
 
 /// Shrinks the device: removes its last range and a part of the range before.
-fn shrink(device: &Device, ranges: &[Range], out: &Narrator, totals: &mut Totals) -> Outcome {
-    out.step("shrink it by 512 MiB: daxctl reconfigure-device -s", || {
-        let size = device.size()? - 512 * MIB;
+fn shrink(
+    region: &Region,
+    device: &Device,
+    ranges: &[Range],
+    out: &Narrator,
+    totals: &mut Totals,
+) -> Outcome {
+    let lost = LOST * (region.span().len() / PARTS);
+    let what = format!("shrink it by {}: daxctl reconfigure-device -s", human(lost));
+    out.step(&what, || {
+        let size = device.size()? - lost;
         resize(device, size)?;
         let left = device.ranges()?;
         check("first range", left[0], ranges[0])?;
