@@ -139,7 +139,7 @@ impl Arch {
             Self::X86 => return Ok(()),
             Self::Riscv => {
                 give_each_node_a_cpu(machine);
-                return Ok(());
+                return give_the_device_tree_room(machine);
             }
         };
         let options = &mut machine.qemu;
@@ -255,6 +255,19 @@ fn give_each_node_a_cpu(machine: &mut Machine) {
     }
 }
 
+/// Adds a GiB to the last node: QEMU puts RISC-V's device tree at the end of memory, where tests have
+/// a region.
+fn give_the_device_tree_room(machine: &mut Machine) -> Result<()> {
+    machine.mem = enlarged(&machine.mem, 1)?;
+    let is_node = |option: &&mut String| option.starts_with("memory-backend-ram,id=ram");
+    if let Some(option) = machine.qemu.iter_mut().rfind(is_node) {
+        if let Some((before, size)) = option.split_once("size=") {
+            *option = format!("{before}size={}", enlarged(size, 1)?);
+        }
+    }
+    Ok(())
+}
+
 /// The size in GiB at the begin of `size`, made larger by `more`. The rest of the text stays.
 fn enlarged(size: &str, more: u64) -> Result<String> {
     let (number, rest) = size
@@ -295,6 +308,7 @@ mod tests {
     fn each_node_of_risc_v_has_a_cpu() {
         let adapted = |nodes: &[&str]| {
             let mut machine = Machine {
+                mem: "6G".to_owned(),
                 cpus: 2,
                 qemu: nodes.iter().map(|&node| node.to_owned()).collect(),
                 ..Machine::default()
@@ -311,6 +325,22 @@ mod tests {
         let three = "node,nodeid=0,memdev=ram0,cpus=0 node,nodeid=1,memdev=ram1,cpus=1 \
                      node,nodeid=2,memdev=ram2,cpus=2";
         assert_eq!(adapted(&nodes), (3, three.to_owned()));
+    }
+
+    #[test]
+    fn device_tree_of_risc_v_has_room_after_the_region() {
+        let mut machine = Machine {
+            mem: "6G".to_owned(),
+            qemu: vec![
+                "memory-backend-ram,id=ram0,size=4G".to_owned(),
+                "memory-backend-ram,id=ram1,size=2G".to_owned(),
+            ],
+            ..Machine::default()
+        };
+        Arch::Riscv.adapt(&mut machine).unwrap();
+        assert_eq!(machine.mem, "7G");
+        assert_eq!(machine.qemu[0], "memory-backend-ram,id=ram0,size=4G");
+        assert_eq!(machine.qemu[1], "memory-backend-ram,id=ram1,size=3G");
     }
 
     #[test]
