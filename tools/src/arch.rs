@@ -2,10 +2,11 @@
 //! Architectures: their names for make, the kernel, Debian and Rust, and QEMU's machine for each.
 //! All but x86 are cross-compiled and emulated.
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use dax_protocol::TIMES_PAGE;
 
 use crate::settings::{Machine, DEFAULT_APPEND};
+use crate::virt::{self, FIRST_NODE};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arch {
@@ -126,35 +127,6 @@ impl Arch {
             },
         }
     }
-
-    /// Adapts a test's guest, whose settings are for q35, to this architecture. On q35,
-    /// memory ends 2 GiB above its size, because addresses from 2 to 4 GiB are no memory. On the
-    /// machines "virt" of arm64 and RISC-V memory is whole, and begins at 1 and 2 GiB.
-    ///
-    /// The kernel of arm64 looks for ACPI's tables only where UEFI says that they are. Guests boot
-    /// without UEFI unless something that only ACPI describes is in them, since booting takes longer.
-    pub fn adapt(self, machine: &mut Machine) -> Result<()> {
-        let more = match self {
-            Self::Arm64 => 1,
-            Self::X86 => return Ok(()),
-            Self::Riscv => {
-                give_each_node_a_cpu(machine);
-                return give_the_device_tree_room(machine);
-            }
-        };
-        let options = &mut machine.qemu;
-        let needs_acpi = |option: &String| OF_ACPI.iter().any(|of| option.contains(of));
-        if options.iter().any(needs_acpi) && !options.iter().any(|option| option == FIRMWARE[0]) {
-            options.extend(FIRMWARE.map(str::to_owned));
-        }
-        machine.mem = enlarged(&machine.mem, more)?;
-        for option in &mut machine.qemu {
-            if let Some(size) = option.strip_prefix(FIRST_NODE) {
-                *option = format!("{FIRST_NODE}{}", enlarged(size, more)?);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Pages {
@@ -184,7 +156,7 @@ impl Pages {
         if self == Self::Of64k {
             let gib = times * 16;
             machine.append = format!("memmap={gib}G%4G+0xefffffff{rest}");
-            machine.mem = enlarged(&machine.mem, gib - 2)?;
+            machine.mem = virt::enlarged(&machine.mem, gib - 2)?;
             let memory = format!("{FIRST_NODE}{},reserve=off", machine.mem);
             for option in ["-object", &memory, "-machine", "memory-backend=ram0"] {
                 machine.qemu.push(option.to_owned());
@@ -227,136 +199,12 @@ impl Pages {
     }
 }
 
-/// QEMU options whose effect a kernel finds in ACPI's tables alone.
-const OF_ACPI: [&str; 3] = ["nvdimm=on", "cxl=on", "hmat=on"];
-
-/// QEMU options for UEFI. The file is in Debian's package qemu-efi-aarch64.
-const FIRMWARE: [&str; 2] = ["-bios", "QEMU_EFI.fd"];
-
 /// The region of most groups of tests.
-const USUAL_REGION: &str = DEFAULT_APPEND;
-
-/// The memory of the first node in the settings of a guest.
-const FIRST_NODE: &str = "memory-backend-ram,id=ram0,size=";
-
-/// Gives each NUMA node one CPU, if there are several: QEMU's RISC-V machine has no other nodes.
-fn give_each_node_a_cpu(machine: &mut Machine) {
-    let is_node = |option: &&mut String| option.starts_with("node,nodeid=");
-    let nodes: Vec<&mut String> = machine.qemu.iter_mut().filter(is_node).collect();
-    if nodes.len() < 2 {
-        return;
-    }
-    machine.cpus = machine
-        .cpus
-        .max(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
-    for (cpu, node) in (0..machine.cpus).zip(nodes) {
-        let parts = node.split(',').filter(|part| !part.starts_with("cpus="));
-        *node = format!("{},cpus={cpu}", parts.collect::<Vec<_>>().join(","));
-    }
-}
-
-/// Adds a GiB to the last node: QEMU puts RISC-V's device tree at the end of memory, where tests have
-/// a region.
-fn give_the_device_tree_room(machine: &mut Machine) -> Result<()> {
-    machine.mem = enlarged(&machine.mem, 1)?;
-    let is_node = |option: &&mut String| option.starts_with("memory-backend-ram,id=ram");
-    if let Some(option) = machine.qemu.iter_mut().rfind(is_node) {
-        if let Some((before, size)) = option.split_once("size=") {
-            *option = format!("{before}size={}", enlarged(size, 1)?);
-        }
-    }
-    Ok(())
-}
-
-/// The size in GiB at the begin of `size`, made larger by `more`. The rest of the text stays.
-fn enlarged(size: &str, more: u64) -> Result<String> {
-    let (number, rest) = size
-        .split_once('G')
-        .with_context(|| format!("MEM={size}: write it in GiB, as 6G"))?;
-    match number.parse::<u64>() {
-        Ok(number) => Ok(format!("{}G{rest}", number + more)),
-        Err(_) => bail!("MEM={size}: write it in GiB, as 6G"),
-    }
-}
+pub const USUAL_REGION: &str = DEFAULT_APPEND;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_ends_where_it_does_on_q35() {
-        let mut machine = Machine {
-            mem: "6G,slots=2".to_owned(),
-            qemu: vec![
-                "-object".to_owned(),
-                "memory-backend-ram,id=ram0,size=4G".to_owned(),
-                "memory-backend-ram,id=ram1,size=2G".to_owned(),
-            ],
-            ..Machine::default()
-        };
-        Arch::X86.adapt(&mut machine).unwrap();
-        assert_eq!(machine.mem, "6G,slots=2");
-        Arch::Arm64.adapt(&mut machine).unwrap();
-        assert_eq!(machine.mem, "7G,slots=2");
-        assert_eq!(machine.qemu[1], "memory-backend-ram,id=ram0,size=5G");
-        assert_eq!(machine.qemu[2], "memory-backend-ram,id=ram1,size=2G");
-        machine.mem = "6144M".to_owned();
-        assert!(Arch::Arm64.adapt(&mut machine).is_err());
-    }
-
-    #[test]
-    fn each_node_of_risc_v_has_a_cpu() {
-        let adapted = |nodes: &[&str]| {
-            let mut machine = Machine {
-                mem: "6G".to_owned(),
-                cpus: 2,
-                qemu: nodes.iter().map(|&node| node.to_owned()).collect(),
-                ..Machine::default()
-            };
-            Arch::Riscv.adapt(&mut machine).unwrap();
-            (machine.cpus, machine.qemu.join(" "))
-        };
-        let nodes = [
-            "node,nodeid=0,memdev=ram0,cpus=0-1",
-            "node,nodeid=1,memdev=ram1",
-            "node,nodeid=2,memdev=ram2",
-        ];
-        assert_eq!(adapted(&nodes[..1]), (2, nodes[0].to_owned()));
-        let three = "node,nodeid=0,memdev=ram0,cpus=0 node,nodeid=1,memdev=ram1,cpus=1 \
-                     node,nodeid=2,memdev=ram2,cpus=2";
-        assert_eq!(adapted(&nodes), (3, three.to_owned()));
-    }
-
-    #[test]
-    fn device_tree_of_risc_v_has_room_after_the_region() {
-        let mut machine = Machine {
-            mem: "6G".to_owned(),
-            qemu: vec![
-                "memory-backend-ram,id=ram0,size=4G".to_owned(),
-                "memory-backend-ram,id=ram1,size=2G".to_owned(),
-            ],
-            ..Machine::default()
-        };
-        Arch::Riscv.adapt(&mut machine).unwrap();
-        assert_eq!(machine.mem, "7G");
-        assert_eq!(machine.qemu[0], "memory-backend-ram,id=ram0,size=4G");
-        assert_eq!(machine.qemu[1], "memory-backend-ram,id=ram1,size=3G");
-    }
-
-    #[test]
-    fn firmware_is_there_for_what_acpi_describes() {
-        let adapted = |arch: Arch, option: &str| {
-            let mut machine = Machine {
-                qemu: vec!["-machine".to_owned(), option.to_owned()],
-                ..Machine::default()
-            };
-            arch.adapt(&mut machine).unwrap();
-            machine.qemu[2..].join(" ")
-        };
-        assert_eq!(adapted(Arch::Arm64, "cxl=on"), "-bios QEMU_EFI.fd");
-        assert_eq!(adapted(Arch::Arm64, "dumpdtb=a"), "");
-        assert_eq!(adapted(Arch::X86, "cxl=on"), "");
-    }
 
     #[test]
     fn region_grows_with_the_pages() {
@@ -367,7 +215,7 @@ mod tests {
                 ..Machine::default()
             };
             pages.enlarge(&mut machine, 2).unwrap();
-            Arch::Arm64.adapt(&mut machine).unwrap();
+            virt::adapt(Arch::Arm64, &mut machine).unwrap();
             [machine.append, machine.mem, machine.qemu.join(" ")]
         };
         let usual = "memmap=2G%4G+0xefffffff a=b";

@@ -54,6 +54,7 @@ mod table;
 mod testrun;
 mod uniprocessor;
 mod vanilla;
+mod virt;
 mod warnings;
 
 use std::ffi::OsString;

@@ -24,6 +24,7 @@ use crate::progress::Step;
 use crate::root::Root;
 use crate::settings::Machine;
 use crate::splat;
+use crate::virt;
 
 use directory::{run_dir, write_image, IMAGE, INITRD, LOG};
 use qemu::{doubled_commas, emulator, output_port, qemu};
@@ -101,7 +102,7 @@ impl Guest {
         let dir = run_dir()?;
         let emulator = emulator(root, kernel)?;
         let mut machine = machine.clone();
-        kernel.arch.adapt(&mut machine)?;
+        virt::adapt(kernel.arch, &mut machine)?;
         kernel.pages.adapt(&mut machine)?;
         write_image(root, kernel, &dir, &load.archives, |archive| {
             archive.file(Path::new(".xtask/cmd"), 0o600, load.command.as_bytes())?;
@@ -163,7 +164,7 @@ impl Guest {
         let dir = run_dir()?;
         let emulator = emulator(root, kernel)?;
         let mut machine = machine.clone();
-        kernel.arch.adapt(&mut machine)?;
+        virt::adapt(kernel.arch, &mut machine)?;
         kernel.pages.adapt(&mut machine)?;
         let (rows, columns) = terminal_size();
         let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_owned());
