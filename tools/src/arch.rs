@@ -168,7 +168,11 @@ impl Pages {
     /// Whether a guest with that command line and those QEMU options can be given room for devices
     /// of these pages.
     pub fn has_room(self, append: &str, qemu: &str) -> bool {
-        self != Self::Of64k || (append.starts_with(USUAL_REGION) && !qemu.contains("-numa"))
+        match self {
+            Self::Of4k => true,
+            Self::Of16k => !qemu.contains("cxl=on"),
+            Self::Of64k => append.starts_with(USUAL_REGION) && !qemu.contains("-numa"),
+        }
     }
 
     fn bytes(self) -> u64 {
@@ -227,6 +231,7 @@ mod tests {
         assert!(Pages::Of64k.has_room(usual, ""));
         assert!(!Pages::Of64k.has_room(usual, "-numa node"));
         assert!(!Pages::Of64k.has_room("memmap=1G%4G", ""));
+        assert!(Pages::Of4k.has_room("", "cxl=on") && !Pages::Of16k.has_room("", "cxl=on"));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::settings::Machine;
 const OF_ACPI: [&str; 3] = ["nvdimm=on", "cxl=on", HMAT];
 const HMAT: &str = "hmat=on";
 
+/// The word of the command line by which page structures may be on hotplugged memory.
+const ON_MEMORY: &str = "memory_hotplug.memmap_on_memory=1";
+
 /// QEMU options for UEFI. The file is in Debian's package qemu-efi-aarch64.
 const FIRMWARE: [&str; 2] = ["-bios", "QEMU_EFI.fd"];
 
@@ -47,6 +50,11 @@ fn adapt_to_arm64(machine: &mut Machine) -> Result<()> {
     let needs_acpi = OF_ACPI.iter().any(|option| has(option));
     if !needs_acpi || has(FIRMWARE[0]) {
         return Ok(());
+    }
+    // A region of CXL memory is ordinary memory at first. arm64 does not let such memory go offline if
+    // its page structures are on it.
+    if has("cxl=on") {
+        machine.append = machine.append.replace(ON_MEMORY, "");
     }
     machine.qemu.extend(FIRMWARE.map(str::to_owned));
     if machine.append.starts_with(USUAL_REGION) {
@@ -196,6 +204,12 @@ mod tests {
         assert_eq!(options(Arch::Arm64, "-bios a cxl=on"), "-bios a cxl=on");
         assert_eq!(options(Arch::Arm64, "dumpdtb=a"), "dumpdtb=a");
         assert_eq!(options(Arch::X86, "cxl=on"), "cxl=on");
+        for (option, append) in [("cxl=on", " a=b"), ("hmat=on", "{ON_MEMORY} a=b")] {
+            let append = append.replace("{ON_MEMORY}", ON_MEMORY);
+            let mut machine = machine("4G", &format!("{ON_MEMORY} a=b"), option);
+            adapt(Arch::Arm64, &mut machine).unwrap();
+            assert_eq!(machine.append, append);
+        }
     }
 
     #[test]

@@ -335,7 +335,7 @@ impl Tests<'_> {
 pub fn left_out(group: &Group, spec: &Spec) -> Option<&'static str> {
     if group.is_for(spec.imp) {
         if !spec.pages.has_room(&group.append, &group.qemu) {
-            return Some("its memory has room for few pages of 512 MiB");
+            return Some("its memory has room for few large pages");
         }
         return spec.left_out(&group.group);
     }

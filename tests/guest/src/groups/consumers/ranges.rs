@@ -60,7 +60,7 @@ fn device_of(region: &Region, shape: &[(u64, u64)], on_memory: bool) -> Result<D
 
 /// The reason for which no memory can be plugged in with its page structures on it, if there is
 /// one. arm64 maps these with large entries, and refuses to split one when memory goes offline.
-const NEVER_ON_MEMORY: Option<&str> = if cfg!(target_arch = "aarch64") {
+pub const NEVER_ON_MEMORY: Option<&str> = if cfg!(target_arch = "aarch64") {
     Some("arm64 does not let memory go offline that has its page structures on it")
 } else {
     None
