@@ -111,7 +111,9 @@ impl Spec {
                 Some("needs ACPI, and the guest boots without")
             }
             "refused" | "refused-pmem" => Some("needs an x86 CPU without pages of 1 GiB"),
-            "mmap-1g" | "mm-1g" | "poison-1g" | "lifetimes-1g" if self.arch == Arch::Arm64 => {
+            "mmap-1g" | "mm-1g" | "poison-1g" | "lifetimes-1g" | "pmem-between"
+                if self.arch == Arch::Arm64 =>
+            {
                 Some("arm64 has no such pages")
             }
             "inject" | "stress" => Some("needs a debug kernel"),

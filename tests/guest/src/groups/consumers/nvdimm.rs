@@ -4,7 +4,7 @@
 
 use super::labelled::{self, check_mark, check_restored, label, mark, Share};
 use super::pmem::load_by_modalias;
-use super::static_region::{check_data, check_files, check_fsdev, check_values, span};
+use super::static_region::{check_data, check_files, check_fsdev, check_values, metadata, span};
 use crate::daxctl;
 use crate::device::Device;
 use crate::family;
@@ -158,9 +158,7 @@ fn page_structures_may_be_in_memory() -> Outcome {
         lengths.push(device.size()?);
         namespace.destroy()?;
     }
-    // 64 bytes a page, after 8 KiB of the namespace's own data.
-    let own = [(8 << 10) + size / PAGE * 64, 8 << 10];
-    let expected = own.map(|own| size - own.next_multiple_of(UNIT));
+    let expected = [true, false].map(|structures| size - metadata(size, UNIT, structures));
     check("sizes", lengths, expected.to_vec())
 }
 

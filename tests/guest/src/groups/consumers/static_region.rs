@@ -20,6 +20,17 @@ pub fn span(device: &Device) -> sysfs::Result<Span> {
     Ok(Span::at(device.resource()?, device.size()?))
 }
 
+/// Bytes before the data of a namespace of `size` bytes: 8 KiB of its own, and 64 bytes for each page
+/// if the page structures are there too.
+pub fn metadata(size: u64, align: u64, with_page_structures: bool) -> u64 {
+    let structures = if with_page_structures {
+        size / PAGE * 64
+    } else {
+        0
+    };
+    ((8 << 10) + structures).next_multiple_of(align)
+}
+
 /// Checks what sysfs, ndctl and /proc/iomem say about a namespace of that alignment. Its memory has
 /// the name `owner` and ends at `end`.
 pub fn check_values(namespace: &Namespace, align: u64, end: u64, owner: &str) -> Outcome {
