@@ -74,6 +74,15 @@ impl Arch {
         }
     }
 
+    /// The processors' name for meson.
+    pub fn cpu(self) -> &'static str {
+        match self {
+            Self::X86 => "x86_64",
+            Self::Arm64 => "aarch64",
+            Self::Riscv => "riscv64",
+        }
+    }
+
     /// Rust's target.
     pub fn target(self) -> &'static str {
         match self {
@@ -170,7 +179,7 @@ impl Pages {
     pub fn has_room(self, append: &str, qemu: &str) -> bool {
         match self {
             Self::Of4k => true,
-            Self::Of16k => !qemu.contains("cxl=on"),
+            Self::Of16k => !qemu.contains("cxl=on") && !qemu.contains("hmat=on"),
             Self::Of64k => append.starts_with(USUAL_REGION) && !qemu.contains("-numa"),
         }
     }

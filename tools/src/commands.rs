@@ -60,7 +60,7 @@ pub const COMMANDS: [Uses; 21] = [
     uses("model", &[ARCH, SECONDS, SEED]),
     uses("module", &[&["KDIR", "LLVM"]]),
     uses("mutants", &[ONLY, DEPTH]),
-    uses("public", &[IMPL, ONLY, &["KERNEL"]]),
+    uses("public", &[IMPL, ONLY, &["ARCH", "KERNEL"]]),
     uses("run", &[KERNEL, IMPL, ARCH, MACHINE, SPLAT]),
     uses("shell", &[KERNEL, IMPL, ARCH, MACHINE, SPLAT, &["FILES"]]),
     uses("stress", &[KERNEL, IMPL, MACHINE, SPLAT, SECONDS, SEED]),

@@ -45,6 +45,7 @@ const NEWEST: Recipe = Recipe {
 /// architecture.
 const GUEST: &str = "tools/foreign/guest.packages";
 const CROSS: &str = "tools/foreign/cross.packages";
+const DEVEL: &str = "tools/foreign/devel.packages";
 const EMULATOR: &str = "tools/foreign/emulator.packages";
 
 /// The end of the name of Debian's suite of backports.
@@ -107,6 +108,11 @@ impl Root {
     /// library, and the standard library of the build root's rustc.
     pub fn ensure_cross(&self, repo: &Path, arch: Arch) -> Result<Self> {
         self.unpack(repo, CROSS, arch, "cross")
+    }
+
+    /// Finds or makes the tree with which ndctl for another architecture is built.
+    pub fn ensure_devel(&self, repo: &Path, arch: Arch) -> Result<Self> {
+        self.unpack(repo, DEVEL, arch, "devel")
     }
 
     /// Finds or makes the tree that has QEMU for other architectures.

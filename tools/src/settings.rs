@@ -226,6 +226,11 @@ pub fn series() -> Result<&'static str> {
     }
 }
 
+/// The architecture that ARCH names, or x86.
+pub fn arch() -> Result<Arch> {
+    parse_arch(var("ARCH")?.as_deref())
+}
+
 /// The kernel of a series and an implementation, with all else as the variables say.
 pub fn spec_for(series: &str, imp: Impl) -> Result<Spec> {
     Ok(Spec {
@@ -448,7 +453,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "ARCH=riscv: `make matrix` is for x86. These commands know others: architectures, \
-             bench, compare, deb, guest, kernel, model, run, shell, test"
+             bench, compare, deb, guest, kernel, model, public, run, shell, test"
         );
         for (command, arch) in [
             ("matrix", None),

@@ -97,6 +97,7 @@ mod tests {
             (crate::mutants::DOCUMENT, "mutants"),
             (crate::public::DOCUMENT, "public tests 7.3"),
             (crate::public::DOCUMENT, "public tests 7.2"),
+            (crate::public::DOCUMENT, "public tests 7.3 arm64"),
         ];
         let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for (page, name) in pages {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::Arch;
 use crate::cache::{self, Key, Lock};
 use crate::cpio;
 use crate::guest::{self, Guest, Load};
@@ -38,8 +39,8 @@ pub struct Guests<'a> {
 }
 
 impl<'a> Guests<'a> {
-    pub fn new(repo: &'a Path, root: &'a Root) -> Result<Self> {
-        let ndctl = ndctl::ensure(repo, root)?;
+    pub fn new(repo: &'a Path, root: &'a Root, arch: Arch) -> Result<Self> {
+        let ndctl = ndctl::ensure(repo, root, arch)?;
         Ok(Self { repo, root, ndctl })
     }
 
@@ -51,6 +52,9 @@ impl<'a> Guests<'a> {
     pub fn run(&self, test: &Test, spec: &Spec) -> Result<Outcome> {
         if let Some(e) = test.exception(spec) {
             return Ok(Outcome::not_run(e.why));
+        }
+        if let Some(why) = test.left_out(spec.arch) {
+            return Ok(Outcome::not_run(why));
         }
         if test.with == With::KunitPy {
             return kunit_py::run(self.repo, self.root, spec);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::settings::{self, Machine};
 use crate::spec::{Impl, Spec};
 
@@ -100,10 +101,18 @@ const NFIT_TEST: Test = Test {
     ..HMEM
 };
 
-pub const TESTS: [Test; 15] = [
+pub const TESTS: [Test; 16] = [
     Test {
         name: "daxctl-create.sh",
         note: "changed: finds hmem's region instead of cxl_test's",
+        command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
+        ..HMEM
+    },
+    Test {
+        name: "daxctl-create.sh-small",
+        on: "960 MiB of soft-reserved memory",
+        append: "memmap=960M%4G+0xefffffff",
+        note: "changed as above; without pages of 1 GiB",
         command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
         ..HMEM
     },
@@ -234,6 +243,17 @@ impl Test {
             timeout: Duration::from_secs(60 * self.minutes),
             ..Machine::default()
         })
+    }
+
+    /// The reason not to try the test on that architecture, if there is one.
+    pub fn left_out(&self, arch: Arch) -> Option<&'static str> {
+        match self.with {
+            With::Mocks(_) | With::KunitPy if arch != Arch::X86 => Some("built for x86 alone"),
+            _ if arch == Arch::Arm64 && self.name == "daxctl-create.sh" => {
+                Some("asks for a device with pages of 1 GiB")
+            }
+            _ => None,
+        }
     }
 
     /// The reason not to try the test on this kernel, if there is one.

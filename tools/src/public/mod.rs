@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::progress::human;
 use crate::report::{Report, TestResult};
 use crate::root::Root;
@@ -42,6 +43,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let only = settings::var("ONLY")?;
     let impls = settings::all_impls()?;
     let series = settings::all_series(&SERIES[..1])?;
+    let arch = settings::arch()?;
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if !TESTS.iter().any(|t| wanted(t.name)) {
         let names: Vec<&str> = TESTS.iter().map(|t| t.name).collect();
@@ -52,30 +54,34 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let root = Root::ensure(repo)?;
     let mut report = Report::default();
     for series in series {
-        let guests = Guests::new(repo, &root)?;
+        let guests = Guests::new(repo, &root, arch)?;
         let mut rows = Vec::new();
         for test in TESTS.iter().filter(|t| wanted(t.name)) {
             let run = |spec: &Spec| guests.run(test, spec);
             let add = |name: &str, took: &str, results| report.add(name, took, results);
-            rows.push(row(test, series, &impls, run, add));
+            rows.push(row(test, (series, arch), &impls, run, add));
         }
         if only.is_none() && impls.len() == 2 {
             let text = table(&rows).markdown();
             let text = format!("ndctl {}.\n\n{text}", guests.version());
-            table::replace(
-                &repo.join(DOCUMENT),
-                &format!("public tests {series}"),
-                &text,
-            )?;
+            table::replace(&repo.join(DOCUMENT), &marker(series, arch), &text)?;
         }
     }
     Ok(report.finish())
 }
 
+/// The name of a table in the document.
+fn marker(series: &str, arch: Arch) -> String {
+    match arch {
+        Arch::X86 => format!("public tests {series}"),
+        other => format!("public tests {series} {}", other.name()),
+    }
+}
+
 /// Runs one test on each kernel that is asked for, and adds what came of it.
 fn row(
     test: &Test,
-    series: &str,
+    (series, arch): (&str, Arch),
     impls: &[Impl],
     run: impl Fn(&Spec) -> Result<Outcome>,
     mut add: impl FnMut(&str, &str, Vec<TestResult>),
@@ -93,7 +99,10 @@ fn row(
         },
     };
     for &imp in impls {
-        let spec = Spec::new(series, imp);
+        let spec = Spec {
+            arch,
+            ..Spec::new(series, imp)
+        };
         let name = format!("{} on {}, {spec}", test.name, test.on);
         let start = Instant::now();
         let outcome = run(&spec).unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
@@ -147,10 +156,16 @@ mod tests {
             true => Ok(Outcome::passed("")),
             false => Ok(Outcome::failed("")),
         };
-        row(&TESTS[0], SERIES[0], impls, run, |_, _, results| {
-            let bad = results.into_iter().filter(|r| r.verdict == Verdict::Failed);
-            failed.extend(bad.map(|result| result.name));
-        });
+        row(
+            &TESTS[0],
+            (SERIES[0], Arch::X86),
+            impls,
+            run,
+            |_, _, results| {
+                let bad = results.into_iter().filter(|r| r.verdict == Verdict::Failed);
+                failed.extend(bad.map(|result| result.name));
+            },
+        );
         failed
     }
 

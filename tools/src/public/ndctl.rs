@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::cache::{self, Key, Lock};
 use crate::cpio;
 use crate::exec;
@@ -21,7 +22,11 @@ pub struct Ndctl {
     pub version: String,
 }
 
-pub fn ensure(repo: &Path, root: &Root) -> Result<Ndctl> {
+pub fn ensure(repo: &Path, root: &Root, arch: Arch) -> Result<Ndctl> {
+    let devel = match arch {
+        Arch::X86 => None,
+        other => Some((root.ensure_devel(repo, other)?, other)),
+    };
     let tarball = source::upstream(root, "ndctl")?;
     let script = repo.join("tests/public/build-ndctl.sh");
     let name = tarball.file_name().unwrap_or_default().to_string_lossy();
@@ -32,6 +37,8 @@ pub fn ensure(repo: &Path, root: &Root) -> Result<Ndctl> {
         .to_owned();
     let key = Key::new("ndctl")
         .text(&root.key)
+        .text(devel.as_ref().map_or("", |(devel, _)| &devel.key))
+        .text(arch.name())
         .text(&name)
         .file(&script)?
         .text(include_str!("ndctl.rs"))
@@ -45,20 +52,28 @@ pub fn ensure(repo: &Path, root: &Root) -> Result<Ndctl> {
             format!("building ndctl {version} and its tests"),
             BUILD_LINES,
         );
-        build(root, &tarball, &version, &script, &archive, &step)?;
+        let from = From {
+            tarball: &tarball,
+            version: &version,
+            script: &script,
+            devel: devel.as_ref(),
+        };
+        build(root, &from, &archive, &step)?;
         step.done();
     }
     Ok(Ndctl { archive, version })
 }
 
-fn build(
-    root: &Root,
-    tarball: &Path,
-    version: &str,
-    script: &Path,
-    archive: &Path,
-    step: &Step,
-) -> Result<()> {
+/// What a build of ndctl begins with.
+struct From<'a> {
+    tarball: &'a Path,
+    version: &'a str,
+    script: &'a Path,
+    /// The libraries of another architecture.
+    devel: Option<&'a (Root, Arch)>,
+}
+
+fn build(root: &Root, from: &From<'_>, archive: &Path, step: &Step) -> Result<()> {
     let part = archive.with_extension("part");
     cache::remove(&part)?;
     let (tree, staged) = (part.join("ndctl"), part.join("staged"));
@@ -66,12 +81,16 @@ fn build(
     cache::mkdir(&staged)?;
     let mut command = root
         .command("/usr/src/build-ndctl.sh")
-        .arg(version)
-        .bind(tarball, "/usr/src/tarball")
-        .bind(script, "/usr/src/build-ndctl.sh")
+        .arg(from.version)
+        .bind(from.tarball, "/usr/src/tarball")
+        .bind(from.script, "/usr/src/build-ndctl.sh")
         .bind(&tree, "/usr/src/ndctl")
-        .bind(&staged, "/usr/src/staged")
-        .build()?;
+        .bind(&staged, "/usr/src/staged");
+    if let Some((devel, arch)) = from.devel {
+        command = command.arg(arch.gnu()).arg(arch.cpu());
+        command = command.bind(&devel.path, "/usr/src/devel");
+    }
+    let mut command = command.build()?;
     let log = archive.with_extension("log");
     cache::remove(&log)?;
     exec::logged(&mut command, &log, step)?;
