@@ -15,7 +15,7 @@ use crate::pin::{self, bound_again, check_dead, check_ends, check_unbindable, ch
 use crate::pin::{failed, hold, start, WHILE};
 use crate::sysfs;
 use crate::test;
-use crate::units::{PAGE, UNIT};
+use crate::units::{MEDIUM, PAGE, UNIT};
 use crate::uring::Uring;
 use std::path::Path;
 
@@ -81,7 +81,7 @@ fn static_device_drains() -> Outcome {
 
 fn static_device_becomes_no_system_ram_while_it_drains() -> Outcome {
     let device = device(UNIT)?;
-    let pipe = hold(&Map::whole(&device)?, 64 * UNIT)?;
+    let pipe = hold(&Map::whole(&device)?, 2 * MEDIUM)?;
     let command = [
         "reconfigure-device",
         "-N",
@@ -94,7 +94,7 @@ fn static_device_becomes_no_system_ram_while_it_drains() -> Outcome {
     check_unbindable(&device)?;
     let all = consumers::span(&device)?;
     check("memory blocks", memory::blocks(all)?.len(), 0)?;
-    check("data", pipe.read_word(), Ok(64 * UNIT))?;
+    check("data", pipe.read_word(), Ok(2 * MEDIUM))?;
     drop(pipe);
     bound_again(&device).map_err(Failure::from)
 }
