@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The variables of make that each command uses.
 
+use crate::arch::Arch;
+
 /// A command of `make`, and the groups of variables that it uses.
 pub struct Uses {
     pub command: &'static str,
@@ -12,6 +14,8 @@ const KERNEL: &[&str] = &["BUILTIN", "DEBUG", "KERNEL", "TOOLCHAIN"];
 const IMPL: &[&str] = &["IMPL"];
 /// The architecture. Commands that do not have it are for x86.
 const ARCH: &[&str] = &["ARCH", "PAGES"];
+/// Commands that know x86 and arm64 alone.
+const NOT_FOR_RISCV: [&str; 4] = ["bench", "compare", "deb", "public"];
 /// The guest, except its kernel and its command.
 const MACHINE: &[&str] = &["APPEND", "CPUS", "ICOUNT", "MEM", "QEMU", "TIMEOUT"];
 const ONLY: &[&str] = &["ONLY"];
@@ -82,6 +86,15 @@ impl Uses {
         let mut names = self.groups.concat();
         names.sort_unstable();
         names
+    }
+
+    /// Whether the command has an architecture to work on. x86 has all commands.
+    pub fn knows(&self, arch: Arch) -> bool {
+        match arch {
+            Arch::X86 => true,
+            Arch::Arm64 => self.has("ARCH"),
+            Arch::Riscv => self.has("ARCH") && !NOT_FOR_RISCV.contains(&self.command),
+        }
     }
 
     pub fn has(&self, variable: &str) -> bool {

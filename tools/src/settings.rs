@@ -123,18 +123,18 @@ fn check_use(uses: &Uses, name: &str) -> Result<()> {
 }
 
 fn check_arch(uses: &Uses, arch: Option<&str>) -> Result<()> {
-    match arch {
-        Some(arch) if arch != Arch::X86.name() && !uses.has("ARCH") => {
-            let all = COMMANDS.iter().filter(|uses| uses.has("ARCH"));
-            let all: Vec<&str> = all.map(|uses| uses.command).collect();
-            bail!(
-                "ARCH={arch}: `make {}` is for x86. These commands know others: {}",
-                uses.command,
-                all.join(", ")
-            )
-        }
-        _ => Ok(()),
+    let arch = parse_arch(arch)?;
+    if uses.knows(arch) {
+        return Ok(());
     }
+    let all = COMMANDS.iter().filter(|uses| uses.knows(arch));
+    let all: Vec<&str> = all.map(|uses| uses.command).collect();
+    bail!(
+        "ARCH={}: `make {}` does not know that architecture. These commands do: {}",
+        arch.name(),
+        uses.command,
+        all.join(", ")
+    )
 }
 
 /// The names of all variables.
@@ -452,13 +452,18 @@ mod tests {
         let error = check_arch(uses("matrix"), Some("riscv")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "ARCH=riscv: `make matrix` is for x86. These commands know others: architectures, \
-             bench, compare, deb, guest, kernel, model, public, run, shell, test"
+            "ARCH=riscv: `make matrix` does not know that architecture. These commands do: \
+             architectures, guest, kernel, model, run, shell, test"
         );
+        for (command, arch) in [("matrix", "arm64"), ("public", "riscv"), ("bench", "arm")] {
+            assert!(check_arch(uses(command), Some(arch)).is_err());
+        }
         for (command, arch) in [
             ("matrix", None),
             ("matrix", Some("x86")),
             ("test", Some("arm64")),
+            ("bench", Some("arm64")),
+            ("test", Some("riscv")),
         ] {
             check_arch(uses(command), arch).unwrap();
         }
