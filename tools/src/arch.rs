@@ -83,6 +83,15 @@ impl Arch {
         }
     }
 
+    /// A line that the configuration of every kernel for it has.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::X86 => "CONFIG_X86_64=y",
+            Self::Arm64 => "CONFIG_ARM64=y",
+            Self::Riscv => "CONFIG_RISCV=y",
+        }
+    }
+
     /// Rust's target.
     pub fn target(self) -> &'static str {
         match self {

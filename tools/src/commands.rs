@@ -61,7 +61,7 @@ pub const COMMANDS: [Uses; 21] = [
     ),
     uses("kernel", &[KERNEL, IMPL, ARCH]),
     uses("matrix", &[KERNEL, IMPL, ONLY]),
-    uses("model", &[ARCH, SECONDS, SEED]),
+    uses("model", &[SECONDS, SEED, &["ARCH"]]),
     uses("module", &[&["KDIR", "LLVM"]]),
     uses("mutants", &[ONLY, DEPTH]),
     uses("public", &[IMPL, ONLY, &["ARCH", "KERNEL"]]),

@@ -14,26 +14,49 @@ use crate::cargo::Cargo;
 use crate::guest::Load;
 use crate::interactive;
 use crate::progress::Step;
-use crate::settings;
+use crate::settings::{self, Machine};
+use crate::spec::{Impl, Spec, SERIES};
 
 const PACKAGE: &str = "dax-model";
 /// Time for the boot of a guest, and for the last scenario.
 const SLACK: Duration = Duration::from_secs(120);
 
 pub fn main(repo: &Path) -> Result<ExitCode> {
-    let spec = settings::spec()?;
     let (seed, seconds) = settings::seed_and_seconds()?;
-    let cargo = Cargo::find(repo)?;
-    if spec.arch != Arch::X86 {
-        let load = Load {
-            command: format!("/{PACKAGE} {seed} {seconds}"),
-            files: vec![cargo.build_for(spec.arch, spec.pages, PACKAGE)?],
-            ..Load::default()
-        };
-        let mut machine = settings::machine()?;
-        machine.timeout = Duration::from_secs(seconds) + SLACK;
-        return interactive::run(repo, &spec, &machine, &load);
+    let arch = settings::arch()?;
+    let code = match arch {
+        Arch::X86 => here(repo, seed, seconds)?,
+        other => in_guest(repo, other, seed, seconds)?,
+    };
+    if code != ExitCode::SUCCESS {
+        let arch = arch.name();
+        eprintln!("to repeat it: make model ARCH={arch} SEED=N SECONDS=1, with N as above");
     }
+    Ok(code)
+}
+
+/// Runs the model in a guest of an architecture.
+fn in_guest(repo: &Path, arch: Arch, seed: u64, seconds: u64) -> Result<ExitCode> {
+    let spec = Spec {
+        arch,
+        ..Spec::new(SERIES[0], Impl::Rust)
+    };
+    let program = Cargo::find(repo)?.build_for(arch, spec.pages, PACKAGE)?;
+    let load = Load {
+        command: format!("/{PACKAGE} {seed} {seconds}"),
+        files: vec![program],
+        ..Load::default()
+    };
+    let machine = Machine {
+        timeout: Duration::from_secs(seconds) + SLACK * spec.slowness(),
+        ..Machine::default()
+    };
+    interactive::run(repo, &spec, &machine, &load)
+}
+
+/// Runs the model on this machine.
+fn here(repo: &Path, seed: u64, seconds: u64) -> Result<ExitCode> {
+    let cargo = Cargo::find(repo)?;
     let package = ["--quiet", "--locked", "--release", "--package", PACKAGE];
     let step = Step::start("building the model", 0);
     let built = cargo.run("cargo", &[&["build"], &package[..]].concat(), &[])?;
@@ -52,7 +75,6 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
-        eprintln!("to repeat it: make model SEED=N SECONDS=1, with N as above");
         ExitCode::FAILURE
     })
 }

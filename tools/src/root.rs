@@ -44,7 +44,7 @@ const NEWEST: Recipe = Recipe {
 /// Trees of packages that are only unpacked, so that they need not be of this machine's
 /// architecture.
 const GUEST: &str = "tools/foreign/guest.packages";
-const CROSS: &str = "tools/foreign/cross.packages";
+pub const CROSS: &str = "tools/foreign/cross.packages";
 const DEVEL: &str = "tools/foreign/devel.packages";
 const EMULATOR: &str = "tools/foreign/emulator.packages";
 

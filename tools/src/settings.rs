@@ -340,13 +340,15 @@ pub fn machine() -> Result<Machine> {
     if let Some(cpus) = var("CPUS")? {
         machine.cpus = number("CPUS", &cpus)?;
     }
-    match (var("APPEND")?, var("MEM")?) {
+    let pages = parse_pages(var("ARCH")?.as_deref(), var("PAGES")?.as_deref())?;
+    match (var("APPEND")?, var("MEM")?.or(var("QEMU")?)) {
         (Some(append), _) => machine.append = append,
+        (None, None) => pages.enlarge(&mut machine, 1)?,
+        (None, Some(_)) if pages == Pages::Of64k => bail!(
+            "MEM or QEMU without APPEND: with PAGES=64k the usual region has 16 GiB, and memory for \
+             it is added. Write APPEND too, as in APPEND='memmap=16G%4G+0xefffffff' MEM=20G"
+        ),
         (None, Some(_)) => {}
-        (None, None) => {
-            let pages = parse_pages(var("ARCH")?.as_deref(), var("PAGES")?.as_deref())?;
-            pages.enlarge(&mut machine, 1)?;
-        }
     }
     if let Some(qemu) = var("QEMU")? {
         machine.qemu.extend(words(&qemu)?);

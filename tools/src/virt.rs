@@ -97,18 +97,24 @@ fn make_room_for_firmware(machine: &mut Machine) -> Result<()> {
 /// Memory of arm64 below the region of a test, in GiB: from 1 to 4 GiB.
 const BELOW_REGION: u64 = 3;
 
-/// Gives each NUMA node one CPU, if there are several: QEMU's RISC-V machine has no other nodes.
+/// Gives each NUMA node one CPU, and the last node the rest, unless each has some: QEMU's RISC-V
+/// machine has no other nodes.
 fn give_each_node_a_cpu(machine: &mut Machine) {
     let is_node = |option: &&mut String| option.starts_with(NODE);
     let nodes: Vec<&mut String> = machine.qemu.iter_mut().filter(is_node).collect();
-    if nodes.len() < 2 {
+    if nodes.iter().all(|node| node.contains("cpus=")) {
         return;
     }
     let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
     machine.cpus = machine.cpus.max(count);
-    for (cpu, node) in (0..machine.cpus).zip(nodes) {
+    let last = machine.cpus - 1;
+    for (cpu, node) in (0..count).zip(nodes) {
+        let cpus = match cpu + 1 == count && cpu < last {
+            true => format!("{cpu}-{last}"),
+            false => cpu.to_string(),
+        };
         let parts = node.split(',').filter(|part| !part.starts_with("cpus="));
-        *node = format!("{},cpus={cpu}", parts.collect::<Vec<_>>().join(","));
+        *node = format!("{},cpus={cpus}", parts.collect::<Vec<_>>().join(","));
     }
 }
 
@@ -156,10 +162,12 @@ pub fn enlarged(size: &str, more: u64) -> Result<String> {
 fn resized(size: &str, new: impl Fn(u64) -> Option<u64>) -> Result<String> {
     let (number, rest) = size
         .split_once('G')
-        .with_context(|| format!("MEM={size}: write it in GiB, as 6G"))?;
+        .with_context(|| format!("{size}: write a size of memory in GiB, as 6G"))?;
     match number.parse().ok().and_then(new) {
         Some(number) => Ok(format!("{number}G{rest}")),
-        None => bail!("MEM={size}: write it in GiB, as 6G"),
+        None => {
+            bail!("{size}: not a size in GiB, as 6G, or too small for this architecture's guests")
+        }
     }
 }
 
@@ -230,16 +238,20 @@ mod tests {
 
     #[test]
     fn each_node_of_risc_v_has_a_cpu() {
-        let adapted = |nodes: &str| {
+        let adapted = |cpus: u32, nodes: &str| {
             let mut machine = machine("6G", "", nodes);
+            machine.cpus = cpus;
             adapt(Arch::Riscv, &mut machine).unwrap();
             (machine.cpus, machine.qemu.join(" "))
         };
         let one = "node,nodeid=0,memdev=ram0,cpus=0-1";
-        assert_eq!(adapted(one), (2, one.to_owned()));
+        assert_eq!(adapted(2, one), (2, one.to_owned()));
         let three = "node,nodeid=0,memdev=ram0,cpus=0 node,nodeid=1,memdev=ram1,cpus=1 \
                      node,nodeid=2,memdev=ram2,cpus=2";
         let before = format!("{one} node,nodeid=1,memdev=ram1 node,nodeid=2,memdev=ram2");
-        assert_eq!(adapted(&before), (3, three.to_owned()));
+        assert_eq!(adapted(2, &before), (3, three.to_owned()));
+        let five = three.replace("cpus=2", "cpus=2-4");
+        assert_eq!(adapted(5, &before), (5, five.clone()));
+        assert_eq!(adapted(5, &five), (5, five));
     }
 }

@@ -13,7 +13,7 @@ use crate::cache::{self, Key};
 use crate::cargo::Cargo;
 use crate::exec;
 use crate::progress::Step;
-use crate::root::Root;
+use crate::root::{self, Root};
 
 const INSIDE: &str = "/usr/src/daxlayout";
 
@@ -32,8 +32,14 @@ const PARTS: [(&str, &str); 7] = [
 const SOURCES: [&str; 3] = ["daxlayout", "Cargo.toml", "Cargo.lock"];
 
 /// A hash over all that goes into the package, but for the compiler: names and contents.
-pub fn key(repo: &Path) -> Result<String> {
-    let mut key = Key::new("daxlayout");
+pub fn key(repo: &Path, arch: Arch) -> Result<String> {
+    let mut key = Key::new("daxlayout").text(arch.name());
+    if arch != Arch::X86 {
+        // The libraries and the flags of the link.
+        key = key
+            .file(&repo.join(root::CROSS))?
+            .text(include_str!("../cargo.rs"));
+    }
     for part in PARTS.map(|(from, _)| from).into_iter().chain(SOURCES) {
         for entry in WalkDir::new(repo.join(part)).sort_by_file_name() {
             let entry = entry.with_context(|| format!("cannot list {part}"))?;
@@ -150,7 +156,7 @@ mod tests {
                     fs::write(repo.join(part).join(name), "more").unwrap();
                 }
             }
-            key(&repo).unwrap()
+            key(&repo, Arch::X86).unwrap()
         };
         let before = made("", "");
         assert_eq!(made("", ""), before);

@@ -57,8 +57,12 @@ impl<'a> Plan<'a> {
             Config::DebianCloud => Some(source::debian_config(root, series, "cloud-amd64")?),
             Config::File(path) => {
                 let text = cache::read_text(path).context("CONFIG= names no file")?;
-                if !text.contains("\nCONFIG_") {
-                    bail!("CONFIG={}: not a kernel's configuration", path.display());
+                let wanted = request.spec.arch.option();
+                if !text.lines().any(|line| line == wanted) {
+                    bail!(
+                        "CONFIG={}: not the configuration of a kernel for this architecture: it has no {wanted}",
+                        path.display()
+                    );
                 }
                 Some(text)
             }

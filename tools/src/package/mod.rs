@@ -14,6 +14,7 @@ use anyhow::{bail, Context, Result};
 
 pub use request::{Config, Request};
 
+use crate::arch::Arch;
 use crate::cache::{self, Key, Lock};
 use crate::progress::human;
 use crate::root::Root;
@@ -63,9 +64,16 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
             .with_context(|| format!("cannot copy {} to {}", file.display(), out.display()))?;
         println!("{}", to.display());
     }
+    let machine = match request.spec.arch {
+        Arch::X86 => "",
+        other => &format!(
+            "on a machine with {}, to which you copy them, ",
+            other.name()
+        ),
+    };
     eprintln!(
         "{} packages of {} in {}\n\
-         install them: apt install {}/*.deb\n\
+         install them: {machine}apt install {}/*.deb\n\
          then reboot; docs/install.md says what to look at, and how to go back",
         packages.files.len(),
         packages.release,
@@ -85,7 +93,7 @@ pub fn ensure(repo: &Path, root: &Root, request: &Request) -> Result<Packages> {
         .text(&plan.key()?)
         .text(&version)
         .text(include_str!("companion.rs"))
-        .text(&companion::key(repo)?)
+        .text(&companion::key(repo, request.spec.arch)?)
         .finish();
     let all = cache::dir().join("packages");
     let prefix = format!("{}-r{}", request.directory(), request.revision);

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use crate::exec;
 
 /// Files that go into the packages.
-const INPUTS: [&str; 15] = [
+const INPUTS: [&str; 16] = [
     "Cargo.lock",
     "Cargo.toml",
     "Kbuild",
@@ -25,6 +25,7 @@ const INPUTS: [&str; 15] = [
     "docs/install.md",
     "patches",
     "src",
+    "tools/foreign",
     "tools/kernel",
     "tools/package",
     "tools/root.packages",

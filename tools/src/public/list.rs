@@ -52,6 +52,8 @@ pub struct Test {
     minutes: u64,
     /// Our change of the test, for the table.
     pub note: &'static str,
+    /// A note for arm64 alone.
+    pub note_for_arm64: &'static str,
     pub except: &'static [Except],
 }
 
@@ -67,6 +69,7 @@ const HMEM: Test = Test {
     command: "",
     minutes: 10,
     note: "",
+    note_for_arm64: "",
     except: &[],
 };
 
@@ -175,6 +178,7 @@ pub const TESTS: [Test; 16] = [
     Test {
         name: "device-dax",
         note: "changed: more time to read than 30 ms",
+        note_for_arm64: "changed: without pages of 1 GiB",
         command: "load $E820_MODULES && $TEST_PATH/device-dax",
         ..E820
     },
@@ -191,6 +195,7 @@ pub const TESTS: [Test; 16] = [
     Test {
         name: "device-dax-fio.sh",
         note: "changed: a fixed amount instead of 5 seconds; an error that fio prints counts",
+        note_for_arm64: "changed: without pages of 1 GiB",
         // fio writes for five seconds, then reads for five seconds. On an emulated processor
         // reading is faster, so it reads what was not written. The test does not care.
         command: "load $E820_MODULES && without 'err=( *[1-9]|.*error=)' \
@@ -249,10 +254,11 @@ impl Test {
     pub fn left_out(&self, arch: Arch) -> Option<&'static str> {
         match self.with {
             With::Mocks(_) | With::KunitPy if arch != Arch::X86 => Some("built for x86 alone"),
-            _ if arch == Arch::Arm64 && self.name == "daxctl-create.sh" => {
-                Some("asks for a device with pages of 1 GiB")
-            }
-            _ => None,
+            _ => match (self.name, arch) {
+                ("daxctl-create.sh", Arch::Arm64) => Some("asks for a device with pages of 1 GiB"),
+                ("daxctl-create.sh-small", Arch::X86) => Some("daxctl-create.sh does more"),
+                _ => None,
+            },
         }
     }
 

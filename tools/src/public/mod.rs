@@ -70,6 +70,16 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     Ok(report.finish())
 }
 
+/// What is to be said about a test on an architecture.
+fn notes(test: &Test, arch: Arch) -> Vec<String> {
+    let own = match arch {
+        Arch::Arm64 => test.note_for_arm64,
+        Arch::X86 | Arch::Riscv => "",
+    };
+    let notes = [test.note, own].into_iter().filter(|n| !n.is_empty());
+    notes.map(str::to_owned).collect()
+}
+
 /// The name of a table in the document.
 fn marker(series: &str, arch: Arch) -> String {
     match arch {
@@ -92,11 +102,7 @@ fn row(
         from: test.from,
         c: None,
         rust: None,
-        notes: if test.note.is_empty() {
-            Vec::new()
-        } else {
-            vec![test.note.to_owned()]
-        },
+        notes: notes(test, arch),
     };
     for &imp in impls {
         let spec = Spec {

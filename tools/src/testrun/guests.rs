@@ -334,10 +334,9 @@ impl Tests<'_> {
 /// The reason to leave out a group on a kernel, if there is one.
 pub fn left_out(group: &Group, spec: &Spec) -> Option<&'static str> {
     if group.is_for(spec.imp) {
-        if !spec.pages.has_room(&group.append, &group.qemu) {
-            return Some("its memory has room for few large pages");
-        }
-        return spec.left_out(&group.group);
+        let no_room = !spec.pages.has_room(&group.append, &group.qemu);
+        let why = no_room.then_some("its memory has room for few large pages");
+        return spec.left_out(&group.group).or(why);
     }
     Some(match spec.imp {
         Impl::C => "it is for the Rust driver only",
