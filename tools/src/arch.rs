@@ -168,6 +168,13 @@ impl Pages {
     /// pages fit: those are of 512 MiB with pages of 64 KiB, and the region gets a multiple of 16
     /// GiB. This machine may have less memory. It gives the guest the pages that the guest uses.
     pub fn enlarge(self, machine: &mut Machine, times: u64) -> Result<()> {
+        if self == Self::Of16k {
+            for option in &mut machine.qemu {
+                for (usual, large) in CXL_SIZES {
+                    *option = option.replace(usual, large);
+                }
+            }
+        }
         let Some(rest) = machine.append.strip_prefix(USUAL_REGION) else {
             return Ok(());
         };
@@ -188,7 +195,7 @@ impl Pages {
     pub fn has_room(self, append: &str, qemu: &str) -> bool {
         match self {
             Self::Of4k => true,
-            Self::Of16k => !qemu.contains("cxl=on") && !qemu.contains("hmat=on"),
+            Self::Of16k => !qemu.contains("hmat=on"),
             Self::Of64k => append.starts_with(USUAL_REGION) && !qemu.contains("-numa"),
         }
     }
@@ -221,6 +228,13 @@ impl Pages {
     }
 }
 
+/// Sizes of CXL memories and their window in QEMU options, and those with pages of 16 KiB, where a
+/// device's large page is 16 times larger.
+const CXL_SIZES: [(&str, &str); 2] = [
+    ("size=256M,share=on", "size=4G,share=on"),
+    ("cxl-fmw.0.size=1G", "cxl-fmw.0.size=16G"),
+];
+
 /// The region of most groups of tests.
 pub const USUAL_REGION: &str = DEFAULT_APPEND;
 
@@ -249,7 +263,21 @@ mod tests {
         assert!(Pages::Of64k.has_room(usual, ""));
         assert!(!Pages::Of64k.has_room(usual, "-numa node"));
         assert!(!Pages::Of64k.has_room("memmap=1G%4G", ""));
-        assert!(Pages::Of4k.has_room("", "cxl=on") && !Pages::Of16k.has_room("", "cxl=on"));
+        assert!(Pages::Of4k.has_room("", "hmat=on") && !Pages::Of16k.has_room("", "hmat=on"));
+    }
+
+    #[test]
+    fn cxl_memory_grows_with_the_pages() {
+        let enlarged = |pages: Pages| {
+            let mut machine = Machine {
+                qemu: CXL_SIZES.map(|(usual, _)| usual.to_owned()).to_vec(),
+                ..Machine::default()
+            };
+            pages.enlarge(&mut machine, 1).unwrap();
+            machine.qemu
+        };
+        assert_eq!(enlarged(Pages::Of4k), CXL_SIZES.map(|(usual, _)| usual));
+        assert_eq!(enlarged(Pages::Of16k), CXL_SIZES.map(|(_, large)| large));
     }
 
     #[test]
