@@ -37,10 +37,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
 
 /// Runs the model in a guest of an architecture.
 fn in_guest(repo: &Path, arch: Arch, seed: u64, seconds: u64) -> Result<ExitCode> {
-    let spec = Spec {
-        arch,
-        ..Spec::new(SERIES[0], Impl::Rust)
-    };
+    let spec = Spec::new(SERIES[0], Impl::Rust).on(arch);
     let program = Cargo::find(repo)?.build_for(arch, spec.pages, PACKAGE)?;
     let load = Load {
         command: format!("/{PACKAGE} {seed} {seconds}"),

@@ -76,6 +76,11 @@ impl Spec {
         }
     }
 
+    /// The same kernel for another architecture.
+    pub fn on(self, arch: Arch) -> Self {
+        Self { arch, ..self }
+    }
+
     /// Whether it has the usual options, is for x86 and has the usual toolchain.
     pub fn is_usual_but_for_builtin(&self) -> bool {
         let usual = self.toolchain == Toolchain::Llvm && self.arch == Arch::X86;

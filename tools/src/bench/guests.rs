@@ -77,11 +77,7 @@ impl<'a> Guests<'a> {
 
     /// The usual kernel of the architecture.
     fn spec(&self, imp: Impl) -> Spec {
-        Spec {
-            arch: self.arch,
-            pages: PAGES,
-            ..Spec::new(self.series, imp)
-        }
+        Spec::new(self.series, imp).on(self.arch)
     }
 
     /// Builds the kernels first, so that guests follow each other without a pause.

@@ -131,10 +131,7 @@ pub fn main(repo: &Path) -> Result<ExitCode> {
     let start = Instant::now();
     let wanted = Wanted::read()?;
     let spec = settings::spec()?;
-    let usual = Spec {
-        arch: spec.arch,
-        ..Spec::new(&spec.series, spec.imp)
-    };
+    let usual = Spec::new(&spec.series, spec.imp).on(spec.arch);
     if spec != usual {
         bail!("the benchmark is of the usual kernels: leave DEBUG, BUILTIN and TOOLCHAIN out");
     }

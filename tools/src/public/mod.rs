@@ -105,10 +105,7 @@ fn row(
         notes: notes(test, arch),
     };
     for &imp in impls {
-        let spec = Spec {
-            arch,
-            ..Spec::new(series, imp)
-        };
+        let spec = Spec::new(series, imp).on(arch);
         let name = format!("{} on {}, {spec}", test.name, test.on);
         let start = Instant::now();
         let outcome = run(&spec).unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));

@@ -282,10 +282,7 @@ impl Tests<'_> {
     /// These tests for arm64.
     fn arm64(&self) -> Self {
         Self {
-            spec: Spec {
-                arch: Arch::Arm64,
-                ..Spec::new(SERIES[0], Impl::Rust)
-            },
+            spec: Spec::new(SERIES[0], Impl::Rust).on(Arch::Arm64),
             ..self.clone()
         }
     }
