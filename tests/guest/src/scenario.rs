@@ -8,7 +8,7 @@ use crate::ktap::{check, Failure, Outcome};
 use crate::mmap::Map;
 use crate::pattern::{self, Figures};
 use crate::region::Region;
-use crate::units::{counted, human, Range, MIB};
+use crate::units::{counted, human, Range, MIB, UNIT};
 use std::fs;
 use std::io::{self, Write};
 use std::time::Instant;
@@ -120,18 +120,26 @@ fn show_region(region: &Region, out: &Narrator) -> Outcome {
     out.draw(region)
 }
 
+/// The bytes of a part. A region whose size is no multiple of it has some memory left over.
+fn part(region: &Region) -> u64 {
+    region.span().len() / PARTS / UNIT * UNIT
+}
+
 /// Carves the region into devices.
 fn carve(region: &Region, out: &Narrator) -> Result<Vec<Device>, Failure> {
     out.step(
         "carve the region into 6 devices: daxctl create-device -s",
         || {
             let mut devices = Vec::new();
-            let part = region.span().len() / PARTS;
+            let part = part(region);
             for size in SIZES {
                 devices.push(daxctl::create(&["-s", &format!("{}M", size * part / MIB)])?);
             }
-            let left = PARTS - SIZES.iter().sum::<u64>();
-            check("free", region.available()?, left * part)?;
+            check(
+                "free",
+                region.available()?,
+                region.span().len() - SIZES.iter().sum::<u64>() * part,
+            )?;
             Ok((devices, "done".into()))
         },
     )
@@ -268,7 +276,7 @@ fn shrink(
     out: &Narrator,
     totals: &mut Totals,
 ) -> Outcome {
-    let lost = LOST * (region.span().len() / PARTS);
+    let lost = LOST * part(region);
     let what = format!("shrink it by {}: daxctl reconfigure-device -s", human(lost));
     out.step(&what, || {
         let size = device.size()? - lost;
