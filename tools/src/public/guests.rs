@@ -50,10 +50,7 @@ impl<'a> Guests<'a> {
     }
 
     pub fn run(&self, test: &Test, spec: &Spec) -> Result<Outcome> {
-        if let Some(e) = test.exception(spec) {
-            return Ok(Outcome::not_run(e.why));
-        }
-        if let Some(why) = test.left_out(spec.arch) {
+        if let Some(why) = test.exception(spec) {
             return Ok(Outcome::not_run(why));
         }
         if test.with == With::KunitPy {

@@ -31,11 +31,19 @@ pub enum Mocks {
 
 /// The kernels on which a test is not tried, and why.
 pub struct Except {
-    /// No series stands for all of them.
-    pub series: Option<&'static str>,
-    pub imp: Option<Impl>,
-    pub why: &'static str,
+    /// `None` stands for every series, driver or architecture.
+    series: Option<&'static str>,
+    imp: Option<Impl>,
+    arch: Option<Arch>,
+    why: &'static str,
 }
+
+const EXCEPT: Except = Except {
+    series: None,
+    imp: None,
+    arch: None,
+    why: "",
+};
 
 pub struct Test {
     pub name: &'static str,
@@ -109,6 +117,11 @@ pub const TESTS: [Test; 16] = [
         name: "daxctl-create.sh",
         note: "changed: finds hmem's region instead of cxl_test's",
         command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
+        except: &[Except {
+            arch: Some(Arch::Arm64),
+            why: "asks for a device with pages of 1 GiB",
+            ..EXCEPT
+        }],
         ..HMEM
     },
     Test {
@@ -117,14 +130,19 @@ pub const TESTS: [Test; 16] = [
         append: "memmap=960M%4G+0xefffffff",
         note: "changed as above; without pages of 1 GiB",
         command: "changed daxctl-create.sh 's/cxl_test/dax_hmem/; s/cxl_acpi\\.0/hmem/'",
+        except: &[Except {
+            arch: Some(Arch::X86),
+            why: "daxctl-create.sh does more",
+            ..EXCEPT
+        }],
         ..HMEM
     },
     Test {
         name: "daxctl-create.sh-cxl",
         except: &[Except {
             series: Some("7.2"),
-            imp: None,
             why: "tools/testing/cxl of Linux 7.2.12 does not compile",
+            ..EXCEPT
         }],
         on: "cxl_test",
         with: With::Mocks(Mocks::Cxl),
@@ -148,8 +166,8 @@ pub const TESTS: [Test; 16] = [
                   bash /tools/testing/selftests/dax/dax-kmem-hotplug.sh",
         except: &[Except {
             series: Some("7.2"),
-            imp: None,
             why: "Linux 7.2 has no selftests/dax",
+            ..EXCEPT
         }],
         ..HMEM
     },
@@ -159,9 +177,9 @@ pub const TESTS: [Test; 16] = [
         on: "its own kernel",
         with: With::KunitPy,
         except: &[Except {
-            series: None,
             imp: Some(Impl::C),
             why: "the C driver has no KUnit suites",
+            ..EXCEPT
         }],
         ..HMEM
     },
@@ -250,23 +268,16 @@ impl Test {
         })
     }
 
-    /// The reason not to try the test on that architecture, if there is one.
-    pub fn left_out(&self, arch: Arch) -> Option<&'static str> {
-        match self.with {
-            With::Mocks(_) | With::KunitPy if arch != Arch::X86 => Some("built for x86 alone"),
-            _ => match (self.name, arch) {
-                ("daxctl-create.sh", Arch::Arm64) => Some("asks for a device with pages of 1 GiB"),
-                ("daxctl-create.sh-small", Arch::X86) => Some("daxctl-create.sh does more"),
-                _ => None,
-            },
-        }
-    }
-
     /// The reason not to try the test on this kernel, if there is one.
-    pub fn exception(&self, spec: &Spec) -> Option<&Except> {
-        self.except.iter().find(|e| {
+    pub fn exception(&self, spec: &Spec) -> Option<&'static str> {
+        let applies = |e: &&Except| {
             e.series.is_none_or(|series| series == spec.series)
                 && e.imp.is_none_or(|imp| imp == spec.imp)
-        })
+                && e.arch.is_none_or(|arch| arch == spec.arch)
+        };
+        match self.with {
+            With::Mocks(_) | With::KunitPy if spec.arch != Arch::X86 => Some("built for x86 alone"),
+            _ => self.except.iter().find(applies).map(|e| e.why),
+        }
     }
 }
