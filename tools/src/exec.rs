@@ -43,14 +43,26 @@ pub fn logged(command: &mut Command, log: &Path, step: &Step) -> Result<()> {
     Ok(())
 }
 
+/// The words of `strerror(ENOSPC)`.
+const DISK_FULL: &str = "No space left on device";
+
 /// The error about a command that failed, from its log and status.
 pub fn failure(command: &Command, status: ExitStatus, log: &Path) -> Result<String> {
-    Ok(format!(
-        "{}\n{}: {status}\nthe whole log: {}",
-        relevant(log)?,
+    let relevant = relevant(log)?;
+    let mut text = format!(
+        "{relevant}\n{}: {status}\nthe whole log: {}",
         describe(command),
         log.display()
-    ))
+    );
+    if relevant.contains(DISK_FULL) {
+        let cache = cache::dir();
+        text += &format!(
+            "\nA disk was full. {0} is the cache; {0}/kernel has a directory for each kernel, and \
+             those that no command needs any more may be deleted. `make clean` deletes all of {0}.",
+            cache.display()
+        );
+    }
+    Ok(text)
 }
 
 /// Runs a command with its output in a log, as logged() does. Returns its status, for a command
@@ -121,8 +133,7 @@ fn relevant(log: &Path) -> Result<String> {
 }
 
 /// The lines of compilers, of apt and of make that say what is wrong.
-const ERROR: &str =
-    r"(?-u)^error(\[E\d+\])?:|: (fatal )?error:|^E: |undefined symbol|\*\*\* \[|^make.*\*\*\*";
+const ERROR: &str = r"(?-u)^error(\[E\d+\])?:|: (fatal )?error:|^E: |undefined symbol|\*\*\* \[|^make.*\*\*\*|No space left on device";
 
 fn first_error(lines: &[&[u8]]) -> Result<Option<usize>> {
     first_match(ERROR, lines)
@@ -162,5 +173,19 @@ mod tests {
         assert!(text.contains("x.c:1: error: bad"), "{text}");
         assert!(!text.contains("fine\n"), "{text}");
         assert!(text.contains(&log.display().to_string()));
+        assert!(!text.contains("A disk was full"), "{text}");
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let full = "LLVM ERROR: IO failure on output stream: No space left on device\n";
+        let later = "make[3]: *** [mm/slub.o] Error 1\n".repeat(2 * SHOWN);
+        std::fs::write(&log, format!("  CC mm/slub.o\n{full}{later}")).unwrap();
+        let command = Command::new("make");
+        let text = failure(&command, ExitStatus::default(), &log).unwrap();
+        assert!(text.starts_with(full), "{text}");
+        assert!(text.contains("A disk was full"), "{text}");
     }
 }
