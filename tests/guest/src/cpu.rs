@@ -7,11 +7,13 @@
 use crate::child::Child;
 use crate::errno::Errno;
 use crate::kernel;
-use crate::ktap::{Failure, Outcome};
+use crate::ktap::{check, Failure, Outcome};
 use crate::mmap::Map;
 use crate::sysfs;
 use crate::units::PAGE;
 use nix::sched::{sched_setaffinity, CpuSet};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::time::ClockId;
 use nix::unistd::Pid;
 use std::path::PathBuf;
@@ -34,6 +36,14 @@ pub fn yield_to_all_on(cpu: usize) -> Result<(), Errno> {
     schedule(libc::SCHED_IDLE, 0)
 }
 
+/// Lets the calling thread run before all ordinary tasks on a CPU. The thread must not outlive the
+/// process that would stop it.
+fn run_before_all_on(cpu: usize, sched_priority: i32) -> Result<(), Errno> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    stay_on(cpu)?;
+    schedule(libc::SCHED_FIFO, sched_priority)
+}
+
 /// Sets the policy of the calling thread.
 fn schedule(policy: i32, sched_priority: i32) -> Result<(), Errno> {
     let param = libc::sched_param { sched_priority };
@@ -52,15 +62,17 @@ impl Hog {
     /// of something again and again.
     pub fn in_turns(cpu: usize) -> Result<Hog, Failure> {
         let turn = Duration::from_micros(300) * kernel::slowness();
-        Hog::start(cpu, turn, turn / 3).map_err(|errno| Failure::Fail(format!("hog: {errno}")))
+        Hog::start(cpu, turn, turn / 3)
     }
 
-    /// Takes the CPU for `busy` at a time, and leaves it to others for `pause`.
-    pub fn start(cpu: usize, busy: Duration, pause: Duration) -> Result<Hog, Errno> {
+    /// Takes the CPU for `busy` at a time, and leaves it to others for `pause`. The process has the
+    /// CPU when this returns.
+    pub fn start(cpu: usize, busy: Duration, pause: Duration) -> Result<Hog, Failure> {
+        let failed = |errno: Errno| Failure::Fail(format!("hog: {errno}"));
         let unfair = Unfair::new(cpu);
-        let child = Child::spawn(|| {
-            let prepared = stay_on(cpu).and_then(|()| schedule(libc::SCHED_FIFO, 1));
-            if prepared.is_err() {
+        let started = Map::anonymous(PAGE).map_err(failed)?;
+        let mut child = Child::spawn(|| {
+            if run_before_all_on(cpu, 1).is_err() || started.store(0, 1).is_err() {
                 return 1;
             }
             loop {
@@ -72,7 +84,13 @@ impl Hog {
                     thread::sleep(pause);
                 }
             }
+        })
+        .map_err(failed)?;
+        let word = kernel::eventually("a process that takes a CPU", || match started.load(0) {
+            Ok(0) if child.poll().is_none() => Ok(None),
+            word => Ok(Some(word)),
         })?;
+        check("a process that takes a CPU", word, Ok(1))?;
         Ok(Hog {
             child,
             _unfair: unfair,
@@ -104,10 +122,7 @@ impl Switch {
         let unfair = Unfair::new(cpu);
         let times = Map::anonymous(PAGE).map_err(failed)?;
         let child = Child::spawn(|| {
-            if stay_on(cpu)
-                .and_then(|()| schedule(libc::SCHED_FIFO, 50))
-                .is_err()
-            {
+            if run_before_all_on(cpu, 50).is_err() {
                 return 1;
             }
             loop {

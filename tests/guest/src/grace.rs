@@ -6,7 +6,7 @@
 //! wakes a thread of its own, an ordinary one does not. So this needs no timing.
 
 use crate::errno::Errno;
-use crate::ktap::{check, Failure, Outcome};
+use crate::ktap::{check, Outcome};
 use crate::sysfs::{self, Error};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,14 +42,20 @@ fn sleeps(worker: &Path) -> sysfs::Result<u64> {
     count.ok_or_else(|| Error::state(format!("{}: no count", path.display())))
 }
 
+/// Waits for a grace period of RCU.
+pub fn wait() -> sysfs::Result<()> {
+    // SAFETY: Numbers only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) })
+        .map(drop)
+        .map_err(|errno| Error::new("membarrier", errno))
+}
+
 /// Fails unless grace periods are as they are by default: not expedited.
 pub fn check_ordinary(when: &str) -> Outcome {
     let worker = worker()?;
     let before = sleeps(&worker)?;
     for _ in 0..ROUNDS {
-        // SAFETY: Numbers only.
-        Errno::result(unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) })
-            .map_err(|errno| Failure::Fail(format!("membarrier: {errno}")))?;
+        wait()?;
     }
     let expedited = sleeps(&worker)? - before;
     let what = format!("{when}: of {ROUNDS} grace periods {expedited} were expedited; all");

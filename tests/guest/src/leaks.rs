@@ -2,6 +2,7 @@
 //! Finds memory that is still allocated after an operation was repeated many times.
 
 use crate::errno::Errno;
+use crate::grace;
 use crate::iomem::{self, Entry};
 use crate::kernel;
 use crate::ktap::{check, note, Failure, Outcome};
@@ -43,6 +44,9 @@ impl Usage {
     /// Makes the kernel drop its caches, then reads the memory in use.
     pub fn now() -> Result<Usage> {
         sysfs::write(Path::new("/proc/sys/vm/drop_caches"), "3")?;
+        // The callbacks of the first grace period may run during the second.
+        grace::wait()?;
+        grace::wait()?;
         // After this, memory that a grace period protected is freed.
         thread::sleep(Duration::from_millis(500) * kernel::slowness());
         let slab = Path::new("/sys/kernel/slab");

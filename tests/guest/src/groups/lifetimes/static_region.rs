@@ -3,6 +3,7 @@
 
 use super::PINNED_C;
 use crate::child::End;
+use crate::compare::log::Log;
 use crate::daxctl;
 use crate::device::{Device, Driver};
 use crate::groups::consumers;
@@ -11,7 +12,7 @@ use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
 use crate::ndctl::{self, Namespace};
-use crate::pin::{self, bound_again, check_dead, check_ends, check_unbindable, check_waits};
+use crate::pin::{self, bound_again, check_dead, check_ends, check_unbindable};
 use crate::pin::{failed, hold, start, WHILE};
 use crate::sysfs;
 use crate::test;
@@ -128,8 +129,9 @@ fn namespace_waits_for_its_pages() -> Outcome {
         if drains {
             pin::unbind(&device)?;
         }
+        let mut log = Log::open()?;
         let mut disabling = start(|| disable(&owner))?;
-        check_waits(&mut disabling)?;
+        pin::check_owner_waits(&mut log, &owner, &mut disabling)?;
         check("its state", disabling.state(), Some('D'))?;
         check_dead(&map)?;
         check("data", pipe.read_word(), Ok(UNIT))?;
@@ -148,8 +150,9 @@ fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     let device = device(PAGE)?;
     let owner = owner(&device)?;
     let pipe = hold(&Map::whole(&device)?, UNIT)?;
+    let mut log = Log::open()?;
     let mut disabling = start(|| disable(&owner))?;
-    check_waits(&mut disabling)?;
+    pin::check_owner_waits(&mut log, &owner, &mut disabling)?;
     pin::check_killed(&mut disabling)?;
     check("the device", device.exists(), false)?;
     check("data", pipe.read_word(), Ok(UNIT))?;
@@ -171,8 +174,9 @@ fn namespace_that_holds_the_struct_pages_waits_although_killed() -> Outcome {
         let device = device_with(align, "dev")?;
         let owner = owner(&device)?;
         let pipe = hold(&Map::whole(&device)?, UNIT)?;
+        let mut log = Log::open()?;
         let mut disabling = start(|| disable(&owner))?;
-        check_waits(&mut disabling)?;
+        pin::check_owner_waits(&mut log, &owner, &mut disabling)?;
         disabling.kill();
         // The struct page of the held page is in the namespace's memory. Once the namespace is
         // disabled, anybody may write there.

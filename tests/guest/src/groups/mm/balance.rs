@@ -5,6 +5,7 @@
 use super::failed;
 use crate::child::Child;
 use crate::errno::Errno;
+use crate::kernel;
 use crate::ktap::{check, needs_units, note, skip, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
@@ -59,8 +60,8 @@ fn updates() -> sysfs::Result<u64> {
     count.ok_or_else(|| Error::state(format!("{path}: no numa_pte_updates")))
 }
 
-/// The updates while a process touches memory again and again, until there are `enough` or the time
-/// is over; and how long that was.
+/// The updates while a process touches memory again and again, until there are `enough`, or `time`
+/// has passed since the process first touched all memory; and how long everything took.
 fn watch(
     map: impl FnOnce() -> sysfs::Result<Map>,
     enough: u64,
@@ -68,27 +69,42 @@ fn watch(
 ) -> Result<(u64, Duration), Failure> {
     let before = updates()?;
     let start = Instant::now();
-    let mut child = Child::spawn(|| match map() {
-        Ok(map) => loop {
-            let mut words = (0..map.len() / PAGE).map(|page| page * PAGE);
-            if !words.all(|word| map.store(word, word).is_ok()) {
-                return 1;
-            }
-        },
-        Err(error) => {
+    let passes = Map::anonymous(PAGE).map_err(failed("mmap"))?;
+    let mut child = Child::spawn(|| {
+        if let Err(error) = map().and_then(|map| touch(&map, &passes)) {
             note(error);
-            1
         }
+        1
     })
     .map_err(failed("fork"))?;
+    kernel::eventually("a process that touched all memory", || {
+        let ended = child.poll().is_some();
+        Ok((ended || passes.load(0) != Ok(0)).then_some(()))
+    })?;
+    let (first, began) = (passes.load(0), Instant::now());
     loop {
-        let (count, elapsed) = (updates()? - before, start.elapsed());
-        if count >= enough || elapsed > time {
+        let count = updates()? - before;
+        let is_over = began.elapsed() > time;
+        if count >= enough || is_over {
             check("the process", child.poll(), None)?;
-            return Ok((count, elapsed));
+            let touches = !is_over || passes.load(0) != first;
+            check("the process touches memory again", touches, true)?;
+            return Ok((count, start.elapsed()));
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Touches all memory of a mapping again and again, and counts how often.
+fn touch(map: &Map, passes: &Map) -> sysfs::Result<()> {
+    let failed = |signal| Error::state(format!("touch: {signal:?}"));
+    for pass in 1.. {
+        for page in 0..map.len() / PAGE {
+            map.store(page * PAGE, pass).map_err(failed)?;
+        }
+        passes.store(0, pass).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn balancing_leaves_pages_of_a_device_alone() -> Outcome {

@@ -14,9 +14,7 @@ use crate::kernel;
 use crate::ktap::{check, Failure, Outcome, Test};
 use crate::memory;
 use crate::mmap::Map;
-use crate::pin::{
-    self, at_once, check_draining, check_ends, check_waits, drained, failed, hold, start,
-};
+use crate::pin::{self, at_once, check_draining, check_ends, check_waits, drained, hold, start};
 use crate::pin::{use_region, WHILE};
 use crate::region::{self, Region};
 use crate::sysfs::{self, Error};
@@ -129,7 +127,7 @@ fn answer_while_another_is_bound() -> Result<Option<Option<End>>, Failure> {
                 return Ok(None);
             }
         }
-        let hog = Hog::start(1, WHILE, Duration::ZERO).map_err(failed("hog"))?;
+        let hog = Hog::start(1, WHILE, Duration::ZERO)?;
         let mut reader = start(|| {
             cpu::stay_on(0).map_err(|errno| Error::new("sched_setaffinity", errno))?;
             other.available()?;

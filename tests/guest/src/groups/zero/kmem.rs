@@ -9,6 +9,7 @@ use crate::errno::Errno;
 use crate::family;
 use crate::ktap::{check, part, Failure, Outcome, Test};
 use crate::memory;
+use crate::pin;
 use crate::region::Region;
 use crate::sysfs;
 use crate::test;
@@ -94,8 +95,8 @@ fn zero_after_kmem_is_not_for_what_kmem_refused(region: &Region) -> Outcome {
 }
 
 /// A device that kmem had and that is being zeroed, as large as the region allows; a process binds
-/// that device.
-fn while_zeroing(region: &Region) -> Result<(Device, Child), Failure> {
+/// that device. `None` if zeroing was over too early.
+fn while_zeroing(region: &Region) -> Result<Option<(Device, Child)>, Failure> {
     set(region, false)?;
     let block = memory::block_size()?;
     let size = (region.available()? / block - 1) * block;
@@ -107,13 +108,15 @@ fn while_zeroing(region: &Region) -> Result<(Device, Child), Failure> {
     let child = zeroing_by(&device, move || {
         Driver::DeviceDax.try_write("bind", bound.name())
     })?;
-    Ok((device, child))
+    Ok(child.map(|child| (device, child)))
 }
 
 fn zero_after_kmem_leaves_other_devices_alone(_: &Region) -> Outcome {
     let (region, device, child) = until_in_time(|| {
         let region = Region::fresh()?;
-        let (device, child) = while_zeroing(&region)?;
+        let Some((device, child)) = while_zeroing(&region)? else {
+            return Ok(None);
+        };
         let align = PAGE.to_string();
         let written = [("size", "0"), ("align", &align)].map(|(a, text)| device.try_write(a, text));
         let deleted = region.try_write("delete", device.name());
@@ -138,7 +141,8 @@ fn zero_after_kmem_leaves_other_devices_alone(_: &Region) -> Outcome {
             check("zeroing takes too long", Instant::now() > deadline, false)?;
             thread::sleep(Duration::from_millis(10));
         }
-        device.bind(Driver::DeviceDax)?;
+        // The memory is given back a moment before the device is.
+        pin::bound_again(&device)?;
     }
     check("pages with something", not_zero(&device)?, vec![])
 }
@@ -146,7 +150,9 @@ fn zero_after_kmem_leaves_other_devices_alone(_: &Region) -> Outcome {
 fn zero_after_kmem_ends_when_the_region_goes(_: &Region) -> Outcome {
     until_in_time(|| {
         let region = Region::fresh()?;
-        let (device, child) = while_zeroing(&region)?;
+        let Some((device, child)) = while_zeroing(&region)? else {
+            return Ok(None);
+        };
         sysfs::write(&Region::driver_attr("unbind"), region.hmem())?;
         check("zeroing", is_zeroing(&device)?, false)?;
         // The bind that waits for the zeroing ends with it, or gave up after a second.
