@@ -133,10 +133,11 @@ fn relevant(log: &Path) -> Result<String> {
 }
 
 /// The lines of compilers, of apt and of make that say what is wrong.
-const ERROR: &str = r"(?-u)^error(\[E\d+\])?:|: (fatal )?error:|^E: |undefined symbol|\*\*\* \[|^make.*\*\*\*|No space left on device";
+const ERROR: &str =
+    r"(?-u)^error(\[E\d+\])?:|: (fatal )?error:|^E: |undefined symbol|\*\*\* \[|^make.*\*\*\*";
 
 fn first_error(lines: &[&[u8]]) -> Result<Option<usize>> {
-    first_match(ERROR, lines)
+    first_match(&format!("{ERROR}|{DISK_FULL}"), lines)
 }
 
 fn first_match(pattern: &str, lines: &[&[u8]]) -> Result<Option<usize>> {

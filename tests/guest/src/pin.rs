@@ -89,16 +89,16 @@ pub fn check_region_waits(
     region: &Region,
     child: &mut Child,
 ) -> Result<Vec<String>, Failure> {
-    check_owner_waits(log, region.hmem(), child)
+    check_owner_waits(log, &format!("hmem {}", region.hmem()), child)
 }
 
-/// The same for the owner of a region, by the name of its device.
+/// The same for any owner of a region: the names of its driver and device.
 pub fn check_owner_waits(
     log: &mut Log,
     owner: &str,
     child: &mut Child,
 ) -> Result<Vec<String>, Failure> {
-    let said = format!(" {owner}: waits for pinned pages");
+    let said = format!("{owner}: waits for pinned pages");
     let mut lines = Vec::new();
     kernel::eventually("a line that the region waits", || {
         lines.extend(log.lines()?);
@@ -195,7 +195,7 @@ fn a_free_span(region: &Region, step: u64) -> Result<Option<Span>, Failure> {
 /// Waits until a dynamic device drains no longer.
 pub fn drained(device: &Device) -> sysfs::Result<()> {
     let align = device.align()?.to_string();
-    let what = format!("a moment at which {} can be bound", device.name());
+    let what = format!("an end of the draining of {}", device.name());
     kernel::eventually(&what, || match device.try_write("align", &align) {
         Err(Errno::EBUSY) => Ok(None),
         written => written
@@ -206,7 +206,7 @@ pub fn drained(device: &Device) -> sysfs::Result<()> {
 
 /// Waits until a device can be bound to device_dax.
 pub fn bound_again(device: &Device) -> sysfs::Result<()> {
-    let what = format!("an end of the draining of {}", device.name());
+    let what = format!("a moment at which {} can be bound", device.name());
     kernel::eventually(&what, || match device.bind(Driver::DeviceDax) {
         Err(error) if error.errno == Errno::EBUSY => Ok(None),
         bound => bound.map(Some),

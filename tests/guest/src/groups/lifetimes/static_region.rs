@@ -2,7 +2,7 @@
 //! Persistent memory: the one device of a static region drains as any other does.
 
 use super::PINNED_C;
-use crate::child::End;
+use crate::child::{Child, End};
 use crate::compare::log::Log;
 use crate::daxctl;
 use crate::device::{Device, Driver};
@@ -120,6 +120,12 @@ fn enable(owner: &str) -> sysfs::Result<()> {
     sysfs::write(&Path::new(OWNER).join("bind"), owner)
 }
 
+/// Waits until the log says that a namespace's device waits for pages, and checks that the child goes
+/// on waiting.
+fn check_owner_waits(log: &mut Log, owner: &str, disabling: &mut Child) -> Outcome {
+    pin::check_owner_waits(log, &format!("dax_pmem {owner}"), disabling).map(drop)
+}
+
 fn namespace_waits_for_its_pages() -> Outcome {
     for drains in [false, true] {
         let device = device(UNIT)?;
@@ -131,7 +137,7 @@ fn namespace_waits_for_its_pages() -> Outcome {
         }
         let mut log = Log::open()?;
         let mut disabling = start(|| disable(&owner))?;
-        pin::check_owner_waits(&mut log, &owner, &mut disabling)?;
+        check_owner_waits(&mut log, &owner, &mut disabling)?;
         check("its state", disabling.state(), Some('D'))?;
         check_dead(&map)?;
         check("data", pipe.read_word(), Ok(UNIT))?;
@@ -152,7 +158,7 @@ fn namespace_waits_for_no_process_that_is_killed() -> Outcome {
     let pipe = hold(&Map::whole(&device)?, UNIT)?;
     let mut log = Log::open()?;
     let mut disabling = start(|| disable(&owner))?;
-    pin::check_owner_waits(&mut log, &owner, &mut disabling)?;
+    check_owner_waits(&mut log, &owner, &mut disabling)?;
     pin::check_killed(&mut disabling)?;
     check("the device", device.exists(), false)?;
     check("data", pipe.read_word(), Ok(UNIT))?;
@@ -176,7 +182,7 @@ fn namespace_that_holds_the_struct_pages_waits_although_killed() -> Outcome {
         let pipe = hold(&Map::whole(&device)?, UNIT)?;
         let mut log = Log::open()?;
         let mut disabling = start(|| disable(&owner))?;
-        pin::check_owner_waits(&mut log, &owner, &mut disabling)?;
+        check_owner_waits(&mut log, &owner, &mut disabling)?;
         disabling.kill();
         // The struct page of the held page is in the namespace's memory. Once the namespace is
         // disabled, anybody may write there.
